@@ -123,7 +123,8 @@ class SpectralAxis:
             raise AxisError(
                 f"No good band lies within {tolerance_nm:g} nm of {nm:g} nm: the nearest is band "
                 f"{index} at {self.wavelengths_nm[index]:.2f} nm, {gap:.2f} nm away (the axis "
-                f"spans {low:.1f}-{high:.1f} nm). Ask for another wavelength or widen the tolerance."
+                f"spans {low:.1f}-{high:.1f} nm). "
+                "Ask for another wavelength or widen the tolerance."
             )
         return index
 
