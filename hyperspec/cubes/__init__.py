@@ -1,0 +1,1 @@
+"""Cubes: headers, reading, writing, catalogue, store."""
