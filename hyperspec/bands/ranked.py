@@ -1,0 +1,82 @@
+"""Strategies that score each band on its own and take the n best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperspec.bands.base import StatisticsStrategy, top
+from hyperspec.spectra.errors import BandError
+from hyperspec.spectra.statistics import SpectralStatistics
+
+
+@dataclass
+class Variance(StatisticsStrategy):
+    """The n bands of the highest variance over training pixels."""
+
+    name: ClassVar[str] = "variance"
+
+    def _rank(
+        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
+    ) -> NDArray[np.intp]:
+        return top(statistics.variance, self.n)
+
+
+@dataclass
+class Pca(StatisticsStrategy):
+    """MVPCA: the n bands that load highest on the leading principal components.
+
+    Source: Chang, Du, Sun, Althouse 1999, "A joint band prioritization and band-decorrelation
+        approach to band selection for hyperspectral image classification", section III-A
+        (maximum-variance PCA).
+    """
+
+    name: ClassVar[str] = "pca"
+
+    explained: float = 0.95
+    """Share of the variance that the leading components hold, above 0 to 1. At 1 the score of a
+    band is simply its variance."""
+
+    scale: str = "covariance"
+    """covariance, or correlation to give every band the same weight."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.explained <= 1:
+            raise BandError(
+                f"bands.explained is {self.explained}; give a share of the variance above 0 and up "
+                "to 1, for example 0.95."
+            )
+        if self.scale not in ("covariance", "correlation"):
+            raise BandError(f"bands.scale is {self.scale!r}; give covariance or correlation.")
+
+    def _rank(
+        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
+    ) -> NDArray[np.intp]:
+        if self.scale == "covariance":
+            matrix = statistics.covariance
+        else:
+            # A constant band has no variance to load on, whatever the scale.
+            matrix = statistics.correlation * (statistics.variance > 0)
+        return top(mvpca_scores(matrix, self.explained), self.n)
+
+
+def mvpca_scores(matrix: NDArray[np.float64], explained: float) -> NDArray[np.float64]:
+    """Return score_j = sum_i lambda_i v_ij^2 over the leading components, shape ``(C,)``.
+
+    Args:
+        matrix: Covariance or correlation, symmetric, shape ``(C, C)``.
+        explained: The components are the fewest that hold this share of the trace, 0 to 1.
+    """
+    values, vectors = np.linalg.eigh(matrix)  # ascending
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    held = np.cumsum(values)
+    # 1e-12: the last sum and the trace differ by rounding, and explained=1 means all of them.
+    num_leading = 1 + int(np.searchsorted(held, (explained - 1e-12) * held[-1]))
+    if explained == 1:
+        num_leading = len(values)
+    scores: NDArray[np.float64] = np.square(vectors[:, :num_leading]) @ values[:num_leading]
+    return scores
