@@ -1,0 +1,154 @@
+"""The butterfly's outline: four wings and a body on a pixel grid, with coordinates on each wing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.float64]
+
+# Frame coordinates run from -1 to 1 over the shorter side; the wings' roots sit by the thorax.
+ROOT_X, ROOT_Y = 0.05, 0.12
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A specimen's outline, drawn from one distribution for all species.
+
+    Angles are radians above the horizontal, lengths are frame units.
+    """
+
+    scale: float
+    tilt: float
+    shift: tuple[float, float]
+    fore_angle: float
+    fore_width: float
+    fore_length: float
+    hind_angle: float
+    hind_width: float
+    hind_length: float
+    scallop: float
+    tail: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Shape:
+        """Draw an outline."""
+        return cls(
+            scale=rng.uniform(0.88, 1.02),
+            tilt=rng.normal(0, 0.05),
+            shift=(rng.normal(0, 0.02), rng.normal(0, 0.02)),
+            fore_angle=rng.normal(0.52, 0.04),
+            fore_width=rng.uniform(0.80, 0.95),
+            fore_length=rng.uniform(0.90, 1.0),
+            hind_angle=rng.normal(-0.68, 0.05),
+            hind_width=rng.uniform(0.95, 1.10),
+            hind_length=rng.uniform(0.74, 0.86),
+            scallop=rng.uniform(0, 0.03),
+            tail=rng.choice([0.0, 0.0, 0.22]) * rng.uniform(0.6, 1.0),
+        )
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Where the specimen is on a grid of pixels; each field has shape ``(size, size)``.
+
+    Args:
+        coverage: Share of the pixel that the specimen covers, 0 to 1.
+        x: Frame coordinate across the body, mirrored (0 at the body).
+        y: Frame coordinate along the body, upwards.
+        radius: 0 at the wing's root, 1 at its margin.
+        angle: Angle on the wing, -1 to 1 over the width of the wing.
+        fore: Share of the forewing, 0 or 1.
+        body: Share of the body, 0 to 1.
+    """
+
+    coverage: Field
+    x: Field
+    y: Field
+    radius: Field
+    angle: Field
+    fore: Field
+    body: Field
+
+
+def outline(shape: Shape, size: int, *, dorsal: bool) -> Outline:
+    """Return a specimen's outline on a square grid.
+
+    Args:
+        shape: The outline's parameters.
+        size: Pixels along each side.
+        dorsal: The upper side, on which the forewing lies over the hindwing; below it lies under.
+    """
+    across, y = _frame(shape, size)
+    x = np.abs(across)
+    rho = np.hypot(x - ROOT_X, y - ROOT_Y)
+    phi = np.arctan2(y - ROOT_Y, np.maximum(x - ROOT_X, 1e-9))
+    fore_reach, fore_angle = _reach(
+        phi, shape.fore_angle, shape.fore_width, shape.fore_length, shape.scallop / 3, 0.0, 0.25
+    )
+    hind_reach, hind_angle = _reach(
+        phi, shape.hind_angle, shape.hind_width, shape.hind_length, shape.scallop, shape.tail, 0.0
+    )
+    pixel = 2 / size / shape.scale
+    fore_cover = np.clip(0.5 + (fore_reach - rho) / pixel, 0, 1)
+    hind_cover = np.clip(0.5 + (hind_reach - rho) / pixel, 0, 1)
+    fore_on_top = fore_cover > 0.5 if dorsal else (hind_cover <= 0.5) & (fore_cover > 0)
+    body = _body(x, y, pixel)
+    coverage = np.maximum.reduce([fore_cover, hind_cover, body, 0.6 * _antennae(x, y, pixel)])
+    reach = np.where(fore_on_top, fore_reach, hind_reach)
+    return Outline(
+        coverage=coverage,
+        x=x,
+        y=y,
+        radius=np.clip(rho / np.maximum(reach, pixel), 0, 1),
+        angle=np.where(fore_on_top, fore_angle, hind_angle),
+        fore=fore_on_top.astype(np.float64),
+        body=body,
+    )
+
+
+def _frame(shape: Shape, size: int) -> tuple[Field, Field]:
+    centres = (np.arange(size) + 0.5) / size * 2 - 1
+    x, y = np.meshgrid(centres - shape.shift[0], -centres - shape.shift[1])
+    cos, sin = np.cos(shape.tilt), np.sin(shape.tilt)
+    return (x * cos - y * sin) / shape.scale, (x * sin + y * cos) / shape.scale
+
+
+def _reach(
+    phi: Field,
+    centre: float,
+    width: float,
+    length: float,
+    scallop: float,
+    tail: float,
+    skew: float,
+) -> tuple[Field, Field]:
+    """Return how far the margin lies from the root in each direction, and the wing's angle."""
+    angle = (phi - centre) / width
+    # A rounded triangle: long along its axis (and more so at the leading edge when skewed), falling
+    # to nothing at its edges.
+    lobe = np.clip(1 - np.abs(angle) ** 3.2, 0, None) ** 0.55
+    wavy = 1 + scallop * np.cos(14 * angle)
+    spike = tail * np.exp(-(((angle + 0.55) / 0.09) ** 2))
+    return np.asarray(length * lobe * wavy * (1 + skew * angle) + spike), np.clip(angle, -1, 1)
+
+
+def _body(x: Field, y: Field, pixel: float) -> Field:
+    """Return the share of head, thorax and abdomen: a tapered spindle along the axis."""
+    along = np.clip((y + 0.42) / 0.78, 0, 1)
+    half_width = 0.075 * np.sin(np.pi * along**0.8) ** 0.5 * (y > -0.42) * (y < 0.36)
+    return np.where(half_width > 0, np.clip(0.5 + (half_width - x) / pixel, 0, 1), 0.0)
+
+
+def _antennae(x: Field, y: Field, pixel: float) -> Field:
+    """Return the share of two thin lines with clubs at their ends."""
+    path = 0.02 + 0.42 * np.clip(y - 0.34, 0, None) + 0.3 * np.clip(y - 0.34, 0, None) ** 2
+    half_width = np.where(y > 0.76, 0.02, 0.008)
+    inside = (y > 0.34) & (y < 0.84)
+    return (
+        inside
+        * np.clip((half_width - np.abs(x - path)) / pixel + 0.5, 0, 1)
+        * np.minimum(1, 2.5 * half_width / pixel)
+    )
