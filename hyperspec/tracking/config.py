@@ -1,0 +1,40 @@
+"""Where runs are kept: the typed options of the config group ``tracking``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hyperspec.spectra.errors import ConfigError
+
+
+@dataclass
+class TrackingConfig:
+    """Store, experiment and rhythm of logging.
+
+    Raises:
+        ConfigError: If a value is empty or outside its range.
+    """
+
+    uri: str = "sqlite:///mlflow.db"
+    """MLflow tracking URI: a SQLite file (relative to the folder of the command), or a server."""
+    experiment: str = "hyperspec"
+    """Name of the MLflow experiment that holds the sweeps."""
+    flush_seconds: float = 2.0
+    """Longest time that a metric waits before it is written, seconds, 0 to 600."""
+
+    def __post_init__(self) -> None:
+        if not self.uri.strip():
+            raise ConfigError(
+                "tracking.uri is empty. Give a store, for example "
+                "tracking.uri=sqlite:///mlflow.db or tracking.uri=http://127.0.0.1:5000."
+            )
+        if not self.experiment.strip():
+            raise ConfigError(
+                "tracking.experiment is empty. Give a name, for example "
+                "tracking.experiment=hyperspec."
+            )
+        if not 0 <= self.flush_seconds <= 600:
+            raise ConfigError(
+                f"tracking.flush_seconds={self.flush_seconds} is outside 0 to 600 seconds. The "
+                "default, 2.0, keeps logging off the training step."
+            )

@@ -1,0 +1,57 @@
+"""Close runs whose process died without a word (kill -9, power loss)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_PROCESS, TAG_REASON
+from hyperspec.tracking.process import is_dead
+from hyperspec.tracking.store import Connection
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+_PAGE = 1000
+
+
+def reap_stale(connection: Connection) -> list[str]:
+    """Close every RUNNING run of the experiment whose process on this machine is gone.
+
+    Jobs become FAILED, parents of sweeps KILLED. Runs of other machines and runs that carry no
+    process are left alone.
+
+    Returns:
+        The identities of the closed runs.
+    """
+    closed = []
+    for run in _running(connection):
+        host, process = run.data.tags.get(TAG_HOST, ""), run.data.tags.get(TAG_PROCESS, "")
+        if not is_dead(host, process):
+            continue
+        reason = f"process {process.split('/')[2]} on {host} ended without closing its run"
+        status = "KILLED" if run.data.tags.get(TAG_KIND) == "sweep" else "FAILED"
+        connection.client.set_tag(run.info.run_id, TAG_REASON, reason)
+        connection.client.set_terminated(run.info.run_id, status)
+        closed.append(str(run.info.run_id))
+        log.warning("closed stale run %s: %s", run.info.run_name, reason)
+    return closed
+
+
+def _running(connection: Connection) -> list[Run]:
+    """Return the running runs; all pages are read before the first run is changed."""
+    token: str | None = None
+    runs: list[Run] = []
+    while True:
+        page = connection.client.search_runs(
+            [connection.experiment_id],
+            filter_string="attributes.status = 'RUNNING'",
+            max_results=_PAGE,
+            page_token=token,
+        )
+        runs += page
+        token = page.token or None
+        if token is None:
+            return runs

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from hyperspec.tracking.process import host_name, is_dead, process_tag
+from hyperspec.tracking.reap import reap_stale
+from hyperspec.tracking.run import describe, interrupted, start_run
+from hyperspec.tracking.source import git_tags
+from hyperspec.tracking.store import Connection, connect
+
+Reader = Callable[[str, str], str]
+
+
+def _status(connection: Connection, run_id: str) -> str:
+    return connection.client.get_run(run_id).info.status
+
+
+def test_a_run_carries_name_parent_tags_params_and_metrics(connection: Connection) -> None:
+    with start_run(connection, "sweep", kind="sweep") as parent:
+        job = start_run(
+            connection,
+            "uniform n=050",
+            parent_run_id=parent.run_id,
+            tags={"hyperspec.bands.n": "50"},
+            params={f"p{i:03d}": str(i) for i in range(150)},
+        )
+        with job:
+            for step in range(5):
+                job.log_metrics({"train/loss": 1.0 / (step + 1)}, step)
+    seen = connection.client.get_run(job.run_id)
+    assert seen.info.run_name == "uniform n=050"
+    assert seen.info.status == "FINISHED"
+    assert seen.data.tags["mlflow.parentRunId"] == parent.run_id
+    assert seen.data.tags["hyperspec.bands.n"] == "50"
+    assert seen.data.tags["hyperspec.kind"] == "job"
+    assert seen.data.params == {f"p{i:03d}": str(i) for i in range(150)}
+    history = connection.client.get_metric_history(job.run_id, "train/loss")
+    assert [(m.step, m.value) for m in history] == [(s, 1.0 / (s + 1)) for s in range(5)]
+    assert _status(connection, parent.run_id) == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("loss is nan\nat step 7"), "FAILED"),
+        (SystemExit(1), "FAILED"),
+        (SystemExit(0), "FINISHED"),
+        (SystemExit(143), "KILLED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (GeneratorExit(), "FAILED"),
+    ],
+)
+def test_no_way_out_leaves_a_run_running(
+    connection: Connection, error: BaseException, status: str
+) -> None:
+    with pytest.raises(type(error)), start_run(connection, "job") as run:
+        raise error
+    assert _status(connection, run.run_id) == status
+
+
+def test_a_failure_keeps_metrics_reason_and_traceback(
+    connection: Connection, artifact_text: Reader
+) -> None:
+    def deep() -> None:
+        raise RuntimeError("loss is nan\nat step 7")
+
+    run = start_run(connection, "job")
+    run.log_metrics({"train/loss": 2.5}, 6)
+    with pytest.raises(RuntimeError), run:
+        deep()
+    seen = connection.client.get_run(run.run_id).data
+    assert seen.tags["hyperspec.failure.reason"] == "RuntimeError: loss is nan"
+    assert seen.metrics == {"train/loss": 2.5}
+    text = artifact_text(run.run_id, "error/traceback.txt")
+    assert "in deep" in text
+    assert text.endswith("RuntimeError: loss is nan\nat step 7\n")
+
+
+def test_the_status_is_written_even_when_the_traceback_cannot_be(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError("no space left on device")
+
+    run = start_run(connection, "job")
+    monkeypatch.setattr(run, "log_text", refuse)
+    with pytest.raises(KeyError), run:
+        raise KeyError("x")
+    assert _status(connection, run.run_id) == "FAILED"
+
+
+def test_a_bad_parameter_at_the_start_closes_the_run(connection: Connection) -> None:
+    with pytest.raises(MlflowException):
+        start_run(connection, "job", params={"not@allowed": "1"})
+    runs = connection.client.search_runs([connection.experiment_id])
+    assert [run.info.status for run in runs] == ["FAILED"]
+
+
+def test_ctrl_c_that_lightning_turned_into_exit_counts_as_interruption() -> None:
+    def as_lightning_does() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    with pytest.raises(SystemExit) as caught:
+        as_lightning_does()
+    assert interrupted(caught.value)
+    assert not interrupted(SystemExit(1))
+    assert not interrupted(RuntimeError())
+
+
+def test_errors_are_described_in_one_line() -> None:
+    assert describe(ValueError("bands.n=0\nis no")) == "ValueError: bands.n=0"
+    assert describe(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_a_changed_parameter_is_noted_and_does_not_crash(connection: Connection) -> None:
+    with start_run(connection, "job", params={"lr": "0.1", "seed": "0"}) as run:
+        run.log_params({"lr": "0.2", "seed": "0", "epochs": "3"})
+    seen = connection.client.get_run(run.run_id).data
+    assert seen.params == {"lr": "0.1", "seed": "0", "epochs": "3"}
+    assert json.loads(seen.tags["hyperspec.params.changed"]) == {"lr": "0.2"}
+
+
+def test_a_long_parameter_is_cut_with_a_note_and_kept_whole(
+    connection: Connection, artifact_text: Reader
+) -> None:
+    value = "".join(f"{i}," for i in range(3000))
+    with start_run(connection, "job", params={"bands.indices": value}) as run:
+        run.log_params({"bands.indices": value})
+    stored = connection.client.get_run(run.run_id).data.params["bands.indices"]
+    assert len(stored) == 6000
+    assert stored.startswith("0,1,2,")
+    note = f" ... [cut: {len(value)} characters, whole in artifact params/bands.indices.txt]"
+    assert stored.endswith(note)
+    assert artifact_text(run.run_id, "params/bands.indices.txt") == value
+
+
+def test_artifacts_of_every_kind(
+    connection: Connection, artifact_text: Reader, tmp_path: Path
+) -> None:
+    from matplotlib.figure import Figure
+
+    (tmp_path / "bands.json").write_text("{}")
+    with start_run(connection, "job") as run:
+        run.log_artifact(tmp_path / "bands.json", "inputs")
+        run.log_dict({"bands": {"n": 50}}, "config.yaml")
+        run.log_figure(Figure(), "figures/empty.png")
+    assert artifact_text(run.run_id, "inputs/bands.json") == "{}"
+    assert artifact_text(run.run_id, "config.yaml").split() == ["bands:", "n:", "50"]
+    uri = connection.client.get_run(run.run_id).info.artifact_uri.removeprefix("file://")
+    assert (Path(uri) / "figures/empty.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_two_runs_in_one_process_do_not_mix(connection: Connection) -> None:
+    with start_run(connection, "a") as first, start_run(connection, "b") as second:
+        first.log_metrics({"x": 1.0})
+        second.log_metrics({"x": 2.0})
+    values = [connection.client.get_run(r.run_id).data.metrics["x"] for r in (first, second)]
+    assert values == [1.0, 2.0]
+
+
+def test_metrics_wait_and_survive_a_store_that_refuses_for_a_while(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_run(connection, "job", flush_seconds=0.0)
+    calls: list[int] = []
+    write = connection.client.log_batch
+
+    def refuse_twice(run_id: str, metrics: list[object]) -> None:
+        calls.append(len(metrics))
+        if len(calls) <= 2:
+            raise MlflowException("store is down")
+        write(run_id, metrics=metrics)
+
+    monkeypatch.setattr(connection.client, "log_batch", refuse_twice)
+    for step in range(3):
+        run.log_metrics({"train/loss": float(step)}, step)
+    assert calls == [1, 2, 3]
+    monkeypatch.undo()
+    run.finish()
+    history = connection.client.get_metric_history(run.run_id, "train/loss")
+    assert [m.value for m in history] == [0.0, 1.0, 2.0]
+
+
+def test_metrics_are_written_in_batches_off_the_step(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_run(connection, "job", flush_seconds=600.0)
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        connection.client, "log_batch", lambda run_id, metrics: sizes.append(len(metrics))
+    )
+    for step in range(1250):
+        run.log_metrics({"a": 1.0, "b@c": 2.0}, step)
+    assert sizes == []
+    run.flush()
+    assert sizes == [1000, 1000, 500]
+    monkeypatch.undo()
+    run.finish()
+
+
+def test_lightning_metrics_reach_the_run_and_the_run_stays_open(connection: Connection) -> None:
+    import hyperspec  # noqa: F401 - lets Lightning import beside a CPU torch
+    from hyperspec.tracking.logger import RunLogger
+
+    with start_run(connection, "job") as run:
+        logger = RunLogger(run)
+        logger.log_hyperparams({"optimizer": {"lr": 0.1}})
+        logger.log_metrics({"train/loss": 0.5, "epoch": 1}, 10)
+        logger.finalize("success")
+        assert _status(connection, run.run_id) == "RUNNING"
+        assert (logger.name, logger.version) == (connection.experiment, run.run_id)
+    seen = connection.client.get_run(run.run_id).data
+    assert seen.metrics == {"train/loss": 0.5, "epoch": 1.0}
+    assert seen.params == {"optimizer.lr": "0.1"}
+
+
+def test_a_process_is_told_from_another_with_its_number() -> None:
+    mine = process_tag()
+    assert not is_dead(host_name(), mine)
+    head, _, start = mine.rpartition("/")
+    assert is_dead(host_name(), f"{head}/{int(start) - 1}")
+    boot, namespace, pid, start = mine.split("/")
+    assert is_dead(host_name(), f"another-boot/{namespace}/{pid}/{start}")
+    assert not is_dead(host_name(), f"{boot}/4242/{pid}/{start}")
+    assert not is_dead("another-host", f"{head}/1")
+    assert not is_dead(host_name(), "")
+
+
+def test_a_killed_process_leaves_a_run_that_the_next_start_closes(connection: Connection) -> None:
+    program = (
+        "import sys, time; from hyperspec.tracking.store import connect; "
+        "from hyperspec.tracking.run import start_run; c = connect(sys.argv[1], sys.argv[2]); "
+        "p = start_run(c, 'sweep', kind='sweep'); "
+        "start_run(c, 'job', parent_run_id=p.run_id); print('ready', flush=True); time.sleep(60)"
+    )
+    with start_run(connection, "mine") as mine:
+        victim = subprocess.Popen(
+            [sys.executable, "-c", program, connection.uri, connection.experiment],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "ready\n"
+        assert reap_stale(connection) == []
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait(30)
+        victim.stdout.close()
+        assert len(reap_stale(connection)) == 2
+        assert _status(connection, mine.run_id) == "RUNNING"
+    runs = connection.client.search_runs([connection.experiment_id])
+    assert {r.info.run_name: r.info.status for r in runs} == {
+        "mine": "FINISHED",
+        "sweep": "KILLED",
+        "job": "FAILED",
+    }
+    job = next(r for r in runs if r.info.run_name == "job")
+    reason = job.data.tags["hyperspec.failure.reason"]
+    assert reason == f"process {victim.pid} on {host_name()} ended without closing its run"
+
+
+def test_git_commit_and_changes_are_told(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert git_tags(tmp_path / "missing") == {}
+    git("init", "-q")
+    (tmp_path / "a.py").write_text("1")
+    git("add", "a.py")
+    git("commit", "-qm", "first")
+    (tmp_path / "sub").mkdir()
+    commit = git("rev-parse", "HEAD")
+    expected = {"mlflow.source.git.commit": commit, "hyperspec.git.dirty": "false"}
+    assert git_tags(tmp_path) == expected
+    (tmp_path / "a.py").write_text("2")
+    assert git_tags(tmp_path / "sub")["hyperspec.git.dirty"] == "true"
+
+
+def test_connections_in_other_processes_reuse_the_experiment(connection: Connection) -> None:
+    again = connect(connection.uri, connection.experiment)
+    assert again.experiment_id == connection.experiment_id

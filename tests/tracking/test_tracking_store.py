@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hyperspec.spectra.errors import ConfigError, TrackingError
+from hyperspec.tracking import TrackingConfig
+from hyperspec.tracking.store import (
+    artifact_root,
+    connect,
+    database_path,
+    open_client,
+    resolve_uri,
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:////base/mlflow.db"),
+        ("sqlite:///runs/../mlflow.db", "sqlite:////base/mlflow.db"),
+        ("sqlite:////data/mlflow.db", "sqlite:////data/mlflow.db"),
+        ("runs/mlflow.db", "sqlite:////base/runs/mlflow.db"),
+        ("http://host:5000", "http://host:5000"),
+        ("postgresql+psycopg://u:p@host/db", "postgresql+psycopg://u:p@host/db"),
+    ],
+)
+def test_addresses_become_absolute(given: str, expected: str) -> None:
+    assert resolve_uri(given, Path("/base")) == expected
+
+
+def test_a_relative_address_starts_at_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve_uri("sqlite:///a.db") == f"sqlite:///{tmp_path}/a.db"
+
+
+@pytest.mark.parametrize(
+    "given", ["file:///tmp/mlruns", "mlruns", "sqlite://", "sqlite:///:memory:"]
+)
+def test_addresses_that_cannot_hold_runs_are_refused(given: str) -> None:
+    with pytest.raises(TrackingError) as caught:
+        resolve_uri(given)
+    assert str(caught.value).startswith(f"tracking.uri={given} cannot hold runs")
+    assert "tracking.uri=sqlite:///mlflow.db" in str(caught.value)
+
+
+def test_artifacts_lie_beside_the_database() -> None:
+    assert database_path("sqlite:////data/mlflow.db") == Path("/data/mlflow.db")
+    assert artifact_root("sqlite:////data/mlflow.db") == Path("/data/mlflow_artifacts")
+    assert artifact_root("http://host:5000") is None
+
+
+def test_connecting_twice_gives_one_experiment(store_uri: str, tmp_path: Path) -> None:
+    first, second = connect(store_uri, "band study/1"), connect(store_uri, "band study/1")
+    assert first.experiment_id == second.experiment_id
+    location = first.client.get_experiment(first.experiment_id).artifact_location
+    assert location == f"{artifact_root(store_uri).as_uri()}/band-study-1"
+
+
+def test_a_deleted_experiment_is_named_with_the_way_back(store_uri: str) -> None:
+    made = connect(store_uri, "gone")
+    made.client.delete_experiment(made.experiment_id)
+    with pytest.raises(TrackingError, match=f"restore --experiment-id {made.experiment_id}"):
+        connect(store_uri, "gone")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    uri = f"sqlite:///{tmp_path}/file/mlflow.db"
+    with pytest.raises(TrackingError, match="cannot be made"):
+        open_client(uri)
+
+
+def test_four_processes_create_one_fresh_store_without_a_race(tmp_path: Path) -> None:
+    program = (
+        "import sys; from hyperspec.tracking.store import connect; "
+        "print(connect(sys.argv[1], 'race').experiment_id)"
+    )
+    command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/fresh.db"]
+    workers = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    answers = [worker.communicate(timeout=120) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 4, answers
+    assert len({out.strip() for out, _ in answers}) == 1
+    experiments = open_client(f"sqlite:///{tmp_path}/fresh.db").search_experiments()
+    assert sorted(e.name for e in experiments) == ["Default", "race"]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"uri": " "}, "tracking.uri is empty"),
+        ({"experiment": ""}, "tracking.experiment is empty"),
+        ({"flush_seconds": -1.0}, "tracking.flush_seconds=-1.0 is outside 0 to 600 seconds"),
+    ],
+)
+def test_config_refuses_values_outside_their_range(values: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        TrackingConfig(**values)
