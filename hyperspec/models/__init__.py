@@ -1,0 +1,48 @@
+"""Encoders: stems that take n bands, backbones, and the projection head.
+
+The config dataclasses import without torch; everything else is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from hyperspec.models.config import (
+    EncoderConfig,
+    HeadConfig,
+    ResNetConfig,
+    TinyConfig,
+)
+
+if TYPE_CHECKING:
+    from hyperspec.models.backbones import Backbone
+    from hyperspec.models.encoder import Encoder, build_encoder
+    from hyperspec.models.head import ProjectionHead, build_head
+
+__all__ = [
+    "Backbone",
+    "Encoder",
+    "EncoderConfig",
+    "HeadConfig",
+    "ProjectionHead",
+    "ResNetConfig",
+    "TinyConfig",
+    "build_encoder",
+    "build_head",
+]
+
+_HOMES = {
+    "Backbone": "backbones",
+    "Encoder": "encoder",
+    "ProjectionHead": "head",
+    "build_encoder": "encoder",
+    "build_head": "head",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs torch on first use."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"hyperspec.models.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'hyperspec.models' has no attribute {name!r}")

@@ -1,0 +1,125 @@
+"""Options of the config groups ``model`` and ``head``: plain values, checked when they are made.
+
+Nothing here imports torch, so that composing a config and completing a command stay quick. Each
+option is its own dataclass; a field that makes no sense for it does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hyperspec.spectra.errors import ConfigError
+
+STEMS = ("projection", "inflate")
+PROJECTION_CHANNELS = 32  # methods.md: 0.7 instead of 16 GMAC at 408 bands and 224 px
+
+
+@dataclass
+class HeadConfig:
+    """Projection head: Linear-BN-ReLU-Linear-BN, L2-normalised (config key ``head``)."""
+
+    hidden: int | None = None
+    """Width of the hidden layer, 1 to 16384; null takes the encoder's feature width (SimCLR)."""
+    dim: int = 128
+    """Width D of the embedding that the loss sees, 2 to 8192."""
+
+    def __post_init__(self) -> None:
+        if self.hidden is not None:
+            check_range("head.hidden", self.hidden, 1, 16384)
+        check_range("head.dim", self.dim, 2, 8192)
+
+
+@dataclass
+class EncoderConfig:
+    """What every encoder has: a name, a stem that takes n bands, a kind of normalisation."""
+
+    names: ClassVar[tuple[str, ...]] = ()
+    norms: ClassVar[tuple[str, ...]] = ()
+
+    name: str = ""
+    """Which backbone."""
+    stem: str = "projection"
+    """``projection`` (1x1 convolution n to k in front) or ``inflate`` (first convolution widened
+    to n channels)."""
+    stem_channels: int | None = None
+    """k, the channels behind ``stem=projection``, 1 to 1024; null is 32. Null for ``inflate``."""
+    norm: str = "batch"
+    """``batch``, ``group`` (exact in micro-batches) or, with weights, ``frozen`` (their
+    statistics stay as they are; exact in micro-batches too)."""
+
+    def __post_init__(self) -> None:
+        check_choice("model.name", self.name, self.names)
+        check_choice("model.stem", self.stem, STEMS)
+        check_choice("model.norm", self.norm, self.norms)
+        if self.stem_channels is not None:
+            check_range("model.stem_channels", self.stem_channels, 1, 1024)
+            if self.stem != "projection":
+                raise ConfigError(
+                    f"model.stem_channels={self.stem_channels} has no meaning with "
+                    f"model.stem={self.stem}, which feeds the bands to the first convolution "
+                    "directly. Leave it null, or set model.stem=projection."
+                )
+
+    @property
+    def projection_channels(self) -> int | None:
+        """Channels behind the projection; None for stems without one."""
+        if self.stem != "projection":
+            return None
+        return PROJECTION_CHANNELS if self.stem_channels is None else self.stem_channels
+
+
+@dataclass
+class TinyConfig(EncoderConfig):
+    """Three 3x3 convolutions for demos and tests, about 0.13 million parameters."""
+
+    names: ClassVar[tuple[str, ...]] = ("tiny",)
+    norms: ClassVar[tuple[str, ...]] = ("batch", "group")
+
+    name: str = "tiny"
+    """Always ``tiny``."""
+
+
+@dataclass
+class PretrainableConfig(EncoderConfig):
+    """A torchvision backbone, with or without pretrained weights."""
+
+    weights: str | None = None
+    """null (random start), ``DEFAULT`` (torchvision's current best for this backbone, through the
+    torch hub cache) or the path of a state dict in torchvision's naming."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weights is not None and not self.weights.strip():
+            raise ConfigError(
+                "model.weights is empty: use null for a random start, DEFAULT or a path."
+            )
+        if self.norm == "frozen" and self.weights is None:
+            raise ConfigError(
+                "model.norm=frozen keeps the normalisation statistics of pretrained weights, but "
+                "model.weights is null. Set model.weights=DEFAULT or a path, or take "
+                "model.norm=group."
+            )
+
+
+@dataclass
+class ResNetConfig(PretrainableConfig):
+    """Residual networks (He et al. 2016)."""
+
+    names: ClassVar[tuple[str, ...]] = ("resnet18", "resnet34", "resnet50")
+    norms: ClassVar[tuple[str, ...]] = ("batch", "group", "frozen")
+
+    name: str = "resnet18"
+    """``resnet18``, ``resnet34`` (512 features) or ``resnet50`` (2048 features)."""
+
+
+def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise :class:`ConfigError` naming the dotted key if the value is none of the choices."""
+    if value not in choices:
+        raise ConfigError(f"{key}={value} is not known: choose {', '.join(choices)}.")
+
+
+def check_range(key: str, value: int, low: int, high: int) -> None:
+    """Raise :class:`ConfigError` naming the dotted key if the value leaves ``[low, high]``."""
+    if not low <= value <= high:
+        raise ConfigError(f"{key}={value} is out of range: use {low} to {high}.")

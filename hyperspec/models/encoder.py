@@ -1,0 +1,109 @@
+"""The encoder: a stem that takes n bands, then a backbone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from hyperspec.models.backbones import Backbone, build_backbone
+from hyperspec.models.config import EncoderConfig
+from hyperspec.models.stems import Projection, projection_centres, smooth_projection
+
+
+class Encoder(nn.Module):
+    """Bands in, features out, in two halves so that a warp can act between them.
+
+    ``projects`` tells whether the first half is a linear 1x1 convolution without bias. It then
+    commutes with crops, flips, rotations and blurs, and these may act on the few channels behind
+    it: ``features(warp(project(x)))`` equals ``forward(warp(x))`` up to rounding.
+
+    Args:
+        projection: The 1x1 projection, or None for a stem inside the backbone.
+        backbone: Takes the projection's channels, or the bands themselves.
+    """
+
+    def __init__(self, projection: Projection | None, backbone: Backbone) -> None:
+        super().__init__()
+        self.projection = projection
+        self.backbone = backbone
+
+    @property
+    def projects(self) -> bool:
+        """Whether :meth:`project` reduces the bands, and warps may act behind it."""
+        return self.projection is not None
+
+    @property
+    def num_bands(self) -> int:
+        """Bands n that the encoder takes."""
+        return self.backbone.in_channels if self.projection is None else self.projection.num_bands
+
+    @property
+    def num_features(self) -> int:
+        """Width F of the features."""
+        return self.backbone.num_features
+
+    @property
+    def projection_weight(self) -> Tensor | None:
+        """Weight of the projection, shape ``(k, n)``, for folding a normalisation into it."""
+        return None if self.projection is None else self.projection.weight
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the projected channels, or the bands themselves if there is no projection.
+
+        Args:
+            x: Shape ``(B, n, H, W)``.
+
+        Returns:
+            Shape ``(B, k, H, W)``; ``(B, n, H, W)`` without a projection.
+        """
+        if self.projection is None:
+            return x
+        projected: Tensor = self.projection(x)
+        return projected
+
+    def feature_map(self, projected: Tensor) -> Tensor:
+        """Return the map ``(B, F, h, w)`` of what :meth:`project` gave."""
+        result: Tensor = self.backbone(projected)
+        return result
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """Return the features ``(B, F)`` of a feature map, for losses that need both."""
+        return self.backbone.pool(feature_map)
+
+    def features(self, projected: Tensor) -> Tensor:
+        """Return the features ``(B, F)`` of what :meth:`project` gave."""
+        return self.pool(self.feature_map(projected))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features: ``(B, n, H, W)`` to ``(B, F)``."""
+        return self.features(self.project(x))
+
+
+def build_encoder(
+    config: EncoderConfig, wavelengths_nm: ArrayLike, *, checkpoint: bool = False
+) -> Encoder:
+    """Build the encoder of a model option for given bands.
+
+    With pretrained weights the projection starts as averages around k evenly spread wavelengths
+    and the first convolution as the colour kernels at those wavelengths, so that a flat spectrum
+    gets the pretrained response; without, both start at random.
+
+    Args:
+        config: The model option.
+        wavelengths_nm: Centres of the n bands in channel order, nanometres, shape ``(n,)``.
+        checkpoint: Recompute the backbone's stages in the backward pass to save memory.
+
+    Raises:
+        ModelError: If the weights cannot be read or do not fit.
+    """
+    nm = np.asarray(wavelengths_nm, dtype=np.float64)
+    channels = config.projection_channels
+    if channels is None:
+        return Encoder(None, build_backbone(config, nm, checkpoint))
+    projection = Projection(nm.size, channels)
+    if getattr(config, "weights", None) is not None:
+        projection.weight.data.copy_(torch.from_numpy(smooth_projection(nm, channels)))
+    backbone = build_backbone(config, projection_centres(nm, channels), checkpoint)
+    return Encoder(projection, backbone)

@@ -1,0 +1,46 @@
+"""The projection head between features and contrastive loss."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hyperspec.models.config import HeadConfig
+
+
+class ProjectionHead(nn.Module):
+    """Linear-BN-ReLU-Linear-BN, L2-normalised.
+
+    As in SimCLR's published code the linear layers have no bias (BatchNorm takes it away), and
+    the last BatchNorm scales but does not shift. BatchNorm couples the samples of a batch: give
+    both views of the whole contrastive batch in one call.
+
+    Args:
+        in_features: F, width of the features.
+        hidden: Width of the hidden layer.
+        dim: D, width of the embedding.
+
+    Source: Chen et al. 2020, section 2.1 and ``projection_head`` in their ``model_util.py``.
+    """
+
+    def __init__(self, in_features: int, hidden: int, dim: int) -> None:
+        super().__init__()
+        self.hidden_layer = nn.Linear(in_features, hidden, bias=False)
+        self.hidden_norm = nn.BatchNorm1d(hidden)
+        self.output_layer = nn.Linear(hidden, dim, bias=False)
+        self.output_norm = nn.BatchNorm1d(dim)
+        self.output_norm.register_parameter("bias", None)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return unit vectors: ``(B, F)`` to ``(B, D)``, float32 or wider."""
+        hidden = functional.relu(self.hidden_norm(self.hidden_layer(features)))
+        embedding = self.output_norm(self.output_layer(hidden))
+        if embedding.dtype.itemsize < 4:
+            embedding = embedding.float()  # half precision cannot hold a unit vector's small parts
+        return functional.normalize(embedding, dim=1)
+
+
+def build_head(config: HeadConfig, num_features: int) -> ProjectionHead:
+    """Build the head of a config for features of a given width."""
+    hidden = num_features if config.hidden is None else config.hidden
+    return ProjectionHead(num_features, hidden, config.dim)

@@ -1,0 +1,63 @@
+"""Normalisation layers of a backbone, and how they behave when a forward pass is replayed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Self
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+NUM_GROUPS = 32  # Wu & He 2018, "Group Normalization", section 4.1
+
+
+class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm that always uses its stored statistics; scale and shift stay trainable.
+
+    It normalises each sample by itself, so micro-batches give what the full batch gives.
+    """
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode whatever the mode asked for."""
+        return super().train(False)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return GroupNorm with 32 groups, or fewer where 32 does not divide the channels."""
+    return nn.GroupNorm(math.gcd(NUM_GROUPS, channels), channels)
+
+
+def norm_layer(name: str) -> Callable[[int], nn.Module]:
+    """Return the constructor of a normalisation layer.
+
+    Args:
+        name: ``batch``, ``group`` or ``frozen``.
+    """
+    layers: dict[str, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm2d,
+        "group": group_norm,
+        "frozen": FrozenStatisticsBatchNorm2d,
+    }
+    return layers[name]
+
+
+@contextmanager
+def running_statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Keep BatchNorm's running statistics while a forward pass is computed a second time.
+
+    Gradient checkpointing runs a stage twice per step; without this each batch would enter the
+    running mean and variance twice and evaluation would differ from training without checkpoints.
+    """
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+    before = [(m.momentum, m.num_batches_tracked) for m in norms]
+    for norm in norms:
+        norm.momentum = 0.0  # running = (1 - 0) * running + 0 * batch
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
