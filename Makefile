@@ -1,0 +1,48 @@
+# `make help` lists the targets. Every target installs what it needs, once, into .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   ?= demo
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint type format study ui clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(READY)  ## install the package and its tools into .venv
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)  ## make specimens, sweep band counts, print and draw the answer
+	BIN=$(BIN) DEMO=$(DEMO) bash experiments/demo/run.sh
+
+test: $(READY)  ## run the fast tests
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: $(READY)  ## run the slow tests
+	$(BIN)/pytest -m "slow and not gpu"
+
+lint: $(READY)  ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+type: $(READY)  ## mypy alone
+	$(BIN)/mypy
+
+format: $(READY)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+study: $(READY)  ## run a study: make study EXPERIMENT=band_count DATA=FOLDER ARGS="..."
+	$(BIN)/hyperspec train experiment=$(EXPERIMENT) data.root=$(DATA) $(ARGS)
+
+ui: $(READY)  ## open the MLflow UI on the runs of this folder
+	$(BIN)/hyperspec ui
+
+clean:  ## remove what tools and builds left behind; runs and specimens stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

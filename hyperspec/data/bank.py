@@ -1,0 +1,131 @@
+"""Where the chosen planes live while a run trains: on the device, in host memory, or on disk.
+
+Data stay in the store's narrow type (float16) until they are on the training device: converting on
+the host halves the throughput of loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor
+
+from hyperspec.cubes.source import SpecimenSource
+from hyperspec.spectra.errors import ConfigError
+
+RESIDENCIES = ("auto", "device", "pinned", "mmap")
+
+
+@dataclass(frozen=True)
+class Residency:
+    """Where the planes live, and why in words for the run's log."""
+
+    mode: str
+    reason: str
+
+
+def choose_residency(
+    requested: str, num_bytes: int, device: torch.device, memory_share: float
+) -> Residency:
+    """Decide where the chosen planes live.
+
+    Args:
+        requested: ``auto``, ``device``, ``pinned`` or ``mmap``.
+        num_bytes: Size of the chosen planes and masks.
+        device: The training device.
+        memory_share: Share of the free memory that the planes may take, above 0 and up to 1.
+
+    Raises:
+        ConfigError: If the name is unknown or the share is outside its range.
+    """
+    if requested not in RESIDENCIES:
+        raise ConfigError(
+            f"data.residency is '{requested}'; choose one of {', '.join(RESIDENCIES)}."
+        )
+    if not 0 < memory_share <= 1:
+        raise ConfigError(f"data.memory_share is {memory_share}; give a share in (0, 1].")
+    if requested != "auto":
+        return Residency(requested, "as configured")
+    size = f"{num_bytes / 1e6:.0f} MB of planes"
+    host_free = psutil.virtual_memory().available
+    if device.type == "cuda":
+        device_free = torch.cuda.mem_get_info(device)[0]
+        if num_bytes <= memory_share * device_free:
+            return Residency("device", f"{size} fit on the GPU ({device_free / 1e6:.0f} MB free)")
+        if num_bytes <= memory_share * host_free:
+            return Residency("pinned", f"{size} fit in host memory, not on the GPU")
+    elif num_bytes <= memory_share * host_free:
+        return Residency("device", f"{size} fit in memory ({host_free / 1e6:.0f} MB free)")
+    return Residency("mmap", f"{size} exceed {memory_share:.0%} of the free memory")
+
+
+class PlaneBank:
+    """Gives batches of the chosen planes on the training device.
+
+    Args:
+        source: Specimens.
+        bands: 0-based indices of the chosen bands, in channel order.
+        device: The training device.
+        residency: Where the planes live.
+    """
+
+    def __init__(
+        self,
+        source: SpecimenSource,
+        bands: Sequence[int],
+        device: torch.device,
+        residency: Residency,
+    ) -> None:
+        self.source = source
+        self.bands = tuple(bands)
+        self.device = device
+        self.residency = residency
+        self._images: Tensor | None = None
+        masks = torch.from_numpy(np.array(source.masks, dtype=np.bool_))
+        self._masks = masks.unsqueeze(1)
+        if residency.mode != "mmap":
+            images = torch.from_numpy(source.planes(np.arange(len(source)), self.bands))
+            if residency.mode == "device":
+                self._images, self._masks = images.to(device), self._masks.to(device)
+            else:
+                pin = torch.cuda.is_available()
+                self._images = images.pin_memory() if pin else images
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of pixels that the bank itself holds."""
+        return 0 if self._images is None else self._images.nbytes
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images and masks of some specimens on the training device.
+
+        Args:
+            rows: Row numbers in the source, shape ``(B,)``.
+
+        Returns:
+            Reflectance ``(B, n, S, S)`` float32 and foreground ``(B, 1, S, S)`` bool.
+        """
+        if self._images is None:
+            images = torch.from_numpy(self.source.planes(rows.cpu().numpy(), self.bands))
+        else:
+            images = self._images[rows.to(self._images.device)]
+        masks = self._masks[rows.to(self._masks.device)]
+        return self.to_device(images, masks)
+
+    def to_device(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Move a batch to the training device and widen it there to float32."""
+        images = images.to(self.device, non_blocking=True).float()
+        return images, masks.to(self.device, non_blocking=True)
+
+
+def predicted_bytes(num_specimens: int, num_bands: int, size: int, itemsize: int) -> int:
+    """Bytes of the chosen planes and masks of a dataset, known before anything is read."""
+    pixels = num_specimens * size * size
+    return pixels * num_bands * itemsize + pixels

@@ -1,0 +1,170 @@
+"""Batches of specimens for training, and rows of each part for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hyperspec.data.bank import PlaneBank
+from hyperspec.data.splits import Split
+from hyperspec.spectra.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training batch: row numbers, and pixels when a loader read them ahead.
+
+    Args:
+        rows: Row numbers in the source, shape ``(B,)``.
+        images: Reflectance in the store's type, shape ``(B, n, S, S)``, or None when resident.
+        masks: Foreground, shape ``(B, 1, S, S)``, or None when resident.
+    """
+
+    rows: Tensor
+    images: Tensor | None = None
+    masks: Tensor | None = None
+
+    def pin_memory(self) -> Batch:
+        """Pin the pixels; the DataLoader calls this."""
+        if self.images is None or self.masks is None:
+            return self
+        return Batch(self.rows, self.images.pin_memory(), self.masks.pin_memory())
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """How batches are read when the planes do not stay in memory."""
+
+    num_workers: int = 0
+    pin_memory: bool = False
+    persistent_workers: bool = False
+    prefetch_factor: int | None = None
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Shuffled batches that depend on seed and epoch alone, so that any epoch can be resumed.
+
+    Every batch is full: contrastive losses compare within the batch, so a short one would change
+    the task. When there are fewer items than a batch, all of them are the batch.
+
+    Args:
+        rows: Row numbers of the training part.
+        batch_size: Items per batch over all processes, at least 2.
+        seed: Seed of the shuffle.
+        rank: Number of this process.
+        world_size: Number of processes; each takes its equal share of every batch.
+
+    Raises:
+        ConfigError: If a batch would hold a single item.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.intp],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.rows = np.asarray(rows)
+        size = min(batch_size, len(self.rows))
+        self.batch_size = size - size % world_size
+        if self.batch_size // world_size < 1 or self.batch_size < 2:
+            raise ConfigError(
+                f"A batch of {size} (batch_size={batch_size}, {len(self.rows)} training images, "
+                f"{world_size} processes) leaves no other image to compare with: contrastive "
+                "learning needs at least 2. Raise batch_size or add specimens."
+            )
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose shuffle comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield order[start + self.rank : start + self.batch_size : self.world_size].tolist()
+
+
+class _Rows(Dataset[Batch]):
+    """Turns row numbers into a batch: pixels are read here only when they are not resident."""
+
+    def __init__(self, bank: PlaneBank) -> None:
+        self.bank = bank
+        self.masks = torch.from_numpy(np.array(bank.source.masks, dtype=np.bool_)).unsqueeze(1)
+
+    def __len__(self) -> int:
+        return len(self.bank)
+
+    def __getitems__(self, rows: list[int]) -> Batch:
+        index = torch.tensor(rows)
+        if self.bank.residency.mode != "mmap":
+            return Batch(index)
+        images = torch.from_numpy(self.bank.source.planes(np.asarray(rows), self.bank.bands))
+        return Batch(index, images, self.masks[index])
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+class SpecimenData(pl.LightningDataModule):
+    """Feeds training batches of the training part.
+
+    Args:
+        bank: The chosen planes.
+        split: Row numbers of the three parts.
+        batch_size: Specimen images per step over all processes, at least 2.
+        seed: Seed of the shuffle.
+        loader: Settings of the reading workers, used when the planes are not resident.
+    """
+
+    def __init__(
+        self,
+        bank: PlaneBank,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        loader: LoaderSettings | None = None,
+    ) -> None:
+        super().__init__()
+        self.bank, self.split = bank, split
+        self.batch_size, self.seed = batch_size, seed
+        self.loader = loader if loader is not None else LoaderSettings()
+        # Fails here, before a run trains, when the batch is too small.
+        self.batches = EpochBatches(split.train, batch_size, seed)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of the training part."""
+        trainer = self.trainer
+        if trainer is not None and trainer.world_size > 1:
+            self.batches = EpochBatches(
+                self.split.train,
+                self.batch_size,
+                self.seed,
+                trainer.global_rank,
+                trainer.world_size,
+            )
+        reads = self.bank.residency.mode == "mmap"
+        workers = self.loader.num_workers if reads else 0
+        return DataLoader(
+            _Rows(self.bank),
+            batch_sampler=self.batches,
+            collate_fn=_as_is,
+            num_workers=workers,
+            pin_memory=self.loader.pin_memory and torch.cuda.is_available(),
+            persistent_workers=self.loader.persistent_workers and workers > 0,
+            prefetch_factor=self.loader.prefetch_factor if workers > 0 else None,
+        )

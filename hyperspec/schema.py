@@ -1,0 +1,315 @@
+"""The top of the typed config: what a run is, and the checks that cross its groups.
+
+Each option of a group is a dataclass beside its code (a strategy in :mod:`hyperspec.bands`, an
+encoder in :mod:`hyperspec.models`, ...). This module puts them together and registers them, so that
+Hydra refuses a misspelt key or a wrong type when it composes. Ranges are checked in
+``__post_init__``, which runs when a job turns its config into these objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from hyperspec import bands
+from hyperspec.bands import Strategy
+from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
+from hyperspec.data.views_config import ViewsConfig
+from hyperspec.losses.config import LossConfig, NtXentConfig
+from hyperspec.models.config import (
+    ModelConfig,
+    ResNet18Config,
+    ResNet34Config,
+    ResNet50Config,
+    TinyConfig,
+)
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.tracking.config import TrackingConfig
+
+
+@dataclass
+class AxisSpec:
+    """The sensor's axis, for headers without wavelengths: evenly spaced, both ends included."""
+
+    start_nm: float = MISSING
+    """Centre of the first band in nanometres."""
+    stop_nm: float = MISSING
+    """Centre of the last band in nanometres."""
+    count: int = MISSING
+    """Number of bands; must match the cubes."""
+
+
+@dataclass
+class SplitSpec:
+    """Shares of the specimens in the three parts; they sum to 1."""
+
+    fractions: list[float] = field(default_factory=lambda: [0.5, 0.25, 0.25])
+    """Train (the encoder, statistics and probes see nothing else), validation (what searches,
+    pruning and early stopping look at) and test (what is reported); they sum to 1."""
+    seed: int = 0
+    """Seed of the assignment; apart from the run's `seed`, so that seeds share a split."""
+
+
+@dataclass
+class Data:
+    """Where the specimens come from and how they are prepared."""
+
+    root: str = MISSING
+    """Folder of the cubes."""
+    pattern: str = "*.bil"
+    """Which files are cubes, as a glob below the root."""
+    axis: AxisSpec | None = None
+    """The sensor's axis, for headers that have no wavelengths."""
+    calibrate: str = "auto"
+    """`auto` uses white and dark frames when the folder has them; `none` reads values as they
+    are."""
+    white: str | None = None
+    """File of the white frame below the root; null looks for one named white*."""
+    dark: str | None = None
+    """File of the dark frame below the root; null looks for one named dark*."""
+    mask: str = "auto"
+    """Foreground: `auto`, `image`, `otsu` or `none`."""
+    normalisation: str = "zscore"
+    """`none`, `minmax`, `zscore`, `snv`, `l2`, `derivative` or `continuum`, fitted on the training
+    part."""
+    store: str = "auto"
+    """`auto` packs the prepared specimens once and reads planes from there; `none` prepares them
+    in memory for each run."""
+    cache_dir: str = ".hyperspec"
+    """Folder of packed specimens and statistics."""
+    residency: str = "auto"
+    """Where the chosen planes live while training: `auto`, `device`, `pinned` or `mmap`."""
+    memory_share: float = 0.5
+    """Share of the free memory that the planes may take before `auto` turns to `mmap`."""
+    split: SplitSpec = field(default_factory=SplitSpec)
+
+
+@dataclass
+class FolderData(Data):
+    """A folder with one specimen image per cube."""
+
+    labels: Any = MISSING
+    """Where labels come from: `csv`, `pattern`, `folder` or `none`."""
+    size: int = 64
+    """Side of the prepared images in pixels."""
+    crop_margin: float = 0.05
+    """Margin around the specimen, as a share of its longer side."""
+
+
+@dataclass
+class TilesData(Data):
+    """Windows of one or several scenes, without labels."""
+
+    tile: int = 32
+    """Side of a window in pixels."""
+    stride: int = 16
+    """Step between windows in pixels."""
+
+
+@dataclass
+class Hardware:
+    """What the run computes on. Nothing here changes what is learned, up to rounding."""
+
+    accelerator: str = "auto"
+    """`cpu`, `gpu` or `auto`."""
+    devices: int = 1
+    """Number of devices; above 1 trains with DDP."""
+    precision: str = "32-true"
+    """Lightning's precision: `32-true`, `bf16-mixed`, `16-mixed`, ..."""
+    threads: int | None = None
+    """CPU threads of torch; null leaves torch's own choice."""
+    num_workers: int = 0
+    """Reading processes, used with data.residency=mmap."""
+    pin_memory: bool = False
+    """Pin batches in host memory before they go to a GPU."""
+    persistent_workers: bool = False
+    """Keep reading processes over epochs."""
+    prefetch_factor: int | None = None
+    """Batches read ahead per reading process; null leaves torch's own choice."""
+    compile: bool = False
+    """Compile the backbone."""
+    accumulate: int = 1
+    """Batches whose gradients are summed before a step. Adds no negatives; see micro_batch."""
+    micro_batch: int | None = None
+    """Specimens whose graph exists at once; the gradient is that of the whole batch (GradCache)."""
+    checkpointing: bool = False
+    """Recompute the backbone's stages in the backward pass instead of keeping them."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("devices", 1), ("num_workers", 0), ("accumulate", 1)):
+            _at_least(f"hardware.{name}", getattr(self, name), least)
+        for name in ("threads", "micro_batch", "prefetch_factor"):
+            if getattr(self, name) is not None:
+                _at_least(f"hardware.{name}", getattr(self, name), 1)
+        if self.accelerator not in ("cpu", "gpu", "auto"):
+            raise ConfigError(
+                f"hardware.accelerator is '{self.accelerator}'; choose cpu, gpu or auto."
+            )
+
+
+@dataclass
+class Evaluation:
+    """How frozen features of held-out specimens are scored."""
+
+    k: int = 5
+    """Neighbours of the k-NN probe."""
+    linear: bool = True
+    """Fit the linear probe too."""
+    controls: bool = True
+    """Score the untrained encoder and the mean spectrum beside the trained encoder."""
+    resamples: int = 2000
+    """Bootstrap resamples of specimens for the 95% intervals."""
+    every_n_epochs: int = 0
+    """Epochs between scores on the validation part while training; 0 scores at the end only."""
+
+    def __post_init__(self) -> None:
+        _at_least("evaluation.k", self.k, 1)
+        _at_least("evaluation.resamples", self.resamples, 100)
+        _at_least("evaluation.every_n_epochs", self.every_n_epochs, 0)
+
+
+@dataclass
+class Train:
+    """One run: from a folder of cubes to one score."""
+
+    data: Data = MISSING
+    bands: Strategy = MISSING
+    model: ModelConfig = MISSING
+    loss: LossConfig = MISSING
+    views: ViewsConfig = MISSING
+    hardware: Hardware = MISSING
+    tracking: TrackingConfig = MISSING
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    study: str = "adhoc"
+    """Name under which runs are grouped in MLflow."""
+    objective: str = "auto"
+    """Metric that a sweep or search optimises; `auto` is val/knn_top1 with labels."""
+    batch_size: int = 64
+    """Specimen images per step; all others of the batch are negatives."""
+    epochs: int = 200
+    """Passes over the training part."""
+    lr: float = 5e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    warmup_steps: int = 10
+    """Optimizer steps of linear warm-up before the cosine decay."""
+    clip_norm: float | None = None
+    """Largest gradient norm; null does not clip."""
+    seed: int = 0
+    """Seed of weights, shuffles and views."""
+    ckpt: str | None = None
+    """Checkpoint to continue from."""
+    log_every_n_steps: int = 10
+    """Steps between logged values."""
+
+    def __post_init__(self) -> None:
+        _at_least("epochs", self.epochs, 1)
+        _at_least("seed", self.seed, 0)
+        _at_least("log_every_n_steps", self.log_every_n_steps, 1)
+        if self.batch_size < 2:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, but contrastive learning compares the images "
+                "of a batch with each other: a batch of one has no negatives and no gradient. "
+                "Give at least 2; for little memory keep batch_size and set "
+                "hardware.micro_batch=1."
+            )
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ConfigError(f"clip_norm is {self.clip_norm}; give a norm above 0, or null.")
+        micro = self.hardware.micro_batch
+        if micro is not None and micro > self.batch_size:
+            raise ConfigError(
+                f"hardware.micro_batch is {micro}, above batch_size={self.batch_size}; it is a "
+                "part of the batch. Lower it, or set it to null."
+            )
+
+
+def hints(config: Train) -> list[str]:
+    """List in one line each which values lie outside the ranges that are known to work.
+
+    Source: the mission's own runs for the ranges of lr, temperature and epochs.
+    """
+    found = []
+    if not 1e-4 <= config.lr <= 1e-3:
+        found.append(
+            f"lr={config.lr:g} is outside 1e-4 to 1e-3: above, contrastive losses tend to "
+            "collapse early; below, they barely move within the usual number of epochs."
+        )
+    temperature = getattr(config.loss, "temperature", None)
+    if temperature is not None and not 0.05 <= temperature <= 0.2:
+        found.append(
+            f"loss.temperature={temperature:g} is outside 0.05 to 0.2: lower lets the single "
+            "hardest negative rule the gradient, higher weighs easy negatives like hard ones."
+        )
+    if not 200 <= config.epochs <= 500:
+        found.append(
+            f"epochs={config.epochs} is outside 200 to 500, the range for real specimens: fewer "
+            "leave the encoder near its start, more add little (synthetic specimens need less)."
+        )
+    return found
+
+
+def _at_least(key: str, value: int, least: int) -> None:
+    if value < least:
+        raise ConfigError(f"{key} is {value}; give a whole number of at least {least}.")
+
+
+_OPTIONS: dict[str, dict[str, type]] = {
+    "data": {"folder": FolderData, "tiles": TilesData},
+    "data/labels": {
+        "csv": CsvLabels,
+        "pattern": PatternLabels,
+        "folder": FolderLabels,
+        "none": NoLabels,
+    },
+    "bands": bands.STRATEGIES,
+    "model": {
+        "tiny": TinyConfig,
+        "resnet18": ResNet18Config,
+        "resnet34": ResNet34Config,
+        "resnet50": ResNet50Config,
+    },
+    "loss": {"nt_xent": NtXentConfig},
+    "views": {"views": ViewsConfig},
+    "hardware": {"hardware": Hardware},
+    "tracking": {"tracking": TrackingConfig},
+}
+
+
+def register() -> None:
+    """Put the schema into Hydra's config store, once per process."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="train", node=Train)
+    for group, options in _OPTIONS.items():
+        for name, node in options.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
+
+
+def to_train(config: DictConfig) -> Train:
+    """Turn a composed config into checked objects.
+
+    Raises:
+        ConfigError: If a value is outside its range, missing, or contradicts another.
+    """
+    missing = OmegaConf.missing_keys(config)
+    if missing:
+        keys = ", ".join(sorted(missing))
+        raise ConfigError(
+            f"The config has no value for {keys}; give it on the command line, for example "
+            f"{sorted(missing)[0]}=..."
+        )
+    made = OmegaConf.to_object(config)
+    if not isinstance(made, Train):
+        raise ConfigError("The config is not of the schema 'schema/train'; see conf/train.yaml.")
+    return made
+
+
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain dicts and lists."""
+    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    if not isinstance(plain, dict):
+        raise ConfigError("The config is not a mapping; see conf/train.yaml.")
+    return {str(key): value for key, value in plain.items()}

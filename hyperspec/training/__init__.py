@@ -1,0 +1,1 @@
+"""Lightning module, optimizer and schedule, callbacks, checkpoints."""

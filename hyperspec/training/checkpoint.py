@@ -1,0 +1,106 @@
+"""Checkpoints that are whole or absent, and that execute nothing when read.
+
+Lightning stages a checkpoint in the system's temporary folder and moves it, so that a full disk can
+leave a truncated file under its final name, and a flipped byte loads in silence. Here the file is
+written beside its target, flushed to the disk and renamed, with its SHA-256 beside it; reading
+checks that and unpickles tensors and plain values only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from hyperspec.spectra.errors import ModelError
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes atomically with a checksum, reads with the checksum and ``weights_only``."""
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: Any | None = None,  # noqa: ANN401 - Lightning's own signature
+    ) -> None:
+        """Write a checkpoint; the target is replaced only by a complete file."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            # The checksums of the new and of the present file go first, so that a kill between
+            # the two renames leaves a pair that fits whichever file is there.
+            digests = [_sha256(partial), *([_sha256(target)] if target.is_file() else [])]
+            checksum = _checksum_path(target)
+            partial_sum = checksum.with_name(f".{checksum.name}.{os.getpid()}.partial")
+            partial_sum.write_text("\n".join(digests) + "\n")
+            os.replace(partial_sum, checksum)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any = None,  # noqa: ANN401 - Lightning's own signature
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint; see :func:`read_checkpoint`."""
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Delete a checkpoint and its checksum."""
+        Path(path).unlink(missing_ok=True)
+        _checksum_path(Path(path)).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        ModelError: If the file is missing, differs from its checksum, or holds anything but
+            tensors and plain values.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise ModelError(f"ckpt is '{source}', but there is no such file.")
+    checksum = _checksum_path(source)
+    if checksum.is_file() and _sha256(source) not in checksum.read_text().split():
+        raise ModelError(
+            f"The checkpoint '{source}' differs from its checksum '{checksum.name}': it is "
+            "truncated or damaged. Use an earlier checkpoint of the run."
+        )
+    try:
+        loaded = torch.load(source, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"The checkpoint '{source}' cannot be read as tensors and plain values: {reason} "
+            "Nothing in it was executed."
+        ) from error
+    if not isinstance(loaded, Mapping) or "hyperspec" not in loaded:
+        raise ModelError(
+            f"'{source}' is no checkpoint of hyperspec (it has no 'hyperspec' entry). To start "
+            "from other weights give model.weights=PATH."
+        )
+    return dict(loaded)
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

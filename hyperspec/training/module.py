@@ -1,0 +1,178 @@
+"""SimCLR as a Lightning module: two views on the device, one forward per view, one loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from hyperspec.data.bank import PlaneBank
+from hyperspec.data.datamodule import Batch
+from hyperspec.data.views import Views, ViewParams
+from hyperspec.losses.cached import check_batch_independent, micro_batched
+from hyperspec.models.encoder import Encoder
+from hyperspec.spectra.normalisation import Normalisation
+from hyperspec.training.optimisation import Optimisation, build_optimizer, build_schedule
+
+NUM_VIEWS = 2
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a SimCLR run is made of; each part is usable alone."""
+
+    encoder: Encoder
+    head: nn.Module
+    loss: nn.Module
+    views: Views
+    normalisation: Normalisation
+
+
+class SimCLR(pl.LightningModule):
+    """Contrastive training of an encoder on two views of each specimen image.
+
+    Each view goes: spectral operations in reflectance, normalisation, projection (with a linear
+    bias-free stem), warp, backbone. With that order the projection commutes with everything
+    spatial, and the warp acts on few channels.
+
+    Args:
+        parts: Encoder, projection head, loss, views and normalisation.
+        bank: Gives the pixels of a batch.
+        optimisation: Learning rate, schedule and weight decay.
+        micro_batch: Images whose graph exists at once; None for the whole batch. The gradient is
+            that of the whole batch either way (GradCache, Gao et al. 2021).
+
+    Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual
+    Representations".
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        bank: PlaneBank,
+        optimisation: Optimisation,
+        micro_batch: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head, self.loss = parts.encoder, parts.head, parts.loss
+        self.views, self.normalisation = parts.views, parts.normalisation
+        self.bank, self.optimisation, self.micro_batch = bank, optimisation, micro_batch
+        if micro_batch is not None:
+            check_batch_independent(self.encoder)
+
+    def transfer_batch_to_device(
+        self,
+        batch: Batch,
+        device: torch.device,
+        dataloader_idx: int,
+    ) -> Batch:
+        """Leave the batch where it is: each micro-batch is moved when its turn comes."""
+        return batch
+
+    @property
+    def folds(self) -> bool:
+        """Whether factor, normalisation and projection are one product over the bands."""
+        return (
+            self.encoder.projects
+            and self.views.commutes
+            and self.normalisation.per_band_affine is not None
+        )
+
+    def view(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
+        """Make one view ready for :meth:`Encoder.features`.
+
+        Args:
+            images: Reflectance, shape ``(B, n, H, W)``.
+            masks: Foreground, shape ``(B, 1, H, W)``.
+            params: What :meth:`Views.draw` drew.
+
+        Returns:
+            Shape ``(B, k, S, S)``; k is the stem's width with a projection, else n.
+        """
+        affine = self.normalisation.per_band_affine
+        weight = self.encoder.projection_weight
+        if self.folds and affine is not None and weight is not None:
+            pixels = self.views.project_view(images, masks, weight, *affine, params)
+        else:
+            pixels = self.views.spectral(images, params, masks)
+            pixels = self.normalisation(pixels, masks) * masks
+            if self.encoder.projects:
+                pixels = self.encoder.project(pixels)
+        return self.views.warp(pixels, params)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        features = micro_batched(
+            lambda chosen: self._features(batch, chosen), len(batch.rows), self.micro_batch
+        )
+        # One head over both views: its BatchNorm needs the whole batch, as in SimCLR.
+        embeddings = self.head(features.transpose(0, 1).flatten(0, 1))
+        loss: Tensor = self.loss(*embeddings.chunk(NUM_VIEWS))
+        self.log("train/loss", loss.detach(), batch_size=len(batch.rows), prog_bar=True)
+        return loss
+
+    def _features(self, batch: Batch, chosen: Tensor) -> Tensor:
+        if batch.images is None or batch.masks is None:
+            images, masks = self.bank.batch(batch.rows[chosen])
+        else:
+            images, masks = self.bank.to_device(batch.images[chosen], batch.masks[chosen])
+        made = [
+            self.view(images, masks, self.views.draw(len(images), device=images.device))
+            for _ in range(NUM_VIEWS)
+        ]
+        features: Tensor = self.encoder.features(torch.cat(made))
+        return torch.stack(features.chunk(NUM_VIEWS), dim=1)
+
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Embed images without augmentation.
+
+        Args:
+            images: Reflectance, shape ``(B, n, H, W)``.
+            masks: Foreground, shape ``(B, 1, H, W)``.
+
+        Returns:
+            Backbone features, shape ``(B, F)``.
+        """
+        features: Tensor = self.encoder(self.normalisation(images, masks) * masks)
+        return features
+
+    @torch.no_grad()
+    def embed(self, rows: Tensor, chunk: int = 64) -> Tensor:
+        """Embed specimens of the bank in evaluation mode.
+
+        Args:
+            rows: Row numbers in the source, shape ``(N,)``.
+            chunk: Images embedded at once.
+
+        Returns:
+            Backbone features on the CPU, shape ``(N, F)``, float32.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            parts = [self(*self.bank.batch(some)).float().cpu() for some in rows.split(chunk)]
+        finally:
+            self.train(was_training)
+        return torch.cat(parts)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return AdamW with linear warm-up and cosine decay, stepped per optimizer step."""
+        optimizer = build_optimizer(
+            [*self.encoder.named_parameters(), *self.head.named_parameters()], self.optimisation
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, self.optimisation, total)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the run's own facts (bands, config) travel; see training.checkpoint."""
+        checkpoint["hyperspec"] = self.facts
+
+    facts: dict[str, Any] = {}  # noqa: RUF012 - replaced whole per run, never changed in place
