@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_PROCESS, TAG_REASON
+from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_PARENT, TAG_PROCESS, TAG_REASON
 from hyperspec.tracking.process import is_dead
 from hyperspec.tracking.store import Connection
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from hyperspec.tracking.run import Status
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,25 @@ def reap_stale(connection: Connection) -> list[str]:
         connection.client.set_terminated(run.info.run_id, status)
         closed.append(str(run.info.run_id))
         log.warning("closed stale run %s: %s", run.info.run_name, reason)
+    return closed
+
+
+def close_children(connection: Connection, parent_run_id: str, status: Status) -> list[str]:
+    """Close a sweep's jobs that still say RUNNING when the sweep is over.
+
+    Their processes are gone or about to go: a sweep ends when all its jobs have returned.
+
+    Returns:
+        The identities of the closed runs.
+    """
+    closed = []
+    for run in _running(connection):
+        if run.data.tags.get(TAG_PARENT) != parent_run_id:
+            continue
+        reason = "the sweep ended before the job closed its run"
+        connection.client.set_tag(run.info.run_id, TAG_REASON, reason)
+        connection.client.set_terminated(run.info.run_id, status)
+        closed.append(str(run.info.run_id))
     return closed
 
 

@@ -1,0 +1,1 @@
+"""Sweeps that finish and answer: parent runs, identity, search, report."""

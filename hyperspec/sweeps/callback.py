@@ -1,0 +1,164 @@
+"""What happens around a multirun: one parent run before its jobs, one report after them.
+
+Hydra turns every ``Exception`` of a callback into a warning, so an error that must stop the sweep
+leaves here as SystemExit.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from hyperspec.spectra.errors import HyperspecError
+from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
+
+if TYPE_CHECKING:
+    from hyperspec.sweeps.data import SweepData
+    from hyperspec.tracking.run import JobRun, Status
+
+__all__ = ["ParentInfo", "SweepCallback", "find_parent"]
+
+log = logging.getLogger(__name__)
+
+
+class SweepCallback(Callback):
+    """Open the parent run, close it with the sweep's outcome, and report.
+
+    Configured as ``hydra.callbacks.sweep._target_``; it reads ``tracking`` and ``study`` of the
+    composed config. MLflow is imported when a sweep starts, not before.
+    """
+
+    def __init__(self) -> None:
+        self._run: JobRun | None = None
+        self._sweep_dir = Path()
+        self._old_handler: Any = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Create store, experiment and parent run, and note them in the sweep's folder."""
+        from hyperspec.tracking.reap import reap_stale
+        from hyperspec.tracking.run import start_run
+        from hyperspec.tracking.store import connect
+
+        base = Path(config.hydra.runtime.cwd)
+        self._sweep_dir = base / str(config.hydra.sweep.dir)
+        try:
+            connection = connect(config.tracking.uri, config.tracking.experiment, base)
+        except HyperspecError as error:
+            print(f"\nerror: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
+        reap_stale(connection)
+        study = str(config.get("study") or "sweep")
+        name = f"{study} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        tags, params = _tags(config, study), _space(config)
+        run = start_run(connection, name, kind="sweep", tags=tags, params=params)
+        try:
+            note = ParentInfo(run.run_id, connection.uri, connection.experiment, study, name)
+            write_parent(self._sweep_dir, note)
+        except BaseException as error:
+            run.fail(error)
+            raise
+        self._run = run
+        self._old_handler = _exit_on_terminate()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Close the parent, report, and leave with status 1 when a job failed."""
+        if self._run is None:
+            return
+        run, self._run = self._run, None
+        error = sys.exc_info()[1]
+        try:
+            data = self._close(run, error)
+        except BaseException as late:
+            run.fail(late)
+            raise
+        finally:
+            if self._old_handler is not None:
+                signal.signal(signal.SIGTERM, self._old_handler)
+        if data.jobs.empty:
+            return
+        try:
+            self._report(run, data)
+        except Exception:
+            log.exception("the report failed; try again with: hyperspec report %s", run.run_id)
+            raise
+        if error is None and not data.failed.empty:
+            # Some sweepers swallow failures; a sweep with a failed job must not look like success.
+            raise SystemExit(1)
+
+    def _close(self, run: JobRun, error: BaseException | None) -> SweepData:
+        """Close the parent and the jobs that the controller itself left open."""
+        from hyperspec.sweeps.data import load_sweep
+        from hyperspec.tracking.reap import close_children
+        from hyperspec.tracking.run import describe, interrupted
+
+        stopped = error is not None and interrupted(error)
+        close_children(run.connection, run.run_id, "KILLED" if stopped else "FAILED")
+        data = load_sweep(run.connection.uri, [run.run_id])
+        reason = describe(error) if error is not None else None
+        if not data.failed.empty and not stopped:
+            reason = f"{len(data.failed)} of {len(data.jobs)} jobs failed"
+        outcome: Status = "FINISHED" if reason is None else "FAILED"
+        run.finish("KILLED" if stopped else outcome, reason)
+        return load_sweep(run.connection.uri, [run.run_id])
+
+    def _report(self, run: JobRun, data: SweepData) -> None:
+        from hyperspec.sweeps.report import print_report, write_report
+
+        paths = write_report(data, self._sweep_dir / "report")
+        for path in paths.files:
+            run.log_artifact(path, "report")
+        print_report(data, paths)
+
+
+def _tags(config: DictConfig, study: str) -> dict[str, str]:
+    from hyperspec.tracking.names import TAG_COMMAND, TAG_NOTE, TAG_STUDY
+
+    command = command_line(config)
+    space = "".join(f"\n- `{key}` = {value}" for key, value in _space(config).items())
+    note = f"Study **{study}**.\n\n`{command}`\n{space}\n\nThe report is under artifacts, `report/`."
+    return {TAG_STUDY: study, TAG_COMMAND: command, TAG_NOTE: note}
+
+
+def command_line(config: DictConfig) -> str:
+    """Return the command that starts the same sweep again."""
+    overrides = config.hydra.overrides
+    words = [*overrides.task, *(w for w in overrides.hydra if not w.startswith("hydra.mode="))]
+    return shlex.join(["hyperspec", "train", "-m", *map(str, words)])
+
+
+def _space(config: DictConfig) -> dict[str, str]:
+    """Return what the sweep varies: the sweeper's parameters and the command line's lists."""
+    params = OmegaConf.select(config, "hydra.sweeper.params")
+    space = {}
+    if isinstance(params, Mapping | DictConfig):
+        space = {str(key): str(value) for key, value in params.items()}
+    for word in config.hydra.overrides.task:
+        key, _, value = str(word).partition("=")
+        space[key.lstrip("+")] = value
+    # MLflow refuses other characters in a parameter's name; `~group` deletes, and varies nothing.
+    return {key: value for key, value in space.items() if re.fullmatch(r"[\w./ -]+", key)}
+
+
+def _exit_on_terminate() -> Any:
+    """Let SIGTERM unwind the controller, so that runs are closed; return the former handler."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return None
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        return signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not the main thread: the host program handles its signals itself
+        return None
