@@ -10,18 +10,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hyperspec.cubes.cube import Cube
+    from hyperspec.cubes.cube import open_cube
+    from hyperspec.cubes.handle import Cube
     from hyperspec.cubes.header import EnviHeader, read_header
-    from hyperspec.cubes.opening import open_cube
     from hyperspec.cubes.window import Window
     from hyperspec.cubes.writer import write_envi
 
 # Where each public name lives.
 _HOMES = {
-    "Cube": "cube",
+    "Cube": "handle",
     "EnviHeader": "header",
     "Window": "window",
-    "open_cube": "opening",
+    "open_cube": "cube",
     "read_header": "header",
     "write_envi": "writer",
 }

@@ -1,0 +1,203 @@
+"""An open cube, and reading bands and windows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperspec.cubes.window import Window
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.errors import AxisError, BandError
+from hyperspec.spectra.selection import BandSelection
+
+Bands = BandSelection | Sequence[int] | NDArray[np.integer]
+
+
+class Reader(Protocol):
+    """What a file format must offer."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[np.generic]
+
+    def read(self, bands: list[int], window: Window) -> NDArray[np.generic]:
+        """Return values in native byte order, shape ``(len(bands), height, width)``."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+class Cube:
+    """An open cube; a context manager that keeps its file mapped until it is closed.
+
+    Made by :func:`hyperspec.cubes.open_cube`. Band indices are 0-based.
+
+    Args:
+        path: The data file.
+        header_path: Its header, None when the format has none.
+        axis: Band centres, as many as there are bands.
+        reader: Access to the file.
+        nodata: Native value that marks missing pixels.
+        scale_factor: Native value that stands for a reflectance of 1.
+        metadata: Fields of the header as text, under lower-case keys.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header_path: Path | None,
+        axis: SpectralAxis,
+        reader: Reader,
+        *,
+        nodata: float | None = None,
+        scale_factor: float = 1.0,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = path
+        self.header_path = header_path
+        self.axis = axis
+        self.nodata = nodata
+        self.scale_factor = scale_factor
+        self.metadata: Mapping[str, str] = MappingProxyType(dict(metadata or {}))
+        self._reader = reader
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Cube({self.path.name!r}, {self.shape}, {self.dtype}, {self.axis})"
+
+    def close(self) -> None:
+        """Release the file; reading afterwards is an error."""
+        self._reader.close()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, lines and samples: ``(C, H, W)``."""
+        return self._reader.shape
+
+    @property
+    def num_bands(self) -> int:
+        """Number of bands, C."""
+        return self.shape[0]
+
+    @property
+    def num_lines(self) -> int:
+        """Number of lines, H."""
+        return self.shape[1]
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples, W."""
+        return self.shape[2]
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the stored values, in native byte order."""
+        return self._reader.dtype
+
+    def read_raw(
+        self, bands: Bands | None = None, window: Window | None = None
+    ) -> NDArray[np.generic]:
+        """Return stored values as they are.
+
+        Args:
+            bands: A selection made for this axis, or 0-based indices in the wanted order; None
+                means all.
+            window: Part of the frame; None means all of it.
+
+        Returns:
+            Array of the file's type in native byte order, contiguous, shape ``(n, h, w)``.
+
+        Raises:
+            BandError: If there is no such band.
+            AxisError: If the selection was made for another axis.
+            CubeError: If the window leaves the frame, or the cube is closed.
+        """
+        part = Window(0, 0, *self.shape[1:]) if window is None else Window(*map(int, window))
+        part.check(self.num_lines, self.num_samples, str(self.path))
+        return self._reader.read(self._indices(bands), part)
+
+    def read(self, bands: Bands | None = None, window: Window | None = None) -> NDArray[np.float32]:
+        """Return reflectance: stored values over the scale factor, NaN where there are none.
+
+        Args:
+            bands: As for :meth:`read_raw`.
+            window: As for :meth:`read_raw`.
+
+        Returns:
+            Contiguous array of shape ``(n, h, w)``; not clipped.
+
+        Raises:
+            BandError: If there is no such band.
+            AxisError: If the selection was made for another axis.
+            CubeError: If the window leaves the frame, or the cube is closed.
+        """
+        raw = self.read_raw(bands, window)
+        if self.scale_factor == 1:
+            values = raw.astype(np.float32)
+        else:
+            # Types that float32 cannot hold are divided first, so that only the result is rounded.
+            wide = np.float32 if np.can_cast(raw.dtype, np.float32) else np.float64
+            values = np.divide(raw, wide(self.scale_factor), dtype=wide, casting="unsafe")
+            values = values.astype(np.float32, copy=False)
+        missing = self._missing(raw)
+        if missing is not None:
+            values[missing] = np.nan
+        return values
+
+    def _missing(self, raw: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+        if self.nodata is None or np.isnan(self.nodata):
+            return None
+        if raw.dtype.kind == "f":
+            # A header's -1e34 is meant as the nearest float32.
+            with np.errstate(over="ignore"):
+                return np.asarray(raw == raw.dtype.type(self.nodata))
+        limits = np.iinfo(raw.dtype.str)
+        if not (self.nodata.is_integer() and limits.min <= self.nodata <= limits.max):
+            return None  # 65535.5, or -9999 in an unsigned file: no pixel can have it
+        return np.asarray(raw == raw.dtype.type(int(self.nodata)))
+
+    def _indices(self, bands: Bands | None) -> list[int]:
+        if bands is None:
+            return list(range(self.num_bands))
+        if isinstance(bands, BandSelection):
+            self._check_axis(bands)
+            return list(bands.indices)
+        chosen = np.asarray(bands)
+        if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+            raise BandError(
+                f"bands={str(bands)[:60]} does not name bands of {self.path}; give a selection or "
+                "at least one 0-based index."
+            )
+        outside = chosen[(chosen < 0) | (chosen >= self.num_bands)]
+        if outside.size:
+            raise BandError(
+                f"Band {outside[0]} was asked of {self.path}, which has bands 0 to "
+                f"{self.num_bands - 1} (indices are 0-based)."
+            )
+        return [int(index) for index in chosen]
+
+    def _check_axis(self, bands: BandSelection) -> None:
+        if bands.axis is self.axis or bands.axis == self.axis:
+            return
+        different = bands.axis.differences(self.axis)
+        if different:
+            raise AxisError(
+                f"bands={bands.strategy} was chosen on another axis than that of {self.path}: "
+                f"{'; '.join(different)}. Find the same wavelengths with selection.resolve(axis)."
+            )
