@@ -17,7 +17,14 @@ class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm that always uses its stored statistics; scale and shift stay trainable.
 
     It normalises each sample by itself, so micro-batches give what the full batch gives.
+
+    Args:
+        channels: Channels of the input.
     """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.train(False)  # modules start in training mode
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode whatever the mode asked for."""

@@ -1,0 +1,94 @@
+"""Two gloo processes must give the loss and gradient of one process with the whole batch."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+
+from hyperspec.losses import NtXent
+from hyperspec.losses.gather import gather, world
+
+PROCESSES = 2
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4)).double()
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(2, 6, 6, generator=generator, dtype=torch.float64)
+    return x[0], x[1]
+
+
+def gradients(module: nn.Module) -> list[Tensor]:
+    return [p.grad.clone() for p in module.parameters() if p.grad is not None]
+
+
+def one_process(rank: int, folder: str) -> None:
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=PROCESSES
+    )
+    try:
+        parallel = nn.parallel.DistributedDataParallel(model())
+        x0, x1 = (x.chunk(PROCESSES)[rank] for x in batch())
+        loss = NtXent(0.2)(parallel(x0), parallel(x1))
+        loss.backward()
+        # One specimen per process: negatives come from the other one, so this is no batch of one.
+        single = NtXent(0.2)(x0[:1], x1[:1])
+        torch.save((loss.detach(), gradients(parallel), single), f"{folder}/{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    mp.spawn(one_process, args=(str(tmp_path),), nprocs=PROCESSES)
+    results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
+    alone = model()
+    x0, x1 = batch()
+    expected = NtXent(0.2)(alone(x0), alone(x1))
+    expected.backward()
+    mean = torch.stack([loss for loss, _, _ in results]).mean()
+    torch.testing.assert_close(mean, expected.detach(), rtol=1e-12, atol=0)
+    for _, found, _ in results:
+        for one, other in zip(found, gradients(alone), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-14)
+    first = [0, 3]  # the first specimen of each process's half
+    pair = NtXent(0.2)(x0[first], x1[first])
+    torch.testing.assert_close(torch.stack([single for _, _, single in results]).mean(), pair)
+
+
+def test_without_a_group_there_is_one_process() -> None:
+    x = torch.arange(6.0).reshape(2, 3).requires_grad_()
+    assert world() == (0, 1)
+    assert gather(x).shape == (1, 2, 3)
+    gather(x).sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.ones(2, 3))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_ranks_take_part_in_the_positives(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two processes finds its own views behind the first one's."""
+    from hyperspec.losses import contrastive
+
+    x0, x1 = batch()
+
+    def gathered(x: Tensor) -> Tensor:
+        other = nn.functional.normalize(torch.stack([x0[:3], x1[:3]]), dim=2)
+        return torch.stack([other, x] if own else [x, other])
+
+    monkeypatch.setattr(contrastive, "gather", gathered)
+    monkeypatch.setattr(contrastive, "world", lambda: (1 if own else 0, 2))
+    found = NtXent(0.2)(x0[3:], x1[3:])
+    z = nn.functional.normalize(torch.cat([x0, x1]), dim=1)
+    logits = (z @ z.T / 0.2).fill_diagonal_(-torch.inf)
+    terms = logits.logsumexp(1) - logits[torch.arange(12), torch.arange(12).roll(6)]
+    torch.testing.assert_close(found, terms.reshape(2, 6)[:, 3:].mean())
