@@ -1,0 +1,295 @@
+"""Probes on frozen features: k nearest neighbours and a linear classifier."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hyperspec.spectra.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
+Floats: TypeAlias = NDArray[np.float64]
+Labels: TypeAlias = Sequence[str] | NDArray[np.str_]
+log = logging.getLogger(__name__)
+
+# Half decades would change little: the score is flat around its best C.
+C_GRID = tuple(float(10.0**power) for power in range(-3, 4))
+_NUM_FOLDS = 4
+_MAX_ITERATIONS = 3000
+# Largest gradient left: choosing C stands a rougher optimum than naming rows near a border.
+_SEARCH_TOLERANCE, _FINAL_TOLERANCE = 1e-4, 1e-6
+# Differences below this are rounding of float32 features, which must not choose neighbours.
+_SIMILARITY_DECIMALS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeResult:
+    """What a probe said of each scored row.
+
+    Args:
+        predictions: Predicted label of each row, ``(N,)``.
+        correct: Whether it is the true one, ``(N,)``.
+        balanced: Mean recall over the labels that occur among the scored rows, 0 to 1.
+        C: Inverse regularisation strength of the linear probe; None for k-NN.
+        converged: False when the linear probe's optimiser stopped at its iteration limit.
+    """
+
+    predictions: NDArray[np.str_]
+    correct: NDArray[np.bool_]
+    balanced: float
+    C: float | None = None
+    converged: bool = True
+
+    @property
+    def top1(self) -> float:
+        """Share of rows that were named rightly, 0 to 1."""
+        return float(self.correct.mean())
+
+
+def knn_probe(
+    train_x: ArrayLike, train_y: Labels, test_x: ArrayLike, test_y: Labels, *, k: int = 5
+) -> ProbeResult:
+    """Name each row by its k most similar training rows, by cosine.
+
+    Neighbours have one vote each. Labels with equally many votes are told apart by their summed
+    similarity, then by name; equally similar rows count in the order in which they are given. A
+    row of zeros has similarity 0 to everything.
+
+    Args:
+        train_x: Training features, ``(M, F)``.
+        train_y: Training labels, ``(M,)``.
+        test_x: Features to name, ``(N, F)``.
+        test_y: Their true labels, ``(N,)``.
+        k: Number of neighbours, 1 to M.
+
+    Raises:
+        ConfigError: If k is not between 1 and the number of training rows.
+        ValueError: If features are not finite.
+    """
+    train, test = _features(train_x, train_y), _features(test_x, test_y)
+    if not 1 <= k <= len(train):
+        raise ConfigError(
+            f"evaluation.k is {k}, but the training part has {len(train)} labelled rows; choose a "
+            f"number of neighbours from 1 to {len(train)}."
+        )
+    names, codes = np.unique(np.asarray(train_y), return_inverse=True)
+    similarity = np.round(normalised(test) @ normalised(train).T, _SIMILARITY_DECIMALS)
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    votes = np.zeros((len(test), len(names)))
+    summed = np.zeros_like(votes)
+    rows = np.arange(len(test))
+    for rank in range(k):
+        column = codes[nearest[:, rank]]
+        votes[rows, column] += 1
+        summed[rows, column] += similarity[rows, nearest[:, rank]]
+    # A sum of k cosines stays within ±k, so a vote more always outweighs it.
+    best = np.argmax(votes + summed / (2 * k + 1), axis=1)
+    return _result(names[best], test_y)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """A fitted linear probe, which names rows of any part; made by :func:`fit_linear_probe`.
+
+    Args:
+        names: The labels in order, ``(K,)``.
+        C: Chosen inverse regularisation strength.
+        converged: False when the optimiser stopped at its iteration limit.
+        model: The fitted regression on standardised features.
+        scaling: The standardisation that precedes it.
+    """
+
+    names: NDArray[np.str_]
+    C: float
+    converged: bool
+    model: LogisticRegression
+    scaling: _Scaling
+
+    def predict(self, features: ArrayLike) -> NDArray[np.str_]:
+        """Return a label for each row of features ``(N, F)``."""
+        scaled = self.scaling(np.asarray(features, np.float64))
+        return np.asarray(self.names[self.model.predict(scaled)])
+
+    def score(self, features: ArrayLike, truth: Labels) -> ProbeResult:
+        """Name the rows of features ``(N, F)`` and compare with their true labels ``(N,)``."""
+        predictions = self.predict(_features(features, truth))
+        return _result(predictions, truth, self.C, self.converged)
+
+
+def fit_linear_probe(
+    train_x: ArrayLike, train_y: Labels, *, groups: Sequence[str], seed: int = 0
+) -> LinearProbe:
+    """Fit multinomial logistic regression (L2, L-BFGS) on standardised features.
+
+    C is the one of :data:`C_GRID` with the lowest log loss in a cross-validation inside the
+    training rows, grouped by specimen and stratified by label; the smaller C on a tie. Features are
+    standardised on the rows that a model is fitted on. With a single specimen of some label no
+    cross-validation is possible and C is 1.
+
+    Args:
+        train_x: Training features, ``(M, F)``.
+        train_y: Training labels, ``(M,)``.
+        groups: Specimen of each training row, ``(M,)``.
+        seed: Seed of the folds.
+
+    Raises:
+        ConfigError: If the training rows have one label only.
+        ValueError: If features are not finite.
+    """
+    train = _features(train_x, train_y)
+    names, codes = np.unique(np.asarray(train_y), return_inverse=True)
+    if len(names) < 2:
+        raise ConfigError(
+            f"data.labels gives the training part one label only ({str(names[0])!r}); a linear "
+            "probe needs two. Choose another label column, or train without labels."
+        )
+    chosen = _choose_c(train, codes, groups, seed)
+    scaling = _Scaling.fit(train)
+    (model,) = _fit_path(scaling(train), codes, (chosen,), _FINAL_TOLERANCE)
+    converged = bool(model.n_iter_.max() < _MAX_ITERATIONS)
+    if not converged:
+        log.warning(
+            "The linear probe stopped at %d iterations (C = %g) before it converged; its score "
+            "may be a little low.",
+            _MAX_ITERATIONS,
+            chosen,
+        )
+    return LinearProbe(names, chosen, converged, model, scaling)
+
+
+def linear_probe(
+    train_x: ArrayLike,
+    train_y: Labels,
+    test_x: ArrayLike,
+    test_y: Labels,
+    *,
+    groups: Sequence[str],
+    seed: int = 0,
+) -> ProbeResult:
+    """Fit a linear probe on the training rows and score it on others.
+
+    Args:
+        train_x: Training features, ``(M, F)``.
+        train_y: Training labels, ``(M,)``.
+        test_x: Features to name, ``(N, F)``.
+        test_y: Their true labels, ``(N,)``.
+        groups: Specimen of each training row, ``(M,)``.
+        seed: Seed of the folds.
+
+    Raises:
+        ConfigError: If the training rows have one label only.
+        ValueError: If features are not finite.
+    """
+    return fit_linear_probe(train_x, train_y, groups=groups, seed=seed).score(test_x, test_y)
+
+
+def _choose_c(features: Floats, codes: NDArray[np.intp], groups: Sequence[str], seed: int) -> float:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    pairs = {(int(code), group) for code, group in zip(codes, groups, strict=True)}
+    fewest = int(np.bincount([code for code, _ in pairs]).min())
+    if fewest < 2:
+        log.warning("A label has a single training specimen: the linear probe takes C = 1.")
+        return 1.0
+    folds = StratifiedGroupKFold(min(_NUM_FOLDS, fewest), shuffle=True, random_state=seed)
+    losses = np.zeros(len(C_GRID))
+    for inside, outside in folds.split(features, codes, groups):
+        scaling = _Scaling.fit(features[inside])
+        fitted, scored = scaling(features[inside]), scaling(features[outside])
+        path = _fit_path(fitted, codes[inside], C_GRID, _SEARCH_TOLERANCE)
+        for i, model in enumerate(path):
+            # A label that a fold lacks gets no column; its rows count as wrong for every C.
+            columns = np.searchsorted(model.classes_, codes[outside])
+            known = np.isin(codes[outside], model.classes_)
+            chance = model.predict_log_proba(scored)[known, columns[known]]
+            losses[i] -= chance.sum()
+    return C_GRID[int(np.argmin(np.round(losses, 9)))]
+
+
+def _fit_path(
+    features: Floats, codes: NDArray[np.intp], strengths: Sequence[float], tolerance: float
+) -> list[LogisticRegression]:
+    """Fit one model per C, each starting where the one before ended."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    models: list[LogisticRegression] = []
+    for strength in strengths:
+        model = LogisticRegression(
+            C=strength, max_iter=_MAX_ITERATIONS, tol=tolerance, warm_start=True
+        )
+        if models:
+            model.classes_, model.coef_ = models[-1].classes_, models[-1].coef_.copy()
+            model.intercept_ = models[-1].intercept_.copy()
+        with warnings.catch_warnings():
+            # The final fit reports it by name; on the way to C a near-optimum serves.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            models.append(model.fit(features, codes))
+    return models
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaling:
+    """Standardisation by the training rows and, where F > M, a turn into their span.
+
+    An L2 penalty does not see a rotation, and the optimum lies in the span of the training rows
+    (representer theorem), so the shorter problem has the same predictions.
+    """
+
+    mean: Floats
+    scale: Floats
+    basis: Floats | None
+
+    @classmethod
+    def fit(cls, train: Floats) -> _Scaling:
+        mean, scale = train.mean(0), train.std(0)
+        # A constant column carries nothing; below this its spread is rounding.
+        scale = np.where(scale > 1e-9 * np.maximum(np.abs(mean), 1e-12), scale, np.inf)
+        if train.shape[1] <= train.shape[0]:
+            return cls(mean, scale, None)
+        _, singular, right = np.linalg.svd((train - mean) / scale, full_matrices=False)
+        kept = singular > 1e-10 * max(singular[0], 1e-10)
+        kept[0] = True  # all columns constant: one column of zeros is left
+        return cls(mean, scale, right[kept].T)
+
+    def __call__(self, features: Floats) -> Floats:
+        scaled = (features - self.mean) / self.scale
+        return np.asarray(scaled if self.basis is None else scaled @ self.basis)
+
+
+def normalised(features: Floats) -> Floats:
+    """Return rows at unit length; rows of zeros stay zeros."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(lengths > 0, lengths, 1.0)
+
+
+def balanced_accuracy(truth: Labels, predictions: Labels) -> float:
+    """Return the mean recall over the labels that occur, 0 to 1."""
+    names, codes = np.unique(np.asarray(truth), return_inverse=True)
+    hits = np.asarray(truth) == np.asarray(predictions)
+    return float(np.mean(np.bincount(codes, hits) / np.bincount(codes, minlength=len(names))))
+
+
+def _features(values: ArrayLike, labels: Labels) -> Floats:
+    features = np.asarray(values, np.float64)
+    if features.ndim != 2 or len(features) != len(labels) or not features.size:
+        raise ValueError(f"Features of shape {features.shape} do not fit {len(labels)} labels.")
+    if not np.isfinite(features).all():
+        wrong = int(np.flatnonzero(~np.isfinite(features).all(1))[0])
+        raise ValueError(f"Features of row {wrong} are not finite; the encoder has diverged.")
+    return features
+
+
+def _result(
+    predictions: NDArray[np.str_], truth: Labels, strength: float | None = None, ok: bool = True
+) -> ProbeResult:
+    correct = np.asarray(predictions == np.asarray(truth))
+    return ProbeResult(predictions, correct, balanced_accuracy(truth, predictions), strength, ok)
