@@ -19,13 +19,7 @@ from hyperspec.bands import Strategy
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.data.views_config import ViewsConfig
 from hyperspec.losses.config import LossConfig, NtXentConfig
-from hyperspec.models.config import (
-    ModelConfig,
-    ResNet18Config,
-    ResNet34Config,
-    ResNet50Config,
-    TinyConfig,
-)
+from hyperspec.models.config import EncoderConfig, HeadConfig, ResNetConfig, TinyConfig
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.tracking.config import TrackingConfig
 
@@ -177,7 +171,8 @@ class Train:
 
     data: Data = MISSING
     bands: Strategy = MISSING
-    model: ModelConfig = MISSING
+    model: EncoderConfig = MISSING
+    head: HeadConfig = field(default_factory=HeadConfig)
     loss: LossConfig = MISSING
     views: ViewsConfig = MISSING
     hardware: Hardware = MISSING
@@ -266,12 +261,7 @@ _OPTIONS: dict[str, dict[str, type]] = {
         "none": NoLabels,
     },
     "bands": bands.STRATEGIES,
-    "model": {
-        "tiny": TinyConfig,
-        "resnet18": ResNet18Config,
-        "resnet34": ResNet34Config,
-        "resnet50": ResNet50Config,
-    },
+    "model": {"tiny": TinyConfig, "resnet": ResNetConfig},
     "loss": {"nt_xent": NtXentConfig},
     "views": {"views": ViewsConfig},
     "hardware": {"hardware": Hardware},

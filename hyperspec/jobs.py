@@ -1,0 +1,118 @@
+"""One job: a composed config becomes a checked one, and a tracked run whatever happens inside."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from hyperspec import schema
+from hyperspec.launch import overrides_of
+from hyperspec.spectra.errors import HyperspecError
+from hyperspec.sweeps.parent import ParentInfo, find_parent
+from hyperspec.tracking import names
+from hyperspec.tracking.config import TrackingConfig
+from hyperspec.tracking.run import JobRun, start_run
+from hyperspec.tracking.store import connect
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What Hydra knows of the job: its folder, its sweep, the words that set it apart."""
+
+    output_dir: Path
+    parent: ParentInfo | None
+    overrides: tuple[str, ...]
+    choices: dict[str, str]
+
+    @classmethod
+    def current(cls, config: DictConfig) -> JobContext:
+        """Read it from Hydra; outside of Hydra a job runs in the current folder."""
+        if not HydraConfig.initialized():
+            return cls(Path.cwd(), None, (), {})
+        hydra = HydraConfig.get()
+        parent = None
+        if hydra.mode == RunMode.MULTIRUN:
+            parent = find_parent(Path(hydra.sweep.dir))
+        return cls(
+            Path(hydra.runtime.output_dir),
+            parent,
+            tuple(hydra.overrides.task),
+            overrides_of(config),
+        )
+
+
+def run_job(config: DictConfig) -> float:
+    """Run one job and return its objective.
+
+    A config that is wrong fails before a run exists; within a sweep it becomes a failed run, so
+    that the sweep's table shows it.
+    """
+    context = JobContext.current(config)
+    try:
+        checked = schema.to_train(config)
+    except HyperspecError as error:
+        _record_refused(config, context, error)
+        raise
+    for hint in schema.hints(checked):
+        log.warning("hint: %s", hint)
+    plain = schema.to_plain(config)
+    with _start(checked.tracking, context, _name(config), names.flatten(plain)) as run:
+        run.log_dict(plain, "config.yaml")
+        # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
+        from hyperspec.pipeline import execute
+
+        return execute(checked, run, context.output_dir)
+
+
+def _start(
+    tracking: TrackingConfig, context: JobContext, name: str, params: dict[str, str]
+) -> JobRun:
+    parent = context.parent
+    connection = connect(
+        parent.tracking_uri if parent else tracking.uri,
+        parent.experiment if parent else tracking.experiment,
+    )
+    tags = {
+        names.TAG_STUDY: params.get("study", ""),
+        names.TAG_OVERRIDES: " ".join(context.overrides),
+    }
+    return start_run(
+        connection,
+        name,
+        parent_run_id=parent.parent_run_id if parent else None,
+        tags=tags,
+        params={**params, **context.choices},
+        flush_seconds=tracking.flush_seconds,
+    )
+
+
+def _name(config: DictConfig) -> str:
+    return names.run_name(
+        overrides_of(config).get("bands", "bands"),
+        int(config.bands.get("n") or 0),
+        config.loss.get("temperature"),
+        config.lr,
+        config.seed,
+    )
+
+
+def _record_refused(config: DictConfig, context: JobContext, error: HyperspecError) -> None:
+    if context.parent is None:
+        return
+    tracking = TrackingConfig()
+    params = names.flatten(schema.to_plain(config)) if _complete(config) else {}
+    run = _start(tracking, context, " ".join(context.overrides) or "refused", params)
+    run.fail(error)
+
+
+def _complete(config: DictConfig) -> bool:
+    from omegaconf import OmegaConf
+
+    return not OmegaConf.missing_keys(config)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.training.optimisation import (
+    Optimisation,
+    build_optimizer,
+    build_schedule,
+    warmup_cosine,
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"lr": 0.0}, "lr is 0.0; give a learning rate above 0"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"lr": 1e-3, "weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"lr": 1e-3, "warmup_steps": -1}, "warmup_steps is -1"),
+    ],
+)
+def test_values_outside_their_range_are_refused(settings: dict[str, float], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Optimisation(**settings)  # type: ignore[arg-type]
+
+
+def test_schedule_follows_its_closed_form() -> None:
+    warmup, total = 4, 20
+    model = nn.Linear(2, 2)
+    optimizer = build_optimizer(model.named_parameters(), Optimisation(0.5, 0.0, warmup))
+    schedule = build_schedule(optimizer, Optimisation(0.5, 0.0, warmup), total)
+    seen = []
+    for _ in range(total):
+        seen.append(optimizer.param_groups[0]["lr"] / 0.5)
+        optimizer.step()
+        schedule.step()
+    rising = [(i + 1) / (warmup + 1) for i in range(warmup)]
+    falling = [
+        0.5 * (1 + math.cos(math.pi * i / (total - warmup))) for i in range(total - warmup)
+    ]
+    assert seen == pytest.approx([*rising, *falling])
+    assert warmup_cosine(total, warmup, total) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_warmup_as_long_as_the_run_is_refused() -> None:
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    with pytest.raises(ConfigError, match="warmup_steps is 10, but the run has only 10"):
+        build_schedule(optimizer, Optimisation(0.5, 0.0, 10), 10)
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, bias=False))
+    optimizer = build_optimizer(model.named_parameters(), Optimisation(1e-3, 0.1))
+    decay = {
+        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        assert decay[id(parameter)] == (0.1 if name in ("0.weight", "2.weight") else 0.0)
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = nn.Linear(3, 4)
+    model.bias.requires_grad_(False)
+    optimizer = build_optimizer(model.named_parameters(), Optimisation(1e-3))
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == 1
