@@ -1,0 +1,361 @@
+"""Random views of specimens in two calls: draw the parameters, then apply them.
+
+``draw`` makes every random parameter of one view of a batch; ``spectral`` and ``warp`` are then
+plain functions of the images and these parameters. Between the two, training normalises and, with
+a linear bias-free stem, projects the bands onto few channels: every spectral operation here is an
+affine map over bands per specimen, so that the order does not change the result, and the warp acts
+on few channels. ``project_view`` does the spectral part, a per-band affine normalisation and the
+projection in one batched product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from hyperspec.data.views_config import ViewsConfig
+from hyperspec.data.views_noise import NoiseSource
+from hyperspec.data.views_spectral import (
+    BandMap,
+    axis_position,
+    erase_keep,
+    illumination,
+    mean_spectra,
+    noise_profile,
+    shift_operator,
+    smooth_operator,
+)
+from hyperspec.data.views_warp import SpatialSampler, gaussian_blur, warp_affine
+
+# Added to the noise covariance's diagonal, relative to its mean: projection rows that are equal
+# or zero would otherwise stop the Cholesky factorisation.
+COVARIANCE_JITTER = 1e-6
+
+
+@dataclass(frozen=True)
+class ViewParams:
+    """All random parameters of one view of a batch, one row per specimen.
+
+    None stands for an operation that the settings leave out.
+
+    Args:
+        matrix: Map from source pixels to view pixels (x, y, 1), shape ``(B, 3, 3)``, float64.
+        inverse: Map from view pixels to source pixels, shape ``(B, 3, 3)``, float64.
+        light: Log gain, tilt and curvature, shape ``(B, 3)``.
+        shift_nm: Shift towards longer wavelengths, shape ``(B,)``.
+        smooth_fwhm_nm: Width of the smoothing response, shape ``(B,)``.
+        keep: False for bands that are erased or dropped, shape ``(B, n)``.
+        mix: Share of the partner's mean spectrum, shape ``(B,)``.
+        partner: Row of the specimen that is mixed in, shape ``(B,)``.
+        blurred: Rows of the specimens whose view is blurred, shape ``(m,)``.
+        blur_sigma_px: Blur of these views in pixels, shape ``(m,)``.
+        noise_seed: Seed of the sensor noise.
+    """
+
+    matrix: Tensor
+    inverse: Tensor
+    light: Tensor | None
+    shift_nm: Tensor | None
+    smooth_fwhm_nm: Tensor | None
+    keep: Tensor | None
+    mix: Tensor | None
+    partner: Tensor | None
+    blurred: Tensor | None
+    blur_sigma_px: Tensor | None
+    noise_seed: int
+
+
+class Views(nn.Module):
+    """Draws and applies random views.
+
+    Args:
+        config: Settings.
+        wavelengths_nm: Centres of the chosen bands in channel order, shape ``(n,)``.
+        size: Height and width of the views in pixels.
+        source_size: Height and width of the images; the views' size by default.
+        axis_range_nm: Ends of the whole sensor's axis in nanometres, so that tilt, curvature and
+            the place of an erased window mean the same on every subset; the chosen bands' own
+            ends by default.
+        fill: Reflectance of erased and dropped bands, shape ``(n,)``: give the training part's
+            mean, which standardising turns into 0. By default 0.
+    """
+
+    commutes: ClassVar[bool] = True
+    """Whether a linear map over bands may be applied before the warp with the same result."""
+
+    wavelengths_nm: Tensor
+    position: Tensor
+    noise_sd: Tensor
+    fill: Tensor
+
+    def __init__(
+        self,
+        config: ViewsConfig,
+        wavelengths_nm: ArrayLike,
+        size: int,
+        *,
+        source_size: int | None = None,
+        axis_range_nm: tuple[float, float] | None = None,
+        fill: ArrayLike | None = None,
+    ) -> None:
+        super().__init__()
+        centres = torch.as_tensor(np.array(wavelengths_nm, np.float64))
+        if centres.ndim != 1 or not len(centres):
+            raise ValueError(
+                f"wavelengths_nm has shape {tuple(centres.shape)}; give one per band, at least one."
+            )
+        self.config = config
+        self.size = size
+        self.source_size = source_size or size
+        self.axis_range_nm = axis_range_nm or (float(centres.min()), float(centres.max()))
+        filling = np.zeros(len(centres)) if fill is None else np.array(fill, np.float64)
+        if filling.shape != (len(centres),):
+            raise ValueError(f"fill has shape {filling.shape}, but there are {len(centres)} bands.")
+        position = axis_position(centres, self.axis_range_nm)
+        level = noise_profile(position, config.noise_low_end, config.noise_high_end)
+        for name, value in {
+            "wavelengths_nm": centres,
+            "position": position,
+            "noise_sd": config.noise_sd * level,
+            "fill": torch.as_tensor(filling),
+        }.items():
+            self.register_buffer(name, value.float(), persistent=False)
+        self._sampler = SpatialSampler(config, self.source_size, size)
+        self._noise = NoiseSource(self.source_size**2, config.noise_bank)
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """Settings that destroy features which the chosen bands could resolve, one line each."""
+        if len(self.wavelengths_nm) == 1:
+            return self.config.hints(float("inf"))
+        return self.config.hints(float(self.wavelengths_nm.sort().values.diff().median()))
+
+    def draw(
+        self,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        device: torch.device | None = None,
+    ) -> ViewParams:
+        """Draw the parameters of one view; call it once per view.
+
+        All numbers come from the CPU's default generator, also for other devices, so that the
+        same seed gives the same views everywhere and replayed random states replay them; nothing
+        is read back from a device.
+
+        Args:
+            batch_size: Number of specimens, at least 1.
+            generator: Generator on the CPU to draw from; the default generator is then left as
+                it was.
+            device: Device of the parameters; this module's own by default.
+        """
+        device = device or self.noise_sd.device
+        if generator is None:
+            return self._draw(batch_size, device)
+        state = torch.get_rng_state()
+        # Only the CPU's generator: torch.manual_seed would reset those of other devices too.
+        torch.default_generator.manual_seed(
+            int(torch.randint(0, 2**63 - 1, (), generator=generator))
+        )
+        try:
+            return self._draw(batch_size, device)
+        finally:
+            torch.set_rng_state(state)
+
+    def _draw(self, batch: int, device: torch.device) -> ViewParams:
+        config = self.config
+        matrix = self._sampler.draw(batch)
+        light = torch.randn(batch, 3) * torch.tensor(
+            [config.gain_sd, config.tilt_sd, config.curvature_sd]
+        )
+        shift = (2 * torch.rand(batch) - 1) * config.shift_nm
+        smooth = torch.rand(batch) * config.smooth_fwhm_nm
+        mix = torch.rand(batch) * config.mix_max
+        # Anyone but oneself; alone, one is one's own partner, and mixing changes little.
+        step = int(torch.randint(1, max(batch, 2), ()))
+        blurred = (torch.rand(batch) < config.blur_probability).nonzero()[:, 0]
+        blur = torch.rand(batch)[blurred] * config.blur_sigma_px
+        noise_seed = int(torch.randint(0, 2**63 - 1, ()))
+        keep = self._draw_keep(batch)
+        partner = (torch.arange(batch) + step) % batch
+
+        def send(value: Tensor, used: float = 1) -> Tensor | None:
+            return value.to(device, non_blocking=True) if used else None
+
+        return ViewParams(
+            matrix=matrix.to(device, non_blocking=True),
+            inverse=torch.linalg.inv(matrix).to(device, non_blocking=True),
+            light=send(light, config.scales),
+            shift_nm=send(shift, config.shift_nm),
+            smooth_fwhm_nm=send(smooth, config.smooth_fwhm_nm),
+            keep=None if keep is None else send(keep),
+            mix=send(mix, config.mix_max),
+            partner=send(partner, config.mix_max),
+            blurred=send(blurred, len(blurred)),
+            blur_sigma_px=send(blur, len(blurred)),
+            noise_seed=noise_seed,
+        )
+
+    def _draw_keep(self, batch: int) -> Tensor | None:
+        """Draw erased windows and dropped bands, last, since only this depends on the bands."""
+        config = self.config
+        if not (config.erase_probability or config.drop_probability):
+            return None
+        low, high = self.axis_range_nm
+        centre = low + (high - low) * torch.rand(batch)
+        width = config.erase_nm * (torch.rand(batch) < config.erase_probability)
+        keep = erase_keep(self.wavelengths_nm.cpu(), centre, width)
+        chance = torch.rand(keep.shape)
+        stays = keep & (chance >= config.drop_probability)
+        # Where nothing would be left, the kept band with the best draw stays.
+        best = torch.where(keep, chance, -1.0).argmax(1, keepdim=True)
+        return stays.scatter(1, best, True)
+
+    def band_factor(self, params: ViewParams) -> Tensor | None:
+        """Return the illumination factor per band, shape ``(B, n)``, or None for 1."""
+        if params.light is None:
+            return None
+        gain, tilt, curvature = params.light.unbind(1)
+        return illumination(self.position, gain, tilt, curvature)
+
+    def band_map(self, x: Tensor, params: ViewParams, mask: Tensor | None = None) -> BandMap:
+        """Compose all spectral operations but the noise.
+
+        The order is mixing, shift, smoothing, illumination, erasing and dropping.
+
+        Args:
+            x: Images in reflectance, shape ``(B, n, H, W)``; only mixing looks at their values.
+            params: Parameters from :meth:`draw`.
+            mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
+        """
+        factor = self.band_factor(params)
+        offset = None
+        operators: tuple[Tensor, ...] = ()
+        if params.shift_nm is not None:
+            operators += (shift_operator(self.wavelengths_nm, params.shift_nm),)
+        if params.smooth_fwhm_nm is not None:
+            operators += (smooth_operator(self.wavelengths_nm, params.smooth_fwhm_nm),)
+        if params.mix is not None and params.partner is not None:
+            added = mean_spectra(x, mask)[params.partner].float() * params.mix[:, None]
+            for operator in operators:
+                added = (operator @ added[..., None])[..., 0]
+            offset = added if factor is None else added * factor
+            rest = (1 - params.mix)[:, None].expand_as(added)
+            factor = rest if factor is None else factor * rest
+        if params.keep is not None:
+            keep = params.keep.float()
+            factor = keep if factor is None else factor * keep
+            filled = (1 - keep) * self.fill
+            offset = filled if offset is None else offset * keep + filled
+        return BandMap(factor, operators, offset)
+
+    def spectral(self, x: Tensor, params: ViewParams, mask: Tensor | None = None) -> Tensor:
+        """Apply the spectral operations and the sensor noise.
+
+        Args:
+            x: Images in reflectance, before standardising, shape ``(B, n, H, W)``, floating.
+            params: Parameters from :meth:`draw`.
+            mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
+
+        Returns:
+            Images of the same shape, 0 outside the mask; ``x`` itself if nothing is to be done
+            and there is no mask.
+        """
+        self._check_images(x, params)
+        y = self.band_map(x, params, mask).apply(x)
+        if self.config.noise_sd:
+            y = self._noise.add_(y.clone() if y is x else y, self.noise_sd, params.noise_seed)
+        if mask is None:
+            return y
+        return y * mask if y is x else y.mul_(mask)
+
+    def project_view(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        weight: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        params: ViewParams,
+    ) -> Tensor:
+        """Return ``weight @ (scale * spectral(x) + offset)`` per pixel in one batched product.
+
+        The factors go into the weights, one set per specimen, so that the bands are read once.
+        With ``noise_projected`` and more bands than channels, the noise is drawn after the
+        projection as ``L xi`` with ``L Lᵀ = W D Wᵀ`` (W the weights times the scale, D the
+        variances per band): the same distribution for any weights, hence the same expected
+        gradient, from k instead of n random numbers per pixel. Otherwise it equals the long way
+        up to rounding.
+
+        Args:
+            x: Images in reflectance, shape ``(B, n, H, W)``, floating.
+            mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
+            weight: Projection, shape ``(k, n)`` or ``(k, n, 1, 1)``.
+            scale: Factor per band of the normalisation, shape ``(n,)``.
+            offset: Added per band by the normalisation, shape ``(n,)``.
+            params: Parameters from :meth:`draw`.
+
+        Returns:
+            Projected images, shape ``(B, k, H, W)``, 0 outside the mask; gradients reach the
+            weights.
+        """
+        self._check_images(x, params)
+        batch, _, height, width = x.shape
+        flat = x.flatten(2)
+        # Autocast would round the small factors to 8 bits; only the large product may be short.
+        with torch.autocast(x.device.type, enabled=False):
+            matrix = weight.flatten(1)
+            scaled = matrix * scale.to(matrix.dtype)
+            folded, constant = self.band_map(x, params, mask).fold(scaled)
+            added = (matrix @ offset.to(matrix.dtype))[None]
+            constant = added if constant is None else constant + added
+        z = torch.baddbmm(constant.expand(batch, -1)[..., None], folded.expand(batch, -1, -1), flat)
+        if self.config.noise_sd:
+            z = self._add_projected_noise(z, scaled, params.noise_seed)
+        z = z.view(batch, -1, height, width)
+        return z if mask is None else z * mask
+
+    def _add_projected_noise(self, z: Tensor, scaled: Tensor, seed: int) -> Tensor:
+        """Add the projection of the sensor noise to ``(B, k, H * W)``."""
+        channels, bands = scaled.shape
+        with torch.autocast(z.device.type, enabled=False):
+            factor = scaled * self.noise_sd.to(scaled.dtype)
+            if self.config.noise_projected and bands > channels:
+                covariance = factor @ factor.T
+                mean = covariance.diagonal().mean()
+                jitter = COVARIANCE_JITTER * mean + torch.finfo(mean.dtype).tiny
+                eye = torch.eye(channels, dtype=factor.dtype, device=factor.device)
+                # cholesky_ex does not wait for the device to report success.
+                factor = torch.linalg.cholesky_ex(covariance + jitter * eye).L
+        numbers = self._noise.draw(len(z), factor.shape[1], z, seed)
+        return torch.baddbmm(z, factor.expand(len(z), -1, -1), numbers)
+
+    def warp(self, x: Tensor, params: ViewParams) -> Tensor:
+        """Resample images into the views: rotation, crop, flips in one pass, then the blur.
+
+        Args:
+            x: Images or projected images, 0 in the background, shape ``(B, k, S, S)``.
+            params: Parameters from :meth:`draw`.
+
+        Returns:
+            Views, shape ``(B, k, size, size)``; ``x`` itself if nothing moves.
+        """
+        self._check_images(x, params)
+        if self.config.moves or self.size != self.source_size:
+            x = warp_affine(x, params.inverse, self.size)
+        if params.blurred is None or params.blur_sigma_px is None:
+            return x
+        blurred = gaussian_blur(x[params.blurred], params.blur_sigma_px)
+        return x.index_copy(0, params.blurred, blurred)
+
+    def _check_images(self, x: Tensor, params: ViewParams) -> None:
+        expected = (len(params.matrix), self.source_size, self.source_size)
+        if (len(x), *x.shape[2:]) != expected:
+            raise ValueError(
+                f"Images of shape {tuple(x.shape)} do not fit these views, drawn for "
+                f"{expected[0]} specimens of {expected[1]} x {expected[2]} pixels."
+            )
