@@ -126,7 +126,9 @@ def _tags(config: DictConfig, study: str) -> dict[str, str]:
 
     command = command_line(config)
     space = "".join(f"\n- `{key}` = {value}" for key, value in _space(config).items())
-    note = f"Study **{study}**.\n\n`{command}`\n{space}\n\nThe report is under artifacts, `report/`."
+    note = (
+        f"Study **{study}**.\n\n`{command}`\n{space}\n\nThe report is under artifacts, `report/`."
+    )
     return {TAG_STUDY: study, TAG_COMMAND: command, TAG_NOTE: note}
 
 

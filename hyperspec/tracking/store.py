@@ -15,9 +15,12 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from filelock import FileLock
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "postgresql", "mysql", "mssql")
+_KNOCK_SECONDS = 10.0
 _LOCK_SECONDS = 120.0  # creating the tables takes about 2 s; 16 waiting processes stay below it
 
 
@@ -106,6 +110,8 @@ def open_client(uri: str) -> MlflowClient:
                 f"tracking.uri={uri}: the folder {database.parent} cannot be made ({error}). "
                 "Choose another place with tracking.uri=sqlite:////folder/mlflow.db."
             ) from error
+    elif uri.startswith("http"):
+        _knock(uri)
     try:
         return MlflowClient(tracking_uri=uri)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
@@ -133,6 +139,25 @@ def connect(uri: str, experiment: str, base: Path | None = None) -> Connection:
     with FileLock(_lock_path(address), timeout=_LOCK_SECONDS):
         client = open_client(address)
         return Connection(client, address, experiment, _get_or_create(client, address, experiment))
+
+
+def _knock(uri: str) -> None:
+    """Ask a tracking server whether it is there; MLflow's own client retries for minutes.
+
+    Raises:
+        TrackingError: If it does not answer.
+    """
+    try:
+        urlopen(f"{uri.rstrip('/')}/health", timeout=_KNOCK_SECONDS).close()
+    except HTTPError as error:
+        # It answers, if only to ask for credentials, which MLflow's client knows from its
+        # environment.
+        error.close()
+    except (OSError, HTTPException, ValueError) as error:
+        raise TrackingError(
+            f"tracking.uri={uri} does not answer ({_first_line(error)}). Start the server, check "
+            "the address, or keep runs in a file with tracking.uri=sqlite:///mlflow.db."
+        ) from error
 
 
 def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:

@@ -1,0 +1,256 @@
+"""Read sweeps back from MLflow, and from nothing else.
+
+So it works for any launcher, any machine and any tracking server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from hyperspec.spectra.errors import TrackingError
+from hyperspec.sweeps.parent import NOTE, find_parent
+from hyperspec.tracking import names
+from hyperspec.tracking.store import open_client, resolve_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_PAGE = 1000
+_LISTED = 8  # sweeps that an error message names
+
+
+@dataclass(frozen=True)
+class SweepInfo:
+    """One parent run."""
+
+    run_id: str
+    name: str
+    study: str
+    command: str
+    status: str
+    start: pd.Timestamp
+    seconds: float
+    uri: str
+
+
+@dataclass(frozen=True)
+class SweepData:
+    """Jobs of one or several sweeps.
+
+    Args:
+        sweeps: The parents.
+        jobs: One row per job: ``run_id, sweep_id, sweep, name, status, strategy, n, num_classes,
+            seed, lr, temperature, reason, seconds, uri, artifact_uri``, then every parameter as
+            ``params.<name>`` (text) and every last metric as ``metrics.<name>`` (float, NaN where
+            missing).
+    """
+
+    sweeps: tuple[SweepInfo, ...]
+    jobs: pd.DataFrame
+    _predictions: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """Jobs that ended well."""
+        return self.jobs[self.jobs["status"] == "FINISHED"]
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """Jobs that did not end well; running ones are neither."""
+        return self.jobs[self.jobs["status"].isin(["FAILED", "KILLED"])]
+
+    def predictions(self, run_id: str) -> pd.DataFrame | None:
+        """Return a job's predictions on the test part, or None when it logged none.
+
+        Columns: file, specimen, label, knn, linear, knn_correct, linear_correct.
+        """
+        if run_id not in self._predictions:
+            job = self.jobs.loc[self.jobs["run_id"] == run_id].iloc[0]
+            self._predictions[run_id] = _read_predictions(
+                str(job["artifact_uri"]), run_id, str(job["uri"])
+            )
+        return self._predictions[run_id]
+
+
+def load_sweep(
+    uri: str,
+    ids_or_names: Sequence[str],
+    experiment: str | None = None,
+    base: Path | None = None,
+) -> SweepData:
+    """Read one or several sweeps.
+
+    Args:
+        uri: Tracking store.
+        ids_or_names: For each sweep ``latest``, the identity of its parent run or the beginning
+            of it, the run's name, or the sweep's folder. The identity of a single job without a
+            parent is taken as a sweep of one job.
+        experiment: MLflow experiment to look in; all of the store by default.
+        base: Folder that a relative path in ``uri`` starts from.
+
+    Raises:
+        TrackingError: If a sweep is not found or the name is ambiguous; the message lists what
+            there is.
+    """
+    address = resolve_uri(uri, base)
+    infos: list[SweepInfo] = []
+    rows: list[dict[str, object]] = []
+    for wanted in dict.fromkeys(ids_or_names):
+        store, name = address, wanted
+        note = find_parent(Path(wanted)) if (Path(wanted) / NOTE).exists() else None
+        if note is not None:
+            store, name = note.tracking_uri, note.parent_run_id
+        client = open_client(store)
+        experiments = _experiments(client, None if note else experiment, store)
+        parent = _resolve(client, experiments, name, store)
+        if any(info.run_id == parent.info.run_id for info in infos):
+            continue
+        info = _info(parent, store)
+        infos.append(info)
+        rows += [_row(run, info) for run in _jobs(client, parent)]
+    return SweepData(tuple(infos), _frame(rows))
+
+
+def _experiments(client: MlflowClient, wanted: str | None, uri: str) -> list[str]:
+    found = {str(e.name): str(e.experiment_id) for e in client.search_experiments()}
+    if wanted is None:
+        return list(found.values())
+    if wanted not in found:
+        raise TrackingError(
+            f"There is no experiment '{wanted}' in {uri}. Experiments there: "
+            f"{', '.join(sorted(found))}."
+        )
+    return [found[wanted]]
+
+
+def _jobs(client: MlflowClient, parent: Run) -> list[Run]:
+    query = f"tags.`{names.TAG_PARENT}` = '{parent.info.run_id}'"
+    children = list(_search(client, [parent.info.experiment_id], query))
+    is_job = parent.data.tags.get(names.TAG_KIND) != "sweep"
+    return [parent] if is_job and not children else sorted(children, key=_started)
+
+
+def _started(run: Run) -> tuple[int, str]:
+    return run.info.start_time, run.info.run_id
+
+
+def _search(client: MlflowClient, experiments: list[str], query: str) -> Iterable[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs(experiments, query, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token or None
+        if token is None:
+            return
+
+
+def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str) -> Run:
+    """Find the parent run that a word means."""
+    parents = list(_search(client, experiments, f"tags.`{names.TAG_KIND}` = 'sweep'"))
+    parents.sort(key=_started, reverse=True)
+    if wanted == "latest" and parents:
+        return parents[0]
+    same_name = [run for run in parents if run.info.run_name == wanted]
+    prefix = [run for run in parents if len(wanted) >= 4 and run.info.run_id.startswith(wanted)]
+    matches = same_name or prefix or _single(client, wanted)
+    if len(matches) == 1:
+        return matches[0]
+    listed = "; ".join(f"{r.info.run_id[:8]} {r.info.run_name}" for r in parents[:_LISTED])
+    if matches:
+        which = ", ".join(run.info.run_id for run in matches[:_LISTED])
+        raise TrackingError(
+            f"{len(matches)} sweeps in {uri} answer to '{wanted}': {which}. Give one of these."
+        )
+    raise TrackingError(
+        f"No sweep in {uri} answers to '{wanted}'. Sweeps there, newest first: "
+        f"{listed or 'none'}. Give an identity or the beginning of it (4 characters or more), a "
+        "name, a sweep's folder, or 'latest'; another store is chosen with --uri."
+    )
+
+
+def _single(client: MlflowClient, run_id: str) -> list[Run]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return [client.get_run(run_id)]
+    except MlflowException:  # no such run, or not an identity at all
+        return []
+
+
+def _info(run: Run, uri: str) -> SweepInfo:
+    tags = run.data.tags
+    return SweepInfo(
+        run_id=str(run.info.run_id),
+        name=str(run.info.run_name),
+        study=tags.get(names.TAG_STUDY, ""),
+        command=tags.get(names.TAG_COMMAND, ""),
+        status=str(run.info.status),
+        start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
+        seconds=_seconds(run),
+        uri=uri,
+    )
+
+
+def _seconds(run: Run) -> float:
+    end = run.info.end_time
+    return float("nan") if end is None else (end - run.info.start_time) / 1000
+
+
+def _row(run: Run, info: SweepInfo) -> dict[str, object]:
+    params, tags = run.data.params, run.data.tags
+    return {
+        "run_id": str(run.info.run_id),
+        "sweep_id": info.run_id,
+        "sweep": info.name,
+        "name": str(run.info.run_name),
+        "status": str(run.info.status),
+        "strategy": tags.get(names.TAG_STRATEGY) or params.get("bands") or "?",
+        "n": _number(tags.get(names.TAG_NUM_BANDS) or params.get("bands.n")),
+        "num_classes": _number(tags.get(names.TAG_NUM_CLASSES)),
+        "seed": _number(params.get("seed")),
+        "lr": _number(params.get("lr")),
+        "temperature": _number(params.get("loss.temperature")),
+        "reason": tags.get(names.TAG_REASON, ""),
+        "seconds": _seconds(run),
+        "uri": info.uri,
+        "artifact_uri": str(run.info.artifact_uri),
+        **{f"params.{key}": value for key, value in params.items()},
+        **{f"metrics.{key}": float(value) for key, value in run.data.metrics.items()},
+    }
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text) if text is not None else float("nan")
+    except ValueError:
+        return float("nan")
+
+
+def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+    # An empty sweep still has the columns that the report looks at.
+    columns = ["run_id", "sweep_id", "sweep", "name", "status", "strategy", "n", "num_classes"]
+    columns += ["seed", "lr", "temperature", "reason", "seconds", "uri", "artifact_uri"]
+    return pd.DataFrame(rows, columns=None if rows else columns)
+
+
+def _read_predictions(artifact_uri: str, run_id: str, uri: str) -> pd.DataFrame | None:
+    path = f"{artifact_uri.removeprefix('file://')}/{names.PREDICTIONS_ARTIFACT}"
+    if not Path(artifact_uri.removeprefix("file://")).is_absolute():
+        from mlflow.artifacts import download_artifacts
+
+        folder, _, file = names.PREDICTIONS_ARTIFACT.rpartition("/")
+        listed = open_client(uri).list_artifacts(run_id, folder)
+        if file not in {Path(entry.path).name for entry in listed}:
+            return None
+        source = f"{artifact_uri}/{names.PREDICTIONS_ARTIFACT}"
+        path = download_artifacts(artifact_uri=source, tracking_uri=uri)
+    elif not Path(path).exists():
+        return None
+    text = ["file", "specimen", "label", "knn", "linear"]
+    return pd.read_csv(path, dtype=dict.fromkeys(text, str))

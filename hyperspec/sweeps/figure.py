@@ -1,0 +1,181 @@
+"""The picture that a sweep is made for: accuracy against number of bands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyperspec.sweeps.summary import CONTROLS, PROBES, Point, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers too; the light
+# yellow is left out, since it vanishes on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = "osD^vPX"
+_CONTROL_STYLES = {"untrained": ("--", "#444444"), "mean_spectrum": (":", "#777777")}
+_DPI = 150
+
+
+def draw(summary: Summary) -> Figure:
+    """Draw one panel per probe, or the objective when there are no labels.
+
+    Per strategy and number of bands the best setting by the objective is shown; strategies with a
+    single number of bands are points.
+    """
+    from matplotlib.figure import Figure
+
+    panels: list[str | None] = list(summary.probes) or [None]
+    width = 7.2 * len(panels)
+    figure = Figure(figsize=(width, 5.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    points = best_per_count(summary)
+    for ax, probe in zip(axes, panels, strict=True):
+        _panel(ax, summary, points, probe)
+    title = "Accuracy against number of bands" if summary.probes else "Objective against bands"
+    figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=11)
+    handles, labels = axes[0].get_legend_handles_labels()
+    columns = min(len(labels), 3 * len(panels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    return figure
+
+
+def save(summary: Summary, path: Path) -> Path:
+    """Draw and write a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = draw(summary)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=_DPI, metadata={"Description": alt_text(summary)})
+    return path
+
+
+def best_per_count(summary: Summary) -> list[Point]:
+    """Return for each strategy and number of bands the first (best) point, by number of bands."""
+    best: dict[tuple[str, int], Point] = {}
+    for point in summary.points:
+        if point.n > 0:
+            best.setdefault((point.strategy, point.n), point)
+    return sorted(best.values(), key=lambda p: (p.strategy, p.n))
+
+
+def alt_text(summary: Summary) -> str:
+    """Say in words what the picture shows, for readers who do not see it."""
+    probes = summary.probes
+    what = " and ".join(f"{summary.part} {PROBES[p]} accuracy" for p in probes)
+    lines = [f"Chart of {what or summary.objective_name} against number of bands (log scale)."]
+    for point in best_per_count(summary):
+        values = [f"{PROBES[p]} {point.scores[p].mean:.2f}" for p in probes if p in point.scores]
+        if not probes:
+            values = [f"{point.objective:.3f}"]
+        lines.append(f"{point.strategy}, {point.n} bands: {', '.join(values) or 'not scored'}.")
+    for control, label in CONTROLS.items():
+        seen = [s.mean for p in summary.points for (c, _), s in p.controls.items() if c == control]
+        if seen:
+            lines.append(f"Control {label}: {min(seen):.2f} to {max(seen):.2f}.")
+    if not math.isnan(summary.chance):
+        lines.append(f"Chance: {summary.chance:.2f}.")
+    return " ".join(lines)
+
+
+def _subtitle(summary: Summary) -> str:
+    if summary.num_seeds == 1:
+        seeds = "illustrative: one seed"
+    else:
+        seeds = f"means over {summary.num_seeds} seeds, 95% intervals"
+    if summary.extra_names:
+        seeds += f"; best of {', '.join(summary.extra_names)} by {summary.objective_name}"
+    return seeds
+
+
+def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | None) -> None:
+    strategies = sorted({p.strategy for p in points}, key=_by_fame)
+    for index, strategy in enumerate(strategies):
+        own = [p for p in points if p.strategy == strategy]
+        _strategy(ax, own, probe, index)
+    if probe is not None:
+        counts = {s: sum(p.strategy == s for p in points) for s in strategies}
+        reference = max(strategies, key=lambda s: counts[s], default="")
+        for control in CONTROLS:
+            _control(ax, points, reference, control, probe)
+        if not math.isnan(summary.chance):
+            ax.axhline(summary.chance, color="#999999", lw=1, label="chance")
+        ax.set_ylim(0, 1.03)
+        ax.set_title(PROBES[probe])
+        ax.set_ylabel(f"{summary.part} accuracy (share of images named rightly)")
+    else:
+        ax.set_ylabel(f"{summary.objective_name} (no labels)")
+    _count_axis(ax, sorted({p.n for p in points}))
+    ax.grid(axis="y", color="#dddddd", lw=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelleft=True)
+
+
+def _by_fame(strategy: str) -> tuple[int, str]:
+    """Put the two baselines first, so that they keep their colours from report to report."""
+    known = ("uniform", "random")
+    return (known.index(strategy) if strategy in known else len(known), strategy)
+
+
+def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, index: int) -> None:
+    if probe is None:
+        rows = [(p.n, p.objective, math.nan, math.nan) for p in points]
+    else:
+        scored = [(p.n, p.scores[probe]) for p in points if probe in p.scores]
+        rows = [(n, s.mean, s.low, s.high) for n, s in scored]
+    if not rows:
+        return
+    colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
+    x, y, low, high = (list(column) for column in zip(*rows, strict=True))
+    style = "-" if len(rows) > 1 else "none"
+    ax.plot(x, y, marker=marker, ms=6, ls=style, lw=2, color=colour, label=points[0].strategy)
+    if len(rows) > 1:
+        ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    elif not math.isnan(low[0]):
+        # A percentile interval need not hold its mean in the middle, nor, rounded, at all.
+        reach = [[max(y[0] - low[0], 0)], [max(high[0] - y[0], 0)]]
+        ax.errorbar(x, y, yerr=reach, color=colour, capsize=4, lw=1.5, ls="none")
+
+
+def _control(ax: Axes, points: Sequence[Point], reference: str, control: str, probe: str) -> None:
+    """Draw a control as a line for one strategy, and as small marks for the others."""
+    style, colour = _CONTROL_STYLES[control]
+    for line in (True, False):
+        chosen = [p for p in points if (p.strategy == reference) == line]
+        known = [p for p in chosen if (control, probe) in p.controls]
+        if not known:
+            continue
+        y = [p.controls[control, probe].mean for p in known]
+        label = f"{CONTROLS[control]} ({reference})" if line else None
+        marker = ("x" if control == "untrained" else "+") if not line or len(known) == 1 else ""
+        ax.plot(
+            [p.n for p in known],
+            y,
+            ls=style if line else "none",
+            marker=marker,
+            ms=6,
+            lw=1.6,
+            color=colour,
+            label=label,
+        )
+
+
+def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    ax.set_xscale("log")
+    ax.set_xlabel("number of bands (log scale)")
+    shown: list[int] = []
+    for count in counts:  # counts closer than 15% would print over each other
+        if not shown or count / shown[-1] > 1.15:
+            shown.append(count)
+    if shown:
+        ax.xaxis.set_major_locator(FixedLocator([float(c) for c in shown]))
+        ax.set_xticklabels([str(c) for c in shown])
+        ax.set_xlim(shown[0] / 1.25, counts[-1] * 1.25)
+    ax.xaxis.set_minor_locator(NullLocator())
