@@ -44,7 +44,7 @@ class Window:
     def spectrum(self, wavelengths_nm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the decadic absorbance at wavelengths in nanometres, same shape."""
         distance = np.abs(wavelengths_nm - self.centre_nm) / (self.fwhm_nm / 2)
-        return self.absorbance * np.exp(-np.log(2) * distance**WINDOW_ORDER)
+        return np.asarray(self.absorbance * np.exp(-np.log(2) * distance**WINDOW_ORDER))
 
 
 @dataclass(frozen=True)

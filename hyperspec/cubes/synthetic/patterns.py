@@ -109,7 +109,7 @@ def _eyespots(wing: Outline, rng: np.random.Generator) -> Field:
 
 
 def _veins(wing: Outline) -> Field:
-    return np.abs(np.cos(7 * wing.angle)) ** 12 * (wing.radius > 0.15)
+    return np.asarray(np.abs(np.cos(7 * wing.angle)) ** 12 * (wing.radius > 0.15))
 
 
 def _uv_mark(wing: Outline, rng: np.random.Generator) -> Field:
@@ -119,7 +119,7 @@ def _uv_mark(wing: Outline, rng: np.random.Generator) -> Field:
         (wing.radius - rng.uniform(0.3, 0.75)) / 0.25,
         (wing.angle - rng.uniform(-0.5, 0.5)) / 0.5,
     )
-    return rng.uniform(0.0, 0.9) * _soft(1 - distance, 0.25) * (wing.fore == fore)
+    return np.asarray(rng.uniform(0.0, 0.9) * _soft(1 - distance, 0.25) * (wing.fore == fore))
 
 
 def _relief(wing: Outline, rng: np.random.Generator) -> Field:

@@ -32,7 +32,7 @@ def noise_profile(wavelengths_nm: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = wavelengths_nm.min(), wavelengths_nm.max()
     rise_blue = (NOISE_FACTOR_BLUE_END - 1) * np.exp(-(wavelengths_nm - low) / FALL_BLUE_NM)
     rise_red = (NOISE_FACTOR_RED_END - 1) * np.exp(-(high - wavelengths_nm) / FALL_RED_NM)
-    return NOISE_REFLECTANCE * (1 + rise_blue + rise_red)
+    return np.asarray(NOISE_REFLECTANCE * (1 + rise_blue + rise_red))
 
 
 def response(wavelengths_nm: NDArray[np.float64]) -> NDArray[np.float64]:

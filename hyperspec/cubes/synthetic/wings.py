@@ -36,12 +36,12 @@ class Shape:
     def draw(cls, rng: np.random.Generator) -> Shape:
         """Draw an outline."""
         return cls(
-            scale=rng.uniform(0.88, 1.02),
+            scale=rng.uniform(0.88, 1.0),
             tilt=rng.normal(0, 0.05),
             shift=(rng.normal(0, 0.02), rng.normal(0, 0.02)),
-            fore_angle=rng.normal(0.52, 0.04),
-            fore_width=rng.uniform(0.80, 0.95),
-            fore_length=rng.uniform(0.90, 1.0),
+            fore_angle=rng.normal(0.47, 0.04),
+            fore_width=rng.uniform(0.68, 0.84),
+            fore_length=rng.uniform(0.94, 1.04),
             hind_angle=rng.normal(-0.68, 0.05),
             hind_width=rng.uniform(0.95, 1.10),
             hind_length=rng.uniform(0.74, 0.86),
@@ -96,7 +96,7 @@ def outline(shape: Shape, size: int, *, dorsal: bool) -> Outline:
     hind_cover = np.clip(0.5 + (hind_reach - rho) / pixel, 0, 1)
     fore_on_top = fore_cover > 0.5 if dorsal else (hind_cover <= 0.5) & (fore_cover > 0)
     body = _body(x, y, pixel)
-    coverage = np.maximum.reduce([fore_cover, hind_cover, body, 0.6 * _antennae(x, y, pixel)])
+    coverage = np.maximum.reduce([fore_cover, hind_cover, body, _antennae(x, y, pixel)])
     reach = np.where(fore_on_top, fore_reach, hind_reach)
     return Outline(
         coverage=coverage,
@@ -138,13 +138,14 @@ def _reach(
 def _body(x: Field, y: Field, pixel: float) -> Field:
     """Return the share of head, thorax and abdomen: a tapered spindle along the axis."""
     along = np.clip((y + 0.42) / 0.78, 0, 1)
-    half_width = 0.075 * np.sin(np.pi * along**0.8) ** 0.5 * (y > -0.42) * (y < 0.36)
-    return np.where(half_width > 0, np.clip(0.5 + (half_width - x) / pixel, 0, 1), 0.0)
+    half_width = 0.085 * np.sin(np.pi * along**0.8) ** 0.5 * (y > -0.42) * (y < 0.36)
+    share = np.clip(0.5 + (half_width - x) / pixel, 0, 1)
+    return np.asarray(share * (half_width > 0), dtype=np.float64)
 
 
 def _antennae(x: Field, y: Field, pixel: float) -> Field:
     """Return the share of two thin lines with clubs at their ends."""
-    path = 0.02 + 0.42 * np.clip(y - 0.34, 0, None) + 0.3 * np.clip(y - 0.34, 0, None) ** 2
+    path = 0.02 + 0.35 * np.clip(y - 0.34, 0, None)
     half_width = np.where(y > 0.76, 0.02, 0.008)
     inside = (y > 0.34) & (y < 0.84)
     return (
