@@ -1,0 +1,88 @@
+"""The one number that sweeps and searches optimise."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+from collections.abc import Mapping
+
+from hyperspec.spectra.errors import ConfigError, HyperspecError
+
+log = logging.getLogger(__name__)
+AUTO = "auto"
+RANKME_WARNING = (
+    "objective=auto resolves to val/rankme: there are no labels and each specimen has one view. "
+    "RankMe counts the directions that an embedding uses; it is no accuracy, and a higher value "
+    "is not in itself a better encoder."
+)
+
+
+def resolve_objective(
+    requested: str | None, *, labels_available: bool, views_available: bool
+) -> str:
+    """Return the name of the metric to optimise.
+
+    Args:
+        requested: A metric's name; None or ``auto`` for the default: ``val/knn_top1`` with labels,
+            else ``val/view_retrieval_top1`` where specimens have several views, else ``val/rankme``
+            with a logged warning that it is no accuracy.
+        labels_available: Whether rows of the validation part have labels.
+        views_available: Whether a specimen of the validation part has two rows.
+
+    Raises:
+        ConfigError: If a metric of the test part or of a control is requested: choosing on it would
+            spoil what it is there to show.
+    """
+    if requested not in (None, AUTO):
+        if requested.startswith(("test/", "control/")):
+            raise ConfigError(
+                f"objective is '{requested}', but nothing may be chosen on the test part or on "
+                "controls: a search would fit what they are there to judge. Take a metric of the "
+                "validation part, for example val/knn_top1."
+            )
+        return requested
+    if labels_available:
+        return "val/knn_top1"
+    if views_available:
+        return "val/view_retrieval_top1"
+    log.warning(RANKME_WARNING)
+    return "val/rankme"
+
+
+def objective_value(
+    metrics: Mapping[str, float],
+    *,
+    labels_available: bool,
+    views_available: bool,
+    requested: str | None = None,
+) -> float:
+    """Return the value of the metric that a sweep optimises.
+
+    Args:
+        metrics: All metrics of the run by name.
+        labels_available: Whether rows of the validation part have labels.
+        views_available: Whether a specimen of the validation part has two rows.
+        requested: A metric's name; None or ``auto`` for the default, see
+            :func:`resolve_objective`.
+
+    Raises:
+        ConfigError: If the run has no such metric, or it may not be chosen on.
+        HyperspecError: If the value is not finite.
+    """
+    name = resolve_objective(
+        requested, labels_available=labels_available, views_available=views_available
+    )
+    if name not in metrics:
+        allowed = sorted(m for m in metrics if not m.startswith(("test/", "control/")))
+        near = difflib.get_close_matches(name, allowed, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        why = "" if labels_available else " (this run has no labels)"
+        raise ConfigError(
+            f"objective is '{name}', which this run did not measure{why}.{hint} "
+            f"Available: {', '.join(allowed) or 'nothing'}."
+        )
+    value = float(metrics[name])
+    if not math.isfinite(value):
+        raise HyperspecError(f"objective '{name}' is {value}; a search cannot rank such a run.")
+    return value

@@ -1,0 +1,246 @@
+"""The metrics of a run by name, the table of predictions, controls and the objective."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from hyperspec.evaluation.controls import mean_spectra
+from hyperspec.evaluation.evaluate import Held, evaluate_control, evaluate_features
+from hyperspec.evaluation.geometry import rankme
+from hyperspec.evaluation.intervals import bootstrap_interval
+from hyperspec.evaluation.objective import objective_value, resolve_objective
+from hyperspec.evaluation.probes import knn_probe, linear_probe
+from hyperspec.evaluation.retrieval import view_retrieval_top1
+from hyperspec.spectra.errors import ConfigError, HyperspecError
+
+SPECIES = list("abc")
+
+
+def part(seed: int, per_label: int, name: str, noise: float = 1.0) -> Held:
+    random = np.random.default_rng(seed)
+    labels = np.repeat(SPECIES, 2 * per_label)
+    centres = np.repeat(np.eye(3, 8) * 1.5, 2 * per_label, axis=0)
+    animals = np.repeat(random.normal(0, noise, (3 * per_label, 8)), 2, axis=0)
+    features = centres + animals + random.normal(0, 0.3, animals.shape)
+    specimens = [f"{label}/{name}{i // 2}" for i, label in enumerate(labels)]
+    files = [f"{name}{i}.bil" for i in range(len(labels))]
+    return Held(features, labels.tolist(), specimens, files)
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, Held]:
+    return {
+        "train": part(0, 8, "t"),
+        "validation": part(1, 4, "v"),
+        "test": part(2, 4, "x"),
+    }
+
+
+@pytest.fixture(scope="module")
+def result(parts):
+    return evaluate_features(parts, seed=0, num_resamples=500)
+
+
+def test_names_of_the_metrics(result):
+    per_part = {"rankme", "view_retrieval_chance", "linear_C"}
+    per_part |= {f"{probe}_balanced" for probe in ("knn", "linear")}
+    for score in ("knn_top1", "linear_top1", "view_retrieval_top1"):
+        per_part |= {score, f"{score}_low", f"{score}_high"}
+    assert set(result.metrics) == {f"{p}/{name}" for p in ("val", "test") for name in per_part}
+
+
+def test_values_are_those_of_the_parts(parts, result):
+    train, test = parts["train"], parts["test"]
+    near = knn_probe(train.features, train.labels, test.features, test.labels)
+    line = linear_probe(
+        train.features, train.labels, test.features, test.labels, groups=train.specimens
+    )
+    ends = bootstrap_interval(near.correct, test.specimens, num_resamples=500)
+    views = view_retrieval_top1(parts["validation"].features, parts["validation"].specimens)
+    metrics = result.metrics
+    assert metrics["test/knn_top1"] == near.top1
+    assert (metrics["test/knn_top1_low"], metrics["test/knn_top1_high"]) == (ends.low, ends.high)
+    assert metrics["test/knn_balanced"] == near.balanced
+    assert metrics["test/linear_top1"] == line.top1
+    assert metrics["test/linear_C"] == line.C
+    assert metrics["val/view_retrieval_top1"] == pytest.approx(views.top1)
+    assert metrics["val/rankme"] == rankme(parts["validation"].features)
+    assert 1 / 3 < metrics["test/knn_top1"] < 1.0
+
+
+def test_table_of_test_predictions(parts, result):
+    table = result.predictions["test"]
+    assert list(table.columns) == [
+        "file",
+        "specimen",
+        "label",
+        "knn",
+        "linear",
+        "knn_correct",
+        "linear_correct",
+    ]
+    assert table["file"].tolist() == parts["test"].files
+    assert table["specimen"].tolist() == parts["test"].specimens
+    assert table["knn_correct"].tolist() == (table["knn"] == table["label"]).astype(int).tolist()
+    assert table["linear_correct"].mean() == result.metrics["test/linear_top1"]
+    assert set(result.predictions) == {"validation", "test"}
+
+
+def test_the_test_part_changes_nothing_on_validation(parts, result):
+    other = evaluate_features({**parts, "test": part(9, 4, "y", noise=2.0)}, num_resamples=500)
+    changed = {name for name, value in result.metrics.items() if other.metrics[name] != value}
+    assert not any(name.startswith("val/") for name in changed)
+    assert {"test/knn_top1", "test/linear_top1", "test/rankme"} <= changed
+
+
+def test_validation_alone_and_without_the_linear_probe(parts, result):
+    alone = evaluate_features(
+        {name: parts[name] for name in ("train", "validation")}, linear=False, num_resamples=500
+    )
+    assert alone.metrics["val/knn_top1"] == result.metrics["val/knn_top1"]
+    assert not any("linear" in name or name.startswith("test/") for name in alone.metrics)
+    assert "linear" not in alone.predictions["validation"].columns
+
+
+def test_without_labels_only_label_free_scores_remain(parts):
+    bare = {
+        name: Held(p.features, [None] * len(p.labels), p.specimens, p.files)
+        for name, p in parts.items()
+    }
+    found = evaluate_features(bare)
+    assert not found.predictions
+    assert {name.split("/")[1].split("_top1")[0] for name in found.metrics} == {
+        "rankme",
+        "view_retrieval",
+        "view_retrieval_chance",
+    }
+    single = {
+        name: Held(p.features, p.labels, p.files, p.files) if name == "validation" else p
+        for name, p in bare.items()
+    }
+    assert "val/view_retrieval_top1" not in evaluate_features(single).metrics
+
+
+def test_rows_without_a_label_are_not_probed(parts):
+    train, test = parts["train"], parts["test"]
+    labels = [None, None, *test.labels[2:]]
+    found = evaluate_features(
+        {"train": train, "test": Held(test.features, labels, test.specimens, test.files)}
+    )
+    assert found.predictions["test"]["file"].tolist() == test.files[2:]
+
+
+def test_control_has_its_own_names_and_the_test_part_only(parts, result):
+    control = evaluate_control("untrained", parts, num_resamples=500)
+    assert control.metrics["control/untrained_knn_top1"] == result.metrics["test/knn_top1"]
+    assert set(control.metrics) == {
+        "control/untrained_" + name.removeprefix("test/")
+        for name in result.metrics
+        if name.startswith(("test/knn", "test/linear"))
+    }
+    assert set(control.predictions) == {"test"}
+
+
+def test_lengths_must_fit():
+    with pytest.raises(ValueError, match=r"shape \(2, 2\), 1 labels, 2 specimens and 2 files"):
+        Held(np.eye(2), ["a"], ["x", "y"], ["f", "g"])
+
+
+def test_mean_spectra_against_loops():
+    random = np.random.default_rng(0)
+    images = random.random((3, 4, 5, 6)).astype(np.float32)
+    masks = random.random((3, 5, 6)) < 0.4
+    masks[2] = False  # no specimen found: the whole frame
+    images[0, 1, masks[0]] = np.nan
+    images[1, 2, 0, 0] = np.nan
+    found = mean_spectra(images, masks)
+    for i in range(3):
+        for band in range(4):
+            pixels = [
+                float(images[i, band, y, x])
+                for y in range(5)
+                for x in range(6)
+                if (masks[i, y, x] or i == 2) and np.isfinite(images[i, band, y, x])
+            ]
+            assert found[i, band] == pytest.approx(np.mean(pixels) if pixels else 0.0, abs=1e-7)
+    assert found[0, 1] == 0.0
+    np.testing.assert_allclose(
+        mean_spectra(images[2:]), images[2:].mean((2, 3), dtype=np.float64), atol=1e-12
+    )
+    with pytest.raises(ValueError, match=r"masks of shape \(2, 5, 6\) do not fit"):
+        mean_spectra(images, masks[:2])
+
+
+METRICS = {
+    "train/loss": 2.0,
+    "val/knn_top1": 0.7,
+    "val/view_retrieval_top1": 0.5,
+    "val/rankme": 9.0,
+    "test/knn_top1": 0.8,
+    "control/untrained_knn_top1": 0.4,
+}
+
+
+@pytest.mark.parametrize(
+    ("labels", "views", "expected"), [(True, True, 0.7), (True, False, 0.7), (False, True, 0.5)]
+)
+def test_default_objective(labels, views, expected, caplog):
+    for requested in (None, "auto"):
+        found = objective_value(
+            METRICS, labels_available=labels, views_available=views, requested=requested
+        )
+        assert found == expected
+    assert not caplog.text
+
+
+def test_rankme_comes_with_a_warning(caplog):
+    assert objective_value(METRICS, labels_available=False, views_available=False) == 9.0
+    assert "RankMe counts the directions" in caplog.text
+    assert "it is no accuracy" in caplog.text
+
+
+def test_a_requested_objective_is_taken():
+    found = objective_value(
+        METRICS, labels_available=True, views_available=True, requested="train/loss"
+    )
+    assert found == 2.0
+    assert (
+        resolve_objective("val/rankme", labels_available=True, views_available=True) == "val/rankme"
+    )
+
+
+@pytest.mark.parametrize("name", ["test/knn_top1", "control/untrained_knn_top1"])
+def test_nothing_is_chosen_on_test_or_controls(name):
+    with pytest.raises(ConfigError, match=f"objective is '{name}', but nothing may be chosen"):
+        objective_value(METRICS, labels_available=True, views_available=True, requested=name)
+
+
+def test_unknown_objective_names_the_nearest_and_all():
+    message = (
+        "objective is 'val/kn_top1', which this run did not measure. Did you mean val/knn_top1? "
+        "Available: train/loss, val/knn_top1, val/rankme, val/view_retrieval_top1."
+    )
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        objective_value(
+            METRICS, labels_available=True, views_available=True, requested="val/kn_top1"
+        )
+    with pytest.raises(ConfigError, match=r"did not measure \(this run has no labels\)"):
+        objective_value(
+            {"val/rankme": 1.0},
+            labels_available=False,
+            views_available=False,
+            requested="val/knn_top1",
+        )
+
+
+def test_an_objective_that_is_not_a_number():
+    with pytest.raises(HyperspecError, match="objective 'train/loss' is nan"):
+        objective_value(
+            {"train/loss": float("nan")},
+            labels_available=True,
+            views_available=True,
+            requested="train/loss",
+        )
