@@ -64,6 +64,8 @@ class Data:
     """File of the white frame below the root; null looks for one named white*."""
     dark: str | None = None
     """File of the dark frame below the root; null looks for one named dark*."""
+    white_reflectance: float = 1.0
+    """Reflectance of the white target, above 0."""
     mask: str = "auto"
     """Foreground: `auto`, `image`, `otsu` or `none`."""
     normalisation: str = "zscore"

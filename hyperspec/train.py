@@ -25,9 +25,7 @@ from hyperspec.launch import (
 schema.register()
 
 
-@hydra.main(
-    config_path=str(config_dir()), config_name=CONFIG_NAME, execution_whitelist=TRUSTED
-)
+@hydra.main(config_path=str(config_dir()), config_name=CONFIG_NAME, execution_whitelist=TRUSTED)
 def job(config: DictConfig) -> float:
     """Run one job of Hydra's: train, evaluate, log; return the objective."""
     from hyperspec.jobs import run_job

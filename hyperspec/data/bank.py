@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -85,10 +84,10 @@ class PlaneBank:
         self.device = device
         self.residency = residency
         self._images: Tensor | None = None
-        masks = torch.from_numpy(np.array(source.masks, dtype=np.bool_))
-        self._masks = masks.unsqueeze(1)
+        rows = range(len(source))
+        self._masks = torch.from_numpy(source.masks(rows)).unsqueeze(1)
         if residency.mode != "mmap":
-            images = torch.from_numpy(source.planes(np.arange(len(source)), self.bands))
+            images = torch.from_numpy(source.planes(rows, self.bands))
             if residency.mode == "device":
                 self._images, self._masks = images.to(device), self._masks.to(device)
             else:
@@ -113,7 +112,7 @@ class PlaneBank:
             Reflectance ``(B, n, S, S)`` float32 and foreground ``(B, 1, S, S)`` bool.
         """
         if self._images is None:
-            images = torch.from_numpy(self.source.planes(rows.cpu().numpy(), self.bands))
+            images = torch.from_numpy(self.source.planes(rows.tolist(), self.bands))
         else:
             images = self._images[rows.to(self._images.device)]
         masks = self._masks[rows.to(self._masks.device)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -103,7 +104,6 @@ class _Rows(Dataset[Batch]):
 
     def __init__(self, bank: PlaneBank) -> None:
         self.bank = bank
-        self.masks = torch.from_numpy(np.array(bank.source.masks, dtype=np.bool_)).unsqueeze(1)
 
     def __len__(self) -> int:
         return len(self.bank)
@@ -112,11 +112,12 @@ class _Rows(Dataset[Batch]):
         index = torch.tensor(rows)
         if self.bank.residency.mode != "mmap":
             return Batch(index)
-        images = torch.from_numpy(self.bank.source.planes(np.asarray(rows), self.bank.bands))
-        return Batch(index, images, self.masks[index])
+        source = self.bank.source
+        images = torch.from_numpy(source.planes(rows, self.bank.bands))
+        return Batch(index, images, torch.from_numpy(source.masks(rows)).unsqueeze(1))
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     return batch
 
 

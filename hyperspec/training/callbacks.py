@@ -36,7 +36,7 @@ class StopOnNonFinite(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - Lightning's own signature
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
     ) -> None:
@@ -73,7 +73,7 @@ class CostMeter(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - Lightning's own signature
+        outputs: Any,
         batch: Batch,
         batch_idx: int,
     ) -> None:
@@ -93,13 +93,20 @@ class CostMeter(pl.Callback):
 
 
 class GradientNorm(pl.Callback):
-    """Logs the norm of the whole gradient before clipping, at the trainer's logging interval."""
+    """Logs the norm of the whole gradient before clipping.
+
+    Args:
+        every_n_steps: Optimizer steps between logged norms, at least 1.
+    """
+
+    def __init__(self, every_n_steps: int) -> None:
+        self.every_n_steps = every_n_steps
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Log ``train/grad_norm``."""
-        if trainer.global_step % trainer.log_every_n_steps:
+        if trainer.global_step % self.every_n_steps:
             return
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
         pl_module.log("train/grad_norm", get_total_norm(gradients))

@@ -28,7 +28,7 @@ class AtomicCheckpointIO(CheckpointIO):
         self,
         checkpoint: dict[str, Any],
         path: str | os.PathLike[str],
-        storage_options: Any | None = None,  # noqa: ANN401 - Lightning's own signature
+        storage_options: Any | None = None,
     ) -> None:
         """Write a checkpoint; the target is replaced only by a complete file."""
         target = Path(path)
@@ -53,7 +53,7 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self,
         path: str | os.PathLike[str],
-        map_location: Any = None,  # noqa: ANN401 - Lightning's own signature
+        map_location: Any = None,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
         """Read a checkpoint; see :func:`read_checkpoint`."""

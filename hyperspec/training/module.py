@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from hyperspec.data.bank import PlaneBank
 from hyperspec.data.datamodule import Batch
-from hyperspec.data.views import Views, ViewParams
+from hyperspec.data.views import ViewParams, Views
 from hyperspec.losses.cached import check_batch_independent, micro_batched
 from hyperspec.models.encoder import Encoder
-from hyperspec.spectra.normalisation import Normalisation
+from hyperspec.spectra.pixelwise import Normalisation
 from hyperspec.training.optimisation import Optimisation, build_optimizer, build_schedule
 
 NUM_VIEWS = 2

@@ -79,6 +79,4 @@ def build_schedule(
             f"warmup_steps is {settings.warmup_steps}, but the run has only {total_steps} "
             "optimizer steps. Lower warmup_steps or raise epochs."
         )
-    return LambdaLR(
-        optimizer, lambda step: warmup_cosine(step, settings.warmup_steps, total_steps)
-    )
+    return LambdaLR(optimizer, lambda step: warmup_cosine(step, settings.warmup_steps, total_steps))

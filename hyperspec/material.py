@@ -1,0 +1,121 @@
+"""What a run works on: specimens, their split, training statistics, the chosen bands."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hyperspec.bands import Strategy
+from hyperspec.cubes.catalogue import scan
+from hyperspec.cubes.direct import DirectSource
+from hyperspec.cubes.pack import pack
+from hyperspec.cubes.prepare import PrepareSettings
+from hyperspec.cubes.source import SpecimenSource
+from hyperspec.cubes.tiles import TileSettings, TileSource
+from hyperspec.data.splits import Split, grouped_split
+from hyperspec.schema import Data, FolderData, TilesData
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.spectra.selection import BandSelection
+from hyperspec.spectra.statistics import SpectralStatistics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Specimens, their split, the training part's statistics, and the chosen bands."""
+
+    source: SpecimenSource
+    split: Split
+    statistics: SpectralStatistics
+    selection: BandSelection
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        """Label of each row; None where unknown."""
+        return column(self.source, "label")
+
+    @cached_property
+    def specimens(self) -> list[str]:
+        """Key of the specimen of each row."""
+        return [str(key) for key in self.source.table["specimen"]]
+
+    @cached_property
+    def files(self) -> list[str]:
+        """File of each row."""
+        return [str(name) for name in self.source.table["file"]]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The labels that occur, sorted."""
+        return sorted({label for label in self.labels if label is not None})
+
+
+def column(source: SpecimenSource, name: str) -> list[str | None]:
+    """Return a text column of a source's table, None where a value is missing."""
+    values = source.table[name]
+    return [None if gone else str(v) for v, gone in zip(values, values.isna(), strict=True)]
+
+
+def gather(data: Data, strategy: Strategy) -> Material:
+    """Read what the config names, split it, and choose the bands.
+
+    Raises:
+        HyperspecError: If cubes, labels, split or bands do not fit; the message says where.
+    """
+    source = open_source(data)
+    labels = column(source, "label")
+    split = grouped_split(
+        labels,
+        [str(key) for key in source.table["specimen"]],
+        fractions=data.split.fractions,
+        seed=data.split.seed,
+        keys=[str(name) for name in source.table["file"]],
+    )
+    # From the training part alone: a test proves that held-out cubes change none of it.
+    statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
+    return Material(source, split, statistics, strategy.select(source.axis, statistics))
+
+
+def open_source(data: Data) -> SpecimenSource:
+    """Scan the folder and open its specimens: packed, read anew, or cut from a scene."""
+    cache = Path(data.cache_dir)
+    axis = data.axis
+    catalogue = scan(
+        data.root,
+        labels=data.labels if isinstance(data, FolderData) else None,
+        axis=None if axis is None else SpectralAxis.linear(axis.start_nm, axis.stop_nm, axis.count),
+        pattern=data.pattern,
+        white=data.white,
+        dark=data.dark,
+        cache_dir=cache,
+    )
+    for problem in catalogue.problems:
+        log.warning("%s", problem)
+    catalogue.raise_errors()
+    if isinstance(data, TilesData):
+        tiles = TileSettings(
+            tile=data.tile,
+            stride=data.stride,
+            calibrate=data.calibrate,  # type: ignore[arg-type]  # TileSettings checks the word
+            mask=data.mask,  # type: ignore[arg-type]
+            white_reflectance=data.white_reflectance,
+        )
+        return TileSource(catalogue, tiles)
+    if not isinstance(data, FolderData):
+        raise ConfigError(f"data is {type(data).__name__}; choose data=folder or data=tiles.")
+    settings = PrepareSettings(
+        size=data.size,
+        calibrate=data.calibrate,  # type: ignore[arg-type]  # PrepareSettings checks the word
+        mask=data.mask,  # type: ignore[arg-type]
+        crop_margin=data.crop_margin,
+        white_reflectance=data.white_reflectance,
+    )
+    if data.store == "none":
+        return DirectSource(catalogue, settings)
+    if data.store != "auto":
+        raise ConfigError(f"data.store is '{data.store}'; choose auto or none.")
+    return pack(catalogue, settings, cache)

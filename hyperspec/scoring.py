@@ -1,0 +1,130 @@
+"""Scores of a run's encoder on held-out specimens, beside the controls."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from hyperspec.evaluation.controls import mean_spectra
+from hyperspec.evaluation.evaluate import Held, evaluate_control, evaluate_features
+from hyperspec.evaluation.objective import objective_value
+from hyperspec.material import Material
+from hyperspec.models.encoder import Encoder
+from hyperspec.schema import Evaluation
+from hyperspec.tracking import names
+from hyperspec.tracking.run import JobRun
+from hyperspec.training.module import SimCLR
+
+log = logging.getLogger(__name__)
+
+
+class Scorer:
+    """Embeds the parts of a run and scores them.
+
+    Args:
+        material: Specimens, split and labels.
+        module: The run's module; its encoder is scored as it is at the time of the call.
+        settings: Probes and intervals.
+    """
+
+    def __init__(self, material: Material, module: SimCLR, settings: Evaluation) -> None:
+        self.material, self.module, self.settings = material, module, settings
+
+    def validate(self) -> dict[str, float]:
+        """Score the encoder on the validation part by k-NN, for use while training."""
+        result = evaluate_features(
+            self._embed("train", "validation"),
+            k=self.settings.k,
+            num_resamples=self.settings.resamples,
+            linear=False,
+        )
+        return result.metrics
+
+    def final(self, run: JobRun, untrained: Encoder) -> dict[str, float]:
+        """Score encoder and controls on validation and test, and log the test predictions.
+
+        Args:
+            run: The tracked run.
+            untrained: The encoder as it was before training.
+        """
+        settings = self.settings
+        parts = self._embed("train", "validation", "test")
+        result = evaluate_features(
+            parts,
+            k=settings.k,
+            num_resamples=settings.resamples,
+            linear=settings.linear,
+        )
+        metrics = dict(result.metrics)
+        if "test" in result.predictions:
+            run.log_text(result.predictions["test"].to_csv(index=False), names.PREDICTIONS_ARTIFACT)
+        if settings.controls:
+            metrics |= self._controls(untrained)
+        return metrics
+
+    def objective(self, metrics: dict[str, float], requested: str) -> float:
+        """Return the metric that a sweep optimises."""
+        rows = self.material.split.validation
+        specimens = [self.material.specimens[row] for row in rows]
+        return objective_value(
+            metrics,
+            labels_available=any(self.material.labels[row] is not None for row in rows),
+            views_available=len(set(specimens)) < len(specimens),
+            requested=requested,
+        )
+
+    def _controls(self, untrained: Encoder) -> dict[str, float]:
+        settings = self.settings
+        found: dict[str, float] = {}
+        for name, parts in {
+            "untrained": self._embed("train", "test", encoder=untrained),
+            "mean_spectrum": self._mean_spectra("train", "test"),
+        }.items():
+            found |= evaluate_control(
+                name,
+                parts,
+                k=settings.k,
+                num_resamples=settings.resamples,
+                linear=settings.linear,
+            ).metrics
+        return found
+
+    def _embed(self, *parts: str, encoder: Encoder | None = None) -> dict[str, Held]:
+        trained = self.module.encoder
+        if encoder is not None:
+            self.module.encoder = encoder.to(self.module.device)
+        try:
+            rows = self.material.split.parts()
+            return {
+                part: self._held(part, self.module.embed(torch.from_numpy(rows[part])).numpy())
+                for part in parts
+            }
+        finally:
+            self.module.encoder = trained
+
+    def _mean_spectra(self, *parts: str) -> dict[str, Held]:
+        """Normalise mean spectra as the encoder's pixels are, so that the control is fair."""
+        material = self.material
+        found = {}
+        for part in parts:
+            rows = material.split.parts()[part].tolist()
+            means = mean_spectra(
+                material.source.planes(rows, material.selection), material.source.masks(rows)
+            )
+            pixels = torch.from_numpy(means.astype(np.float32))[:, :, None, None]
+            normalisation = self.module.normalisation.cpu()
+            found[part] = self._held(part, normalisation(pixels, None)[:, :, 0, 0].numpy())
+        self.module.normalisation.to(self.module.device)
+        return found
+
+    def _held(self, part: str, features: np.ndarray) -> Held:
+        material = self.material
+        rows = material.split.parts()[part]
+        return Held(
+            features,
+            [material.labels[row] for row in rows],
+            [material.specimens[row] for row in rows],
+            [material.files[row] for row in rows],
+        )
