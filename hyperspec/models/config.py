@@ -78,6 +78,9 @@ class TinyConfig(EncoderConfig):
 
     name: str = "tiny"
     """Always ``tiny``."""
+    norm: str = "group"
+    """``group`` (exact in micro-batches; no worse than batch in a trial of 100 steps) or
+    ``batch``."""
 
 
 @dataclass
