@@ -148,8 +148,6 @@ def _antennae(x: Field, y: Field, pixel: float) -> Field:
     path = 0.02 + 0.35 * np.clip(y - 0.34, 0, None)
     half_width = np.where(y > 0.76, 0.02, 0.008)
     inside = (y > 0.34) & (y < 0.84)
-    return (
-        inside
-        * np.clip((half_width - np.abs(x - path)) / pixel + 0.5, 0, 1)
-        * np.minimum(1, 2.5 * half_width / pixel)
-    )
+    share = np.clip((half_width - np.abs(x - path)) / pixel + 0.5, 0, 1)
+    thin = np.minimum(1, 2.5 * half_width / pixel)  # thinner than a pixel: fainter
+    return np.asarray(inside * share * thin, dtype=np.float64)
