@@ -102,8 +102,8 @@ class RasterReader:
             raise AxisError(
                 f"{self._path}: a band's wavelength tag is no number: {error}"
             ) from None
+        check_count(values, self.shape[0], str(self._path))
         centres = to_nanometres(values, unit, str(self._path))
-        check_count(centres, self.shape[0], str(self._path))
         return SpectralAxis(centres)
 
     def close(self) -> None:

@@ -39,10 +39,10 @@ def axis_from_header(header: EnviHeader, given: SpectralAxis | None = None) -> S
         AxisError: If there are no wavelengths, their count is not the number of bands, or their
             unit is unknown, missing and undecidable, or contradicts the values.
     """
-    good = _good(header)
     if given is not None:
         _compare(header, given)
-        return SpectralAxis(given.wavelengths_nm, given.fwhm_nm, given.good & good)
+        good = given.good & _good(header, header.bands)
+        return SpectralAxis(given.wavelengths_nm, given.fwhm_nm, good)
     values = _numbers(header, "wavelength")
     if not values:
         raise AxisError(
@@ -50,8 +50,9 @@ def axis_from_header(header: EnviHeader, given: SpectralAxis | None = None) -> S
             f"with {header.bands} bands."
         )
     where = str(header.path)
+    check_count(values, header.bands, where)
     centres = to_nanometres(values, header.fields.get("wavelength units", ""), where)
-    check_count(centres, header.bands, where)
+    good = _good(header, len(centres))
     return SpectralAxis(centres, _widths(header, centres, values), good)
 
 
@@ -170,14 +171,15 @@ def _numbers(header: EnviHeader, key: str) -> list[float]:
     return numbers
 
 
-def _good(header: EnviHeader) -> NDArray[np.bool_]:
+def _good(header: EnviHeader, bands: int) -> NDArray[np.bool_]:
+    """Return the bad-band list of a header whose number of bands has been checked."""
     values = _numbers(header, "bbl")
-    if values and len(values) != header.bands:
+    if values and len(values) != bands:
         raise AxisError(
-            f"{header.path}: the bad-band list `bbl` has {len(values)} items for {header.bands} "
+            f"{header.path}: the bad-band list `bbl` has {len(values)} items for {bands} "
             "bands; correct it or take it out."
         )
-    return np.asarray(values) != 0 if values else np.ones(header.bands, np.bool_)
+    return np.asarray(values) != 0 if values else np.ones(bands, np.bool_)
 
 
 def _widths(
