@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,41 +18,54 @@ if TYPE_CHECKING:
 # yellow is left out, since it vanishes on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = "osD^vPX"
-_CONTROL_STYLES = {"untrained": ("--", "#444444"), "mean_spectrum": (":", "#777777")}
+_BASELINES = ("uniform", "random")  # always in a comparison: same colours in every report
+_CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
+_SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+"}
 _DPI = 150
 
 
-def draw(summary: Summary) -> Figure:
+def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
     """Draw one panel per probe, or the objective when there are no labels.
 
     Per strategy and number of bands the best setting by the objective is shown; strategies with a
     single number of bands are points.
+
+    Args:
+        summary: The points.
+        probes: Which probes; all by default.
     """
     from matplotlib.figure import Figure
 
-    panels: list[str | None] = list(summary.probes) or [None]
-    width = 7.2 * len(panels)
-    figure = Figure(figsize=(width, 5.2), layout="constrained")
+    panels: list[str | None] = list(summary.probes if probes is None else probes) or [None]
+    figure = Figure(figsize=(6.4 * len(panels), 5.4), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     points = best_per_count(summary)
     for ax, probe in zip(axes, panels, strict=True):
         _panel(ax, summary, points, probe)
     title = "Accuracy against number of bands" if summary.probes else "Objective against bands"
-    figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=11)
+    figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=12)
     handles, labels = axes[0].get_legend_handles_labels()
-    columns = min(len(labels), 3 * len(panels))
+    columns = min(len(labels), 2 * len(panels))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
 def save(summary: Summary, path: Path) -> Path:
-    """Draw and write a PNG."""
+    """Draw all panels and write a PNG."""
+    path.write_bytes(to_png(summary))
+    return path
+
+
+def to_png(summary: Summary, probes: Sequence[str] | None = None) -> bytes:
+    """Draw and return a PNG; see :func:`draw`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = draw(summary)
+    figure = draw(summary, probes)
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=_DPI, metadata={"Description": alt_text(summary)})
-    return path
+    buffer = io.BytesIO()
+    text = alt_text(summary, probes)
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Description": text})
+    return buffer.getvalue()
 
 
 def best_per_count(summary: Summary) -> list[Point]:
@@ -63,9 +77,9 @@ def best_per_count(summary: Summary) -> list[Point]:
     return sorted(best.values(), key=lambda p: (p.strategy, p.n))
 
 
-def alt_text(summary: Summary) -> str:
+def alt_text(summary: Summary, probes: Sequence[str] | None = None) -> str:
     """Say in words what the picture shows, for readers who do not see it."""
-    probes = summary.probes
+    probes = summary.probes if probes is None else probes
     what = " and ".join(f"{summary.part} {PROBES[p]} accuracy" for p in probes)
     lines = [f"Chart of {what or summary.objective_name} against number of bands (log scale)."]
     for point in best_per_count(summary):
@@ -74,7 +88,12 @@ def alt_text(summary: Summary) -> str:
             values = [f"{point.objective:.3f}"]
         lines.append(f"{point.strategy}, {point.n} bands: {', '.join(values) or 'not scored'}.")
     for control, label in CONTROLS.items():
-        seen = [s.mean for p in summary.points for (c, _), s in p.controls.items() if c == control]
+        seen = [
+            score.mean
+            for point in summary.points
+            for (name, probe), score in point.controls.items()
+            if name == control and probe in probes
+        ]
         if seen:
             lines.append(f"Control {label}: {min(seen):.2f} to {max(seen):.2f}.")
     if not math.isnan(summary.chance):
@@ -94,9 +113,16 @@ def _subtitle(summary: Summary) -> str:
 
 def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | None) -> None:
     strategies = sorted({p.strategy for p in points}, key=_by_fame)
-    for index, strategy in enumerate(strategies):
+    others = [s for s in strategies if s not in _BASELINES]
+    for strategy in strategies:
         own = [p for p in points if p.strategy == strategy]
-        _strategy(ax, own, probe, index)
+        known = strategy in _BASELINES
+        _strategy(
+            ax,
+            own,
+            probe,
+            _BASELINES.index(strategy) if known else len(_BASELINES) + others.index(strategy),
+        )
     if probe is not None:
         counts = {s: sum(p.strategy == s for p in points) for s in strategies}
         reference = max(strategies, key=lambda s: counts[s], default="")
@@ -117,9 +143,9 @@ def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | Non
 
 
 def _by_fame(strategy: str) -> tuple[int, str]:
-    """Put the two baselines first, so that they keep their colours from report to report."""
-    known = ("uniform", "random")
-    return (known.index(strategy) if strategy in known else len(known), strategy)
+    if strategy in _BASELINES:
+        return _BASELINES.index(strategy), strategy
+    return len(_BASELINES), strategy
 
 
 def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, index: int) -> None:
@@ -133,7 +159,19 @@ def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, index: int) 
     colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
     x, y, low, high = (list(column) for column in zip(*rows, strict=True))
     style = "-" if len(rows) > 1 else "none"
-    ax.plot(x, y, marker=marker, ms=6, ls=style, lw=2, color=colour, label=points[0].strategy)
+    ax.plot(
+        x,
+        y,
+        marker=marker,
+        ms=6 if len(rows) > 1 else 9,
+        ls=style,
+        lw=2,
+        color=colour,
+        # A lone point is hollow, so that it does not hide the curve that it lies on.
+        mfc=colour if len(rows) > 1 else "none",
+        mew=2,
+        label=points[0].strategy,
+    )
     if len(rows) > 1:
         ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
     elif not math.isnan(low[0]):
@@ -144,25 +182,17 @@ def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, index: int) 
 
 def _control(ax: Axes, points: Sequence[Point], reference: str, control: str, probe: str) -> None:
     """Draw a control as a line for one strategy, and as small marks for the others."""
-    style, colour = _CONTROL_STYLES[control]
-    for line in (True, False):
-        chosen = [p for p in points if (p.strategy == reference) == line]
-        known = [p for p in chosen if (control, probe) in p.controls]
-        if not known:
-            continue
-        y = [p.controls[control, probe].mean for p in known]
-        label = f"{CONTROLS[control]} ({reference})" if line else None
-        marker = ("x" if control == "untrained" else "+") if not line or len(known) == 1 else ""
-        ax.plot(
-            [p.n for p in known],
-            y,
-            ls=style if line else "none",
-            marker=marker,
-            ms=6,
-            lw=1.6,
-            color=colour,
-            label=label,
-        )
+    style, marker, colour = _CONTROL_STYLES[control]
+    known = [p for p in points if (control, probe) in p.controls]
+    own = [p for p in known if p.strategy == reference]
+    rest = [p for p in known if p.strategy != reference]
+    if not own:
+        return
+    label = CONTROLS[control] + (f" ({reference}; {_SIGNS[marker]} others)" if rest else "")
+    single = marker if len(own) == 1 else ""
+    for group, line, mark, text in ((own, style, single, label), (rest, "none", marker, None)):
+        x, y = [p.n for p in group], [p.controls[control, probe].mean for p in group]
+        ax.plot(x, y, ls=line, marker=mark, ms=6, lw=1.6, color=colour, label=text)
 
 
 def _count_axis(ax: Axes, counts: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hyperspec import __version__
 from hyperspec.sweeps.data import SweepData, SweepInfo
-from hyperspec.sweeps.figure import alt_text
+from hyperspec.sweeps.figure import alt_text, to_png
 from hyperspec.sweeps.summary import Summary
 from hyperspec.sweeps.table import Grid, caveat, duration, failures, ranking
 
@@ -19,7 +19,8 @@ body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; 
   background: #fff; max-width: 1320px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-img { max-width: 100%; height: auto; display: block; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0; }
+.pictures img { flex: 1 1 20rem; min-width: 0; max-width: min(100%, 48rem); height: auto; }
 .note { border-left: 4px solid #0072B2; background: #f2f7fb; padding: .5rem .8rem; }
 .scroll { overflow-x: auto; max-width: 100%; border: 1px solid #ddd; border-radius: 4px; }
 .scroll:focus { outline: 2px solid #0072B2; }
@@ -29,7 +30,8 @@ th, td { padding: .35rem .6rem; border-bottom: 1px solid #e5e5e5; text-align: ri
   white-space: nowrap; vertical-align: top; }
 th { background: #f6f6f6; white-space: normal; vertical-align: bottom; }
 th.text, td.text { text-align: left; }
-table.wrap td { white-space: normal; overflow-wrap: anywhere; }
+table.wrap td { white-space: normal; overflow-wrap: break-word; min-width: 6rem;
+  max-width: 60rem; }
 tbody tr:first-child td { border-top: 1px solid #bbb; }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .85rem; }
 pre { background: #f6f6f6; padding: .6rem .8rem; overflow-x: auto; border-radius: 4px;
@@ -39,13 +41,12 @@ footer { margin-top: 2.5rem; color: #555; font-size: .85rem; overflow-wrap: anyw
 """
 
 
-def write_page(data: SweepData, summary: Summary, picture: Path, path: Path) -> Path:
-    """Write the page with the picture inside it.
+def write_page(data: SweepData, summary: Summary, path: Path) -> Path:
+    """Write the page with its pictures inside it, one per probe so that narrow screens show them.
 
     Args:
         data: The sweeps.
         summary: Their points.
-        picture: PNG of the chart.
         path: File to write.
     """
     title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
@@ -54,7 +55,7 @@ def write_page(data: SweepData, summary: Summary, picture: Path, path: Path) -> 
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_counts(data))}</p>",
         f'<p class="note">{escape(caveat(summary))}</p>',
-        _image(picture, alt_text(summary)),
+        f'<div class="pictures">{_pictures(summary)}</div>',
         f"<h2>{escape(ranking(summary).title)}</h2>",
         _table(ranking(summary)),
     ]
@@ -83,8 +84,13 @@ def _counts(data: SweepData) -> str:
     return text + (f", {total - done - failed} still running." if total > done + failed else ".")
 
 
-def _image(picture: Path, text: str) -> str:
-    content = base64.b64encode(picture.read_bytes()).decode("ascii")
+def _pictures(summary: Summary) -> str:
+    panels = [[probe] for probe in summary.probes] or [[]]
+    return "\n".join(_image(to_png(summary, p), alt_text(summary, p)) for p in panels)
+
+
+def _image(png: bytes, text: str) -> str:
+    content = base64.b64encode(png).decode("ascii")
     return f'<img alt="{escape(text, quote=True)}" src="data:image/png;base64,{content}">'
 
 
@@ -115,11 +121,11 @@ def _n(row: tuple[str, ...]) -> range:
 def _sweep(data: SweepData, info: SweepInfo) -> str:
     jobs = data.jobs[data.jobs["sweep_id"] == info.run_id]
     fixed: Mapping[str, str] = {
-        column.removeprefix("params."): str(jobs[column].iloc[0])
+        column.removeprefix("params."): str(jobs[column].dropna().iloc[0])
         for column in sorted(jobs.columns)
-        if column.startswith("params.") and jobs[column].nunique(dropna=False) == 1
+        if column.startswith("params.") and jobs[column].nunique() == 1
     }
-    rows = tuple((key, value) for key, value in fixed.items() if value != "nan")
+    rows = tuple(fixed.items())
     settings = Grid(f"Settings shared by all jobs of {info.name}", ("setting", "value"), rows, 2)
     when = info.start.strftime("%Y-%m-%d %H:%M UTC")
     return (

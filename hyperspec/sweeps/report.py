@@ -12,7 +12,9 @@ from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
 from hyperspec.sweeps.figure import save
 from hyperspec.sweeps.page import write_page
 from hyperspec.sweeps.summary import summarise
-from hyperspec.sweeps.table import caveat, failures, ranking, to_rich, to_text
+from hyperspec.sweeps.table import caveat, compact, failures, ranking, to_rich, to_text
+
+_WIDE = 150  # characters of a terminal that shows the full table; narrower ones get its heart
 
 __all__ = [
     "ReportPaths",
@@ -68,7 +70,7 @@ def write_report(data: SweepData, out_dir: Path) -> ReportPaths:
     out_dir.mkdir(parents=True, exist_ok=True)
     summary = summarise(data)
     picture = save(summary, out_dir / "accuracy_against_bands.png")
-    html = write_page(data, summary, picture, out_dir / "report.html")
+    html = write_page(data, summary, out_dir / "report.html")
     table = out_dir / "table.txt"
     text = to_text(ranking(summary)) + f"\n{caveat(summary)}\n"
     failed = failures(data)
@@ -83,7 +85,7 @@ def print_report(data: SweepData, paths: ReportPaths, console: Console | None = 
     console = console or Console()
     summary = summarise(data)
     console.print()
-    console.print(to_rich(ranking(summary)))
+    console.print(to_rich(compact(summary) if console.width < _WIDE else ranking(summary)))
     console.print(caveat(summary), style="italic", highlight=False)
     failed = failures(data)
     if failed.rows:

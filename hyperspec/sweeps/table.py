@@ -6,6 +6,7 @@ import io
 import math
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,7 @@ def ranking(summary: Summary) -> Grid:
         if any((control, probe) in p.controls for p in summary.points)
     ]
     columns += [f"{CONTROLS[control]} {PROBES[probe]}" for control, probe in shown]
-    columns.append("time")
+    columns.append("time per job")
     rows = []
     for rank, point in enumerate(summary.points, 1):
         row = [str(rank), point.strategy, str(point.n or "?")]
@@ -50,13 +51,44 @@ def ranking(summary: Summary) -> Grid:
     return Grid(title, tuple(columns), tuple(rows), num_text=2)
 
 
+def compact(summary: Summary) -> Grid:
+    """Return the heart of the ranking, for a terminal of 80 characters: the first probe's."""
+    same_seeds = len({point.num_seeds for point in summary.points}) <= 1
+    columns = ["#", "strategy", "bands", *summary.extra_names, *([] if same_seeds else ["seeds"])]
+    columns.append(summary.objective_name.replace("/", "/\n"))
+    probe = next(iter(summary.probes), None)
+    if probe is not None:
+        columns += [f"{summary.part}\n{PROBES[p]}".replace(" probe", "") for p in summary.probes]
+        columns += ["untrained\nencoder", "mean\nspectrum"]
+    rows = []
+    for rank, point in enumerate(summary.points, 1):
+        row = [str(rank), point.strategy, str(point.n or "?")]
+        row += [point.extra.get(name, "-") for name in summary.extra_names]
+        row += [] if same_seeds else [str(point.num_seeds)]
+        row.append(number(point.objective))
+        if probe is not None:
+            row.append(with_interval(point.scores.get(probe), digits=2))
+            row += [_short(point.scores.get(p)) for p in summary.probes[1:]]
+            row += [_short(point.controls.get((control, probe))) for control in CONTROLS]
+        rows.append(tuple(row))
+    about = f"; controls by {PROBES[probe]}" if probe is not None else ""
+    title = f"Ranked by {summary.objective_name}{about}"
+    return Grid(title, tuple(columns), tuple(rows), num_text=2)
+
+
+def _short(score: Score | None) -> str:
+    return "-" if score is None else f"{score.mean:.2f}"
+
+
 def failures(data: SweepData) -> Grid:
     """Return the jobs that did not end well, with the reason."""
     rows = [
         (str(job.sweep), str(job.name), str(job.status), str(job.reason) or "no reason logged")
         for job in data.failed[["sweep", "name", "status", "reason"]].itertuples(index=False)
     ]
-    return Grid("Failed jobs", ("sweep", "job", "status", "reason"), tuple(rows), num_text=4)
+    columns = ("sweep", "job", "status", "reason")
+    first = 0 if len(data.sweeps) > 1 else 1  # one sweep's name would be the same in every row
+    return Grid("Failed jobs", columns[first:], tuple(r[first:] for r in rows), num_text=4 - first)
 
 
 def caveat(summary: Summary) -> str:
@@ -79,7 +111,14 @@ def caveat(summary: Summary) -> str:
 
 def to_rich(grid: Grid) -> Table:
     """Return a table for the terminal."""
-    table = Table(title=grid.title, title_justify="left", header_style="bold")
+    table = Table(
+        title=grid.title,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for index, column in enumerate(grid.columns):
         is_text = index < grid.num_text and column != "#"
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
@@ -100,13 +139,13 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def with_interval(score: Score | None) -> str:
-    """Return a score with its interval."""
+def with_interval(score: Score | None, digits: int = 3) -> str:
+    """Return a score with its interval; the score with so many digits, the ends with two."""
     if score is None:
         return "-"
     if math.isnan(score.low):
-        return number(score.mean)
-    return f"{score.mean:.3f} [{score.low:.2f}, {score.high:.2f}]"
+        return f"{score.mean:.{digits}f}"
+    return f"{score.mean:.{digits}f} [{score.low:.2f}, {score.high:.2f}]"
 
 
 def duration(seconds: float) -> str:
