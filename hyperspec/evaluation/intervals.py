@@ -112,6 +112,7 @@ def crossed_bootstrap(
     level: float = 0.95,
     num_resamples: int = 2000,
     seed: int = 0,
+    binary: bool | None = None,
 ) -> Interval:
     """Return the mean of a seeds × rows table with its interval over seeds and specimens.
 
@@ -125,13 +126,15 @@ def crossed_bootstrap(
         level: Coverage, between 0 and 1.
         num_resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
+        binary: Whether scores are right or wrong, so that a lack of spread takes the exact
+            binomial interval; None looks whether all are 0 or 1.
 
     Raises:
         ValueError: If there is no value, or lengths differ.
     """
     table = tabulate(values, groups)
     num_seeds, num_groups = table.sums.shape
-    if table.constant and table.binary:
+    if table.constant and (table.binary if binary is None else binary):
         low, high = clopper_pearson(table.mean * num_groups, num_groups, level)
         return Interval(table.mean, low, high, level, num_groups, num_seeds, "clopper-pearson")
     if num_groups == 1:

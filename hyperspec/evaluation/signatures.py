@@ -1,0 +1,157 @@
+"""Spectral signatures: what the reflectance of each label looks like, and how much it varies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """Mean and spread of one label's reflectance spectra.
+
+    Args:
+        label: The label.
+        num_specimens: Specimens behind it; several views of one count once.
+        mean: Mean reflectance over specimens, ``(C,)``.
+        sd: Standard deviation between specimens (ddof 1), ``(C,)``; NaN for a single one.
+    """
+
+    label: str
+    num_specimens: int
+    mean: NDArray[np.float64]
+    sd: NDArray[np.float64]
+
+
+def spectral_signatures(
+    spectra: ArrayLike, labels: Sequence[str | None], specimens: Sequence[str]
+) -> list[Signature]:
+    """Return the signature of each label, in order of name.
+
+    Views of one specimen are averaged first, so that the spread is that between animals.
+
+    Args:
+        spectra: Masked mean reflectance of each image, ``(N, C)``, from
+            :func:`hyperspec.evaluation.controls.mean_spectra`: reflectance, not embeddings.
+        labels: Label of each row, ``(N,)``; rows with None are left out.
+        specimens: Unique specimen key of each row, ``(N,)``.
+
+    Raises:
+        ValueError: If shapes do not fit.
+    """
+    rows = np.asarray(spectra, np.float64)
+    if rows.ndim != 2 or not len(rows) == len(labels) == len(specimens):
+        raise ValueError(
+            f"spectra of shape {rows.shape}, {len(labels)} labels and {len(specimens)} specimens "
+            "do not fit together."
+        )
+    found = []
+    for label in sorted({label for label in labels if label is not None}):
+        members: dict[str, list[int]] = {}
+        for row, (other, specimen) in enumerate(zip(labels, specimens, strict=True)):
+            if other == label:
+                members.setdefault(specimen, []).append(row)
+        # Sorted, so that the order of rows cannot change the last digit of a sum.
+        animals = np.stack([rows[sorted(members[name])].mean(0) for name in sorted(members)])
+        spread = animals.std(0, ddof=1) if len(animals) > 1 else np.full(rows.shape[1], np.nan)
+        found.append(Signature(label, len(animals), animals.mean(0), spread))
+    return found
+
+
+def signature_table(signatures: Sequence[Signature], wavelengths_nm: ArrayLike) -> pd.DataFrame:
+    """Return one row per label and band: label, num_specimens, wavelength_nm, mean, sd.
+
+    Args:
+        signatures: Signatures over the same bands.
+        wavelengths_nm: Band centres in nanometres, ``(C,)``.
+    """
+    import pandas as pd
+
+    centres = np.asarray(wavelengths_nm, np.float64)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "label": one.label,
+                    "num_specimens": one.num_specimens,
+                    "wavelength_nm": centres,
+                    "mean": one.mean,
+                    "sd": one.sd,
+                }
+            )
+            for one in signatures
+        ],
+        ignore_index=True,
+    )
+
+
+def write_signatures(
+    signatures: Sequence[Signature],
+    wavelengths_nm: ArrayLike,
+    folder: Path,
+    *,
+    marks_nm: Mapping[str, Sequence[float]] | None = None,
+) -> tuple[Path, Path]:
+    """Write ``signatures.csv`` and ``signatures.png`` and return their paths.
+
+    Args:
+        signatures: Signatures over the same bands.
+        wavelengths_nm: Band centres in nanometres, ``(C,)``.
+        folder: Folder to write to; made when absent.
+        marks_nm: Bands to mark under the curves, in nanometres by name of their strategy.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table, picture = folder / "signatures.csv", folder / "signatures.png"
+    signature_table(signatures, wavelengths_nm).to_csv(table, index=False, float_format="%.6g")
+    figure = draw_signatures(signatures, wavelengths_nm, marks_nm=marks_nm)
+    figure.savefig(picture, dpi=150, metadata={"Software": None})
+    return table, picture
+
+
+def draw_signatures(
+    signatures: Sequence[Signature],
+    wavelengths_nm: ArrayLike,
+    *,
+    marks_nm: Mapping[str, Sequence[float]] | None = None,
+) -> Figure:
+    """Draw mean ± one standard deviation against wavelength, with band marks under the curves.
+
+    Args:
+        signatures: Signatures over the same bands.
+        wavelengths_nm: Band centres in nanometres, ``(C,)``; drawn in ascending order.
+        marks_nm: Bands to mark under the curves, in nanometres by name of their strategy.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    centres = np.asarray(wavelengths_nm, np.float64)
+    order = np.argsort(centres)
+    num_marks = len(marks_nm or {})
+    figure = Figure(figsize=(8, 4.5 + 0.22 * num_marks), layout="constrained")
+    heights = [4.0, max(0.22 * num_marks, 0.01)]
+    axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    for i, one in enumerate(signatures):
+        colour = colormaps["tab10" if len(signatures) <= 10 else "tab20"](i % 20)
+        low, high = one.mean - one.sd, one.mean + one.sd
+        axes.fill_between(centres[order], low[order], high[order], color=colour, alpha=0.15, lw=0)
+        name = f"{one.label} ({one.num_specimens})"
+        axes.plot(centres[order], one.mean[order], color=colour, lw=1.3, label=name)
+    axes.set_ylabel("reflectance, mean ± sd")
+    axes.legend(title="label (specimens)", fontsize=7, title_fontsize=7, ncols=2, frameon=False)
+    for height, marks in enumerate((marks_nm or {}).values()):
+        strip.plot(marks, np.full(len(marks), -height), "|", color="black", ms=7, mew=0.8)
+    strip.set_yticks(-np.arange(num_marks), list(marks_nm or {}), fontsize=7)
+    strip.set_ylim(-num_marks + 0.5, 0.5)
+    strip.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    strip.set_xlabel("wavelength (nm)")
+    return figure
