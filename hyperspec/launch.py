@@ -64,7 +64,7 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
 def _compose_overlays(arguments: list[str]) -> DictConfig:
     chosen = [word for word in arguments if word.split("=", 1)[0].lstrip("+") in _COMPOSED_FIRST]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base=None):
+    with initialize_config_dir(str(config_dir())):
         return compose(CONFIG_NAME, chosen, return_hydra_config=True)
 
 

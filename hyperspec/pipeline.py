@@ -6,6 +6,7 @@ import contextlib
 import copy
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,15 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "last.ckpt"
 
 
+def quieten() -> None:
+    """Keep Lightning's tips and device tables out of a sweep's log, where every job repeats them.
+
+    The one deprecation is inside Lightning's own use of torch, and nothing of ours can mend it.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+
+
 def execute(config: Train, run: JobRun, output_dir: Path) -> float:
     """Run one experiment and log it.
 
@@ -48,6 +58,7 @@ def execute(config: Train, run: JobRun, output_dir: Path) -> float:
     Returns:
         The objective, as named by ``config.objective``.
     """
+    quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with _threads(config.hardware.threads):
         material = gather(config.data, config.bands)

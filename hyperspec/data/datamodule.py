@@ -147,6 +147,12 @@ class SpecimenData(pl.LightningDataModule):
         # Fails here, before a run trains, when the batch is too small.
         self.batches = EpochBatches(split.train, batch_size, seed)
 
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Leave the batch where it is: each micro-batch is moved when its turn comes."""
+        return batch
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the training part."""
         trainer = self.trainer

@@ -64,15 +64,6 @@ class SimCLR(pl.LightningModule):
         if micro_batch is not None:
             check_batch_independent(self.encoder)
 
-    def transfer_batch_to_device(
-        self,
-        batch: Batch,
-        device: torch.device,
-        dataloader_idx: int,
-    ) -> Batch:
-        """Leave the batch where it is: each micro-batch is moved when its turn comes."""
-        return batch
-
     @property
     def folds(self) -> bool:
         """Whether factor, normalisation and projection are one product over the bands."""
@@ -154,7 +145,7 @@ class SimCLR(pl.LightningModule):
         was_training = self.training
         self.eval()
         try:
-            parts = [self(*self.bank.batch(some)).float().cpu() for some in rows.split(chunk)]
+            parts = [self(*self.bank.batch(some)).float().cpu() for some in torch.split(rows, chunk)]
         finally:
             self.train(was_training)
         return torch.cat(parts)

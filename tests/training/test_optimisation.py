@@ -40,9 +40,7 @@ def test_schedule_follows_its_closed_form() -> None:
         optimizer.step()
         schedule.step()
     rising = [(i + 1) / (warmup + 1) for i in range(warmup)]
-    falling = [
-        0.5 * (1 + math.cos(math.pi * i / (total - warmup))) for i in range(total - warmup)
-    ]
+    falling = [0.5 * (1 + math.cos(math.pi * i / (total - warmup))) for i in range(total - warmup)]
     assert seen == pytest.approx([*rising, *falling])
     assert warmup_cosine(total, warmup, total) == pytest.approx(0.0, abs=1e-12)
 
