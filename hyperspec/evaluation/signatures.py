@@ -135,10 +135,12 @@ def draw_signatures(
 
     centres = np.asarray(wavelengths_nm, np.float64)
     order = np.argsort(centres)
-    num_marks = len(marks_nm or {})
-    figure = Figure(figsize=(8, 4.5 + 0.22 * num_marks), layout="constrained")
-    heights = [4.0, max(0.22 * num_marks, 0.01)]
-    axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    marks = dict(marks_nm or {})
+    figure = Figure(figsize=(8, 4.5 + 0.22 * len(marks)), layout="constrained")
+    rows = 2 if marks else 1
+    heights = [4.0, 0.22 * len(marks)][:rows]
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    axes = grid[0]
     for i, one in enumerate(signatures):
         colour = colormaps["tab10" if len(signatures) <= 10 else "tab20"](i % 20)
         low, high = one.mean - one.sd, one.mean + one.sd
@@ -147,11 +149,13 @@ def draw_signatures(
         axes.plot(centres[order], one.mean[order], color=colour, lw=1.3, label=name)
     axes.set_ylabel("reflectance, mean ± sd")
     axes.legend(title="label (specimens)", fontsize=7, title_fontsize=7, ncols=2, frameon=False)
-    for height, marks in enumerate((marks_nm or {}).values()):
-        strip.plot(marks, np.full(len(marks), -height), "|", color="black", ms=7, mew=0.8)
-    strip.set_yticks(-np.arange(num_marks), list(marks_nm or {}), fontsize=7)
-    strip.set_ylim(-num_marks + 0.5, 0.5)
-    strip.spines[["top", "right", "left"]].set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
-    strip.set_xlabel("wavelength (nm)")
+    if marks:
+        strip = grid[1]
+        for height, nm in enumerate(marks.values()):
+            strip.plot(nm, np.full(len(nm), -height), "|", color="black", ms=7, mew=0.8)
+        strip.set_yticks(-np.arange(len(marks)), list(marks), fontsize=7)
+        strip.set_ylim(-len(marks) + 0.5, 0.5)
+        strip.spines[["top", "right", "left"]].set_visible(False)
+    grid[-1].set_xlabel("wavelength (nm)")
     return figure

@@ -74,6 +74,9 @@ def test_curves_and_marks_lie_where_they_should(rows):
     assert [text.get_text() for text in axes.get_legend().texts] == ["a (3)", "b (1)"]
     assert strip.lines[0].get_xdata().tolist() == [450.0, 650.0]
     assert [text.get_text() for text in strip.get_yticklabels()] == ["pca"]
+    (alone,) = draw_signatures(signatures, NM).axes
+    np.testing.assert_allclose(alone.lines[1].get_ydata(), signatures[1].mean)
+    assert alone.get_xlabel() == "wavelength (nm)"
 
 
 def test_shapes_must_fit():
