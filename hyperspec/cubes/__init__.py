@@ -10,14 +10,31 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hyperspec.cubes.catalogue import scan
     from hyperspec.cubes.cube import open_cube
     from hyperspec.cubes.handle import Cube
     from hyperspec.cubes.header import EnviHeader, read_header
+    from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
+    from hyperspec.cubes.prepare import Prepared, PrepareSettings
+    from hyperspec.cubes.records import Catalogue, CubeRecord, Problem
+    from hyperspec.cubes.store import Store
     from hyperspec.cubes.window import Window
     from hyperspec.cubes.writer import write_envi
 
-# Where each public name lives.
+# Where each public name lives. The functions `pack` and `prepare` are not among them: they share
+# their names with their modules, and an import of the module would hide the function.
 _HOMES = {
+    "Catalogue": "records",
+    "CsvLabels": "labels",
+    "CubeRecord": "records",
+    "FolderLabels": "labels",
+    "NoLabels": "labels",
+    "PatternLabels": "labels",
+    "PrepareSettings": "prepare",
+    "Prepared": "prepare",
+    "Problem": "records",
+    "Store": "store",
+    "scan": "catalogue",
     "Cube": "handle",
     "EnviHeader": "header",
     "Window": "window",
@@ -27,11 +44,22 @@ _HOMES = {
 }
 
 __all__ = [
+    "Catalogue",
+    "CsvLabels",
     "Cube",
+    "CubeRecord",
     "EnviHeader",
+    "FolderLabels",
+    "NoLabels",
+    "PatternLabels",
+    "PrepareSettings",
+    "Prepared",
+    "Problem",
+    "Store",
     "Window",
     "open_cube",
     "read_header",
+    "scan",
     "write_envi",
 ]
 

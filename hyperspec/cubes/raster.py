@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
 
+# catch_warnings changes the whole process's filters, so only one thread may be inside.
+_OPENING = threading.Lock()
+
+
 class UnknownFormatError(CubeError):
     """GDAL knows no driver for the file."""
 
@@ -118,7 +122,7 @@ def _open(path: Path) -> DatasetReader:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
-        with warnings.catch_warnings():
+        with _OPENING, warnings.catch_warnings():
             # Specimens have no place on the globe.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)

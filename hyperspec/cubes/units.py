@@ -43,6 +43,10 @@ def axis_from_header(header: EnviHeader, given: SpectralAxis | None = None) -> S
         _compare(header, given)
         good = given.good & _good(header, header.bands)
         return SpectralAxis(given.wavelengths_nm, given.fwhm_nm, good)
+    return _own_axis(header)
+
+
+def _own_axis(header: EnviHeader, quiet: bool = False) -> SpectralAxis:
     values = _numbers(header, "wavelength")
     if not values:
         raise AxisError(
@@ -51,9 +55,9 @@ def axis_from_header(header: EnviHeader, given: SpectralAxis | None = None) -> S
         )
     where = str(header.path)
     check_count(values, header.bands, where)
-    centres = to_nanometres(values, header.fields.get("wavelength units", ""), where)
+    centres = to_nanometres(values, header.fields.get("wavelength units", ""), where, quiet)
     good = _good(header, len(centres))
-    return SpectralAxis(centres, _widths(header, centres, values), good)
+    return SpectralAxis(centres, _widths(header, centres, values, quiet), good)
 
 
 def check_count(values: Sequence[float] | NDArray[np.float64], bands: int, where: str) -> None:
@@ -74,13 +78,16 @@ def check_count(values: Sequence[float] | NDArray[np.float64], bands: int, where
         )
 
 
-def to_nanometres(values: Sequence[float], unit: str, where: str) -> NDArray[np.float64]:
+def to_nanometres(
+    values: Sequence[float], unit: str, where: str, quiet: bool = False
+) -> NDArray[np.float64]:
     """Convert wavelengths to nanometres.
 
     Args:
         values: Band centres as written.
         unit: Their unit as written; empty or ``Unknown`` when there is none.
         where: The file, for messages.
+        quiet: Infer a missing unit without the warning.
 
     Returns:
         Band centres in nanometres, in the order given.
@@ -99,7 +106,7 @@ def to_nanometres(values: Sequence[float], unit: str, where: str) -> NDArray[np.
     # Python lower-cases neither micro sign into the Latin letter.
     name = unit.strip("{} \t\r\n.").lower().replace("\u00b5", "u").replace("\u03bc", "u")
     if name in _NO_UNIT:
-        return _inferred(centres, unit, where)
+        return _inferred(centres, unit, where, quiet)
     if name not in _NM_PER_UNIT:
         raise AxisError(
             f"{where}: `wavelength units = {unit.strip()}` is not a unit of length that is read "
@@ -115,18 +122,21 @@ def to_nanometres(values: Sequence[float], unit: str, where: str) -> NDArray[np.
     return converted
 
 
-def _inferred(centres: NDArray[np.float64], unit: str, where: str) -> NDArray[np.float64]:
+def _inferred(
+    centres: NDArray[np.float64], unit: str, where: str, quiet: bool
+) -> NDArray[np.float64]:
     seen = f"`wavelength units = {unit.strip()}`" if unit.strip() else "no `wavelength units`"
     low, high = INFERRED_RANGE_NM
     for name, factor in (("nm", 1.0), ("um", 1000.0)):
         converted = centres * factor
         if low <= converted.min() and converted.max() <= high:
-            warnings.warn(
-                f"{where} has {seen}; the values, {_span(centres)}, are read as {name}. Write the "
-                "unit into the header.",
-                UserWarning,
-                stacklevel=2,
-            )
+            if not quiet:
+                warnings.warn(
+                    f"{where} has {seen}; the values, {_span(centres)}, are read as {name}. Write "
+                    "the unit into the header.",
+                    UserWarning,
+                    stacklevel=2,
+                )
             return converted
     raise AxisError(
         f"{where} has {seen}, and the values, {_span(centres)}, are neither nm nor um of a camera "
@@ -141,9 +151,8 @@ def _compare(header: EnviHeader, given: SpectralAxis) -> None:
             "an axis of that many."
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            own = axis_from_header(header)
+        # Quiet by an argument: catch_warnings is not safe where threads open cubes.
+        own = _own_axis(header, quiet=True)
     except AxisError:
         return  # an unreadable list is what the given axis is for
     different = own.differences(SpectralAxis(given.wavelengths_nm, None, own.good))
@@ -183,19 +192,20 @@ def _good(header: EnviHeader, bands: int) -> NDArray[np.bool_]:
 
 
 def _widths(
-    header: EnviHeader, centres: NDArray[np.float64], values: Sequence[float]
+    header: EnviHeader, centres: NDArray[np.float64], values: Sequence[float], quiet: bool
 ) -> NDArray[np.float64] | None:
     """Return fwhm in nm (its unit is that of the centres), None when absent or unusable."""
     widths = np.asarray(_numbers(header, "fwhm"))
     if not widths.size:
         return None
     if widths.size != header.bands:
-        warnings.warn(
-            f"{header.path}: `fwhm` has {widths.size} items for {header.bands} bands and is left "
-            "out; correct the list to use it.",
-            UserWarning,
-            stacklevel=2,
-        )
+        if not quiet:
+            warnings.warn(
+                f"{header.path}: `fwhm` has {widths.size} items for {header.bands} bands and is "
+                "left out; correct the list to use it.",
+                UserWarning,
+                stacklevel=2,
+            )
         return None
     usable = np.isfinite(widths).all() and (widths > 0).all()
     return widths * round(centres[0] / values[0], 6) if usable else None
