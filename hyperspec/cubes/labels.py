@@ -64,7 +64,7 @@ class LabelSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class NoLabels:
     """Training without labels: each file is a specimen of its own."""
 
@@ -73,7 +73,7 @@ class NoLabels:
         return Assigned({name: unknown(name) for name in files})
 
 
-@dataclass(frozen=True)
+@dataclass
 class FolderLabels:
     """The name of the folder that holds a cube is its label; each file is a specimen."""
 
@@ -95,7 +95,7 @@ class FolderLabels:
         return Assigned(known, tuple(problems))
 
 
-@dataclass(frozen=True)
+@dataclass
 class PatternLabels:
     """Labels from file names by a regular expression with named groups."""
 
@@ -138,7 +138,7 @@ class PatternLabels:
         return Assigned(known, tuple(problems))
 
 
-@dataclass(frozen=True)
+@dataclass
 class CsvLabels:
     """Labels from a CSV with one row per cube: `file`, any label columns, `specimen`, `view`."""
 

@@ -1,0 +1,84 @@
+"""Checksums of files, remembered between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+_CHUNK = 4 * 2**20
+
+
+def file_digest(path: Path) -> str:
+    """Return 32 hex digits of a file's content (BLAKE2b)."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb", buffering=0) as file:
+        buffer = bytearray(_CHUNK)
+        while count := file.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
+    return digest.hexdigest()
+
+
+def combined(parts: Iterable[object], digits: int = 32) -> str:
+    """Return hex digits of a sequence of plain values; stable across processes."""
+    content = json.dumps(list(parts), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(content.encode(), digest_size=digits // 2).hexdigest()
+
+
+class ChecksumCache:
+    """Remembers content checksums by path, size, and times of change.
+
+    The time of the last change of the inode (ctime) counts too: a copy that keeps its source's
+    modification time (``cp -p``, rsync) and has the same size would else pass for the old file.
+
+    Args:
+        cache_dir: Folder of the cache file; None remembers nothing between runs.
+    """
+
+    def __init__(self, cache_dir: Path | None) -> None:
+        self._file = None if cache_dir is None else cache_dir / "checksums.json"
+        self._lock = threading.Lock()
+        self._known: dict[str, list[int | str]] = self._load()
+        self._changed = False
+
+    def digest(self, path: Path) -> str:
+        """Return the checksum of a file, read only when it is new or changed."""
+        status = path.stat()
+        stamp: list[int | str] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        key = str(path.resolve())
+        known = self._known.get(key)
+        if known is not None and known[:3] == stamp:
+            return str(known[3])
+        value = file_digest(path)
+        with self._lock:
+            self._known[key] = [*stamp, value]
+            self._changed = True
+        return value
+
+    def save(self) -> None:
+        """Write what is new. Two processes at once: the last one wins, nothing is wrong."""
+        if self._file is None or not self._changed:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        part = self._file.with_name(f".{self._file.name}.{os.getpid()}.{uuid.uuid4().hex}.part")
+        try:
+            part.write_text(json.dumps({**self._load(), **self._known}))
+            part.replace(self._file)
+        finally:
+            part.unlink(missing_ok=True)
+        self._changed = False
+
+    def _load(self) -> dict[str, list[int | str]]:
+        if self._file is None or not self._file.is_file():
+            return {}
+        try:
+            content = json.loads(self._file.read_text())
+        except ValueError:
+            return {}  # a damaged cache costs a second reading, nothing else
+        if not isinstance(content, dict):
+            return {}
+        return {k: v for k, v in content.items() if isinstance(v, list) and len(v) == 4}

@@ -1,0 +1,110 @@
+"""Which files of a folder are cubes, and which are its white and dark frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hyperspec.cubes.pairing import DATA_SUFFIXES, header_candidates
+from hyperspec.spectra.errors import CatalogueError
+
+# A TIFF may be a mask or a picture; it is a cube only when the pattern asks for it.
+_RAW_SUFFIXES = frozenset(DATA_SUFFIXES) - {".tif", ".tiff", ""}
+
+# `white`, `dark`, `WHITEREF_01`, `dark_reference_crop`, `white-frame 2`; not `Darkling beetle` nor
+# `white admiral`.
+_FRAME = re.compile(
+    r"(?P<kind>white|dark)[\s_.-]*(ref|frame|cal|current|panel|tile|board|\d|$)", re.IGNORECASE
+)
+
+
+def find_cubes(root: Path, pattern: str) -> tuple[list[Path], list[Path]]:
+    """List the cubes of a folder and its subfolders, sorted.
+
+    Args:
+        root: The folder.
+        pattern: ``*`` takes every file with a raw cube's extension (``.bil``, ``.raw``, ...) and
+            every file without extension that has a header; another pattern (``*.bil``) takes what
+            it says.
+
+    Returns:
+        The data files, and the headers that have no data file.
+
+    Raises:
+        CatalogueError: If the folder does not exist or holds no cube.
+    """
+    if not root.is_dir():
+        raise CatalogueError(
+            f"data.root is {root}, which is no folder. Give the folder of the cubes, or make one "
+            "with `hyperspec synth`."
+        )
+    files = sorted(p for p in root.rglob(pattern) if p.is_file() and _visible(p, root))
+    if pattern == "*":
+        cubes = [p for p in files if _looks_like_a_cube(p)]
+        orphans = [p for p in files if p.suffix.lower() == ".hdr" and not _has_data(p)]
+    else:
+        cubes = [p for p in files if p.suffix.lower() != ".hdr"]
+        orphans = []
+    if not cubes and not orphans:
+        raise CatalogueError(
+            f"The folder {root} holds no cube that fits data.pattern={pattern}: raw data files "
+            "(.bil, .bip, .bsq, .raw, .dat, .img, ...) with an ENVI header (.hdr) beside each."
+        )
+    return cubes, orphans
+
+
+def find_frame(root: Path, cubes: Sequence[Path], kind: str, name: str | None) -> Path | None:
+    """Find the white or the dark frame among the files.
+
+    Args:
+        root: The folder of the cubes.
+        cubes: Its data files.
+        kind: ``white`` or ``dark``.
+        name: The frame's path relative to ``root`` from the config, or None to look by name.
+
+    Raises:
+        CatalogueError: If the named file does not exist, or several files could be the frame.
+    """
+    if name is not None:
+        path = root / name
+        if not path.is_file():
+            raise CatalogueError(
+                f"data.{kind} is {name!r}, but {path} does not exist. Give the file of the {kind} "
+                "frame relative to data.root, or leave it out to look for it by name."
+            )
+        return path
+    found = [path for path in cubes if frame_kind(path) == kind]
+    if len(found) > 1:
+        listed = ", ".join(path.relative_to(root).as_posix() for path in found)
+        raise CatalogueError(
+            f"Several files of {root} could be the {kind} frame: {listed}. Name one with "
+            f"data.{kind}."
+        )
+    return found[0] if found else None
+
+
+def frame_kind(path: Path) -> str | None:
+    """Return ``white`` or ``dark`` when a file is named like a calibration frame, else None."""
+    match = _FRAME.match(path.stem)
+    return match["kind"].lower() if match else None
+
+
+def _visible(path: Path, root: Path) -> bool:
+    return not any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _looks_like_a_cube(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in _RAW_SUFFIXES:
+        return True
+    # `scan_1.2_a` has the suffix `.2_a`: any name may lack a real extension. But `x.png` beside
+    # `x.hdr` and `x.raw` is a picture: only a header named after the whole file makes it a cube.
+    named = path.with_name(path.name + ".hdr")
+    has_own_header = named.is_file() or path.with_name(path.name + ".HDR").is_file()
+    return has_own_header and suffix != ".hdr"
+
+
+def _has_data(header: Path) -> bool:
+    folder = [p for p in header.parent.iterdir() if p.suffix.lower() != ".hdr" and p.is_file()]
+    return any(header in header_candidates(path) for path in folder if path.name != header.name)

@@ -1,0 +1,170 @@
+"""Packing a catalogue: prepare what is missing, in threads, once for all jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from hyperspec.cubes.prepare import Preparer, PrepareSettings
+from hyperspec.cubes.records import Catalogue, CubeRecord
+from hyperspec.cubes.shards import Shards
+from hyperspec.cubes.store import Store, shards_of, write_index
+from hyperspec.spectra.errors import CatalogueError, HyperspecError
+
+_LOG = logging.getLogger(__name__)
+
+# Kept free on the disk beyond what the pack needs: logs and checkpoints are written there too.
+_SPARE_BYTES = 64 * 2**20
+
+
+def pack(
+    catalogue: Catalogue,
+    settings: PrepareSettings,
+    cache_dir: Path | str,
+    *,
+    num_threads: int | None = None,
+) -> Store:
+    """Return the store of a catalogue, preparing the cubes that no earlier pack prepared.
+
+    Several processes may ask at once: one packs, the others wait and use its work.
+
+    Args:
+        catalogue: The cubes.
+        settings: How they are prepared.
+        cache_dir: Folder of all stores; made when it does not exist. The cubes' own folder is only
+            read.
+        num_threads: Cubes prepared at once; by default as many as there are cores. Each holds one
+            cube in memory as float32.
+
+    Raises:
+        CatalogueError: If cubes cannot be prepared (the others are, and are kept), or the disk has
+            too little room.
+    """
+    from filelock import FileLock, Timeout
+
+    preparer = Preparer(catalogue, settings)
+    cache = Path(cache_dir).resolve()
+    folder = cache / "stores" / preparer.hash
+    ready = _try_open(folder)
+    if ready is not None:
+        return ready
+    cache.mkdir(parents=True, exist_ok=True)
+    # One lock per cache folder, since stores share shards.
+    lock = FileLock(cache / "pack.lock")
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        _LOG.info("Another process is packing into %s; waiting for it.", cache)
+        lock.acquire()
+    try:
+        return _try_open(folder) or _build(preparer, cache, folder, num_threads)
+    finally:
+        lock.release()
+
+
+def _try_open(folder: Path) -> Store | None:
+    if not folder.is_dir():
+        return None
+    try:
+        return Store.open(folder)
+    except CatalogueError as error:
+        _LOG.warning("%s It is mended now.", error)
+        return None
+
+
+def _build(preparer: Preparer, cache: Path, folder: Path, num_threads: int | None) -> Store:
+    catalogue, settings = preparer.catalogue, preparer.settings
+    shards = shards_of(cache, len(catalogue.axis), settings)
+    shards.remove_leftovers()
+    keys = [preparer.key(record) for record in catalogue.records]
+    # A dictionary: two files of the same content share a shard.
+    missing = {
+        key: record
+        for key, record in zip(keys, catalogue.records, strict=True)
+        if shards.problem(key) is not None
+    }
+    _check_room(cache, shards, len(missing))
+    _prepare_all(preparer, shards, missing, num_threads or os.cpu_count() or 1)
+    write_index(
+        folder,
+        keys=keys,
+        axis=catalogue.axis,
+        settings=settings,
+        data_hash=preparer.hash,
+        table=catalogue.table(),
+        masks=np.stack([shards.mask(key) for key in keys]),
+    )
+    return Store.open(folder)
+
+
+def _prepare_all(
+    preparer: Preparer, shards: Shards, missing: dict[str, CubeRecord], num_threads: int
+) -> None:
+    failures: list[str] = []
+
+    def prepare_one(item: tuple[str, CubeRecord]) -> None:
+        key, record = item
+        try:
+            shards.write(key, preparer.prepare(record))
+        except HyperspecError as error:
+            failures.append(str(error))
+
+    with ThreadPoolExecutor(num_threads) as pool, _progress(len(missing)) as advance:
+        # Not map: after a failed write (disk full) what has not begun must not begin.
+        jobs = [pool.submit(prepare_one, item) for item in missing.items()]
+        try:
+            for job in jobs:
+                job.result()
+                advance()
+        except OSError as error:
+            pool.shutdown(cancel_futures=True)
+            raise CatalogueError(
+                f"Packing into {shards.folder} stopped: {error}. What was prepared is kept; make "
+                "room or choose another data.cache_dir, and start again."
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if failures:
+        raise CatalogueError(_describe(failures, len(missing)))
+
+
+def _describe(failures: Sequence[str], count: int) -> str:
+    more = f" And {len(failures) - 5} more." if len(failures) > 5 else ""
+    return (
+        f"{len(failures)} of {count} cubes could not be prepared: {' '.join(sorted(failures)[:5])}"
+        f"{more} Mend them or take them out of the folder; the others are kept as prepared."
+    )
+
+
+def _check_room(cache: Path, shards: Shards, count: int) -> None:
+    needed = count * shards.shard_bytes + _SPARE_BYTES
+    free = shutil.disk_usage(cache).free
+    if count and needed > free:
+        raise CatalogueError(
+            f"Packing {count} cubes needs about {needed / 1e9:.2f} GB in {cache}, which has "
+            f"{free / 1e9:.2f} GB free. Make room, choose another data.cache_dir, a smaller "
+            "data.size, or data.store=none."
+        )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on standard error when that is a terminal."""
+    if not total or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Preparing cubes", total=total)
+        yield lambda: bar.advance(task)
