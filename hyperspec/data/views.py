@@ -253,22 +253,33 @@ class Views(nn.Module):
             offset = filled if offset is None else offset * keep + filled
         return BandMap(factor, operators, offset)
 
-    def spectral(self, x: Tensor, params: ViewParams, mask: Tensor | None = None) -> Tensor:
+    def spectral(
+        self,
+        x: Tensor,
+        params: ViewParams,
+        mask: Tensor | None = None,
+        affine: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Apply the spectral operations and the sensor noise.
 
         Args:
             x: Images in reflectance, before standardising, shape ``(B, n, H, W)``, floating.
             params: Parameters from :meth:`draw`.
             mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
+            affine: Scale and offset per band, each of shape ``(n,)``, of a normalisation to apply
+                in the same pass (each pass over 408 bands costs as much as one over memory).
 
         Returns:
             Images of the same shape, 0 outside the mask; ``x`` itself if nothing is to be done
             and there is no mask.
         """
         self._check_images(x, params)
-        y = self.band_map(x, params, mask).apply(x)
+        bands, noise_sd = self.band_map(x, params, mask), self.noise_sd
+        if affine is not None:
+            bands, noise_sd = bands.then(*affine), noise_sd * affine[0]
+        y = bands.apply(x)
         if self.config.noise_sd:
-            y = self._noise.add_(y.clone() if y is x else y, self.noise_sd, params.noise_seed)
+            y = self._noise.add_(y.clone() if y is x else y, noise_sd, params.noise_seed)
         if mask is None:
             return y
         return y * mask if y is x else y.mul_(mask)

@@ -44,6 +44,17 @@ class BandMap:
         offset = self.offset.to(x.dtype)[..., None, None]
         return x + offset if factor is None else torch.addcmul(offset, x, factor)
 
+    def then(self, scale: Tensor, offset: Tensor) -> BandMap:
+        """Compose a per-band affine map after this one: ``scale * y + offset``.
+
+        Args:
+            scale: Factor per band, shape ``(n,)``.
+            offset: Added per band, shape ``(n,)``.
+        """
+        factor = scale[None] if self.factor is None else self.factor * scale
+        added = offset[None] if self.offset is None else self.offset * scale + offset
+        return BandMap(factor, self.operators, added)
+
     def fold(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compose a linear map after this one.
 

@@ -312,6 +312,16 @@ def test_autocast_shortens_only_the_large_product() -> None:
     assert float(error) < 0.02
 
 
+@pytest.mark.parametrize("preset", ["none", "default", "strong"])
+def test_normalising_in_the_same_pass_equals_normalising_afterwards(preset: str) -> None:
+    views, x, mask = make_views(PRESETS[preset]), images(4), foreground(4)
+    scale, offset = torch.rand(12).double() + 0.5, torch.randn(12).double()
+    params = views.draw(4)
+    after = views.spectral(x, params, mask) * scale[:, None, None] + offset[:, None, None]
+    found = views.spectral(x, params, mask, (scale, offset))
+    torch.testing.assert_close(found, after * mask, rtol=1e-6, atol=1e-6)
+
+
 def test_views_drawn_for_other_images_are_refused() -> None:
     views = make_views(PRESETS["default"])
     params = views.draw(2)
