@@ -30,6 +30,9 @@ class Problem:
     severity: Literal["error", "warning"]
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
 
 @dataclass(frozen=True)
 class CubeRecord:

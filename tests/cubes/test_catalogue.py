@@ -215,3 +215,4 @@ def test_confounded_dates_are_a_problem_of_the_folder(tmp_path):
     assert isinstance(problem, Problem)
     assert (problem.file, problem.severity) == (".", "warning")
     assert "scan date alone" in problem.message
+    assert str(problem) == f".: {problem.message}"
