@@ -8,16 +8,29 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from hyperspec.losses.config import LossConfig, NtXentConfig
+from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
 
 if TYPE_CHECKING:
     from hyperspec.losses.cached import check_batch_independent, micro_batched
-    from hyperspec.losses.contrastive import NtXent
+    from hyperspec.losses.contrastive import Dcl, NtXent
+    from hyperspec.losses.vicreg import VicReg
 
-__all__ = ["LossConfig", "NtXent", "NtXentConfig", "check_batch_independent", "micro_batched"]
+__all__ = [
+    "Dcl",
+    "DclConfig",
+    "LossConfig",
+    "NtXent",
+    "NtXentConfig",
+    "VicReg",
+    "VicRegConfig",
+    "check_batch_independent",
+    "micro_batched",
+]
 
 _HOMES = {
+    "Dcl": "contrastive",
     "NtXent": "contrastive",
+    "VicReg": "vicreg",
     "check_batch_independent": "cached",
     "micro_batched": "cached",
 }

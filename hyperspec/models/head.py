@@ -9,7 +9,7 @@ from hyperspec.models.config import HeadConfig
 
 
 class ProjectionHead(nn.Module):
-    """Linear-BN-ReLU-Linear-BN, L2-normalised.
+    """Linear-BN-ReLU-Linear-BN, then L2-normalised unless told otherwise.
 
     As in SimCLR's published code the linear layers have no bias (BatchNorm takes it away), and
     the last BatchNorm scales but does not shift. BatchNorm couples the samples of a batch: give
@@ -19,12 +19,14 @@ class ProjectionHead(nn.Module):
         in_features: F, width of the features.
         hidden: Width of the hidden layer.
         dim: D, width of the embedding.
+        unit: Whether the output is L2-normalised; losses on variances (VICReg) need it raw.
 
     Source: Chen et al. 2020, section 2.1 and ``projection_head`` in their ``model_util.py``.
     """
 
-    def __init__(self, in_features: int, hidden: int, dim: int) -> None:
+    def __init__(self, in_features: int, hidden: int, dim: int, *, unit: bool = True) -> None:
         super().__init__()
+        self.unit = unit
         self.hidden_layer = nn.Linear(in_features, hidden, bias=False)
         self.hidden_norm = nn.BatchNorm1d(hidden)
         self.output_layer = nn.Linear(hidden, dim, bias=False)
@@ -32,15 +34,22 @@ class ProjectionHead(nn.Module):
         self.output_norm.register_parameter("bias", None)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return unit vectors: ``(B, F)`` to ``(B, D)``, float32 or wider."""
+        """Return embeddings: ``(B, F)`` to ``(B, D)``, float32 or wider."""
         hidden = functional.relu(self.hidden_norm(self.hidden_layer(features)))
         embedding = self.output_norm(self.output_layer(hidden))
         if embedding.dtype.itemsize < 4:
             embedding = embedding.float()  # half precision cannot hold a unit vector's small parts
-        return functional.normalize(embedding, dim=1)
+        return functional.normalize(embedding, dim=1) if self.unit else embedding
 
 
-def build_head(config: HeadConfig, num_features: int) -> ProjectionHead:
-    """Build the head of a config for features of a given width."""
+def build_head(config: HeadConfig, num_features: int, *, unit: bool = True) -> ProjectionHead:
+    """Build the head of a config for features of a given width.
+
+    Args:
+        config: Widths.
+        num_features: F.
+        unit: Whether the embeddings are L2-normalised; a loss's config tells by
+            ``unit_embeddings``.
+    """
     hidden = num_features if config.hidden is None else config.hidden
-    return ProjectionHead(num_features, hidden, config.dim)
+    return ProjectionHead(num_features, hidden, config.dim, unit=unit)

@@ -1,6 +1,7 @@
 """Two gloo processes must give the loss and gradient of one process with the whole batch."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from hyperspec.losses import NtXent
+from hyperspec.losses import Dcl, NtXent, VicReg, micro_batched
 from hyperspec.losses.gather import gather, world
 
 PROCESSES = 2
@@ -30,6 +31,38 @@ def gradients(module: nn.Module) -> list[Tensor]:
     return [p.grad.clone() for p in module.parameters() if p.grad is not None]
 
 
+class Step(nn.Module):
+    """What a training step does under DDP: micro-batches of both views, then one loss."""
+
+    def __init__(self, loss: nn.Module, micro_batch: int | None) -> None:
+        super().__init__()
+        self.network, self.loss, self.micro_batch = model(), loss, micro_batch
+
+    def forward(self, x0: Tensor, x1: Tensor) -> Tensor:
+        def embed(rows: Tensor) -> Tensor:
+            return torch.stack([self.network(x0[rows]), self.network(x1[rows])], dim=1)
+
+        features = micro_batched(embed, len(x0), self.micro_batch)
+        loss: Tensor = self.loss(*features.unbind(dim=1))
+        return loss
+
+
+LOSSES: dict[str, Callable[[], nn.Module]] = {
+    "nt_xent": lambda: NtXent(0.2),
+    "queue": lambda: NtXent(0.2, queue_size=5),
+    "dcl": lambda: Dcl(0.2),
+    "vicreg": VicReg,
+}
+
+
+def two_steps(step: nn.Module, x0: Tensor, x1: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the second step's loss and gradients: by then a queue is filled."""
+    step(x0, x1)
+    loss = step(x1, x0)
+    loss.backward()
+    return loss.detach(), gradients(step)
+
+
 def one_process(rank: int, folder: str) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
@@ -37,32 +70,35 @@ def one_process(rank: int, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=PROCESSES
     )
     try:
-        parallel = nn.parallel.DistributedDataParallel(model())
         x0, x1 = (x.chunk(PROCESSES)[rank] for x in batch())
-        loss = NtXent(0.2)(parallel(x0), parallel(x1))
-        loss.backward()
+        results = {}
+        for name, make in LOSSES.items():
+            for micro_batch in (None, 2):
+                step = nn.parallel.DistributedDataParallel(Step(make(), micro_batch))
+                results[name, micro_batch] = two_steps(step, x0, x1)
         # One specimen per process: negatives come from the other one, so this is no batch of one.
         single = NtXent(0.2)(x0[:1], x1[:1])
-        torch.save((loss.detach(), gradients(parallel), single), f"{folder}/{rank}.pt")
+        torch.save((results, single), f"{folder}/{rank}.pt")
     finally:
         dist.destroy_process_group()
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     mp.spawn(one_process, args=(str(tmp_path),), nprocs=PROCESSES)
-    results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
-    alone = model()
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
     x0, x1 = batch()
-    expected = NtXent(0.2)(alone(x0), alone(x1))
-    expected.backward()
-    mean = torch.stack([loss for loss, _, _ in results]).mean()
-    torch.testing.assert_close(mean, expected.detach(), rtol=1e-12, atol=0)
-    for _, found, _ in results:
-        for one, other in zip(found, gradients(alone), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-14)
+    for name, make in LOSSES.items():
+        loss, expected = two_steps(Step(make(), None), x0, x1)
+        for micro_batch in (None, 2):
+            found = [results[name, micro_batch] for results, _ in ranks]
+            mean = torch.stack([value for value, _ in found]).mean()
+            torch.testing.assert_close(mean, loss, rtol=1e-12, atol=0)
+            for _, per_rank in found:
+                for one, other in zip(per_rank, expected, strict=True):
+                    torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-13)
     first = [0, 3]  # the first specimen of each process's half
     pair = NtXent(0.2)(x0[first], x1[first])
-    torch.testing.assert_close(torch.stack([single for _, _, single in results]).mean(), pair)
+    torch.testing.assert_close(torch.stack([single for _, single in ranks]).mean(), pair)
 
 
 def test_without_a_group_there_is_one_process() -> None:

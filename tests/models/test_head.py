@@ -44,3 +44,13 @@ def test_gradients_reach_every_parameter_and_half_precision_widens() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in head.parameters())
     half = build_head(HeadConfig(dim=8), 8).to(torch.bfloat16)
     assert half(torch.randn(16, 8, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+def test_raw_embeddings_for_losses_on_variances() -> None:
+    torch.manual_seed(0)
+    head = build_head(HeadConfig(dim=4), 8, unit=False)
+    torch.manual_seed(0)
+    unit = build_head(HeadConfig(dim=4), 8)
+    x = torch.randn(16, 8)
+    torch.testing.assert_close(head(x).std(0, correction=0), torch.ones(4), rtol=1e-3, atol=0)
+    torch.testing.assert_close(unit(x), head(x) / head(x).norm(dim=1, keepdim=True))
