@@ -272,12 +272,12 @@ _OPTIONS: dict[str, dict[str, type]] = {
 
 
 def register() -> None:
-    """Put the schema into Hydra's config store, once per process."""
+    """Put the schema into Hydra's config store; doing it again changes nothing."""
     store = ConfigStore.instance()
-    store.store(group="schema", name="train", node=Train)
+    store.store(group="schema", name="train", node=Train, replace=True)
     for group, options in _OPTIONS.items():
         for name, node in options.items():
-            store.store(group=f"schema/{group}", name=name, node=node)
+            store.store(group=f"schema/{group}", name=name, node=node, replace=True)
 
 
 def to_train(config: DictConfig) -> Train:

@@ -1,0 +1,183 @@
+"""Every overlay and every option of every group composes and passes its own checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from hyperspec import schema
+from hyperspec.bands import STRATEGIES
+from hyperspec.data.views_config import PRESETS
+from hyperspec.launch import config_dir, prepare_arguments
+from hyperspec.spectra.errors import ConfigError, HyperspecError
+
+CONF = config_dir()
+GROUPS = {
+    group: sorted(p.stem for p in (CONF / group).glob("*.yaml"))
+    for group in ("data", "bands", "model", "loss", "views", "hardware", "tracking")
+}
+EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
+SEARCHES = sorted(p.stem for p in (CONF / "search").glob("*.yaml"))
+# What an option needs besides its name.
+NEEDS = {"bands=list": ["bands.nm=[450,700]"], "tracking=server": ["tracking.uri=http://x:1"]}
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    schema.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF)):
+        yield
+
+
+def composed(*overrides: str, hydra: bool = False) -> DictConfig:
+    return compose("train", ["data.root=folder", *overrides], return_hydra_config=hydra)
+
+
+@pytest.mark.parametrize(
+    "words", [[f"{group}={option}"] for group, options in GROUPS.items() for option in options]
+)
+def test_every_option_composes_and_validates(words: list[str]) -> None:
+    schema.to_train(composed(*words, *NEEDS.get(words[0], [])))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("hardware", GROUPS["hardware"])
+def test_every_experiment_fits_every_hardware(experiment: str, hardware: str) -> None:
+    made = schema.to_train(composed(f"experiment={experiment}", f"hardware={hardware}"))
+    alone = schema.to_train(composed(f"hardware={hardware}"))
+    assert asdict(made.hardware) == asdict(alone.hardware), "an overlay sets nothing of hardware"
+
+
+@pytest.mark.parametrize("model", GROUPS["model"])
+@pytest.mark.parametrize("views", GROUPS["views"])
+@pytest.mark.parametrize("bands", GROUPS["bands"])
+def test_groups_combine(model: str, views: str, bands: str) -> None:
+    words = [f"model={model}", f"views={views}", f"bands={bands}", *NEEDS.get(f"bands={bands}", [])]
+    made = schema.to_train(composed(*words))
+    assert made.bands.name == bands
+    assert made.model.name == model
+
+
+def test_the_groups_hold_what_the_code_has() -> None:
+    assert GROUPS["bands"] == sorted(STRATEGIES)
+    assert GROUPS["views"] == sorted(PRESETS)
+
+
+@pytest.mark.parametrize("name", GROUPS["views"])
+def test_views_files_hold_the_presets(name: str) -> None:
+    assert asdict(schema.to_train(composed(f"views={name}")).views) == asdict(PRESETS[name])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_overlays_say_what_they_ask_and_stay_short(name: str) -> None:
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    for word in ("# Question:", "# Command:", "# Jobs:", "# Expected:"):
+        assert word in text
+    settings = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    assert len(settings) <= 25
+
+
+def test_the_reference_setting_is_the_missions() -> None:
+    made = schema.to_train(composed("experiment=full_spectrum"))
+    assert made.bands.name == "full"
+    assert (made.model.name, getattr(made.model, "weights", None)) == ("resnet50", "DEFAULT")
+    assert isinstance(made.data, schema.FolderData)
+    assert (made.data.size, made.batch_size, made.epochs, made.lr) == (224, 4, 200, 5e-4)
+    assert getattr(made.loss, "temperature", None) == 0.1
+    assert made.data.axis is not None
+    assert made.data.axis.count == 408
+    # 348.3931 nm + 1.1332 nm per band
+    step = (made.data.axis.stop_nm - made.data.axis.start_nm) / 407
+    assert step == pytest.approx(1.1332, abs=1e-6)
+
+
+def test_low_memory_saves_memory() -> None:
+    made = schema.to_train(composed("experiment=full_spectrum", "hardware=low_memory"))
+    assert made.hardware.checkpointing
+    assert made.hardware.accumulate > 1
+    assert "16" in made.hardware.precision
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("experiment", ["band_count", "temperature_lr", "strategies"])
+def test_searches_keep_the_space_and_maximise(search: str, experiment: str) -> None:
+    config = composed(f"experiment={experiment}", f"search={search}", hydra=True)
+    sweeper = OmegaConf.to_container(config.hydra.sweeper)
+    assert isinstance(sweeper, dict)
+    assert sweeper["params"]
+    assert sweeper["direction"] == "maximize"
+    assert sweeper["study_name"] == "${hydra:runtime.choices.experiment}-v1"
+    assert sweeper["storage"].startswith("sqlite:///")
+
+
+def test_overlays_with_a_space_become_a_multirun() -> None:
+    GlobalHydra.instance().clear()
+    assert prepare_arguments(["experiment=band_count"])[-1] == "--multirun"
+    assert prepare_arguments(["experiment=demo"]) == ["experiment=demo"]
+    assert prepare_arguments(["-m", "bands.n=1,2"]) == ["-m", "bands.n=1,2"]
+
+
+def test_experiments_combine() -> None:
+    GlobalHydra.instance().clear()
+    assert prepare_arguments(["experiment=[demo,band_count]"])[-1] == "--multirun"
+
+
+def test_a_search_without_a_space_is_refused() -> None:
+    GlobalHydra.instance().clear()
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.params is empty"):
+        prepare_arguments(["experiment=demo", "search=tpe"])
+
+
+def test_a_fixed_searched_key_is_refused() -> None:
+    GlobalHydra.instance().clear()
+    with pytest.raises(ConfigError, match=r"bands\.n is fixed on the command line"):
+        prepare_arguments(["experiment=band_count", "search=tpe", "bands.n=10"])
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["bands.n=0"], r"bands\.n is 0, but bands=uniform chooses 1 band at least"),
+        (["loss.temperature=0"], r"loss\.temperature=0 is out of range"),
+        (["batch_size=1"], r"batch_size is 1, but .* a batch of one has no negatives"),
+        (["epochs=0"], "epochs is 0; give a whole number of at least 1"),
+        (["seed=-1"], "seed is -1"),
+        (["clip_norm=0"], "clip_norm is 0.0"),
+        (["hardware.micro_batch=65"], r"hardware\.micro_batch is 65, above batch_size=64"),
+        (["hardware.micro_batch=0"], r"hardware\.micro_batch is 0"),
+        (["hardware.accelerator=tpu"], r"hardware\.accelerator is 'tpu'"),
+        (["evaluation.k=0"], r"evaluation\.k is 0"),
+        (["views.rotation_deg=200"], r"views\.rotation_deg is 200"),
+        (["model.norm=frozen"], r"model\.norm=frozen keeps"),
+    ],
+)
+def test_values_outside_their_range_are_refused(words: list[str], text: str) -> None:
+    with pytest.raises(HyperspecError, match=text):
+        schema.to_train(composed(*words))
+
+
+def test_missing_values_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"no value for data\.root"):
+        schema.to_train(compose("train", []))
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "text"),
+    [
+        (["lr=1e-2"], 1, "lr=0.01 is outside 1e-4 to 1e-3"),
+        (["loss.temperature=0.5"], 1, r"loss.temperature=0.5 is outside 0.05 to 0.2"),
+        (["epochs=5"], 1, "epochs=5 is outside 200 to 500"),
+        ([], 0, ""),
+    ],
+)
+def test_unusual_values_give_a_hint_of_one_line(words: list[str], count: int, text: str) -> None:
+    found = schema.hints(schema.to_train(composed(*words)))
+    assert len(found) == count
+    assert all(text in hint and "\n" not in hint for hint in found)
