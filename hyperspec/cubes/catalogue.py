@@ -52,10 +52,8 @@ def scan(
     """
     folder = Path(root)
     files, orphans = find_cubes(folder, pattern)
-    frames = {
-        kind: find_frame(folder, files, kind, name)
-        for kind, name in (("white", white), ("dark", dark))
-    }
+    named = {"white": white, "dark": dark}
+    frames = {kind: find_frame(folder, files, kind, name) for kind, name in named.items()}
     # A file that is named like a frame is no specimen even when the config names another one.
     specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
     names = [path.relative_to(folder).as_posix() for path in specimens]
@@ -65,27 +63,22 @@ def scan(
         for p in orphans
     ]
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
-        found = list(pool.map(lambda path: _look_at(path, axis, cache), specimens))
+        looks = dict(
+            zip(names, pool.map(lambda p: _look_at(p, axis, cache), specimens), strict=True)
+        )
     frames_checksum = combined(
         [cache.digest(file) for path in frames.values() if path for file in _sources(path)]
     )
     cache.save()
-    readable = {name: f for name, f in zip(names, found, strict=True) if isinstance(f, _Found)}
-    problems += [
-        Problem(name, "error", failure)
-        for name, failure in zip(names, found, strict=True)
-        if isinstance(failure, str)
-    ]
+    problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
+    readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
     shared, kept = _one_axis(readable, problems, folder)
     assigned = (labels or NoLabels()).assign(folder, names)
     problems += [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
     records = tuple(
         _record(folder / name, name, kept[name], assigned.files[name]) for name in sorted(kept)
     )
-    problems += _duplicates(records)
-    confounded = date_problem([(r.label, r.specimen, r.date) for r in records])
-    if confounded:
-        problems.append(Problem(".", "warning", confounded))
+    problems += [*_duplicates(records), *_confounded(records)]
     problems.sort(key=lambda p: (p.severity, p.file))
     return Catalogue(
         folder, records, shared, tuple(problems), frames["white"], frames["dark"],
@@ -161,6 +154,11 @@ def _record(path: Path, name: str, found: _Found, known: FileLabels) -> CubeReco
         num_bytes=found.num_bytes,
         checksum=found.checksum,
     )
+
+
+def _confounded(records: Sequence[CubeRecord]) -> list[Problem]:
+    message = date_problem([(r.label, r.specimen, r.date) for r in records])
+    return [] if message is None else [Problem(".", "warning", message)]
 
 
 def _duplicates(records: Sequence[CubeRecord]) -> list[Problem]:
