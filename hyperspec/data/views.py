@@ -10,7 +10,6 @@ projection in one batched product.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -20,54 +19,23 @@ from torch import Tensor, nn
 
 from hyperspec.data.views_config import ViewsConfig
 from hyperspec.data.views_noise import NoiseSource
+from hyperspec.data.views_params import ViewParams, ViewSampler
 from hyperspec.data.views_spectral import (
     BandMap,
     axis_position,
-    erase_keep,
     illumination,
     mean_spectra,
     noise_profile,
     shift_operator,
     smooth_operator,
 )
-from hyperspec.data.views_warp import SpatialSampler, gaussian_blur, warp_affine
+from hyperspec.data.views_warp import gaussian_blur, warp_affine
+
+__all__ = ["ViewParams", "Views"]
 
 # Added to the noise covariance's diagonal, relative to its mean: projection rows that are equal
 # or zero would otherwise stop the Cholesky factorisation.
 COVARIANCE_JITTER = 1e-6
-
-
-@dataclass(frozen=True)
-class ViewParams:
-    """All random parameters of one view of a batch, one row per specimen.
-
-    None stands for an operation that the settings leave out.
-
-    Args:
-        matrix: Map from source pixels to view pixels (x, y, 1), shape ``(B, 3, 3)``, float64.
-        inverse: Map from view pixels to source pixels, shape ``(B, 3, 3)``, float64.
-        light: Log gain, tilt and curvature, shape ``(B, 3)``.
-        shift_nm: Shift towards longer wavelengths, shape ``(B,)``.
-        smooth_fwhm_nm: Width of the smoothing response, shape ``(B,)``.
-        keep: False for bands that are erased or dropped, shape ``(B, n)``.
-        mix: Share of the partner's mean spectrum, shape ``(B,)``.
-        partner: Row of the specimen that is mixed in, shape ``(B,)``.
-        blurred: Rows of the specimens whose view is blurred, shape ``(m,)``.
-        blur_sigma_px: Blur of these views in pixels, shape ``(m,)``.
-        noise_seed: Seed of the sensor noise.
-    """
-
-    matrix: Tensor
-    inverse: Tensor
-    light: Tensor | None
-    shift_nm: Tensor | None
-    smooth_fwhm_nm: Tensor | None
-    keep: Tensor | None
-    mix: Tensor | None
-    partner: Tensor | None
-    blurred: Tensor | None
-    blur_sigma_px: Tensor | None
-    noise_seed: int
 
 
 class Views(nn.Module):
@@ -125,7 +93,7 @@ class Views(nn.Module):
             "fill": torch.as_tensor(filling),
         }.items():
             self.register_buffer(name, value.float(), persistent=False)
-        self._sampler = SpatialSampler(config, self.source_size, size)
+        self._sampler = ViewSampler(config, centres, self.axis_range_nm, self.source_size, size)
         self._noise = NoiseSource(self.source_size**2, config.noise_bank)
 
     @property
@@ -143,77 +111,13 @@ class Views(nn.Module):
     ) -> ViewParams:
         """Draw the parameters of one view; call it once per view.
 
-        All numbers come from the CPU's default generator, also for other devices, so that the
-        same seed gives the same views everywhere and replayed random states replay them; nothing
-        is read back from a device.
-
         Args:
             batch_size: Number of specimens, at least 1.
-            generator: Generator on the CPU to draw from; the default generator is then left as
-                it was.
+            generator: Generator on the CPU to draw from, instead of the default one; see
+                :meth:`ViewSampler.draw`.
             device: Device of the parameters; this module's own by default.
         """
-        device = device or self.noise_sd.device
-        if generator is None:
-            return self._draw(batch_size, device)
-        state = torch.get_rng_state()
-        # Only the CPU's generator: torch.manual_seed would reset those of other devices too.
-        torch.default_generator.manual_seed(
-            int(torch.randint(0, 2**63 - 1, (), generator=generator))
-        )
-        try:
-            return self._draw(batch_size, device)
-        finally:
-            torch.set_rng_state(state)
-
-    def _draw(self, batch: int, device: torch.device) -> ViewParams:
-        config = self.config
-        matrix = self._sampler.draw(batch)
-        light = torch.randn(batch, 3) * torch.tensor(
-            [config.gain_sd, config.tilt_sd, config.curvature_sd]
-        )
-        shift = (2 * torch.rand(batch) - 1) * config.shift_nm
-        smooth = torch.rand(batch) * config.smooth_fwhm_nm
-        mix = torch.rand(batch) * config.mix_max
-        # Anyone but oneself; alone, one is one's own partner, and mixing changes little.
-        step = int(torch.randint(1, max(batch, 2), ()))
-        blurred = (torch.rand(batch) < config.blur_probability).nonzero()[:, 0]
-        blur = torch.rand(batch)[blurred] * config.blur_sigma_px
-        noise_seed = int(torch.randint(0, 2**63 - 1, ()))
-        keep = self._draw_keep(batch)
-        partner = (torch.arange(batch) + step) % batch
-
-        def send(value: Tensor, used: float = 1) -> Tensor | None:
-            return value.to(device, non_blocking=True) if used else None
-
-        return ViewParams(
-            matrix=matrix.to(device, non_blocking=True),
-            inverse=torch.linalg.inv(matrix).to(device, non_blocking=True),
-            light=send(light, config.scales),
-            shift_nm=send(shift, config.shift_nm),
-            smooth_fwhm_nm=send(smooth, config.smooth_fwhm_nm),
-            keep=None if keep is None else send(keep),
-            mix=send(mix, config.mix_max),
-            partner=send(partner, config.mix_max),
-            blurred=send(blurred, len(blurred)),
-            blur_sigma_px=send(blur, len(blurred)),
-            noise_seed=noise_seed,
-        )
-
-    def _draw_keep(self, batch: int) -> Tensor | None:
-        """Draw erased windows and dropped bands, last, since only this depends on the bands."""
-        config = self.config
-        if not (config.erase_probability or config.drop_probability):
-            return None
-        low, high = self.axis_range_nm
-        centre = low + (high - low) * torch.rand(batch)
-        width = config.erase_nm * (torch.rand(batch) < config.erase_probability)
-        keep = erase_keep(self.wavelengths_nm.cpu(), centre, width)
-        chance = torch.rand(keep.shape)
-        stays = keep & (chance >= config.drop_probability)
-        # Where nothing would be left, the kept band with the best draw stays.
-        best = torch.where(keep, chance, -1.0).argmax(1, keepdim=True)
-        return stays.scatter(1, best, True)
+        return self._sampler.draw(batch_size, generator, device or self.noise_sd.device)
 
     def band_factor(self, params: ViewParams) -> Tensor | None:
         """Return the illumination factor per band, shape ``(B, n)``, or None for 1."""
