@@ -62,53 +62,42 @@ class ContinuumRemoval(Pixelwise):
 def upper_hull(position: Tensor, spectra: Tensor) -> Tensor:
     """Return the smallest concave function above each spectrum, at its bands.
 
-    From the whole axis down to single bands, each block is cut in two halves, and the hull's edge
-    that crosses the cut (the bridge) is laid over the bands below it; the halves then go on alone.
-    That takes log2(n) rounds on all spectra at once, where the usual scan takes n.
+    Andrew's scan from the first to the last band, on all spectra at once. Each band remembers the
+    hull's vertex before it; those that a later band puts below an edge are skipped.
 
     Args:
         position: Ascending band positions, shape ``(n,)``.
-        spectra: Values from 0 to 1, shape ``(P, n)``.
+        spectra: Values, shape ``(P, n)``.
     """
-    num_spectra, num_bands = spectra.shape
-    if num_bands < 3:
-        return spectra
-    size = 1 << (num_bands - 1).bit_length()
-    # The padding falls four times as steeply as any two bands can, so that the edge to it starts
-    # at the last band and covers none.
-    step = torch.diff(position).amin()
-    steps = torch.arange(1, size - num_bands + 1, device=position.device, dtype=position.dtype)
-    position = torch.cat([position, position[-1] + step * steps])
-    hull = torch.cat([spectra, (-4 * steps).expand(num_spectra, -1)], dim=1)
-    while size > 2:
-        hull = _lay_bridges(position.view(-1, size), hull.view(num_spectra, -1, size))
-        size //= 2
-    return torch.maximum(hull.view(num_spectra, -1)[:, :num_bands], spectra)
+    values = spectra.T.contiguous()  # (n, P): each step of the scan reads rows
+    previous = _scan(position, values)
+    hull = values.clone()
+    end = torch.full_like(previous[0], len(position) - 1)
+    everyone = torch.arange(spectra.shape[0], device=spectra.device)
+    for band in range(len(position) - 2, 0, -1):
+        start = previous[end, everyone]
+        end = torch.where(start == band, band, end)
+        start = previous[end, everyone]
+        share = (position[band] - position[start]) / (position[end] - position[start])
+        edge = torch.lerp(values[start, everyone], values[end, everyone], share)
+        hull[band] = torch.where(end == band, values[band], edge)
+    return torch.maximum(hull, values).T
 
 
-def _lay_bridges(position: Tensor, values: Tensor) -> Tensor:
-    """Lay the bridge over the middle of every block: positions (blocks, s), values (P, blocks, s).
-
-    From a point left of the cut, the steepest edge to the right; from its end, the flattest edge
-    back to the left; and again until neither moves: all points then lie below that edge.
-    """
-    half = position.shape[-1] // 2
-    position = position.expand_as(values)
-    left_x, right_x = position[..., :half], position[..., half:]
-    left_y, right_y = values[..., :half], values[..., half:]
-    start = torch.full_like(left_y[..., :1], half - 1, dtype=torch.long)
-    end = torch.full_like(start, -1)
-    for _ in range(2 * half):
-        x, y = left_x.gather(-1, start), left_y.gather(-1, start)
-        new_end = ((right_y - y) / (right_x - x)).argmax(-1, keepdim=True)
-        x, y = right_x.gather(-1, new_end), right_y.gather(-1, new_end)
-        new_start = ((y - left_y) / (x - left_x)).argmin(-1, keepdim=True)
-        settled = torch.equal(new_start, start) and torch.equal(new_end, end)
-        start, end = new_start, new_end
-        if settled:
-            break
-    end = end + half
-    x, y = position.gather(-1, start), values.gather(-1, start)
-    slope = (values.gather(-1, end) - y) / (position.gather(-1, end) - x)
-    bands = torch.arange(2 * half, device=values.device)
-    return torch.where((bands > start) & (bands < end), y + slope * (position - x), values)
+def _scan(position: Tensor, values: Tensor) -> Tensor:
+    """Return each band's vertex before it on the hull of the bands up to it, shape ``(n, P)``."""
+    previous = torch.full(values.shape, -1, dtype=torch.long, device=values.device)
+    for band in range(1, len(position)):
+        last = torch.full_like(previous[0], band - 1)
+        rows = torch.arange(values.shape[1], device=values.device)
+        while rows.numel():
+            middle = last[rows]
+            before = previous[middle, rows]
+            base = values[before, rows]
+            rise = (values[middle, rows] - base) * (position[band] - position[before])
+            chord = (values[band, rows] - base) * (position[middle] - position[before])
+            below = (before >= 0) & (rise <= chord)
+            rows = rows[below]
+            last[rows] = before[below]
+        previous[band] = last
+    return previous
