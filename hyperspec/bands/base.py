@@ -104,8 +104,7 @@ class CountedStrategy(Strategy):
                 "given. Give a folder of cubes, or use a strategy that needs no data: full, list, "
                 "rgb, uniform, regions, random."
             )
-        if statistics.axis != axis:
-            found = "; ".join(axis.differences(statistics.axis)) or "band widths differ"
+        if found := "; ".join(axis.differences(statistics.axis)):
             raise BandError(
                 f"bands={self.name} was given statistics of another axis: {found}. Gather them "
                 "from cubes on the axis at hand."

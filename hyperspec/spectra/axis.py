@@ -138,7 +138,10 @@ class SpectralAxis:
         )
 
     def differences(self, other: SpectralAxis, tolerance_nm: float = 0.01) -> list[str]:
-        """List in words how another axis differs from this one; empty when it fits."""
+        """List in words how another axis differs from this one; empty when it fits.
+
+        Widths that one of the two does not know are no difference.
+        """
         if len(self) != len(other):
             return [f"{len(other)} bands instead of {len(self)}"]
         found = []
@@ -149,6 +152,7 @@ class SpectralAxis:
                 f"band centres differ by up to {drift.max():.3f} nm (band {worst}: "
                 f"{other.wavelengths_nm[worst]:.3f} instead of {self.wavelengths_nm[worst]:.3f} nm)"
             )
+        found += _width_differences(self, other, tolerance_nm)
         changed = np.flatnonzero(self.good != other.good)
         if changed.size:
             found.append(f"bad-band lists differ at bands {_shorten(changed.tolist())}")
@@ -183,6 +187,19 @@ def mission_axis() -> SpectralAxis:
     """Return the axis of the mission's sensor: 408 bands from 348.4 to 809.6 nm."""
     last = MISSION_START_NM + MISSION_STEP_NM * (MISSION_BANDS - 1)
     return SpectralAxis.linear(MISSION_START_NM, last, MISSION_BANDS)
+
+
+def _width_differences(axis: SpectralAxis, other: SpectralAxis, tolerance_nm: float) -> list[str]:
+    if axis.fwhm_nm is None or other.fwhm_nm is None:
+        return []
+    drift = np.abs(axis.fwhm_nm - other.fwhm_nm)
+    worst = int(drift.argmax())
+    if drift[worst] <= tolerance_nm:
+        return []
+    return [
+        f"band widths differ by up to {drift[worst]:.3f} nm (band {worst}: "
+        f"{other.fwhm_nm[worst]:.3f} instead of {axis.fwhm_nm[worst]:.3f} nm)"
+    ]
 
 
 def _frozen(values: Iterable[Any] | NDArray[Any], dtype: Any) -> NDArray[Any]:

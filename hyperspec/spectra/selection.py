@@ -39,6 +39,8 @@ class BandSelection:
     def __post_init__(self) -> None:
         indices = tuple(int(i) for i in self.indices)
         object.__setattr__(self, "indices", indices)
+        # A copy: the hash is computed once and must go on telling the truth.
+        object.__setattr__(self, "params", dict(self.params))
         if not indices:
             raise BandError(f"bands={self.strategy} chose no band at all.")
         outside = [i for i in indices if not 0 <= i < len(self.axis)]
@@ -85,9 +87,9 @@ class BandSelection:
         low, high = self.axis.range_nm
         if high == low:
             return 1.0
-        half = (high - low) / len(self) / 2
+        reach = (high - low) / len(self)
         ends = np.clip(
-            np.stack([self.wavelengths_nm - half, self.wavelengths_nm + half]), low, high
+            np.stack([self.wavelengths_nm - reach, self.wavelengths_nm + reach]), low, high
         )
         start, stop = ends[:, np.argsort(ends[0])]
         reached = np.maximum.accumulate(np.concatenate([[low], stop[:-1]]))
@@ -150,13 +152,24 @@ class BandSelection:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BandSelection:
-        """Rebuild a selection from :meth:`to_dict`."""
-        return cls(
+        """Rebuild a selection from :meth:`to_dict`.
+
+        Raises:
+            BandError: If the content does not have the hash that it was saved with.
+        """
+        selection = cls(
             tuple(values["indices"]),
             SpectralAxis.from_dict(values["axis"]),
             values["strategy"],
             values["params"],
         )
+        if selection.hash != values["hash"]:
+            raise BandError(
+                f"The stored band selection's hash {values['hash']} does not match its content, "
+                f"which gives {selection.hash}: it was changed after it was saved. Save it anew "
+                "from the run that made it."
+            )
+        return selection
 
 
 def _spacing(axis: SpectralAxis) -> float:

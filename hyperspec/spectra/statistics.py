@@ -118,8 +118,7 @@ class SpectralStatistics:
         moments = Moments.merge([p.moments for p in parts])
         axis = parts[0].axis
         for part in parts:
-            if part.axis != axis:
-                found = "; ".join(axis.differences(part.axis)) or "band widths differ"
+            if found := "; ".join(axis.differences(part.axis)):
                 raise AxisError(f"Statistics of different axes cannot be merged: {found}.")
         names = sorted({name for p in parts for name in p.classes})
         samples = np.concatenate([p.samples for p in parts])
