@@ -59,7 +59,7 @@ class SweepCallback(Callback):
             raise SystemExit(2) from error
         reap_stale(connection)
         study = str(config.get("study") or "sweep")
-        name = f"{study} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
         tags, params = _tags(config, study), _space(config)
         run = start_run(connection, name, kind="sweep", tags=tags, params=params)
         try:

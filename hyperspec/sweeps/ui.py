@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from hyperspec.spectra.errors import TrackingError
 from hyperspec.tracking.store import artifact_root, database_path, resolve_uri
+
+# Opens on training runs; MLflow's own first page is about chat traces.
+_PAGE = "#/experiments?workflowType=machine_learning"
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,22 @@ def launch_ui(uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
         TrackingError: See :func:`ui_command`.
     """
     command = ui_command(uri, host, port)
-    print(f"MLflow UI: {command.url}  (Ctrl-C ends it)", flush=True)
+    print(f"MLflow UI: {command.url}/{_PAGE}  (Ctrl-C ends it)", flush=True)
     # Started where the store lies: MLflow writes a folder of its own into the current one.
     database = database_path(resolve_uri(uri))
     folder = database.parent if database is not None else Path.cwd()
     environment = {**os.environ, **command.environment}
-    with subprocess.Popen(command.words, env=environment, cwd=folder) as server:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            server.terminate()
-            server.wait()
-            return 0
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with subprocess.Popen(command.words, env=environment, cwd=folder) as server:
+            try:
+                return server.wait()
+            except KeyboardInterrupt:
+                server.terminate()
+                server.wait()
+                return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _readable(host: str) -> str:

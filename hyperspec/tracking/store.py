@@ -168,7 +168,9 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
         root = artifact_root(uri)
         location = None if root is None else (root / _slug(name)).as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            # The kind opens the UI on training runs instead of on chat traces.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client.create_experiment(name, artifact_location=location, tags=kind))
         except MlflowException as error:
             # On a server another machine may have been quicker; the file lock is local.
             found = client.get_experiment_by_name(name)

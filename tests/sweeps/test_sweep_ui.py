@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -63,9 +62,13 @@ def test_the_served_ui_answers_with_runs_and_artifacts(fake_sweep: FakeSweep) ->
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ui_command(fake_sweep.connection.uri, port=port)
-    environment = {**os.environ, **command.environment}
-    server = subprocess.Popen(command.words, env=environment, start_new_session=True)
+    program = "import sys; from hyperspec.sweeps.ui import launch_ui; "
+    program += "sys.exit(launch_ui(sys.argv[1], port=int(sys.argv[2])))"
+    words = [sys.executable, "-c", program, fake_sweep.connection.uri, str(port)]
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
     try:
+        assert server.stdout.readline().startswith(f"MLflow UI: {command.url}/#/experiments?")
         _wait_for(f"{command.url}/health")
         base = f"{command.url}/api/2.0/mlflow"
         run = json.load(urlopen(f"{base}/runs/get?run_id={job.run_id}"))["run"]
@@ -76,7 +79,10 @@ def test_the_served_ui_answers_with_runs_and_artifacts(fake_sweep: FakeSweep) ->
         assert b"<title>" in urlopen(command.url).read()
     finally:
         server.terminate()
-        server.wait(30)
+        server.stdout.close()
+        assert server.wait(30) == 0
+    with pytest.raises(URLError):
+        urlopen(command.url, timeout=5)
 
 
 def _wait_for(url: str) -> None:
