@@ -215,26 +215,29 @@ class Views(nn.Module):
             params: Parameters from :meth:`draw`.
 
         Returns:
-            Projected images, shape ``(B, k, H, W)``, 0 outside the mask; gradients reach the
-            weights.
+            Projected images, shape ``(B, k, H, W)``, 0 outside the mask, in the images' dtype
+            (or autocast's); gradients reach the weights.
         """
         self._check_images(x, params)
         batch, _, height, width = x.shape
         flat = x.flatten(2)
         # Autocast would round the small factors to 8 bits; only the large product may be short.
         with torch.autocast(x.device.type, enabled=False):
-            matrix = weight.flatten(1)
+            matrix = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
             scaled = matrix * scale.to(matrix.dtype)
             folded, constant = self.band_map(x, params, mask).fold(scaled)
             added = (matrix @ offset.to(matrix.dtype))[None]
-            constant = added if constant is None else constant + added
+            constant = (added if constant is None else constant + added).to(x.dtype)
+            folded = folded.to(x.dtype)
         z = torch.baddbmm(constant.expand(batch, -1)[..., None], folded.expand(batch, -1, -1), flat)
         if self.config.noise_sd:
-            z = self._add_projected_noise(z, scaled, params.noise_seed)
+            z = self._add_projected_noise(z, scaled, params.noise_seed, x.dtype)
         z = z.view(batch, -1, height, width)
         return z if mask is None else z * mask
 
-    def _add_projected_noise(self, z: Tensor, scaled: Tensor, seed: int) -> Tensor:
+    def _add_projected_noise(
+        self, z: Tensor, scaled: Tensor, seed: int, dtype: torch.dtype
+    ) -> Tensor:
         """Add the projection of the sensor noise to ``(B, k, H * W)``."""
         channels, bands = scaled.shape
         with torch.autocast(z.device.type, enabled=False):
@@ -246,6 +249,7 @@ class Views(nn.Module):
                 eye = torch.eye(channels, dtype=factor.dtype, device=factor.device)
                 # cholesky_ex does not wait for the device to report success.
                 factor = torch.linalg.cholesky_ex(covariance + jitter * eye).L
+            factor = factor.to(dtype)
         numbers = self._noise.draw(len(z), factor.shape[1], z, seed)
         return torch.baddbmm(z, factor.expand(len(z), -1, -1), numbers)
 

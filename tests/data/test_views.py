@@ -299,6 +299,26 @@ def test_a_projection_of_lower_rank_still_has_its_noise() -> None:
     assert float(sd[2]) < 0.001
 
 
+@pytest.mark.parametrize("weight_dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("preset", ["default", "strong"])
+def test_short_images_keep_their_dtype(preset: str, weight_dtype: torch.dtype) -> None:
+    views, x, mask = make_views(PRESETS[preset]), images(4, dtype=torch.float32), foreground(4)
+    weight = torch.randn(5, 12).to(weight_dtype).requires_grad_()
+    scale, offset, params = torch.full((12,), 7.0), torch.full((12,), -3.0), views.draw(4)
+    exact = views.project_view(x, mask, weight.detach().float(), scale, offset, params)
+    short = views.project_view(x.bfloat16(), mask, weight, scale, offset, params)
+    assert short.dtype == torch.bfloat16
+    error = (short.detach().float() - exact).pow(2).mean().sqrt() / exact.std()
+    assert float(error) < 0.02
+    short.float().sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.dtype == weight_dtype
+    spectral = views.spectral(x.bfloat16(), params, mask)
+    assert spectral.dtype == torch.bfloat16
+    difference = spectral.float() - views.spectral(x, params, mask)
+    assert float(difference.abs().max()) < 0.02
+
+
 def test_autocast_shortens_only_the_large_product() -> None:
     views, x = make_views(PRESETS["default"]), images(4, dtype=torch.float32)
     mask, weight = foreground(4), torch.randn(5, 12)
