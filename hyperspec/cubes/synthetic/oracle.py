@@ -3,8 +3,9 @@
 The oracle sees a side's mean spectrum over the specimen in the chosen bands, as the control
 ``mean_spectrum`` does, but it knows the optics: in the logarithm of reflectance a window is a known
 shift, and what nuisances do (pattern, pigment amounts, light) is a Gaussian whose mean and
-covariance it has from many specimens without windows. Under those it is the Bayes classifier.
-It is scored on fresh specimens. Glints and the Gaussian's misfit are what it does not know.
+covariance it has from many specimens without windows, beside that of the noise. Under those it
+is the Bayes classifier. It is scored on fresh specimens. Glints and the Gaussian's misfit are
+what it does not know.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class SynthSettings:
     seed: int = 0
     """Seed, 0 included; the same seed gives the same bytes."""
     num_bands: int = MISSION_BANDS
-    """Bands over the mission's range, 348.4 to 809.6 nm, 2 or more."""
+    """Bands over the mission's range, 348.4 to 809.6 nm, 2 to 2000."""
     overwrite: bool = False
     """Replace a synthetic set that is already in the folder."""
 
@@ -38,7 +38,7 @@ class SynthSettings:
             "num_specimens": (1, 9999),
             "size": (MIN_SIZE, MAX_SIZE),
             "seed": (0, 2**63 - 1),
-            "num_bands": (2, 10_000),
+            "num_bands": (2, 2000),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
