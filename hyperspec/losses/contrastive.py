@@ -149,7 +149,7 @@ class Dcl(nn.Module):
     Raises:
         ConfigError: If the temperature is not above 0.
 
-    Source: Yeh et al. 2022, "Decoupled Contrastive Learning", eq. 6 (without weighting).
+    Source: Yeh et al. 2022, "Decoupled Contrastive Learning", section 3, unweighted.
     """
 
     def __init__(self, temperature: float = 0.1) -> None:

@@ -9,10 +9,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from hyperspec.models.config import (
+    ConvNextConfig,
     EncoderConfig,
     HeadConfig,
     ResNetConfig,
     TinyConfig,
+    VitConfig,
 )
 
 if TYPE_CHECKING:
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backbone",
+    "ConvNextConfig",
     "Encoder",
     "EncoderConfig",
     "HeadConfig",
     "ProjectionHead",
     "ResNetConfig",
     "TinyConfig",
+    "VitConfig",
     "build_encoder",
     "build_head",
 ]

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from hyperspec.spectra.errors import ConfigError
 
-STEMS = ("projection", "inflate")
+STEMS = ("projection", "inflate", "wavelength", "attention")
+PROJECTING = ("projection", "wavelength", "attention")  # n bands become k channels
 PROJECTION_CHANNELS = 32  # methods.md: 0.7 instead of 16 GMAC at 408 bands and 224 px
 
 
@@ -32,29 +33,25 @@ class HeadConfig:
 
 @dataclass
 class EncoderConfig:
-    """What every encoder has: a name, a stem that takes n bands, a kind of normalisation."""
+    """What every encoder has: a name and a stem that takes n bands."""
 
     names: ClassVar[tuple[str, ...]] = ()
-    norms: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
     """Which backbone."""
     stem: str = "projection"
-    """``projection`` (1x1 convolution n to k in front) or ``inflate`` (first convolution widened
-    to n channels)."""
+    """``projection`` (1x1 convolution n to k in front), ``inflate`` (first convolution widened to
+    n channels), ``wavelength`` (projection generated from each band's nm: the same weights for any
+    set of bands) or ``attention`` (bands weighed by squeeze and excitation, then projected)."""
     stem_channels: int | None = None
-    """k, the channels behind ``stem=projection``, 1 to 1024; null is 32. Null for ``inflate``."""
-    norm: str = "batch"
-    """``batch``, ``group`` (exact in micro-batches) or, with weights, ``frozen`` (their
-    statistics stay as they are; exact in micro-batches too)."""
+    """k, the channels behind the stem, 1 to 1024; null is 32. Null for ``stem=inflate``."""
 
     def __post_init__(self) -> None:
         check_choice("model.name", self.name, self.names)
         check_choice("model.stem", self.stem, STEMS)
-        check_choice("model.norm", self.norm, self.norms)
         if self.stem_channels is not None:
             check_range("model.stem_channels", self.stem_channels, 1, 1024)
-            if self.stem != "projection":
+            if self.stem not in PROJECTING:
                 raise ConfigError(
                     f"model.stem_channels={self.stem_channels} has no meaning with "
                     f"model.stem={self.stem}, which feeds the bands to the first convolution "
@@ -63,8 +60,8 @@ class EncoderConfig:
 
     @property
     def projection_channels(self) -> int | None:
-        """Channels behind the projection; None for stems without one."""
-        if self.stem != "projection":
+        """Channels behind the stem; None for ``inflate``, which has no projection."""
+        if self.stem not in PROJECTING:
             return None
         return PROJECTION_CHANNELS if self.stem_channels is None else self.stem_channels
 
@@ -74,13 +71,16 @@ class TinyConfig(EncoderConfig):
     """Three 3x3 convolutions for demos and tests, about 0.13 million parameters."""
 
     names: ClassVar[tuple[str, ...]] = ("tiny",)
-    norms: ClassVar[tuple[str, ...]] = ("batch", "group")
 
     name: str = "tiny"
     """Always ``tiny``."""
     norm: str = "group"
     """``group`` (exact in micro-batches; no worse than batch in a trial of 100 steps) or
     ``batch``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("model.norm", self.norm, ("batch", "group"))
 
 
 @dataclass
@@ -97,6 +97,23 @@ class PretrainableConfig(EncoderConfig):
             raise ConfigError(
                 "model.weights is empty: use null for a random start, DEFAULT or a path."
             )
+
+
+@dataclass
+class ResNetConfig(PretrainableConfig):
+    """Residual networks (He et al. 2016)."""
+
+    names: ClassVar[tuple[str, ...]] = ("resnet18", "resnet34", "resnet50")
+
+    name: str = "resnet18"
+    """``resnet18``, ``resnet34`` (512 features) or ``resnet50`` (2048 features)."""
+    norm: str = "batch"
+    """``batch``, ``group`` (exact in micro-batches) or, with weights, ``frozen`` (their
+    statistics stay as they are; exact in micro-batches too)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("model.norm", self.norm, ("batch", "group", "frozen"))
         if self.norm == "frozen" and self.weights is None:
             raise ConfigError(
                 "model.norm=frozen keeps the normalisation statistics of pretrained weights, but "
@@ -106,14 +123,26 @@ class PretrainableConfig(EncoderConfig):
 
 
 @dataclass
-class ResNetConfig(PretrainableConfig):
-    """Residual networks (He et al. 2016)."""
+class ConvNextConfig(PretrainableConfig):
+    """ConvNeXt (Liu et al. 2022); LayerNorm throughout, so micro-batches are exact."""
 
-    names: ClassVar[tuple[str, ...]] = ("resnet18", "resnet34", "resnet50")
-    norms: ClassVar[tuple[str, ...]] = ("batch", "group", "frozen")
+    names: ClassVar[tuple[str, ...]] = ("convnext_tiny",)
 
-    name: str = "resnet18"
-    """``resnet18``, ``resnet34`` (512 features) or ``resnet50`` (2048 features)."""
+    name: str = "convnext_tiny"
+    """``convnext_tiny`` (768 features)."""
+
+
+@dataclass
+class VitConfig(PretrainableConfig):
+    """Vision transformer (Dosovitskiy et al. 2021); LayerNorm, so micro-batches are exact.
+
+    Takes square images whose side is a multiple of 16; features are the mean of the patch tokens.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("vit_b_16",)
+
+    name: str = "vit_b_16"
+    """``vit_b_16`` (768 features)."""
 
 
 def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

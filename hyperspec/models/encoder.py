@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from hyperspec.models.backbones import Backbone, build_backbone
-from hyperspec.models.config import EncoderConfig
+from hyperspec.models.bands import BandAttention, WavelengthProjection
+from hyperspec.models.config import EncoderConfig, PretrainableConfig
 from hyperspec.models.stems import Projection, projection_centres, smooth_projection
 
 
@@ -24,7 +25,9 @@ class Encoder(nn.Module):
         backbone: Takes the projection's channels, or the bands themselves.
     """
 
-    def __init__(self, projection: Projection | None, backbone: Backbone) -> None:
+    def __init__(
+        self, projection: Projection | WavelengthProjection | None, backbone: Backbone
+    ) -> None:
         super().__init__()
         self.projection = projection
         self.backbone = backbone
@@ -88,7 +91,8 @@ def build_encoder(
 
     With pretrained weights the projection starts as averages around k evenly spread wavelengths
     and the first convolution as the colour kernels at those wavelengths, so that a flat spectrum
-    gets the pretrained response; without, both start at random.
+    gets the pretrained response; without, both start at random. ``stem=wavelength`` always starts
+    at random.
 
     Args:
         config: The model option.
@@ -102,8 +106,21 @@ def build_encoder(
     channels = config.projection_channels
     if channels is None:
         return Encoder(None, build_backbone(config, nm, checkpoint))
-    projection = Projection(nm.size, channels)
-    if getattr(config, "weights", None) is not None:
-        projection.weight.data.copy_(torch.from_numpy(smooth_projection(nm, channels)))
     backbone = build_backbone(config, projection_centres(nm, channels), checkpoint)
+    if config.stem == "wavelength":
+        return Encoder(WavelengthProjection(nm, channels), backbone)
+    if config.stem == "attention":
+        attention = BandAttention(nm.size, channels)
+        _start(attention.projection, config, nm)
+        backbone.prepend("attention", attention, nm.size)
+        return Encoder(None, backbone)
+    projection = Projection(nm.size, channels)
+    _start(projection, config, nm)
     return Encoder(projection, backbone)
+
+
+def _start(projection: Projection, config: EncoderConfig, nm: NDArray[np.float64]) -> None:
+    """Start a projection in front of pretrained weights so that flat spectra stay flat."""
+    if isinstance(config, PretrainableConfig) and config.weights is not None:
+        smooth = smooth_projection(nm, projection.channels)
+        projection.weight.data.copy_(torch.from_numpy(smooth))

@@ -10,7 +10,7 @@ from typing import Self
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-NUM_GROUPS = 32  # Wu & He 2018, "Group Normalization", section 4.1
+NUM_GROUPS = 32  # the default of Wu & He 2018, "Group Normalization"
 
 
 class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):

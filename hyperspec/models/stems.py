@@ -1,7 +1,7 @@
 """Stems: how n bands at given wavelengths enter a backbone made for three colours.
 
-Both stems start from colour kernels so that a flat spectrum (the same value in every band) gets
-the response that the pretrained network gives to the same grey value.
+In front of pretrained weights they start from the colour kernels, so that a flat spectrum (the
+same value in every band) gets the response that the pretrained network gives to the same grey.
 """
 
 from __future__ import annotations
@@ -48,6 +48,34 @@ def inflate_kernels(rgb: Tensor, wavelengths_nm: ArrayLike) -> Tensor:
     """
     shares = torch.from_numpy(colour_shares(wavelengths_nm)).to(rgb)
     return torch.einsum("ocyx,nc->onyx", rgb, shares)
+
+
+def widened(
+    rgb: nn.Conv2d, wavelengths_nm: ArrayLike, *, pretrained: bool, std: float
+) -> nn.Conv2d:
+    """Return a first convolution for channels at given wavelengths.
+
+    Args:
+        rgb: The backbone's own, for three colours.
+        wavelengths_nm: Centres of the channels, nanometres, shape ``(n,)``.
+        pretrained: Whether to start from its kernels instead of at random.
+        std: Standard deviation of random kernels.
+    """
+    wide = nn.Conv2d(
+        np.size(wavelengths_nm),
+        rgb.out_channels,
+        kernel_size=(rgb.kernel_size[0], rgb.kernel_size[1]),
+        stride=(rgb.stride[0], rgb.stride[1]),
+        padding=(int(rgb.padding[0]), int(rgb.padding[1])),
+        bias=rgb.bias is not None,
+    )
+    if pretrained:
+        wide.weight.data = inflate_kernels(rgb.weight.data, wavelengths_nm)
+    else:
+        nn.init.normal_(wide.weight, std=std)
+    if rgb.bias is not None:
+        wide.bias = rgb.bias
+    return wide
 
 
 def projection_centres(wavelengths_nm: ArrayLike, channels: int) -> NDArray[np.float64]:

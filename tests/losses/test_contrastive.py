@@ -141,7 +141,7 @@ def test_the_configs_build_their_losses() -> None:
 
 @pytest.mark.parametrize("batch", [2, 5])
 def test_dcl_equals_loops_without_the_positive(batch: int) -> None:
-    """Yeh et al. 2022, eq. 6: i, j over specimens, k, l over views, j != i in the sum."""
+    """Yeh et al. 2022, section 3: i, j over specimens, k, l over views, j != i in the sum."""
     z = torch.nn.functional.normalize(torch.stack(views(batch, 4)), dim=2)
     t, total = 0.1, 0.0
     for i in range(batch):
