@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from hyperspec import __version__
+from hyperspec.commands import report, synth, ui
 from hyperspec.spectra.errors import HyperspecError
+
+# In the order of a study: make or check cubes, look at them, sweep, compare.
+COMMANDS = (synth, report, ui)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,70 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "train", help="train and evaluate; sweeps with -m or an experiment", add_help=False
     )
-    _add_synth(commands)
-    _add_report(commands)
-    _add_ui(commands)
+    for command in COMMANDS:
+        command.add(commands)
     return parser
-
-
-def _add_synth(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    synth = commands.add_parser("synth", help="write synthetic specimens with a known answer")
-    synth.add_argument("folder", type=Path, help="folder to write")
-    synth.add_argument("--variant", default="planted", choices=["planted", "graded", "null"])
-    synth.add_argument("--specimens", type=int, default=16, help="specimens per species (16)")
-    synth.add_argument("--size", type=int, default=40, help="side of the cubes in pixels (40)")
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--overwrite", action="store_true", help="replace an existing folder")
-    synth.set_defaults(command=_synth)
-
-
-def _synth(words: argparse.Namespace) -> int:
-    from hyperspec.cubes.synthetic import SynthSettings, synthesise
-
-    settings = SynthSettings(
-        variant=words.variant,
-        num_specimens=words.specimens,
-        size=words.size,
-        seed=words.seed,
-        overwrite=words.overwrite,
-    )
-    print(f"wrote {synthesise(words.folder, settings)}")
-    return 0
-
-
-def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    report = commands.add_parser("report", help="compare the runs of one or several sweeps")
-    report.add_argument(
-        "sweeps",
-        nargs="+",
-        metavar="SWEEP",
-        help="'latest', a run id or its beginning, a run name, or a sweep's folder",
-    )
-    report.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
-    report.add_argument("--experiment", default="hyperspec", help="MLflow experiment")
-    report.add_argument("--out", type=Path, default=Path("report"), help="folder to write")
-    report.set_defaults(command=_report)
-
-
-def _report(words: argparse.Namespace) -> int:
-    from hyperspec.sweeps.report import report
-
-    report(words.sweeps, uri=words.uri, experiment=words.experiment, out_dir=words.out)
-    return 0
-
-
-def _add_ui(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    ui = commands.add_parser("ui", help="open the MLflow UI")
-    ui.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
-    ui.add_argument("--host", default="127.0.0.1")
-    ui.add_argument("--port", type=int, default=5000)
-    ui.set_defaults(command=_ui)
-
-
-def _ui(words: argparse.Namespace) -> int:
-    from hyperspec.sweeps.ui import launch_ui
-
-    return launch_ui(words.uri, words.host, words.port)
 
 
 if __name__ == "__main__":

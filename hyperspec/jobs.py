@@ -48,6 +48,11 @@ class JobContext:
         )
 
 
+def is_single_run() -> bool:
+    """Say whether Hydra runs this job alone, not as one of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN
+
+
 def run_job(config: DictConfig) -> float:
     """Run one job and return its objective.
 

@@ -44,6 +44,11 @@ class Material:
         return [str(key) for key in self.source.table["specimen"]]
 
     @cached_property
+    def views(self) -> list[str | None]:
+        """View of each row, such as D and V; None where unknown."""
+        return column(self.source, "view")
+
+    @cached_property
     def files(self) -> list[str]:
         """File of each row."""
         return [str(name) for name in self.source.table["file"]]

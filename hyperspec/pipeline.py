@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import RichProgressBar
 
 from hyperspec.data.bank import PlaneBank, choose_residency, predicted_bytes
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.data.views import Views
+from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.material import Material, gather
 from hyperspec.models.encoder import build_encoder
 from hyperspec.models.head import build_head
@@ -66,6 +69,7 @@ def execute(config: Train, run: JobRun, output_dir: Path) -> float:
         module = assemble(config, material, _device(config.hardware))
         untrained = copy.deepcopy(module.encoder)
         scorer = Scorer(material, module, config.evaluation)
+        scorer.check_objective(config.objective)
         cost = fit(config, material, module, scorer, run, output_dir)
         metrics = {**scorer.final(run, untrained), **cost}
         objective = scorer.objective(metrics, config.objective)
@@ -77,6 +81,7 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
     """Log what the run works on: bands, hashes of data and split, and pictures."""
     selection = material.selection
     run.log_dict(selection.to_dict(), "bands.json")
+    run.log_figure(picture(material), "pictures/bands.png")
     run.log_params(
         {
             "bands.indices": names.as_text(list(selection.indices)),
@@ -104,6 +109,27 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
                 config.seed,
             ),
         }
+    )
+
+
+def picture(material: Material) -> Figure:
+    """Draw the training part's spectra per class with the chosen bands under them."""
+    classes = material.statistics.classes or {"all": material.statistics.moments}
+    held = [(material.labels[row], material.specimens[row]) for row in material.split.train]
+    signatures = [
+        Signature(
+            name,
+            len({key for label, key in held if label == name or not material.classes}),
+            moments.mean,
+            np.sqrt(np.diag(moments.covariance)),
+        )
+        for name, moments in sorted(classes.items())
+    ]
+    selection = material.selection
+    return draw_signatures(
+        signatures,
+        material.source.axis.wavelengths_nm,
+        marks_nm={selection.strategy: selection.wavelengths_nm.tolist()},
     )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from hyperspec.evaluation.controls import mean_spectra
 from hyperspec.evaluation.evaluate import Held, evaluate_control, evaluate_features
-from hyperspec.evaluation.objective import objective_value
+from hyperspec.evaluation.objective import objective_value, resolve_objective
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder
 from hyperspec.schema import Evaluation
@@ -66,14 +66,29 @@ class Scorer:
 
     def objective(self, metrics: dict[str, float], requested: str) -> float:
         """Return the metric that a sweep optimises."""
-        rows = self.material.split.validation
-        specimens = [self.material.specimens[row] for row in rows]
-        return objective_value(
-            metrics,
-            labels_available=any(self.material.labels[row] is not None for row in rows),
-            views_available=len(set(specimens)) < len(specimens),
-            requested=requested,
-        )
+        return objective_value(metrics, requested=requested, **self._available())
+
+    def check_objective(self, requested: str) -> None:
+        """Refuse an objective that nothing may be chosen on, before any training.
+
+        Raises:
+            ConfigError: If it is one of the test part or of a control.
+        """
+        resolve_objective(requested, **self._available())
+
+    def _available(self) -> dict[str, bool]:
+        material = self.material
+        rows = material.split.validation
+        views: dict[str, set[str]] = {}
+        for row in rows:
+            if (view := material.views[row]) is not None:
+                views.setdefault(material.specimens[row], set()).add(view)
+        return {
+            "labels_available": any(material.labels[row] is not None for row in rows),
+            # Named views only: overlapping tiles of a scene share pixels, and finding those again
+            # would say nothing about the encoder.
+            "views_available": any(len(seen) > 1 for seen in views.values()),
+        }
 
     def _controls(self, untrained: Encoder) -> dict[str, float]:
         settings = self.settings

@@ -21,6 +21,7 @@ from hyperspec.launch import (
     report_error,
     use_full_errors,
 )
+from hyperspec.spectra.errors import HyperspecError
 
 schema.register()
 
@@ -28,9 +29,15 @@ schema.register()
 @hydra.main(config_path=str(config_dir()), config_name=CONFIG_NAME, execution_whitelist=TRUSTED)
 def job(config: DictConfig) -> float:
     """Run one job of Hydra's: train, evaluate, log; return the objective."""
-    from hyperspec.jobs import run_job
+    from hyperspec.jobs import is_single_run, run_job
 
-    return run_job(config)
+    try:
+        return run_job(config)
+    except HyperspecError as error:
+        if is_single_run():
+            # Past Hydra, which would put a line of its own in front of the paragraph.
+            raise SystemExit(report_error(error)) from error
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job()
     except Exception as error:  # noqa: BLE001 - report_error raises what is not the user's
         return report_error(error)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     finally:
         sys.argv = saved
     return 0

@@ -170,6 +170,9 @@ class SpecimenData(pl.LightningDataModule):
             _Rows(self.bank),
             batch_sampler=self.batches,
             collate_fn=_as_is,
+            # Its own generator: by default each new iterator takes a number from the one that
+            # the views draw from, so that their draws would depend on how batches are read.
+            generator=torch.Generator().manual_seed(self.seed),
             num_workers=workers,
             pin_memory=self.loader.pin_memory and torch.cuda.is_available(),
             persistent_workers=self.loader.persistent_workers and workers > 0,

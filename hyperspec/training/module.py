@@ -89,8 +89,9 @@ class SimCLR(pl.LightningModule):
         if self.folds and affine is not None and weight is not None:
             pixels = self.views.project_view(images, masks, weight, *affine, params)
         else:
-            pixels = self.views.spectral(images, params, masks)
-            pixels = self.normalisation(pixels, masks) * masks
+            pixels = self.views.spectral(images, params, masks, affine)
+            if affine is None:
+                pixels = self.normalisation(pixels, masks) * masks
             if self.encoder.projects:
                 pixels = self.encoder.project(pixels)
         return self.views.warp(pixels, params)

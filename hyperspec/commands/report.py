@@ -1,0 +1,30 @@
+"""``hyperspec report``: compare the runs of one or several sweeps."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hyperspec.commands import Commands
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("report", help="compare the runs of one or several sweeps")
+    parser.add_argument(
+        "sweeps",
+        nargs="+",
+        metavar="SWEEP",
+        help="'latest', a run id or its beginning, a run name, or a sweep's folder",
+    )
+    parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
+    parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write")
+    parser.set_defaults(command=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Write and print the report."""
+    from hyperspec.sweeps.report import report
+
+    report(words.sweeps, uri=words.uri, out_dir=words.out)
+    return 0

@@ -1,0 +1,256 @@
+"""The entrypoint as people use it: words of a command line in, runs in MLflow out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.cubes.writer import write_envi
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.train import main
+
+Runs = Callable[[], list[Run]]
+# Four specimens per species, 16 pixels, 40 bands: small enough to train on in a second.
+QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
+
+
+@pytest.fixture(scope="session")
+def specimens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "specimens"
+    return synthesise(folder, SynthSettings(num_specimens=4, size=16, num_bands=40))
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packed specimens, shared by all tests as the jobs of a sweep share them."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def words(
+    specimens: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[str]]:
+    """The words that every command shares; each test has an experiment of its own.
+
+    One store serves all tests: creating its tables takes two seconds.
+    """
+    monkeypatch.chdir(tmp_path)
+    handlers = list(logging.getLogger().handlers)
+    yield [
+        *QUICK,
+        f"data.root={specimens}",
+        f"data.cache_dir={cache}",
+        f"tracking.uri=sqlite:///{cache / 'mlflow.db'}",
+        f"tracking.experiment={tmp_path.name}",
+    ]
+    # Hydra configures the root logger of the process; the next test gets it as it was.
+    root = logging.getLogger()
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers = handlers
+
+
+@pytest.fixture
+def runs(cache: Path, tmp_path: Path) -> Callable[[], list[Run]]:
+    """Return what lists the runs of the test, oldest first."""
+
+    def found() -> list[Run]:
+        client = MlflowClient(f"sqlite:///{cache / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name(tmp_path.name)
+        if experiment is None:
+            return []
+        return list(
+            client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+        )
+
+    return found
+
+
+def artifact(run: Run, name: str) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+
+
+def test_one_run_is_kept_whole(words: list[str], runs: Runs) -> None:
+    assert main([*words, "bands.n=7", "seed=3"]) == 0
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "uniform n=007 t=0.20 lr=1e-3 seed=3"
+    params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
+    assert (params["bands"], params["bands.n"], params["lr"]) == ("uniform", "7", "0.001")
+    assert (params["loss.temperature"], params["model"], params["seed"]) == ("0.2", "tiny", "3")
+    bands = json.loads(artifact(run, "bands.json").read_text())
+    assert len(bands["indices"]) == 7
+    assert bands["indices"][0] == 0
+    assert bands["indices"][-1] == 39
+    assert tags["hyperspec.bands.hash"] == bands["hash"]
+    assert tags["hyperspec.bands.n"] == "7"
+    assert len(tags["hyperspec.split.hash"]) == 12
+    assert tags["hyperspec.data.hash"]
+    assert metrics["objective"] == metrics["val/knn_top1"]
+    for name in ("test/knn_top1", "test/linear_top1", "control/untrained_knn_top1"):
+        assert 0 <= metrics[name] <= 1
+        assert metrics[f"{name}_low"] <= metrics[name] <= metrics[f"{name}_high"]
+    assert metrics["control/mean_spectrum_linear_top1"] <= 1
+    assert metrics["cost/peak_memory_mb"] > 50
+    assert metrics["cost/samples_per_second"] > 0
+    with artifact(run, "evaluation/test_predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    # 8 species, 4 specimens each: 2 train, 1 validation, 1 test, two views
+    assert len(rows) == 16
+    right = np.mean([int(row["knn_correct"]) for row in rows])
+    assert right == pytest.approx(metrics["test/knn_top1"])
+    assert artifact(run, "checkpoints/last.ckpt").stat().st_size > 100_000
+    assert "temperature: 0.2" in artifact(run, "config.yaml").read_text()
+    assert artifact(run, "pictures/bands.png").stat().st_size > 5_000
+
+
+def scores(run: Run) -> dict[str, float]:
+    return {k: v for k, v in run.data.metrics.items() if not k.startswith("cost/")}
+
+
+def test_jobs_of_one_process_score_as_each_alone(words: list[str], runs: Runs) -> None:
+    assert main([*words, "-m", "bands.n=5,9"]) == 0
+    assert main([*words, "bands.n=9"]) == 0
+    assert main([*words, "bands.n=5"]) == 0
+    parent, five, nine, nine_alone, five_alone = runs()
+    assert scores(five) == scores(five_alone)
+    assert scores(nine) == scores(nine_alone)
+    assert scores(five) != scores(nine)
+    assert parent.info.status == "FINISHED"
+    for child in (five, nine):
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert (artifact(parent, "report") / "report.html").exists()
+
+
+def test_seed_0_is_a_seed(words: list[str], runs: Runs) -> None:
+    for _ in range(2):
+        assert main([*words, "bands.n=5", "seed=0"]) == 0
+    assert main([*words, "bands.n=5", "seed=1"]) == 0
+    first, again, other = runs()
+    assert scores(first) == scores(again)
+    assert scores(first) != scores(other)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        ["data.residency=mmap"],
+        ["data.residency=pinned"],
+        ["data.store=none"],
+        ["hardware.num_workers=1", "data.residency=mmap", "hardware.persistent_workers=true"],
+    ],
+)
+def test_where_the_planes_live_changes_nothing(
+    words: list[str], way: list[str], runs: Runs
+) -> None:
+    assert main([*words, "bands.n=5"]) == 0
+    assert main([*words, "bands.n=5", *way]) == 0
+    first, second = runs()
+    assert scores(first) == pytest.approx(scores(second), rel=1e-4)
+
+
+def test_micro_batches_change_nothing_but_rounding(words: list[str], runs: Runs) -> None:
+    base = [*words, "bands.n=5", "model.norm=group", "views=light", "views.noise_sd=0"]
+    assert main([*base, "hardware.micro_batch=32"]) == 0
+    assert main([*base, "hardware.micro_batch=32"]) == 0
+    one, two = runs()
+    assert scores(one) == scores(two)
+
+
+def test_continuing_from_a_checkpoint(words: list[str], runs: Runs) -> None:
+    assert main([*words, "bands.n=5"]) == 0
+    (run,) = runs()
+    ckpt = artifact(run, "checkpoints/last.ckpt")
+    assert main([*words, "bands.n=5", "epochs=4", f"ckpt='{ckpt}'"]) == 0
+    assert runs()[-1].data.metrics["epoch"] == 3
+
+
+def test_without_labels_the_objective_needs_none(words: list[str], runs: Runs) -> None:
+    assert main([*words, "data/labels=none", "bands.n=5"]) == 0
+    (run,) = runs()
+    assert run.data.metrics["objective"] == run.data.metrics["val/rankme"]
+    assert "val/knn_top1" not in run.data.metrics
+
+
+def test_tiles_of_a_scene_train_without_labels(
+    words: list[str], tmp_path: Path, runs: Runs
+) -> None:
+    rng = np.random.default_rng(0)
+    scene = rng.integers(200, 4000, (30, 24, 48)).astype(np.uint16)
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    write_envi(folder / "scene.bil", scene, SpectralAxis.linear(400, 800, 30))
+    tiles = ["data=tiles", "data.tile=8", "data.stride=4", f"data.root={folder}"]
+    kept = [w for w in words if not w.startswith(("data.size", "data.root"))]
+    assert main([*kept, *tiles, "bands.n=6", "epochs=1", "warmup_steps=0"]) == 0
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert np.isfinite(run.data.metrics["objective"])
+
+
+def failing(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(words) == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        (["bands.n=0"], "error: bands.n is 0, but bands=uniform chooses 1 band at least"),
+        (["bands.n=41"], "error: bands.n is 41, but the axis has 40 good bands"),
+        (["loss.temperature=0"], "error: loss.temperature=0 is out of range"),
+        (["batch_size=1"], "error: batch_size is 1, but contrastive learning"),
+        (["data.labels.column=genus"], "error: The column 'genus' (needed by data.labels.column)"),
+        (["data.root=/absent"], "/absent"),
+        (["epoch=5"], "Did you mean: 'epochs'?"),
+        (["bands=unifrm"], "unifrm"),
+        (["experiment=demmo"], "demmo"),
+        (["bands=full", "bands.n=8"], "bands.n"),
+        (["objective=test/knn_top1", "bands.n=5"], "nothing may be chosen on the test part"),
+        (["ckpt=absent.ckpt", "bands.n=5"], "there is no such file"),
+    ],
+)
+def test_bad_input_is_one_paragraph_and_leaves_no_run_running(
+    words: list[str],
+    extra: list[str],
+    text: str,
+    runs: Runs,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = failing([*words, *extra], capsys)
+    assert text in shown
+    assert "Traceback" not in shown
+    assert all(run.info.status == "FAILED" for run in runs())
+
+
+def test_broken_cubes_are_named(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "broken"
+    synthesise(folder, SynthSettings(num_specimens=1, size=16, num_bands=12))
+    cubes = sorted(folder.glob("Synth*.bil"))
+    cubes[0].write_bytes(cubes[0].read_bytes()[:-10])
+    kept = [w for w in words if not w.startswith("data.root")]
+    shown = failing([*kept, f"data.root={folder}", "bands.n=5"], capsys)
+    assert cubes[0].name in shown
+    assert f"{16 * 16 * 12 * 2}" in shown
+    assert f"{16 * 16 * 12 * 2 - 10}" in shown
+
+
+def test_a_failed_job_leaves_its_neighbours(
+    words: list[str], runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "-m", "bands.n=5,41,6"]) != 0
+    parent, *jobs = runs()
+    assert [job.info.status for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
+    assert parent.info.status == "FAILED"
+    assert "bands.n is 41" in artifact(jobs[1], "error/traceback.txt").read_text()
