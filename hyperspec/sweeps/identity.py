@@ -1,0 +1,141 @@
+"""When are two jobs the same job? A hash of everything that decides a result.
+
+It covers the resolved config, the data, the split and the package's own source. Fields of the
+schema marked ``metadata={"identity": False}`` (paths, workers, logging) are left out; fields marked
+``metadata={"content": True}`` name a file and count by what is in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path, PurePath
+
+from filelock import FileLock
+
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.tracking.names import OBJECTIVE, TAG_IDENTITY
+from hyperspec.tracking.store import Connection, database_path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Rooms that decide how runs are started, kept and shown, not what they compute.
+_NOT_SOURCE = ("cli.py", "tracking", "sweeps", "conf")
+_DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run of the same identity that ended well."""
+
+    run_id: str
+    objective: float
+
+
+def identity(config: object, data_hash: str, split_hash: str, source: str | None = None) -> str:
+    """Return the identity of a job, 16 hex digits.
+
+    Args:
+        config: The checked config, a dataclass of dataclasses; the class of each counts.
+        data_hash: Hash of the specimens.
+        split_hash: Hash of the split.
+        source: Hash of the code; the package's own by default.
+
+    Raises:
+        ConfigError: If the config holds something that has no stable text.
+    """
+    parts = [canonical(config), data_hash, split_hash, source or source_hash()]
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=_DIGITS // 2).hexdigest()
+
+
+def canonical(value: object, place: str = "") -> object:
+    """Return a config as plain JSON values, without the fields that decide nothing.
+
+    Raises:
+        ConfigError: If a value has no stable text; the message names its place.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept: dict[str, object] = {"": type(value).__qualname__}
+        for field in dataclasses.fields(value):
+            if field.metadata.get("identity", True):
+                inner, key = getattr(value, field.name), f"{place}.{field.name}".lstrip(".")
+                by_content = field.metadata.get("content", False)
+                kept[field.name] = _content(inner) if by_content else canonical(inner, key)
+        return kept
+    if isinstance(value, Mapping):
+        return {str(key): canonical(inner, f"{place}.{key}") for key, inner in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Sequence):
+        return [canonical(inner, f"{place}.{i}") for i, inner in enumerate(value)]
+    raise ConfigError(
+        f"{place or 'The config'} holds a {type(value).__name__}, which has no stable text, so "
+        "that the job has no identity. Use plain values, or mark the field with "
+        "metadata={'identity': False} if it decides nothing."
+    )
+
+
+def _content(value: object) -> object:
+    """Return the hash of the named file; a word that is no file (DEFAULT, null) as it is."""
+    if not isinstance(value, str | PurePath) or not Path(value).is_file():
+        return canonical(value)
+    with Path(value).open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+@lru_cache
+def source_hash(package: Path = _PACKAGE) -> str:
+    """Return the hash of the package's Python files, except those that decide no result."""
+    digest = hashlib.blake2b(digest_size=_DIGITS // 2)
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] not in _NOT_SOURCE:
+            # The length parts name and content, so that no move of text between files goes unseen.
+            content = path.read_bytes()
+            digest.update(f"{name.as_posix()}\0{len(content)}\0".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
+def find_finished(connection: Connection, wanted: str) -> Finished | None:
+    """Return the newest finished run of an identity that has a finite objective, or None."""
+    runs = connection.client.search_runs(
+        [connection.experiment_id],
+        f"tags.`{TAG_IDENTITY}` = '{wanted}' and attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+    )
+    for run in runs:
+        objective = run.data.metrics.get(OBJECTIVE, math.nan)
+        # MLflow keeps an infinity as the largest double.
+        if math.isfinite(objective) and abs(objective) < 1e300:
+            return Finished(str(run.info.run_id), float(objective))
+    return None
+
+
+@contextmanager
+def claim(connection: Connection, wanted: str) -> Iterator[None]:
+    """Hold an identity while its job runs, so that no other sweep here runs it at the same time.
+
+    Look for a finished run (:func:`find_finished`) inside the claim: the one who waited then finds
+    the result of the one who held it. The lock falls with its process, however that ends. Its
+    reach is one machine, or the machines that share the SQLite file's folder.
+    """
+    database = database_path(connection.uri)
+    root = Path(tempfile.gettempdir()) if database is None else database.parent
+    folder = root / ".hyperspec-claims"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{wanted}.lock"):
+        yield

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from fake_sweeps import FakeSweep
+
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.identity import (
+    Finished,
+    canonical,
+    claim,
+    find_finished,
+    identity,
+    source_hash,
+)
+from hyperspec.tracking.run import start_run
+
+
+@dataclass
+class _Uniform:
+    n: int = 50
+
+
+@dataclass
+class _Random:
+    n: int = 50
+
+
+@dataclass
+class _Config:
+    bands: object = field(default_factory=_Uniform)
+    lr: float = 1e-3
+    workers: int = field(default=2, metadata={"identity": False})
+    ckpt: str | None = field(default=None, metadata={"content": True})
+
+
+def _hash(config: object, data: str = "d", split: str = "s", source: str = "c") -> str:
+    return identity(config, data, split, source)
+
+
+def test_what_decides_a_result_changes_the_identity_and_the_rest_does_not() -> None:
+    base = _hash(_Config())
+    assert _hash(_Config()) == base
+    assert _hash(_Config(workers=8)) == base
+    others = [
+        _hash(_Config(lr=2e-3)),
+        _hash(_Config(bands=_Uniform(20))),
+        _hash(_Config(bands=_Random())),
+        _hash(_Config(), data="other"),
+        _hash(_Config(), split="other"),
+        _hash(_Config(), source="other"),
+    ]
+    assert len({base, *others}) == 7
+    assert len(base) == 16
+
+
+def test_a_file_counts_by_content_and_a_word_by_itself(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.ckpt", tmp_path / "b.ckpt"
+    first.write_bytes(b"weights")
+    second.write_bytes(b"weights")
+    assert _hash(_Config(ckpt=str(first))) == _hash(_Config(ckpt=str(second)))
+    second.write_bytes(b"others!")
+    assert _hash(_Config(ckpt=str(first))) != _hash(_Config(ckpt=str(second)))
+    assert _hash(_Config(ckpt="DEFAULT")) != _hash(_Config(ckpt=None))
+
+
+def test_the_identity_is_the_same_in_another_process() -> None:
+    program = (
+        "from hyperspec.sweeps.identity import identity; "
+        "print(identity({'bands': {'n': 50}, 'lr': 0.1}, 'd', 's', 'c'))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == _hash({"lr": 0.1, "bands": {"n": 50}})
+
+
+def test_canonical_values_are_plain() -> None:
+    config = dataclasses.asdict(_Config()) | {"paths": (Path("/x"), math.inf)}
+    assert canonical(config) == {
+        "bands": {"n": 50},
+        "lr": 1e-3,
+        "workers": 2,
+        "ckpt": None,
+        "paths": ["/x", "inf"],
+    }
+    with pytest.raises(ConfigError, match=r"^\.?model\.net holds a set, which has no stable text"):
+        canonical({"model": {"net": {1}}})
+
+
+def test_the_source_hash_sees_what_matters(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        source_hash.cache_clear()
+        return source_hash(tmp_path)
+
+    first = write("losses/nt_xent.py", "a = 1")
+    assert write("sweeps/report.py", "b = 1") == first
+    assert write("cli.py", "c = 1") == first
+    assert write("losses/nt_xent.py", "a = 2") != first
+    assert write("losses/nt_xent.py", "a = 1") == first
+    assert write("losses/dcl.py", "") != first
+
+
+def test_the_newest_finished_run_of_an_identity_is_found(fake_sweep: FakeSweep) -> None:
+    connection = fake_sweep.connection
+    assert find_finished(connection, "0123") is None
+    for objective, status in ((0.5, "FINISHED"), (0.6, "FINISHED"), (0.9, "FAILED")):
+        run = start_run(connection, "job", tags={"hyperspec.identity": "0123"})
+        run.log_metrics({"objective": objective})
+        run.finish(status)
+        if status == "FINISHED":
+            newest = Finished(run.run_id, objective)
+        time.sleep(0.005)  # MLflow orders by milliseconds
+    nan = start_run(connection, "job", tags={"hyperspec.identity": "0123"})
+    nan.log_metrics({"objective": math.inf})
+    nan.finish()
+    assert find_finished(connection, "0123") == newest
+    assert find_finished(connection, "4567") is None
+    fake_sweep.parent.finish()
+
+
+def test_a_claimed_identity_waits_and_a_dead_holder_does_not_hold(fake_sweep: FakeSweep) -> None:
+    program = (
+        "import sys, time; from hyperspec.sweeps.identity import claim; "
+        "from hyperspec.tracking.store import connect; c = connect(sys.argv[1], sys.argv[2])\n"
+        "with claim(c, 'feed'): print('held', flush=True); time.sleep(60)"
+    )
+    connection = fake_sweep.connection
+    words = [sys.executable, "-c", program, connection.uri, connection.experiment]
+    holder = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    waiter = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    with claim(connection, "beef"):
+        assert waiter.poll() is None
+    holder.kill()
+    holder.wait(10)
+    assert waiter.stdout is not None
+    assert waiter.stdout.readline() == "held\n"
+    waiter.kill()
+    waiter.wait(10)
+    for process in (holder, waiter):
+        process.stdout.close()
+    fake_sweep.parent.finish()
