@@ -12,40 +12,44 @@ from torch.nn import functional
 
 from hyperspec.models.stems import Projection
 
-NUM_PERIODS = 32
-SHORTEST_NM, LONGEST_NM = 5.0, 1000.0  # from half a narrow feature's width to twice the axis
-HIDDEN = 128
+NUM_FREQUENCIES = 64
+WINDOW_NM = 640.0  # period of the first: longer than the axis, so that its ends stay independent
+GAIN = 10.0  # unit kernels have about 2 · 64 · 460 / 640 independent stretches on the axis: √92
 
 
 def wavelength_features(wavelengths_nm: ArrayLike) -> Tensor:
-    """Return sines and cosines of wavelengths at geometrically spaced periods.
+    """Return sines and cosines of wavelengths at evenly spaced frequencies.
+
+    Periods go from 640 nm down to 10 nm, so that a kernel can follow a feature of 10 nm. Evenly
+    spaced frequencies give a random kernel equal power at every scale; with the geometric spacing
+    of position embeddings the broad scales rule and narrow windows are learned late.
 
     Args:
         wavelengths_nm: Shape ``(n,)``, nanometres.
 
     Returns:
-        Float32, shape ``(n, 2 * NUM_PERIODS)``.
-
-    Source: Xiong et al. 2024, "Neural Plasticity-Inspired Multimodal Foundation Model for Earth
-    Observation" (DOFA); the periods are chosen for narrow features.
+        Float32, shape ``(n, 2 * NUM_FREQUENCIES)``.
     """
     nm = torch.tensor(np.asarray(wavelengths_nm, dtype=np.float64).copy())
-    steps = torch.linspace(0, 1, NUM_PERIODS, dtype=torch.float64)
-    periods = SHORTEST_NM * (LONGEST_NM / SHORTEST_NM) ** steps
-    phase = 2 * math.pi * nm[:, None] / periods
+    frequencies = torch.arange(1, NUM_FREQUENCIES + 1, dtype=torch.float64) / WINDOW_NM
+    phase = 2 * math.pi * nm[:, None] * frequencies
     return torch.cat([phase.sin(), phase.cos()], dim=1).float()
 
 
 class WavelengthProjection(nn.Module):
     """A 1x1 projection whose weight for a band is a learned function of the band's wavelength.
 
-    Channel k of a pixel is the mean over bands of ``g_k(nm) * x(nm)``: an integral over the
-    spectrum, estimated from the bands at hand. The parameters do not depend on the bands, so one
-    encoder takes any set of them. Without bias it commutes with every warp.
+    Channel k of a pixel is the mean over bands of ``g_k(nm) * x(nm)`` times a constant: an integral
+    over the spectrum, estimated from the bands at hand. ``g_k`` is a Fourier series, linear in its
+    parameters, which do not depend on the bands: one encoder takes any set of them. Without bias
+    it commutes with every warp.
 
     Args:
         wavelengths_nm: Centres of the bands, nanometres, shape ``(n,)``.
         channels: k.
+
+    Source: the idea of kernels generated from wavelengths is that of Xiong et al. 2024, "Neural
+    Plasticity-Inspired Multimodal Foundation Model for Earth Observation" (DOFA).
     """
 
     features: Tensor
@@ -53,9 +57,9 @@ class WavelengthProjection(nn.Module):
     def __init__(self, wavelengths_nm: ArrayLike, channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.generate = nn.Sequential(
-            nn.Linear(2 * NUM_PERIODS, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, channels)
-        )
+        self.generate = nn.Linear(2 * NUM_FREQUENCIES, channels)
+        nn.init.normal_(self.generate.weight, std=NUM_FREQUENCIES**-0.5)  # sin² + cos² = 1
+        nn.init.zeros_(self.generate.bias)
         # Not in checkpoints: they load whatever bands are at hand.
         self.register_buffer("features", wavelength_features(wavelengths_nm), persistent=False)
 
@@ -68,7 +72,7 @@ class WavelengthProjection(nn.Module):
     def weight(self) -> Tensor:
         """The generated weight, shape ``(k, n)``, with gradients to the generator."""
         generated: Tensor = self.generate(self.features)
-        return generated.T / self.num_bands
+        return generated.T * (GAIN / self.num_bands)
 
     def set_wavelengths(self, wavelengths_nm: ArrayLike) -> None:
         """Take other bands from now on, with the same parameters."""

@@ -13,11 +13,19 @@ NM = np.linspace(350, 800, 12)
 
 
 def test_wavelength_features_are_sines_of_known_periods() -> None:
-    features = wavelength_features([350.0, 402.5]).double()
-    assert features.shape == (2, 64)
-    assert features[1, 0].item() == pytest.approx(math.sin(2 * math.pi * 402.5 / 5), abs=1e-6)
-    assert features[1, 31].item() == pytest.approx(math.sin(2 * math.pi * 402.5 / 1000), abs=1e-6)
-    assert features[0, 63].item() == pytest.approx(math.cos(2 * math.pi * 350 / 1000), abs=1e-6)
+    features = wavelength_features([350.0, 402.5])
+    assert features.shape == (2, 128)
+    assert features[1, 0].item() == pytest.approx(math.sin(2 * math.pi * 402.5 / 640), abs=1e-6)
+    assert features[1, 63].item() == pytest.approx(math.sin(2 * math.pi * 402.5 / 10), abs=1e-6)
+    assert features[0, 127].item() == pytest.approx(math.cos(2 * math.pi * 350 / 10), abs=1e-6)
+
+
+@pytest.mark.parametrize("num_bands", [50, 408])
+def test_a_wavelength_stem_starts_with_a_response_of_order_one(num_bands: int) -> None:
+    torch.manual_seed(0)
+    stem = WavelengthProjection(np.linspace(350, 810, num_bands), 4096)
+    flat = stem(torch.ones(1, num_bands, 1, 1))
+    assert 0.5 < flat.std().item() < 2
 
 
 def test_a_bands_kernel_does_not_depend_on_the_other_bands() -> None:
