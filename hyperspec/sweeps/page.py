@@ -55,10 +55,13 @@ def write_page(data: SweepData, summary: Summary, path: Path) -> Path:
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_counts(data))}</p>",
         f'<p class="note">{escape(caveat(summary))}</p>',
-        f'<div class="pictures">{_pictures(summary)}</div>',
-        f"<h2>{escape(ranking(summary).title)}</h2>",
-        _table(ranking(summary)),
     ]
+    if summary.points:
+        parts += [
+            f'<div class="pictures">{_pictures(summary)}</div>',
+            f"<h2>{escape(ranking(summary).title)}</h2>",
+            _table(ranking(summary)),
+        ]
     if failed.rows:
         parts += [f"<h2>{escape(failed.title)}</h2>", _table(failed, wrap=True)]
     parts += ["<h2>How it was run</h2>", *(_sweep(data, info) for info in data.sweeps)]

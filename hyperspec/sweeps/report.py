@@ -85,7 +85,8 @@ def print_report(data: SweepData, paths: ReportPaths, console: Console | None = 
     console = console or Console()
     summary = summarise(data)
     console.print()
-    console.print(to_rich(compact(summary) if console.width < _WIDE else ranking(summary)))
+    if summary.points:
+        console.print(to_rich(compact(summary) if console.width < _WIDE else ranking(summary)))
     console.print(caveat(summary), style="italic", highlight=False)
     failed = failures(data)
     if failed.rows:
