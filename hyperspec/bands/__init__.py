@@ -1,22 +1,44 @@
 """Which bands: strategies that map an axis and training statistics to a BandSelection."""
 
 from hyperspec.bands.base import CountedStrategy, Strategy
+from hyperspec.bands.clustered import Correlation, EFdpc, Issc
+from hyperspec.bands.contiguous import Fngbs, Ocf
 from hyperspec.bands.fixed import Full, ListBands, Random, Rgb, Uniform
-from hyperspec.bands.ranked import Pca, Variance
+from hyperspec.bands.orthogonal import LcmvBcc, Opbs, Spa
+from hyperspec.bands.ranked import Entropy, Pca, Variance
+from hyperspec.bands.regions import Regions
+from hyperspec.bands.supervised import Fisher, Mrmr, MutualInformation
 
-STRATEGIES: dict[str, type[Strategy]] = {
-    strategy.name: strategy for strategy in (Full, ListBands, Rgb, Uniform, Random, Variance, Pca)
-}
+_ALL: tuple[type[Strategy], ...] = (
+    *(Full, ListBands, Rgb, Uniform, Regions, Random),
+    *(Variance, Entropy, Pca, Correlation, EFdpc, Ocf, Fngbs, Issc, Opbs, LcmvBcc, Spa),
+    *(MutualInformation, Fisher, Mrmr),
+)
+
+STRATEGIES: dict[str, type[Strategy]] = {strategy.name: strategy for strategy in _ALL}
 """Every strategy under the name that it has as option of the config group ``bands``."""
 
 __all__ = [
     "STRATEGIES",
+    "Correlation",
     "CountedStrategy",
+    "EFdpc",
+    "Entropy",
+    "Fisher",
+    "Fngbs",
     "Full",
+    "Issc",
+    "LcmvBcc",
     "ListBands",
+    "Mrmr",
+    "MutualInformation",
+    "Ocf",
+    "Opbs",
     "Pca",
     "Random",
+    "Regions",
     "Rgb",
+    "Spa",
     "Strategy",
     "Uniform",
     "Variance",

@@ -140,15 +140,18 @@ class StatisticsStrategy(CountedStrategy):
 def top(scores: NDArray[np.float64], n: int) -> NDArray[np.intp]:
     """Return the indices of the n highest scores, best first; of equals the first.
 
-    Scores that agree to ten digits of the largest are equal: two identical bands differ in their
-    last digits once a matrix product has rounded them.
+    Scores that agree to ten digits are equal: two identical bands differ in their last digits once
+    a matrix product has rounded them.
 
     Args:
         scores: One score per band, finite, shape ``(C,)``.
         n: How many, 1 to C.
     """
-    largest = float(np.abs(scores).max())
-    rounded = np.round(scores / largest, 10) if largest > 0 else scores
+    size = np.abs(scores)
+    # Smaller ones have no ten digits left in float64.
+    exponent = np.floor(np.log10(size, out=np.zeros_like(size), where=size > 1e-290))
+    unit = 10.0 ** (exponent - 9)
+    rounded = np.where(size > 1e-290, np.round(scores / unit) * unit, 0.0)
     return np.argsort(-rounded, kind="stable")[:n]
 
 

@@ -61,7 +61,46 @@ class Pca(StatisticsStrategy):
         else:
             # A constant band has no variance to load on, whatever the scale.
             matrix = statistics.correlation * (statistics.variance > 0)
-        return top(mvpca_scores(matrix, self.explained), self.n)
+        return top(mvpca_scores(matrix, self.explained) * (statistics.variance > 0), self.n)
+
+
+@dataclass
+class Entropy(StatisticsStrategy):
+    """The n bands whose histogram over training pixels has the highest entropy.
+
+    Source: Shannon 1948; as a band ranking Bajcsy, Groves 2004, "Methodology for hyperspectral
+        band selection", section on information entropy.
+    """
+
+    name: ClassVar[str] = "entropy"
+
+    def _rank(
+        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
+    ) -> NDArray[np.intp]:
+        return top(entropies(statistics), self.n)
+
+
+def entropies(statistics: SpectralStatistics) -> NDArray[np.float64]:
+    """Return the entropy of each band's histogram in nats, shape ``(C,)``.
+
+    Raises:
+        BandError: If most values lie outside the histograms' range, where they cannot be told
+            apart.
+    """
+    low, high = statistics.histogram_range
+    outside = (statistics.minimum < low) | (statistics.maximum > high)
+    in_end_bins = statistics.histogram[:, [0, -1]].sum(axis=1) / statistics.count
+    if float(np.where(outside, in_end_bins, 0.0).mean()) > 0.5:
+        raise BandError(
+            f"The spectra's histograms cover {low:g} to {high:g}, but values reach from "
+            f"{statistics.minimum.min():.4g} to {statistics.maximum.max():.4g} and most lie in the "
+            "end bins, so that no entropy can be told. Calibrate to reflectance "
+            "(data.calibrate=auto), or gather statistics with another histogram_range."
+        )
+    share = statistics.histogram / statistics.count
+    logs = np.log(share, out=np.zeros_like(share), where=share > 0)
+    entropy: NDArray[np.float64] = -(share * logs).sum(axis=1)
+    return entropy
 
 
 def mvpca_scores(matrix: NDArray[np.float64], explained: float) -> NDArray[np.float64]:

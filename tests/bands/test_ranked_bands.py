@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from band_cases import cases
 from hypothesis import given, settings
+from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from hyperspec.bands import Pca, Variance
+from hyperspec.bands import Entropy, Pca, Variance
 from hyperspec.bands.ranked import mvpca_scores
 from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.errors import BandError
@@ -116,3 +117,26 @@ def test_explained_outside_its_range_is_refused(value):
 def test_unknown_scale_is_refused():
     with pytest.raises(BandError, match=r"bands\.scale is 'corr'; give covariance or correlation"):
         Pca(n=2, scale="corr")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_entropy_matches_scipy_on_numpy_histograms(seed):
+    rng = np.random.default_rng(seed)
+    spectra = 0.5 + rng.normal(size=(700, 12)) * rng.uniform(0.005, 0.1, 12)
+    statistics = statistics_of(spectra)
+    expected = np.array(
+        [entropy(np.histogram(spectra[:, b], bins=240, range=(0, 1.2))[0]) for b in range(12)]
+    )
+    for n in (1, 4, 12):
+        chosen = Entropy(n=n).select(statistics.axis, statistics).indices
+        assert set(chosen) == set(np.argsort(-expected)[:n].tolist())
+
+
+def test_entropy_of_values_off_the_scale_is_refused():
+    spectra = 2000 + 100 * np.random.default_rng(0).normal(size=(50, 4))
+    statistics = statistics_of(spectra)
+    with pytest.raises(
+        BandError,
+        match=r"histograms cover 0 to 1\.2, but values reach from 1\d{3}.*data\.calibrate=auto",
+    ):
+        Entropy(n=2).select(statistics.axis, statistics)

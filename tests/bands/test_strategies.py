@@ -149,6 +149,7 @@ def test_top_takes_the_first_of_equals_even_after_rounding():
     third = 0.1 + 0.2  # 0.30000000000000004
     assert top(np.array([0.3, third, 0.1, third]), 3).tolist() == [0, 1, 3]
     assert top(np.zeros(4), 2).tolist() == [0, 1]
+    assert top(np.array([1e-20, 2e-20, 5.0, 0, 1e-310]), 5).tolist() == [2, 1, 0, 3, 4]
     assert top(np.array([-3.0, -1.0, -2.0]), 2).tolist() == [1, 2]
 
 
