@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.output import output
 from hyperspec.cubes.prepare import Frame, Preparer, PrepareSettings
 from hyperspec.cubes.records import Catalogue
 from hyperspec.cubes.resample import resample
@@ -67,27 +68,34 @@ class DirectSource:
     def __len__(self) -> int:
         return len(self._records)
 
-    def planes(self, rows: Sequence[int], bands: Bands | None = None) -> NDArray[np.floating]:
+    def planes(
+        self,
+        rows: Sequence[int],
+        bands: Bands | None = None,
+        out: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.floating]:
         """Prepare some images at some bands.
 
         Args:
             rows: Rows of the table.
             bands: A selection, or 0-based indices; None means all. Their order is kept.
+            out: Where to put them: contiguous, of the result's shape and type.
 
         Returns:
             Shape ``(len(rows), n, S, S)``, equal to the store's.
         """
         chosen = check_rows(rows, len(self))
         indices = band_indices(bands, self.axis)
-        out = np.empty((len(chosen), len(indices), self.size, self.size), self.dtype)
+        shape = (len(chosen), len(indices), self.size, self.size)
+        target = output(out, shape, self.dtype)
 
         def prepare(place: int) -> None:
             row = chosen[place]
-            out[place], _ = self._preparer.render(self._records[row], self._frame(row), indices)
+            target[place], _ = self._preparer.render(self._records[row], self._frame(row), indices)
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(prepare, range(len(chosen))))
-        return out
+        return target
 
     def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
         """Return foregrounds, shape ``(len(rows), S, S)``."""

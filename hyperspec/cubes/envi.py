@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.bulk import fetch
 from hyperspec.cubes.header import EnviHeader
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.errors import CubeError
+
+# Of a cold BIL frame, 50 of 408 bands came twice as fast by reading all of it in sequence as by
+# page faults, all bands 3.5 times. Small parts are left to page faults.
+_FETCH_SHARE, _FETCH_BYTES = 0.1, 4 * 2**20
 
 
 class EnviReader:
@@ -40,6 +45,8 @@ class EnviReader:
         self.dtype = header.dtype.newbyteorder("=")
         self._path = path
         self._interleave = header.interleave
+        self.bands_apart = header.interleave != "bip"
+        self._offset = header.offset
         counts = {"c": header.bands, "h": header.lines, "w": header.samples}
         order = {"bsq": "chw", "bil": "hcw", "bip": "hwc"}[header.interleave]
         try:
@@ -53,21 +60,34 @@ class EnviReader:
         except OSError as error:
             raise CubeError(f"{path} cannot be mapped: {error}.") from error
 
-    def read(self, bands: list[int], window: Window) -> NDArray[np.generic]:
-        """Return values in native byte order, shape ``(len(bands), height, width)``."""
+    def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
+        """Fill ``out`` with values in native byte order, shape ``(len(bands), height, width)``."""
         if self._map is None:
             raise CubeError(f"{self._path} is closed; open it again to read from it.")
+        self._fetch(len(bands), window)
         rows = slice(window.row, window.row + window.height)
         cols = slice(window.col, window.col + window.width)
-        # In each order NumPy gathers one band after the other, so the result is band-major in
-        # memory and no second copy is made.
+        if self._interleave == "bip":
+            # Line by line: all bands of a line fit in the processor's cache, and a band of the
+            # whole frame would touch all of the file.
+            for line, values in enumerate(self._map[rows, cols]):
+                out[:, line] = values.T[bands]
+            return
+        for place, band in enumerate(bands):
+            out[place] = (
+                self._map[band, rows, cols]
+                if self._interleave == "bsq"
+                else self._map[rows, band, cols]
+            )
+
+    def _fetch(self, num_bands: int, window: Window) -> None:
+        """Read ahead where a large share of a part of the file is wanted."""
         if self._interleave == "bsq":
-            values = self._map[bands, rows, cols]
-        elif self._interleave == "bil":
-            values = self._map[rows, bands, cols].transpose(1, 0, 2)
-        else:
-            values = self._map[rows, cols, bands].transpose(2, 0, 1)
-        return np.ascontiguousarray(values, self.dtype).view(np.ndarray)
+            return  # a band's lines lie together, and the kernel reads ahead along them
+        line = self.shape[0] * self.shape[2] * self.dtype.itemsize
+        wanted = num_bands * window.width / (self.shape[0] * self.shape[2])
+        if wanted >= _FETCH_SHARE and window.height * line >= _FETCH_BYTES:
+            fetch(self._path, self._offset + window.row * line, window.height * line)
 
     def close(self) -> None:
         """Release the memory map."""

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.output import output
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import AxisError, BandError
@@ -17,15 +18,20 @@ from hyperspec.spectra.selection import BandSelection
 
 Bands = BandSelection | Sequence[int] | NDArray[np.integer]
 
+# A few bands of a frame of 512 x 512 pixels: half of a common second-level cache.
+_CONVERT_BYTES = 2**20
+
 
 class Reader(Protocol):
     """What a file format must offer."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype[np.generic]
+    bands_apart: bool
+    """Whether reading a few bands at a time costs no more than all at once."""
 
-    def read(self, bands: list[int], window: Window) -> NDArray[np.generic]:
-        """Return values in native byte order, shape ``(len(bands), height, width)``."""
+    def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
+        """Fill ``out`` with values in native byte order, shape ``(len(bands), height, width)``."""
         ...
 
     def close(self) -> None:
@@ -111,7 +117,10 @@ class Cube:
         return self._reader.dtype
 
     def read_raw(
-        self, bands: Bands | None = None, window: Window | None = None
+        self,
+        bands: Bands | None = None,
+        window: Window | None = None,
+        out: NDArray[np.generic] | None = None,
     ) -> NDArray[np.generic]:
         """Return stored values as they are.
 
@@ -119,46 +128,76 @@ class Cube:
             bands: A selection made for this axis, or 0-based indices in the wanted order; None
                 means all.
             window: Part of the frame; None means all of it.
+            out: Where to put them: contiguous, of the result's shape and the file's type in native
+                byte order. Reading into the same array again and again is several times faster
+                than into fresh memory, which the system has to clear first.
 
         Returns:
-            Array of the file's type in native byte order, contiguous, shape ``(n, h, w)``.
+            ``out``, or a new contiguous array of shape ``(n, h, w)``.
 
         Raises:
             BandError: If there is no such band.
             AxisError: If the selection was made for another axis.
             CubeError: If the window leaves the frame, or the cube is closed.
+            HyperspecError: If ``out`` does not fit.
         """
-        part = Window(0, 0, *self.shape[1:]) if window is None else Window(*map(int, window))
-        part.check(self.num_lines, self.num_samples, str(self.path))
-        return self._reader.read(self._indices(bands), part)
+        indices, part = self._indices(bands), self._part(window)
+        target = output(out, (len(indices), part.height, part.width), self.dtype)
+        self._reader.read(indices, part, target)
+        return target
 
-    def read(self, bands: Bands | None = None, window: Window | None = None) -> NDArray[np.float32]:
+    def read(
+        self,
+        bands: Bands | None = None,
+        window: Window | None = None,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
         """Return reflectance: stored values over the scale factor, NaN where there are none.
 
         Args:
             bands: As for :meth:`read_raw`.
             window: As for :meth:`read_raw`.
+            out: As for :meth:`read_raw`, float32.
 
         Returns:
-            Contiguous array of shape ``(n, h, w)``; not clipped.
+            ``out``, or a new contiguous array of shape ``(n, h, w)``; not clipped.
 
         Raises:
             BandError: If there is no such band.
             AxisError: If the selection was made for another axis.
             CubeError: If the window leaves the frame, or the cube is closed.
+            HyperspecError: If ``out`` does not fit.
         """
-        raw = self.read_raw(bands, window)
+        indices, part = self._indices(bands), self._part(window)
+        shape = (part.height, part.width)
+        target = output(out, (len(indices), *shape), np.dtype(np.float32))
+        # Some bands at a time, so that their stored values are still in the processor's cache when
+        # they are converted, and are never all in memory beside the result.
+        step = len(indices)
+        if self._reader.bands_apart:
+            step = max(_CONVERT_BYTES // (part.height * part.width * self.dtype.itemsize), 1)
+        raw = np.empty((min(step, len(indices)), *shape), self.dtype)
+        for start in range(0, len(indices), step):
+            some = indices[start : start + step]
+            self._reader.read(some, part, raw[: len(some)])
+            self._convert(raw[: len(some)], target[start : start + step])
+        return target
+
+    def _part(self, window: Window | None) -> Window:
+        part = Window(0, 0, *self.shape[1:]) if window is None else Window(*map(int, window))
+        part.check(self.num_lines, self.num_samples, str(self.path))
+        return part
+
+    def _convert(self, raw: NDArray[np.generic], out: NDArray[np.float32]) -> None:
         if self.scale_factor == 1:
-            values = raw.astype(np.float32)
+            out[...] = raw
         else:
             # Types that float32 cannot hold are divided first, so that only the result is rounded.
             wide = np.float32 if np.can_cast(raw.dtype, np.float32) else np.float64
-            values = np.divide(raw, wide(self.scale_factor), dtype=wide, casting="unsafe")
-            values = values.astype(np.float32, copy=False)
+            np.divide(raw, wide(self.scale_factor), dtype=wide, casting="unsafe", out=out)
         missing = self._missing(raw)
         if missing is not None:
-            values[missing] = np.nan
-        return values
+            out[missing] = np.nan
 
     def _missing(self, raw: NDArray[np.generic]) -> NDArray[np.bool_] | None:
         if self.nodata is None or np.isnan(self.nodata):

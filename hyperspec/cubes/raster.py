@@ -41,6 +41,9 @@ class RasterReader:
             than declared, or scaled differently per band.
     """
 
+    # A block of a compressed or pixel-interleaved file holds many bands.
+    bands_apart = False
+
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
         self._lock = threading.Lock()
@@ -58,8 +61,8 @@ class RasterReader:
             raise
         self.nodata: float | None = source.nodata
 
-    def read(self, bands: list[int], window: Window) -> NDArray[np.generic]:
-        """Return values, shape ``(len(bands), height, width)``.
+    def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
+        """Fill ``out`` with values, shape ``(len(bands), height, width)``.
 
         Raises:
             CubeError: If GDAL fails to read.
@@ -73,12 +76,9 @@ class RasterReader:
             part = RasterWindow(window.col, window.row, window.width, window.height)
             try:
                 # rasterio counts bands from 1, everything else here from 0.
-                values: NDArray[np.generic] = self._dataset.read(
-                    [band + 1 for band in bands], window=part
-                )
+                self._dataset.read([band + 1 for band in bands], window=part, out=out)
             except RasterioError as error:
                 raise CubeError(f"{self._path} cannot be read by GDAL: {error}") from error
-        return values
 
     def axis(self) -> SpectralAxis:
         """Return the axis that the bands' tags tell.

@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.bulk import read_pieces
 from hyperspec.cubes.prepare import Prepared
 from hyperspec.spectra.errors import CatalogueError
 from hyperspec.spectra.statistics import SpectralStatistics
@@ -28,9 +29,6 @@ from hyperspec.spectra.statistics import SpectralStatistics
 # NumPy pads the header of a .npy file of this kind to 128 bytes (NEP 1: a multiple of 64).
 HEADER_BYTES = 128
 PART = ".part"
-
-# Reading over a gap of this size takes about as long as a read of its own (measured: 3 us warm).
-_GAP_BYTES = 32 * 2**10
 
 
 class Shards:
@@ -103,10 +101,7 @@ class Shards:
         write_atomic(self.planes_path(key), lambda file: np.save(file, image))
 
     def read_planes(self, key: str, bands: Sequence[int], out: NDArray[np.floating]) -> None:
-        """Read band planes in the given order.
-
-        Reads, not a memory map: a map drags whole neighbourhoods in by page faults when cold, and
-        costs a fault per 4 kB when warm. Neighbouring bands are one read.
+        """Read band planes in the given order; neighbouring bands are one read.
 
         Args:
             key: The shard.
@@ -119,18 +114,12 @@ class Shards:
         target = out.data.cast("B")
         size = self.plane_bytes
         path = self.planes_path(key)
+        pieces = [
+            (HEADER_BYTES + first * size, target[place * size : (place + count) * size])
+            for place, first, count in runs(bands)
+        ]
         try:
-            with path.open("rb", buffering=0) as file:
-                for span in spans(runs(bands), _GAP_BYTES // size):
-                    (place, first, _), (_, last, count) = span[0], span[-1]
-                    file.seek(HEADER_BYTES + first * size)
-                    if len(span) == 1:
-                        _fill(file, target[place * size : (place + count) * size])
-                        continue
-                    planes = np.empty((last + count - first, *self.shape[1:]), self.dtype)
-                    _fill(file, planes.data.cast("B"))
-                    for place, start, count in span:
-                        out[place : place + count] = planes[start - first :][:count]
+            read_pieces(path, pieces)
         except OSError as error:
             raise CatalogueError(
                 f"The packed planes {path} cannot be read ({error}). Pack the folder again: "
@@ -179,17 +168,6 @@ def runs(bands: Sequence[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def spans(found: list[tuple[int, int, int]], gap: int) -> list[list[tuple[int, int, int]]]:
-    """Join runs that follow each other with at most ``gap`` unwanted bands between them."""
-    joined: list[list[tuple[int, int, int]]] = []
-    for run in found:
-        if joined and 0 <= run[1] - joined[-1][-1][1] - joined[-1][-1][2] <= gap:
-            joined[-1].append(run)
-        else:
-            joined.append([run])
-    return joined
-
-
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name, then give it its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,15 +178,6 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _fill(file: BinaryIO, target: memoryview) -> None:
-    # A single read gives at most 2 GB on Linux.
-    while len(target):
-        count = file.readinto(target)  # type: ignore[attr-defined]
-        if not count:
-            raise OSError(f"the file ends {len(target)} bytes too early")
-        target = target[count:]
 
 
 def _checksum(data: memoryview) -> str:

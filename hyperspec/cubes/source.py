@@ -55,8 +55,16 @@ class SpecimenSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def planes(self, rows: Sequence[int], bands: Bands | None = None) -> NDArray[np.floating]:
-        """Return images ``(len(rows), n, S, S)`` in the given order of rows and bands."""
+    def planes(
+        self,
+        rows: Sequence[int],
+        bands: Bands | None = None,
+        out: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.floating]:
+        """Return images ``(len(rows), n, S, S)`` in the given order of rows and bands.
+
+        They are put into ``out`` when that is given: contiguous, of this shape and ``dtype``.
+        """
         ...
 
     def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.checksums import combined
 from hyperspec.cubes.mask import MaskMethod
+from hyperspec.cubes.output import output
 from hyperspec.cubes.prepare import Preparer, PrepareSettings, check_range
 from hyperspec.cubes.records import Catalogue, CubeRecord
 from hyperspec.cubes.source import Bands, band_indices, check_rows, classes_of, gather
@@ -133,19 +134,27 @@ class TileSource:
     def __len__(self) -> int:
         return len(self._tiles)
 
-    def planes(self, rows: Sequence[int], bands: Bands | None = None) -> NDArray[np.floating]:
+    def planes(
+        self,
+        rows: Sequence[int],
+        bands: Bands | None = None,
+        out: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.floating]:
         """Read and calibrate some tiles at some bands.
 
         Args:
             rows: Rows of the table.
             bands: A selection, or 0-based indices; None means all. Their order is kept.
+            out: Where to put them: contiguous, of the result's shape and type.
 
         Returns:
             Shape ``(len(rows), n, tile, tile)``; 0 outside the mask.
         """
         chosen = check_rows(rows, len(self))
         indices = band_indices(bands, self.axis)
-        out = np.zeros((len(chosen), len(indices), self.size, self.size), self.dtype)
+        shape = (len(chosen), len(indices), self.size, self.size)
+        target = output(out, shape, self.dtype)
+        target[...] = 0
         for tile, places in self._by_block(chosen):
             area = self._read(tile, indices)
             for place in places:
@@ -154,8 +163,8 @@ class TileSource:
                 part = area[inside(tile.area, window)]
                 kept = np.where(visible & np.isfinite(part), part, 0)
                 check_range(kept, self.dtype, self._records[tile.scene].path)
-                out[place, :, : window.height, : window.width] = kept
-        return out
+                target[place, :, : window.height, : window.width] = kept
+        return target
 
     def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
         """Return what is visible of each tile, shape ``(len(rows), tile, tile)``."""

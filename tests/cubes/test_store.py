@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hyperspec.cubes import bulk
 from hyperspec.cubes import pack as packing
-from hyperspec.cubes import shards
+from hyperspec.cubes import store as storing
 from hyperspec.cubes.catalogue import scan
 from hyperspec.cubes.direct import DirectSource
 from hyperspec.cubes.labels import PatternLabels
 from hyperspec.cubes.pack import pack
 from hyperspec.cubes.prepare import Preparer, PrepareSettings
-from hyperspec.cubes.shards import Shards, runs, spans
+from hyperspec.cubes.shards import Shards, runs
 from hyperspec.cubes.store import Store
 from hyperspec.cubes.writer import write_envi
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError, CatalogueError
+from hyperspec.spectra.errors import BandError, CatalogueError, HyperspecError
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 
@@ -83,20 +84,55 @@ def test_runs_of_neighbours():
     assert runs([3, 4, 5, 9, 8, 0, 1]) == [(0, 3, 3), (3, 9, 1), (4, 8, 1), (5, 0, 2)]
 
 
-def test_spans_join_over_small_gaps_only():
-    found = [(0, 3, 3), (3, 8, 1), (4, 12, 1), (5, 0, 2)]
-    assert spans(found, 2) == [[(0, 3, 3), (3, 8, 1)], [(4, 12, 1)], [(5, 0, 2)]]
-    assert spans(found, 3) == [[(0, 3, 3), (3, 8, 1), (4, 12, 1)], [(5, 0, 2)]]
-    assert spans(found, 0) == [[run] for run in found]
-
-
-@pytest.mark.parametrize("gap_bytes", [0, 2 * 10 * 10 * 2, 2**20])
-def test_planes_are_the_same_whichever_way_they_are_read(root, cache, monkeypatch, gap_bytes):
+@pytest.mark.parametrize("threads_from", [0, 2**30])
+@pytest.mark.parametrize("no_wait", [0, bulk._NO_WAIT])
+def test_planes_are_the_same_whichever_way_they_are_read(
+    root, cache, monkeypatch, threads_from, no_wait
+):
     store = pack(look(root), SETTINGS, cache)
-    monkeypatch.setattr(shards, "_GAP_BYTES", gap_bytes)
+    monkeypatch.setattr(storing, "_THREADS_FROM_BYTES", threads_from)
+    monkeypatch.setattr(bulk, "_NO_WAIT", no_wait)
     for bands in ([0, 1, 3, 6], [6, 0, 2, 5], [2, 3, 5, 1]):
         expected = np.stack([np.asarray(store.image(row))[bands] for row in (1, 3)])
         np.testing.assert_array_equal(store.planes([1, 3], bands), expected)
+
+
+def test_cold_planes_are_announced_and_warm_ones_are_not(root, cache, monkeypatch):
+    store = pack(look(root), SETTINGS, cache)
+    path = store.shards.planes_path(store._keys[2])
+    expected = np.load(path)[[6, 1, 3]]
+    announced = []
+    monkeypatch.setattr(bulk, "_announce", lambda _, pieces: announced.append(len(pieces)))
+    drop_from_page_cache(path)
+    np.testing.assert_array_equal(store.planes([2], [6, 1, 3])[0], expected)
+    if announced == []:
+        pytest.skip("the page cache of this file system cannot be emptied or asked")
+    assert announced == [3]
+    np.testing.assert_array_equal(store.planes([2], [6, 1, 3])[0], expected)
+    assert announced == [3]
+
+
+def drop_from_page_cache(path):
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_planes_are_put_where_asked(root, cache):
+    catalogue = look(root)
+    for source in (pack(catalogue, SETTINGS, cache), DirectSource(catalogue, SETTINGS)):
+        expected = source.planes([3, 1], [6, 0, 1])
+        out = np.full_like(expected, np.nan)
+        assert source.planes([3, 1], [6, 0, 1], out=out) is out
+        np.testing.assert_array_equal(out, expected)
+        with pytest.raises(
+            HyperspecError,
+            match=r"out is a contiguous array of shape \(2, 3, 10, 10\) and type float16, but the "
+            r"result needs .* shape \(2, 2, 10, 10\) and type float16",
+        ):
+            source.planes([3, 1], [6, 0], out=out)
+        with pytest.raises(HyperspecError, match="out is a not contiguous array"):
+            source.planes([3, 1], [6, 0], out=out[:, ::2])
 
 
 def test_asking_for_what_is_not_there_is_an_error(root, cache):

@@ -1,0 +1,102 @@
+"""Reading pieces of a file by large reads, at the disk's speed when it is not in the page cache.
+
+Reads, not a memory map. A cold map drags whole neighbourhoods in by page faults; pages of a map
+count as memory of the process; and a file that is cut short under a map kills the process, where a
+read returns too few bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+Piece = tuple[int, memoryview]
+"""Offset in the file and where its bytes go."""
+
+# Fails at once instead of waiting for the disk; 0 on systems without it.
+_NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
+# Large enough for full speed, small enough to stay in the processor's cache.
+_SCRATCH_BYTES = 4 * 2**20
+
+
+def read_pieces(path: Path, pieces: Sequence[Piece]) -> None:
+    """Fill the buffers of all pieces, in their order.
+
+    A first read that does not wait tells whether the file is in the page cache. When it is not, all
+    pieces are announced to the kernel before the next read, which then fetches them side by side
+    (measured at 50 planes of 224 px: twice as fast as one after the other; of 64 px: three times).
+    Announcing what is cached already would cost a third of the copy itself.
+
+    Args:
+        path: The file.
+        pieces: Where to read and where to put it; the buffers hold bytes.
+
+    Raises:
+        OSError: If the file is missing, cannot be read or ends early.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        announced = len(pieces) < 2  # the kernel reads ahead by itself within one piece
+        for offset, target in pieces:
+            done = 0
+            if not announced:
+                done = _read_cached(descriptor, target, offset)
+                if done < len(target):
+                    _announce(descriptor, pieces)
+                    announced = True
+            _read_rest(descriptor, target, offset, done)
+    finally:
+        os.close(descriptor)
+
+
+def fetch(path: Path, offset: int, length: int) -> None:
+    """Bring a part of a file into the page cache by reads in sequence, unless it is there.
+
+    Three bytes tell: its first, middle and last. What they miss costs time, nothing else.
+
+    Args:
+        path: The file.
+        offset: Where the part begins, in bytes.
+        length: Its size in bytes, at least 1.
+
+    Raises:
+        OSError: If the file is missing or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        byte = memoryview(bytearray(1))
+        places = (offset, offset + length // 2, offset + length - 1)
+        if not _NO_WAIT or all(_read_cached(descriptor, byte, place) for place in places):
+            return
+        scratch = memoryview(bytearray(min(length, _SCRATCH_BYTES)))
+        for start in range(offset, offset + length, len(scratch)):
+            if not os.preadv(descriptor, [scratch[: offset + length - start]], start):
+                return  # shorter than it was: what reads the part tells so
+    finally:
+        os.close(descriptor)
+
+
+def _read_cached(descriptor: int, target: memoryview, offset: int) -> int:
+    """Return how many bytes came without waiting for the disk."""
+    if not _NO_WAIT:
+        return 0
+    try:
+        return os.preadv(descriptor, [target], offset, _NO_WAIT)
+    except OSError:  # not in the cache, or the file system cannot tell; a plain read follows
+        return 0
+
+
+def _read_rest(descriptor: int, target: memoryview, offset: int, done: int) -> None:
+    # A single read gives at most 2 GB on Linux.
+    while done < len(target):
+        count = os.preadv(descriptor, [target[done:]], offset + done)
+        if not count:
+            raise OSError(f"the file ends {len(target) - done} bytes too early")
+        done += count
+
+
+def _announce(descriptor: int, pieces: Sequence[Piece]) -> None:
+    if hasattr(os, "posix_fadvise"):
+        for offset, target in pieces:
+            os.posix_fadvise(descriptor, offset, len(target), os.POSIX_FADV_WILLNEED)
