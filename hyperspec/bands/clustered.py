@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.bands.base import StatisticsStrategy, top
-from hyperspec.bands.geometry import Matrix, band_distances, rescale, second_moments, ward_groups
+from hyperspec.bands.geometry import (
+    ROUNDING,
+    Matrix,
+    band_distances,
+    rescale,
+    second_moments,
+    ward_groups,
+)
 from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
 
@@ -138,9 +145,11 @@ class Issc(StatisticsStrategy):
     ) -> list[int]:
         products = second_moments(statistics)
         embedding = spectral_embedding(coefficient_similarity(products, self.penalty), self.n)
-        differences = embedding[:, None, :] - embedding[None, :, :]
+        # Rows have unit length. 1e-12: beside 1, what is left is the products' rounding.
+        squares = 2 - 2 * (embedding @ embedding.T)
+        distances = np.sqrt(np.where(squares > ROUNDING, squares, 0.0))
         chosen = []
-        for group in ward_groups(np.sqrt(np.square(differences).sum(axis=2)), self.n):
+        for group in ward_groups(distances, self.n):
             within = products[np.ix_(group, group)]
             # |x_b - mean|^2 without what is the same for all b.
             chosen.append(int(group[top(2 * within.mean(axis=1) - np.diag(within), 1)[0]]))

@@ -92,10 +92,11 @@ class SpectralStatistics:
         )
         options = (histogram_range, num_bins)
         chosen = _draw(len(kept), num_samples, seed)
+        parts = {str(n): Moments.of(kept[names == n], *options) for n in np.unique(names)}
         return cls(
             axis=axis,
-            moments=Moments.of(kept, *options),
-            classes={str(n): Moments.of(kept[names == n], *options) for n in np.unique(names) if n},
+            moments=Moments.merge(list(parts.values())),
+            classes={name: part for name, part in parts.items() if name},
             samples=kept[chosen].astype(np.float32),
             sample_labels=names[chosen],
             num_dropped=int((~finite).sum()),
