@@ -14,9 +14,8 @@ from hyperspec.cubes.confounding import date_problem
 from hyperspec.cubes.cube import open_cube
 from hyperspec.cubes.discover import find_cubes, find_frame, frame_kind
 from hyperspec.cubes.labels import FileLabels, LabelSource, NoLabels
-from hyperspec.cubes.mask import find_mask
-from hyperspec.cubes.pairing import find_header
 from hyperspec.cubes.records import Catalogue, CubeRecord, Problem
+from hyperspec.cubes.stamps import Stamp, sources, stamp
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import CatalogueError, HyperspecError
 
@@ -66,8 +65,9 @@ def scan(
         looks = dict(
             zip(names, pool.map(lambda p: _look_at(p, axis, cache), specimens), strict=True)
         )
+    stamps = tuple((path, stamp(path)) for path in frames.values() if path)
     frames_checksum = combined(
-        [cache.digest(file) for path in frames.values() if path for file in _sources(path)]
+        [cache.digest(file) for path in frames.values() if path for file in sources(path)]
     )
     cache.save()
     problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
@@ -82,7 +82,7 @@ def scan(
     problems.sort(key=lambda p: (p.severity, p.file))
     return Catalogue(
         folder, records, shared, tuple(problems), frames["white"], frames["dark"],
-        frames_checksum if any(frames.values()) else "",
+        frames_checksum if stamps else "", stamps,
     )  # fmt: skip
 
 
@@ -94,23 +94,19 @@ class _Found:
     axis: SpectralAxis
     num_bytes: int
     checksum: str
+    stamp: Stamp
 
 
 def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Found | str:
     try:
+        taken = stamp(path)  # first: a change while it is read must not pass unseen
         with open_cube(path, axis) as cube:
             shape = (cube.num_bands, cube.num_lines, cube.num_samples)
             own_axis = cube.axis
-        checksum = combined([cache.digest(source) for source in _sources(path)])
-        return _Found(shape, own_axis, path.stat().st_size, checksum)
+        checksum = combined([cache.digest(source) for source in sources(path)])
+        return _Found(shape, own_axis, path.stat().st_size, checksum, taken)
     except (HyperspecError, OSError) as error:
         return str(error)
-
-
-def _sources(path: Path) -> tuple[Path, ...]:
-    """Return every file that a cube's prepared image depends on."""
-    others = (find_header(path), find_mask(path))
-    return (path, *(other for other in others if other is not None))
 
 
 def _one_axis(
@@ -153,6 +149,7 @@ def _record(path: Path, name: str, found: _Found, known: FileLabels) -> CubeReco
         axis_hash=found.axis.hash,
         num_bytes=found.num_bytes,
         checksum=found.checksum,
+        stamp=found.stamp,
     )
 
 

@@ -16,13 +16,14 @@ from hyperspec.cubes.cube import open_cube
 from hyperspec.cubes.mask import MaskMethod, find_mask, foreground
 from hyperspec.cubes.records import Catalogue, CubeRecord
 from hyperspec.cubes.resample import Box, resample, square_box
+from hyperspec.cubes.stamps import Stamp, stamp
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.errors import CatalogueError, ConfigError, CubeError
 from hyperspec.spectra.statistics import SpectralStatistics
 
 # Part of every key of a prepared image: raise it when the same settings give other numbers.
-PREPARE_VERSION = 1
+PREPARE_VERSION = 2
 
 _CHOICES = {
     "calibrate": ("auto", "none"),
@@ -124,7 +125,7 @@ class Preparer:
         cube_image = self.read(record)
         frame = self._locate(record, cube_image)
         image, mask = self._render(record, cube_image, frame)
-        spectra = cube_image[:, frame.foreground].T
+        spectra = _spectra(cube_image, frame.foreground)
         return Prepared(image, mask, SpectralStatistics.from_spectra(spectra, self.catalogue.axis))
 
     def locate(self, record: CubeRecord) -> Frame:
@@ -139,7 +140,7 @@ class Preparer:
 
     def statistics(self, record: CubeRecord, frame: Frame) -> SpectralStatistics:
         """Gather the statistics of the foreground's spectra."""
-        spectra = self.read(record)[:, frame.foreground].T
+        spectra = _spectra(self.read(record), frame.foreground)
         return SpectralStatistics.from_spectra(spectra, self.catalogue.axis)
 
     def read(
@@ -151,6 +152,7 @@ class Preparer:
         """Return calibrated reflectance ``(n, h, w)``; NaN where there is no value."""
         with open_cube(record.path, self.catalogue.axis) as cube:
             values = cube.read(bands, window)
+        _check_unchanged(record.path, record.stamp)
         if self.calibration is None:
             return values
         self._check_frames(record)
@@ -163,6 +165,7 @@ class Preparer:
             )
         except CubeError as error:
             raise CubeError(f"{record.path}: {error}") from error
+        _check_unchanged(record.path, record.stamp)  # the mask image was read after the cube
         whole = self.settings.mask == "none"
         around = np.ones_like(found) if whole else found
         return Frame(found, square_box(around, 0.0 if whole else self.settings.crop_margin))
@@ -196,6 +199,8 @@ class Preparer:
         for kind, path in (("white", white), ("dark", dark)):
             with open_cube(path, self.catalogue.axis) as cube:
                 levels[kind] = cube.read()
+        for path, taken in self.catalogue.frames_stamps:
+            _check_unchanged(path, taken)
         return Calibration.from_frames(
             levels["white"], levels["dark"], self.settings.white_reflectance
         )
@@ -211,6 +216,29 @@ class Preparer:
                 f"and {samples}. Give the frames of this sensor setting (data.white, data.dark), "
                 "or set data.calibrate=none."
             )
+
+
+def _check_unchanged(path: Path, taken: Stamp) -> None:
+    """Refuse what was read under the name of another content.
+
+    Raises:
+        CubeError: Naming the file.
+    """
+    try:
+        same = stamp(path) == taken
+    except OSError:
+        same = False
+    if not same:
+        raise CubeError(
+            f"{path}, its header or its mask was changed after the folder was scanned. Start "
+            "again when nothing is being copied into the folder."
+        )
+
+
+def _spectra(image: NDArray[np.float32], foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the foreground's spectra, shape ``(P, C)``; each band's values lie together."""
+    # By positions: a mask of two dimensions would be looked through for every band.
+    return image.reshape(len(image), -1).take(np.flatnonzero(foreground), axis=1).T
 
 
 def check_range(values: NDArray[np.float32], dtype: np.dtype[np.floating], path: Path) -> None:

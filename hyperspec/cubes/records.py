@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hyperspec.cubes.checksums import combined
+from hyperspec.cubes.stamps import Stamp
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import CatalogueError
 
@@ -50,6 +51,7 @@ class CubeRecord:
         axis_hash: Hash of the cube's own axis.
         num_bytes: Size of the data file.
         checksum: Of data file, header and mask image.
+        stamp: Of the same files, taken before the checksum; a file that changes later is noticed.
     """
 
     file: str
@@ -63,6 +65,7 @@ class CubeRecord:
     axis_hash: str
     num_bytes: int
     checksum: str
+    stamp: Stamp
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,7 @@ class Catalogue:
         white: The white frame, when there is one.
         dark: The dark frame, when there is one.
         frames_checksum: Of both frames; empty without them.
+        frames_stamps: Their files and stamps.
     """
 
     root: Path
@@ -86,6 +90,7 @@ class Catalogue:
     white: Path | None = None
     dark: Path | None = None
     frames_checksum: str = ""
+    frames_stamps: tuple[tuple[Path, Stamp], ...] = ()
 
     @cached_property
     def hash(self) -> str:

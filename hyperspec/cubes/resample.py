@@ -75,7 +75,8 @@ def resample(
 
     Each output pixel is the weighted mean of the *foreground* pixels under it: with R the weights
     of rows and columns, ``(R_y (x * m) R_x^T) / (R_y m R_x^T)``, two matrix products per band. So
-    nothing of the background enters the specimen's rim.
+    nothing of the background enters the specimen's rim. The weights are sparse: an output pixel
+    covers few input pixels, and dense products took two to four times as long.
 
     Args:
         image: Shape ``(n, H, W)``; values outside the mask may be anything, NaN too.
@@ -87,19 +88,22 @@ def resample(
         Image of shape ``(n, S, S)``, 0 outside the mask, and the mask ``(S, S)``: pixels of which
         the foreground covers at least half.
     """
+    from scipy.sparse import csr_array
+
     height, width = mask.shape
     rows = slice(max(box.row, 0), min(box.row + box.side, height))
     cols = slice(max(box.col, 0), min(box.col + box.side, width))
     down = weights(box.row, box.side, size, height)[:, rows]
-    across = weights(box.col, box.side, size, width)[:, cols].T
+    across = weights(box.col, box.side, size, width)[:, cols]
     inside = mask[rows, cols]
-    cover = down @ inside.astype(np.float32) @ across
+    cover = down @ inside.astype(np.float32) @ across.T
     # A rim of half-covered pixels stays; rounding must not decide at exactly one half.
     kept = cover >= 0.5 - 1e-4
     scale = np.divide(1, cover, out=np.zeros_like(cover), where=kept)
+    sparse_down, sparse_across = csr_array(down), csr_array(across)
     result = np.empty((len(image), size, size), np.float32)
     for plane, target in zip(image, result, strict=True):
         # where, not a product: NaN times 0 is NaN.
-        np.matmul(down @ np.where(inside, plane[rows, cols], np.float32(0)), across, out=target)
-        target *= scale
+        lines = sparse_down @ np.where(inside, plane[rows, cols], np.float32(0))
+        np.multiply((sparse_across @ np.ascontiguousarray(lines.T)).T, scale, out=target)
     return result, kept

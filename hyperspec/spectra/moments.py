@@ -151,9 +151,13 @@ def _of_block(
     residual = centred.mean(axis=0)
     centred -= residual
     low, high = histogram_range
-    bins = np.clip((block - low) * (num_bins / (high - low)), 0, num_bins - 1).astype(np.int64)
-    bins += num_bins * np.arange(bands)
-    histogram = np.bincount(bins.ravel(), minlength=bands * num_bins)
+    # In place and in the block's own order in memory: this took half as long as the products.
+    levels = block - low
+    levels *= num_bins / (high - low)
+    np.clip(levels, 0, num_bins - 1, out=levels)
+    bins = levels.astype(np.int32)
+    bins += num_bins * np.arange(bands, dtype=np.int32)
+    histogram = np.bincount(bins.ravel("K"), minlength=bands * num_bins)
     return Moments(
         count=rows,
         mean=mean + residual,
