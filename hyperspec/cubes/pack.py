@@ -31,6 +31,7 @@ def pack(
     cache_dir: Path | str,
     *,
     num_threads: int | None = None,
+    verify: bool = False,
 ) -> Store:
     """Return the store of a catalogue, preparing the cubes that no earlier pack prepared.
 
@@ -43,6 +44,8 @@ def pack(
             read.
         num_threads: Cubes prepared at once; by default as many as there are cores. Each holds one
             cube in memory as float32.
+        verify: Read every packed plane and compare it with its checksum; what is damaged is packed
+            again. Sizes are compared in any case.
 
     Raises:
         CatalogueError: If cubes cannot be prepared (the others are, and are kept), or the disk has
@@ -53,7 +56,7 @@ def pack(
     preparer = Preparer(catalogue, settings)
     cache = Path(cache_dir).resolve()
     folder = cache / "stores" / preparer.hash
-    ready = _try_open(folder)
+    ready = _try_open(folder, verify)
     if ready is not None:
         return ready
     cache.mkdir(parents=True, exist_ok=True)
@@ -65,22 +68,29 @@ def pack(
         _LOG.info("Another process is packing into %s; waiting for it.", cache)
         lock.acquire()
     try:
-        return _try_open(folder) or _build(preparer, cache, folder, num_threads)
+        # Waiting for the lock may have meant waiting for this very store.
+        return _try_open(folder, verify) or _build(preparer, cache, num_threads, verify)
+    except OSError as error:
+        raise CatalogueError(
+            f"Packing into {cache} stopped: {error}. What was prepared is kept; make room or "
+            "choose another data.cache_dir, and start again."
+        ) from error
     finally:
         lock.release()
 
 
-def _try_open(folder: Path) -> Store | None:
+def _try_open(folder: Path, verify: bool) -> Store | None:
     if not folder.is_dir():
         return None
     try:
-        return Store.open(folder)
+        return Store.open(folder, verify=verify)
     except CatalogueError as error:
         _LOG.warning("%s It is mended now.", error)
         return None
 
 
-def _build(preparer: Preparer, cache: Path, folder: Path, num_threads: int | None) -> Store:
+def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: bool) -> Store:
+    folder = cache / "stores" / preparer.hash
     catalogue, settings = preparer.catalogue, preparer.settings
     shards = shards_of(cache, len(catalogue.axis), settings)
     shards.remove_leftovers()
@@ -89,7 +99,7 @@ def _build(preparer: Preparer, cache: Path, folder: Path, num_threads: int | Non
     missing = {
         key: record
         for key, record in zip(keys, catalogue.records, strict=True)
-        if shards.problem(key) is not None
+        if shards.problem(key) is not None or (verify and not shards.is_intact(key))
     }
     _check_room(cache, shards, len(missing))
     _prepare_all(preparer, shards, missing, num_threads or os.cpu_count() or 1)
@@ -124,12 +134,6 @@ def _prepare_all(
             for job in jobs:
                 job.result()
                 advance()
-        except OSError as error:
-            pool.shutdown(cancel_futures=True)
-            raise CatalogueError(
-                f"Packing into {shards.folder} stopped: {error}. What was prepared is kept; make "
-                "room or choose another data.cache_dir, and start again."
-            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

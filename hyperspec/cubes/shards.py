@@ -98,7 +98,7 @@ class Shards:
             **prepared.statistics.to_arrays(),
         }
         write_atomic(self.details_path(key), lambda file: np.savez(file, **details))  # type: ignore[arg-type]
-        write_atomic(self.planes_path(key), lambda file: np.save(file, image))
+        write_atomic(self.planes_path(key), lambda file: _save(file, image))
 
     def read_planes(self, key: str, bands: Sequence[int], out: NDArray[np.floating]) -> None:
         """Read band planes in the given order; neighbouring bands are one read.
@@ -143,12 +143,16 @@ class Shards:
             return SpectralStatistics.from_arrays(details)
 
     def is_intact(self, key: str) -> bool:
-        """Read the planes in full and compare them with their checksum."""
-        with np.load(self.details_path(key)) as details:
-            expected = str(details["planes_checksum"])
-        return self.problem(key) is None and expected == _checksum(
-            np.ascontiguousarray(self.map_planes(key)).data
-        )
+        """Read both files in full and compare them with their checksums."""
+        if self.problem(key) is not None:
+            return False
+        try:
+            with np.load(self.details_path(key)) as details:
+                # Each member of the zip has a checksum of its own, compared when it is read.
+                expected = {name: details[name] for name in details.files}["planes_checksum"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return False
+        return str(expected) == _checksum(np.ascontiguousarray(self.map_planes(key)).data)
 
     def remove_leftovers(self) -> None:
         """Delete temporary files of a pack that was killed. Call with the pack's lock held."""
@@ -178,6 +182,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _save(file: BinaryIO, array: NDArray[np.floating]) -> None:
+    """Write an array as ``numpy.save`` does, but let a full disk be called by its name."""
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def _checksum(data: memoryview) -> str:

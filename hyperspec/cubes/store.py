@@ -10,6 +10,7 @@ rename, and no file is ever changed. Specimen-major for the same reason: one arr
 from __future__ import annotations
 
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ from hyperspec.spectra.statistics import SpectralStatistics
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_LOG = logging.getLogger(__name__)
 
 STORE_VERSION = 1
 _INDEX, _TABLE, _MASKS = "store.json", "table.parquet", "masks.npy"
@@ -194,7 +197,11 @@ class Store:
                 return SpectralStatistics.from_arrays(arrays)
         result = gather(lambda row: self.shards.statistics(self._keys[row]), chosen, classes)
         arrays = result.to_arrays()
-        write_atomic(cached, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        try:
+            write_atomic(cached, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+        except OSError as error:
+            # A full disk or another user's cache: they are gathered again next time.
+            _LOG.warning("The statistics are not kept in %s: %s", cached.parent, error)
         return result
 
     @cached_property
@@ -213,15 +220,20 @@ class Store:
             )
         if self._all_masks.shape != (len(self), self.size, self.size):
             raise _damaged(self.folder / _MASKS, f"has shape {self._all_masks.shape}")
-        for key in self._keys:
+
+        def look(key: str) -> str | None:
             problem = self.shards.problem(key)
             if problem is None and verify and not self.shards.is_intact(key):
-                problem = f"{self.shards.planes_path(key)} does not match its checksum"
-            if problem is not None:
-                raise CatalogueError(
-                    f"The store {self.folder} is incomplete: {problem}. Pack the folder again "
-                    "(hyperspec pack, or data.store=auto): only what is missing is made."
-                )
+                return f"{self.shards.planes_path(key)} or its .npz does not match its checksum"
+            return problem
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            problem = next(filter(None, pool.map(look, self._keys)), None)
+        if problem is not None:
+            raise CatalogueError(
+                f"The store {self.folder} is incomplete: {problem}. Pack the folder again "
+                "(hyperspec pack, or data.store=auto): only what is missing is made."
+            )
 
 
 def shards_of(cache_dir: Path, num_bands: int, settings: PrepareSettings) -> Shards:

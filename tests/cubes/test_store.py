@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hyperspec.cubes import bulk
+from hyperspec.cubes import bulk, shards
 from hyperspec.cubes import pack as packing
 from hyperspec.cubes import store as storing
 from hyperspec.cubes.catalogue import scan
@@ -277,15 +277,28 @@ def test_truncated_planes_are_noticed_and_packed_again(root, cache, monkeypatch)
     assert len(prepared) == 1
 
 
-def test_full_verification_finds_a_changed_byte(root, cache):
+@pytest.mark.parametrize(("pattern", "place"), [("*.npy", -1), ("*.npz", 3000)])
+def test_full_verification_finds_and_mends_a_changed_byte(root, cache, monkeypatch, pattern, place):
     store = pack(look(root), SETTINGS, cache)
-    path = sorted((cache / "shards").glob("*.npy"))[0]
+    path = sorted((cache / "shards").glob(pattern))[0]
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[place] ^= 1
     path.write_bytes(content)
     assert len(Store.open(store.folder)) == 5
-    with pytest.raises(CatalogueError, match=rf"{path.name} does not match its checksum"):
+    with pytest.raises(CatalogueError, match=rf"{path.stem}.npy or its .npz does not match"):
         Store.open(store.folder, verify=True)
+    prepared = count_prepared(monkeypatch)
+    mended = pack(look(root), SETTINGS, cache, verify=True)
+    assert len(prepared) == 1
+    assert len(Store.open(mended.folder, verify=True)) == 5
+
+
+def test_statistics_are_given_even_where_they_cannot_be_kept(root, cache, monkeypatch, caplog):
+    store = pack(look(root), SETTINGS, cache)
+    (store.folder / "statistics").write_text("in the way")
+    first = store.statistics([0, 1])
+    assert "The statistics are not kept in" in caplog.text
+    assert first.hash == store.statistics([0, 1]).hash
 
 
 @pytest.mark.parametrize(
@@ -342,7 +355,7 @@ def test_a_failed_write_leaves_nothing_half_done(root, cache, monkeypatch):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", fail)
+    monkeypatch.setattr(shards, "_save", fail)
     with pytest.raises(CatalogueError, match=r"stopped: .*No space left.*data.cache_dir"):
         pack(look(root), SETTINGS, cache)
     monkeypatch.undo()
