@@ -156,7 +156,7 @@ def assemble(config: Train, material: Material, device: torch.device) -> SimCLR:
         material.statistics.restrict(list(selection.indices)),
         selection.wavelengths_nm,
     )
-    head = build_head(config.head, encoder.num_features)
+    head = build_head(config.head, encoder.num_features, unit=config.loss.unit_embeddings)
     module = SimCLR(
         Parts(encoder, head, config.loss.build(), views, normalisation),
         PlaneBank(source, selection.indices, device, residency),

@@ -18,8 +18,15 @@ from hyperspec import bands
 from hyperspec.bands import Strategy
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.data.views_config import ViewsConfig
-from hyperspec.losses.config import LossConfig, NtXentConfig
-from hyperspec.models.config import EncoderConfig, HeadConfig, ResNetConfig, TinyConfig
+from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
+from hyperspec.models.config import (
+    ConvNextConfig,
+    EncoderConfig,
+    HeadConfig,
+    ResNetConfig,
+    TinyConfig,
+    VitConfig,
+)
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.tracking.config import TrackingConfig
 
@@ -263,8 +270,13 @@ _OPTIONS: dict[str, dict[str, type]] = {
         "none": NoLabels,
     },
     "bands": bands.STRATEGIES,
-    "model": {"tiny": TinyConfig, "resnet": ResNetConfig},
-    "loss": {"nt_xent": NtXentConfig},
+    "model": {
+        "tiny": TinyConfig,
+        "resnet": ResNetConfig,
+        "convnext": ConvNextConfig,
+        "vit": VitConfig,
+    },
+    "loss": {"nt_xent": NtXentConfig, "dcl": DclConfig, "vicreg": VicRegConfig},
     "views": {"views": ViewsConfig},
     "hardware": {"hardware": Hardware},
     "tracking": {"tracking": TrackingConfig},

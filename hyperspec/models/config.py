@@ -74,9 +74,10 @@ class TinyConfig(EncoderConfig):
 
     name: str = "tiny"
     """Always ``tiny``."""
-    norm: str = "group"
-    """``group`` (exact in micro-batches; no worse than batch in a trial of 100 steps) or
-    ``batch``."""
+    norm: str = "batch"
+    """``batch``, or ``group`` (exact in micro-batches). A group's statistics span the background
+    too: in a trial of 100 steps on masked specimens ``batch`` reached 1.0 where ``group`` reached
+    0.9."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
