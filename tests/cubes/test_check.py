@@ -50,13 +50,13 @@ FAULTS = {
     "broken.bil": ("error", r"has 10 bytes, shorter than the 1680"),
     "alone.hdr": ("error", "is a header without its data file."),
     "bad.bil": ("error", "interleave = bup"),
-    "other.bil": ("error", r"another spectral axis than 12 of 13 cubes"),
+    "other.bil": ("error", r"another spectral axis than 13 of 14 cubes"),
     "blank.bil": ("error", "is blank: every value is 7."),
     "empty.bil": ("error", "holds no value at all"),
     "copy.bil": ("warning", "has the same content as a0.bil; one of the two"),
     "saturated.bil": ("warning", r"10.00% of its values are saturated \(at 4095\)"),
     "holes.bil": ("warning", r"16.7% of its values are nodata"),
-    "dark.bil": ("warning", r"is dark: its bright part is .*Was the lamp on"),
+    "dim.bil": ("warning", r"is dark: its bright part is .*Was the lamp on"),
     "band.bil": ("warning", r"holds one value everywhere in bands 2-3; if the sensor"),
     "lines.bil": ("warning", r"everywhere in lines 0, 5-6: the scan dropped"),
     "unit.bil": ("warning", r"no `wavelength units`; the values, 400 to 700, are read as nm"),
@@ -81,7 +81,7 @@ def write_faults(root):
     values = cube(11)
     values[:, :2] = 0
     write_envi(root / "holes.bil", values, AXIS, extra={"data ignore value": "0"})
-    write_envi(root / "dark.bil", cube(12, level=20), AXIS)
+    write_envi(root / "dim.bil", cube(12, level=20), AXIS)
     values = cube(13)
     values[2], values[3] = 11, 12
     write_envi(root / "band.bil", values, AXIS)
@@ -104,7 +104,7 @@ def test_every_fault_is_a_row_and_none_stops_the_check(root, num_threads):
     assert report.exit_status == 2
     assert {p.file for p in report.problems} == set(FAULTS)
     assert [p.severity for p in report.problems] == ["error"] * 6 + ["warning"] * 7
-    assert {r.file for r in report.catalogue.records} >= {"a0.bil", "unit.bil", "dark.bil"}
+    assert {r.file for r in report.catalogue.records} >= {"a0.bil", "unit.bil", "dim.bil"}
 
 
 def test_a_folder_without_a_readable_cube_still_gets_its_rows(tmp_path):
