@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from hyperspec.cubes.source import SpecimenSource
 from hyperspec.spectra.errors import ConfigError
 
 RESIDENCIES = ("auto", "device", "pinned", "mmap")
+# Read at once on the way to a GPU: large enough for the disk and the bus, small in host memory.
+_STAGE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def choose_residency(
         memory_share: Share of the free memory that the planes may take, above 0 and up to 1.
 
     Raises:
-        ConfigError: If the name is unknown or the share is outside its range.
+        ConfigError: If the name is unknown, the share is outside its range, or the planes do not
+            fit where they were asked to be.
     """
     if requested not in RESIDENCIES:
         raise ConfigError(
@@ -47,12 +51,20 @@ def choose_residency(
         )
     if not 0 < memory_share <= 1:
         raise ConfigError(f"data.memory_share is {memory_share}; give a share in (0, 1].")
-    if requested != "auto":
-        return Residency(requested, "as configured")
     size = f"{num_bytes / 1e6:.0f} MB of planes"
     host_free = psutil.virtual_memory().available
-    if device.type == "cuda":
-        device_free = torch.cuda.mem_get_info(device)[0]
+    on_gpu = device.type == "cuda"
+    device_free = torch.cuda.mem_get_info(device)[0] if on_gpu else host_free
+    if requested != "auto":
+        room = {"device": device_free, "pinned": host_free}.get(requested)
+        if room is not None and num_bytes > room:
+            where = "the GPU" if on_gpu and requested == "device" else "host memory"
+            raise ConfigError(
+                f"data.residency is '{requested}', but {size} do not fit in {where} "
+                f"({room / 1e6:.0f} MB free). Choose auto or mmap, or fewer bands."
+            )
+        return Residency(requested, f"{size}, as configured")
+    if on_gpu:
         if num_bytes <= memory_share * device_free:
             return Residency("device", f"{size} fit on the GPU ({device_free / 1e6:.0f} MB free)")
         if num_bytes <= memory_share * host_free:
@@ -86,21 +98,19 @@ class PlaneBank:
         self._images: Tensor | None = None
         rows = range(len(source))
         self._masks = torch.from_numpy(source.masks(rows)).unsqueeze(1)
+        if residency.mode == "device":
+            self._masks = self._masks.to(device)
         if residency.mode != "mmap":
-            images = torch.from_numpy(source.planes(rows, self.bands))
-            if residency.mode == "device":
-                self._images, self._masks = images.to(device), self._masks.to(device)
-            else:
-                pin = torch.cuda.is_available()
-                self._images = images.pin_memory() if pin else images
+            self._images = self._load()
 
     def __len__(self) -> int:
         return len(self.source)
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of pixels that the bank itself holds."""
-        return 0 if self._images is None else self._images.nbytes
+        """Bytes of planes and masks that the bank itself holds."""
+        planes = 0 if self._images is None else self._images.nbytes
+        return planes + self._masks.nbytes
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return images and masks of some specimens on the training device.
@@ -122,6 +132,28 @@ class PlaneBank:
         """Move a batch to the training device and widen it there to float32."""
         images = images.to(self.device, non_blocking=True).float()
         return images, masks.to(self.device, non_blocking=True)
+
+    def _load(self) -> Tensor:
+        """Read all planes to where they live, straight into place: they are never there twice."""
+        count, size = len(self.source), self.source.size
+        shape = (count, len(self.bands), size, size)
+        kind = torch.from_numpy(np.empty(0, self.source.dtype)).dtype
+        pin = torch.cuda.is_available()
+        if self.residency.mode == "pinned" or self.device.type == "cpu":
+            images = torch.empty(
+                shape, dtype=kind, pin_memory=pin and self.residency.mode == "pinned"
+            )
+            self.source.planes(range(count), self.bands, out=images.numpy())
+            return images
+        images = torch.empty(shape, dtype=kind, device=self.device)
+        step = max(_STAGE_BYTES // images[0].nbytes, 1)
+        stage = torch.empty((min(step, count), *shape[1:]), dtype=kind, pin_memory=pin)
+        for start in range(0, count, step):
+            rows = range(start, min(start + step, count))
+            part = stage[: len(rows)]
+            self.source.planes(rows, self.bands, out=part.numpy())
+            images[start : start + len(rows)].copy_(part)
+        return images
 
 
 def predicted_bytes(num_specimens: int, num_bands: int, size: int, itemsize: int) -> int:
