@@ -123,4 +123,4 @@ def open_source(data: Data) -> SpecimenSource:
         return DirectSource(catalogue, settings)
     if data.store != "auto":
         raise ConfigError(f"data.store is '{data.store}'; choose auto or none.")
-    return pack(catalogue, settings, cache)
+    return pack(catalogue, settings, cache, verify=data.verify)

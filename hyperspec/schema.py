@@ -83,6 +83,9 @@ class Data:
     in memory for each run."""
     cache_dir: str = ".hyperspec"
     """Folder of packed specimens and statistics."""
+    verify: bool = False
+    """Read all packed specimens and compare them with their checksums before a run; sizes are
+    always compared. Damaged ones are packed again."""
     residency: str = "auto"
     """Where the chosen planes live while training: `auto`, `device`, `pinned` or `mmap`."""
     memory_share: float = 0.5
