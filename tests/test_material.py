@@ -1,0 +1,94 @@
+"""What a run works on: no held-out cube reaches the statistics, and caches never serve stale data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hyperspec.bands import STRATEGIES, Uniform, Variance
+from hyperspec.bands.base import CountedStrategy
+from hyperspec.cubes import open_cube
+from hyperspec.cubes.labels import CsvLabels
+from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.material import gather
+from hyperspec.schema import FolderData
+from hyperspec.spectra.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("material") / "specimens"
+    return synthesise(folder, SynthSettings(num_specimens=4, size=16, num_bands=24))
+
+
+@pytest.fixture
+def folder(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "specimens"))
+
+
+def data(folder: Path, **changed: object) -> FolderData:
+    settings = {"size": 8, "cache_dir": str(folder.parent / "cache")}
+    return FolderData(root=str(folder), labels=CsvLabels(), **{**settings, **changed})  # type: ignore[arg-type]
+
+
+def overwrite(folder: Path, file: str) -> None:
+    """Replace a cube's content by its bands in reverse order, brightened."""
+    path = folder / file
+    with open_cube(path) as cube:
+        raw = cube.read_raw()
+    brighter = np.minimum(raw[::-1].astype(np.int64) * 2 + 50, 60000).astype(np.uint16)
+    # BIL: lines, then bands, then samples
+    path.write_bytes(brighter.transpose(1, 0, 2).tobytes())
+
+
+COUNTED = [s for s in STRATEGIES.values() if issubclass(s, CountedStrategy)]
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_held_out_cubes_change_no_training_statistic_and_no_selection(
+    folder: Path, part: str
+) -> None:
+    before = gather(data(folder), Uniform(n=5))
+    chosen = {s.name: s(n=5).select(before.source.axis, before.statistics) for s in COUNTED}
+    rows = before.split.parts()[part]
+    for row in rows:
+        overwrite(folder, before.files[row])
+    after = gather(data(folder), Uniform(n=5))
+    assert after.split.hash == before.split.hash
+    assert after.source.hash != before.source.hash, "the change itself was noticed"
+    assert after.statistics.hash == before.statistics.hash
+    for strategy in COUNTED:
+        again = strategy(n=5).select(after.source.axis, after.statistics)
+        assert again == chosen[strategy.name], strategy.name
+
+
+def test_a_training_cube_does_change_them(folder: Path) -> None:
+    before = gather(data(folder), Variance(n=5))
+    overwrite(folder, before.files[before.split.train[0]])
+    after = gather(data(folder), Variance(n=5))
+    assert after.statistics.hash != before.statistics.hash
+
+
+def test_both_views_of_a_specimen_fall_on_one_side(folder: Path) -> None:
+    made = gather(data(folder), Uniform(n=5))
+    parts = [{made.specimens[row] for row in rows} for rows in made.split.parts().values()]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 32
+    assert {len([s for s in made.specimens if s == key]) for key in parts[2]} == {2}
+
+
+def test_store_and_direct_reading_agree(folder: Path) -> None:
+    stored = gather(data(folder), Uniform(n=5))
+    direct = gather(data(folder, store="none"), Uniform(n=5))
+    rows = [0, 3, 7]
+    np.testing.assert_array_equal(
+        stored.source.planes(rows, stored.selection), direct.source.planes(rows, direct.selection)
+    )
+    assert stored.statistics.hash == direct.statistics.hash
+
+
+def test_unknown_store_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.store is 'zip'; choose auto or none"):
+        gather(data(folder, store="zip"), Uniform(n=5))
