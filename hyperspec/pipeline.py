@@ -24,6 +24,7 @@ from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.material import Material, gather
 from hyperspec.models.encoder import build_encoder
 from hyperspec.models.head import build_head
+from hyperspec.restore import facts_of
 from hyperspec.schema import Hardware, Train
 from hyperspec.scoring import Scorer
 from hyperspec.spectra.errors import ConfigError, ModelError
@@ -163,7 +164,7 @@ def assemble(config: Train, material: Material, device: torch.device) -> SimCLR:
         Optimisation(config.lr, config.weight_decay, config.warmup_steps),
         config.hardware.micro_batch,
     )
-    module.facts = {"bands": selection.to_dict(), "model": config.model.name}
+    module.facts = facts_of(config, material)
     return module.to(device)
 
 
