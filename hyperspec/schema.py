@@ -28,7 +28,11 @@ from hyperspec.models.config import (
     VitConfig,
 )
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.config import SweepConfig
 from hyperspec.tracking.config import TrackingConfig
+
+# Fields that decide no result: two jobs that differ in them alone are the same job.
+_ASIDE = {"identity": False}
 
 
 @dataclass
@@ -58,7 +62,7 @@ class SplitSpec:
 class Data:
     """Where the specimens come from and how they are prepared."""
 
-    root: str = MISSING
+    root: str = field(default=MISSING, metadata=_ASIDE)
     """Folder of the cubes."""
     pattern: str = "*.bil"
     """Which files are cubes, as a glob below the root."""
@@ -81,14 +85,14 @@ class Data:
     store: str = "auto"
     """`auto` packs the prepared specimens once and reads planes from there; `none` prepares them
     in memory for each run."""
-    cache_dir: str = ".hyperspec"
+    cache_dir: str = field(default=".hyperspec", metadata=_ASIDE)
     """Folder of packed specimens and statistics."""
     verify: bool = False
     """Read all packed specimens and compare them with their checksums before a run; sizes are
     always compared. Damaged ones are packed again."""
-    residency: str = "auto"
+    residency: str = field(default="auto", metadata=_ASIDE)
     """Where the chosen planes live while training: `auto`, `device`, `pinned` or `mmap`."""
-    memory_share: float = 0.5
+    memory_share: float = field(default=0.5, metadata=_ASIDE)
     """Share of the free memory that the planes may take before `auto` turns to `mmap`."""
     split: SplitSpec = field(default_factory=SplitSpec)
 
@@ -127,13 +131,13 @@ class Hardware:
     """Lightning's precision: `32-true`, `bf16-mixed`, `16-mixed`, ..."""
     threads: int | None = None
     """CPU threads of torch; null leaves torch's own choice."""
-    num_workers: int = 0
+    num_workers: int = field(default=0, metadata=_ASIDE)
     """Reading processes, used with data.residency=mmap."""
-    pin_memory: bool = False
+    pin_memory: bool = field(default=False, metadata=_ASIDE)
     """Pin batches in host memory before they go to a GPU."""
-    persistent_workers: bool = False
+    persistent_workers: bool = field(default=False, metadata=_ASIDE)
     """Keep reading processes over epochs."""
-    prefetch_factor: int | None = None
+    prefetch_factor: int | None = field(default=None, metadata=_ASIDE)
     """Batches read ahead per reading process; null leaves torch's own choice."""
     compile: bool = False
     """Compile the backbone."""
@@ -188,9 +192,10 @@ class Train:
     loss: LossConfig = MISSING
     views: ViewsConfig = MISSING
     hardware: Hardware = MISSING
-    tracking: TrackingConfig = MISSING
+    tracking: TrackingConfig = field(default=MISSING, metadata=_ASIDE)
     evaluation: Evaluation = field(default_factory=Evaluation)
-    study: str = "adhoc"
+    sweep: SweepConfig = field(default_factory=SweepConfig, metadata=_ASIDE)
+    study: str = field(default="adhoc", metadata=_ASIDE)
     """Name under which runs are grouped in MLflow."""
     objective: str = "auto"
     """Metric that a sweep or search optimises; `auto` is val/knn_top1 with labels."""
@@ -202,15 +207,16 @@ class Train:
     """Peak learning rate of AdamW."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
-    warmup_steps: int = 10
-    """Optimizer steps of linear warm-up before the cosine decay."""
+    warmup_steps: int | None = None
+    """Optimizer steps of linear warm-up before the cosine decay; null takes a tenth of the run, at
+    most 10."""
     clip_norm: float | None = None
     """Largest gradient norm; null does not clip."""
     seed: int = 0
     """Seed of weights, shuffles and views."""
-    ckpt: str | None = None
+    ckpt: str | None = field(default=None, metadata={"content": True})
     """Checkpoint to continue from."""
-    log_every_n_steps: int = 10
+    log_every_n_steps: int = field(default=10, metadata=_ASIDE)
     """Steps between logged values."""
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from hyperspec.train import main
 
 Runs = Callable[[], list[Run]]
 # Four specimens per species, 16 pixels, 40 bands: small enough to train on in a second.
-QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
+QUICK = ["experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"]
 
 
 @pytest.fixture(scope="session")
@@ -191,7 +191,7 @@ def test_tiles_of_a_scene_train_without_labels(
     write_envi(folder / "scene.bil", scene, SpectralAxis.linear(400, 800, 30))
     tiles = ["data=tiles", "data.tile=8", "data.stride=4", f"data.root={folder}"]
     kept = [w for w in words if not w.startswith(("data.size", "data.root"))]
-    assert main([*kept, *tiles, "bands.n=6", "epochs=1", "warmup_steps=0"]) == 0
+    assert main([*kept, *tiles, "bands.n=6", "epochs=1"]) == 0
     (run,) = runs()
     assert run.info.status == "FINISHED"
     assert np.isfinite(run.data.metrics["objective"])

@@ -61,7 +61,7 @@ def test_demo_training_runs_from_an_empty_folder(bin_dir: Path, tmp_path: Path) 
     assert str(bin_dir.parent) in where, "the package under test is the wheel's"
     hyperspec = bin_dir / "hyperspec"
     run(hyperspec, "synth", "specimens", "--specimens", "4", "--size", "16", cwd=tmp_path)
-    words = ["experiment=demo", "data.root=specimens", "data.size=16", "epochs=2", "warmup_steps=1"]
+    words = ["experiment=demo", "data.root=specimens", "data.size=16", "epochs=2"]
     shown = run(hyperspec, "train", *words, "-m", "bands.n=10,20", cwd=tmp_path)
     assert "accuracy_against_bands.png" in shown
     assert (tmp_path / "mlflow.db").exists()

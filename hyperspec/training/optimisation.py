@@ -13,6 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from hyperspec.spectra.errors import ConfigError
 
 
+LONGEST_DEFAULT_WARMUP = 10  # steps; AdamW's second moments have settled by then
+
+
 @dataclass(frozen=True)
 class Optimisation:
     """Settings of the optimizer and its schedule.
@@ -20,7 +23,8 @@ class Optimisation:
     Args:
         lr: Peak learning rate, above 0.
         weight_decay: Decoupled weight decay of weight matrices, at least 0.
-        warmup_steps: Optimizer steps of linear warm-up, at least 0.
+        warmup_steps: Optimizer steps of linear warm-up, at least 0; None for a tenth of the run,
+            at most 10.
 
     Raises:
         ConfigError: If a value is outside its range.
@@ -28,14 +32,14 @@ class Optimisation:
 
     lr: float
     weight_decay: float = 1e-4
-    warmup_steps: int = 0
+    warmup_steps: int | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ConfigError(f"lr is {self.lr}; give a learning rate above 0, for example 5e-4.")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ConfigError(f"weight_decay is {self.weight_decay}; give a value of at least 0.")
-        if self.warmup_steps < 0:
+        if self.warmup_steps is not None and self.warmup_steps < 0:
             raise ConfigError(f"warmup_steps is {self.warmup_steps}; give a count of at least 0.")
 
 
@@ -74,9 +78,12 @@ def build_schedule(
     Raises:
         ConfigError: If the warm-up is as long as the run.
     """
-    if settings.warmup_steps >= total_steps:
+    warmup = settings.warmup_steps
+    if warmup is None:
+        warmup = min(LONGEST_DEFAULT_WARMUP, total_steps // 10)
+    if warmup >= total_steps:
         raise ConfigError(
-            f"warmup_steps is {settings.warmup_steps}, but the run has only {total_steps} "
-            "optimizer steps. Lower warmup_steps or raise epochs."
+            f"warmup_steps is {warmup}, but the run has only {total_steps} optimizer steps. Lower "
+            "warmup_steps, set it to null, or raise epochs."
         )
-    return LambdaLR(optimizer, lambda step: warmup_cosine(step, settings.warmup_steps, total_steps))
+    return LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, total_steps))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -49,6 +50,17 @@ def test_warmup_as_long_as_the_run_is_refused() -> None:
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     with pytest.raises(ConfigError, match="warmup_steps is 10, but the run has only 10"):
         build_schedule(optimizer, Optimisation(0.5, 0.0, 10), 10)
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(1, 0), (9, 0), (50, 5), (1000, 10)])
+def test_the_default_warmup_is_a_tenth_of_the_run_at_most_ten_steps(
+    total: int, warmup: int
+) -> None:
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    schedule = build_schedule(optimizer, Optimisation(1.0), total)
+    factors = [schedule.lr_lambdas[0](step) for step in range(total)]
+    assert int(np.argmax(factors)) == warmup
+    assert factors[warmup] == 1.0
 
 
 def test_biases_and_norms_are_not_decayed() -> None:
