@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ class Scorer:
 
     def __init__(self, material: Material, module: SimCLR, settings: Evaluation) -> None:
         self.material, self.module, self.settings = material, module, settings
+        self._resolved: dict[str, str] = {}
 
     def validate(self) -> dict[str, float]:
         """Score the encoder on the validation part by k-NN, for use while training."""
@@ -40,7 +42,7 @@ class Scorer:
             num_resamples=self.settings.resamples,
             linear=False,
         )
-        return result.metrics
+        return self._kept(result.metrics)
 
     def final(self, run: JobRun, untrained: Encoder) -> dict[str, float]:
         """Score encoder and controls on validation and test, and log the test predictions.
@@ -57,7 +59,7 @@ class Scorer:
             num_resamples=settings.resamples,
             linear=settings.linear,
         )
-        metrics = dict(result.metrics)
+        metrics = self._kept(result.metrics)
         if "test" in result.predictions:
             run.log_text(result.predictions["test"].to_csv(index=False), names.PREDICTIONS_ARTIFACT)
         if settings.controls:
@@ -66,16 +68,29 @@ class Scorer:
 
     def objective(self, metrics: dict[str, float], requested: str) -> float:
         """Return the metric that a sweep optimises."""
-        return objective_value(metrics, requested=requested, **self._available())
+        return objective_value(
+            metrics, requested=self.check_objective(requested), **self._available
+        )
 
-    def check_objective(self, requested: str) -> None:
-        """Refuse an objective that nothing may be chosen on, before any training.
+    def check_objective(self, requested: str) -> str:
+        """Return the metric to optimise; refuse one that nothing may be chosen on.
+
+        Called before any training, and remembered, so that its warning comes once.
 
         Raises:
             ConfigError: If it is one of the test part or of a control.
         """
-        resolve_objective(requested, **self._available())
+        if requested not in self._resolved:
+            self._resolved[requested] = resolve_objective(requested, **self._available)
+        return self._resolved[requested]
 
+    def _kept(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Leave out view retrieval where rows of one specimen are tiles that share pixels."""
+        if self._available["views_available"]:
+            return dict(metrics)
+        return {key: value for key, value in metrics.items() if "view_retrieval" not in key}
+
+    @cached_property
     def _available(self) -> dict[str, bool]:
         material = self.material
         rows = material.split.validation

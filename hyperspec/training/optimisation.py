@@ -12,7 +12,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hyperspec.spectra.errors import ConfigError
 
-
 LONGEST_DEFAULT_WARMUP = 10  # steps; AdamW's second moments have settled by then
 
 
