@@ -140,12 +140,20 @@ def _of_values(look: Look, seen: Measure) -> Iterator[_Item]:
             f"holds one value everywhere in {_bands(seen.flat_bands)}; if the sensor is dead "
             "there, mark them bad in the header (bbl).",
         )
-    if seen.flat_lines and shape[2] > 1 and shape[1] > 1:
+    dropped = _inner(seen.flat_lines, shape[1])
+    if dropped and shape[2] > 1:
         yield (
             "warning",
-            f"holds one value everywhere in {_listed('line', seen.flat_lines)}: the scan dropped "
-            "frames, or was padded.",
+            f"holds one value everywhere in {_listed('line', dropped)}: did the scan drop frames?",
         )
+
+
+def _inner(lines: Sequence[int], count: int) -> list[int]:
+    """Leave out runs of lines at either end of the frame, which are padding."""
+    flat = set(lines)
+    first = next((i for i in range(count) if i not in flat), count)
+    last = next((i for i in reversed(range(count)) if i not in flat), -1)
+    return [line for line in lines if first < line < last]
 
 
 def _of_axis(axis: SpectralAxis, expected: SpectralAxis, tolerance_nm: float) -> Iterator[_Item]:

@@ -58,7 +58,7 @@ FAULTS = {
     "holes.bil": ("warning", r"16.7% of its values are nodata"),
     "dim.bil": ("warning", r"is dark: its bright part is .*Was the lamp on"),
     "band.bil": ("warning", r"holds one value everywhere in bands 2-3; if the sensor"),
-    "lines.bil": ("warning", r"everywhere in lines 0, 5-6: the scan dropped"),
+    "lines.bil": ("warning", r"everywhere in lines 5-6, 9: did the scan"),
     "unit.bil": ("warning", r"no `wavelength units`; the values, 400 to 700, are read as nm"),
 }
 
@@ -86,7 +86,7 @@ def write_faults(root):
     values[2], values[3] = 11, 12
     write_envi(root / "band.bil", values, AXIS)
     values = cube(14)
-    values[:, [0, 5, 6]] = 0
+    values[:, [0, 5, 6, 9, 11]] = 0  # the outer ones are padding
     write_envi(root / "lines.bil", values, AXIS)
     write_envi(root / "unit.bil", cube(15), AXIS)
     header = root / "unit.hdr"

@@ -1,0 +1,154 @@
+"""The commands pack, export and views as a user types them."""
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from hyperspec.cli import main
+from hyperspec.commands.export import find_store
+from hyperspec.commands.views import views_config
+from hyperspec.cubes import CsvLabels, NoLabels, Store, write_envi
+from hyperspec.data.views_config import ViewsConfig
+from hyperspec.material import open_source
+from hyperspec.schema import FolderData
+from hyperspec.spectra import SpectralAxis
+from hyperspec.spectra.errors import CatalogueError, ConfigError
+
+AXIS = SpectralAxis.linear(400, 700, 7)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        values = np.random.default_rng(seed).normal(200, 9, (7, 20, 24))
+        values[:, 4:15, 5:17] += 1500
+        write_envi(tmp_path / "data" / f"x{seed}.bil", values, AXIS, dtype="u2")
+    write_envi(tmp_path / "data/white.bil", np.full((7, 3, 24), 4000, "u2"), AXIS)
+    write_envi(tmp_path / "data/dark.bil", np.full((7, 2, 24), 100, "u2"), AXIS)
+    return tmp_path / "data"
+
+
+def hash_of(text):
+    return next(line.split()[1] for line in text.splitlines() if line.strip().startswith("hash"))
+
+
+def test_pack_says_what_it_made_and_then_that_it_is_ready(folder, capsys):
+    assert main(["pack", str(folder), "--size", "9"]) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("packed 3 specimen images in ")
+    assert "float16 planes, 9×9 pixels, 7 bands, 400.0-700.0 nm" in first
+    assert main(["pack", str(folder), "--size", "9", "--verify"]) == 0
+    second = capsys.readouterr().out
+    assert second.startswith("ready: 3 specimen images\n")
+    assert second.splitlines()[1:] == first.splitlines()[1:]
+    assert max(map(len, first.splitlines()[2:])) <= 80
+    assert main(["pack", str(folder), "--size", "8"]) == 0
+    assert capsys.readouterr().out.startswith("packed")
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ([], {"labels": NoLabels()}),
+        (["--size", "7", "--mask", "none"], {"labels": NoLabels(), "size": 7, "mask": "none"}),
+        (
+            ["--calibrate", "none", "--crop-margin", "0.2", "--labels-file", "l.csv"],
+            {"labels": CsvLabels("l.csv"), "calibrate": "none", "crop_margin": 0.2},
+        ),
+        (
+            ["--white-reflectance", "0.9", "--labels-file", "l.csv", "--column", "sex"],
+            {"labels": CsvLabels("l.csv", "sex"), "white_reflectance": 0.9},
+        ),
+    ],
+)
+def test_runs_with_the_same_options_read_the_same_store(folder, capsys, words, options):
+    (folder / "l.csv").write_text(
+        "file,species,sex,specimen\nx0.bil,a,f,1\nx1.bil,b,m,1\nx2.bil,b,f,2\n"
+    )
+    assert main(["pack", str(folder), *words]) == 0
+    source = open_source(FolderData(root=str(folder), **options))
+    assert source.hash == hash_of(capsys.readouterr().out)
+    assert len(list((folder.parent / ".hyperspec" / "stores").iterdir())) == 1
+
+
+def test_pack_refuses_folders_with_errors_and_shows_warnings(folder, capsys):
+    (folder / "labels.csv").write_text("file,species\nx0.bil,a\nx1.bil,b\n")
+    assert main(["pack", str(folder), "--size", "9"]) == 0
+    assert "warning: x2.bil: has no row in labels.csv" in capsys.readouterr().err
+    (folder / "x1.bil").write_bytes(b"short")
+    assert main(["pack", str(folder), "--size", "9"]) == 2
+    assert "1 of the files in" in capsys.readouterr().err
+    assert main(["pack", str(folder), "--threads", "0"]) == 2
+    assert "--threads is 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["envi", "zarr"])
+def test_export_and_pack_again(folder, capsys, kind):
+    assert main(["pack", str(folder), "--size", "9"]) == 0
+    name = hash_of(capsys.readouterr().out)
+    assert main(["export", name[:5], "--format", kind, "--out", f"out/{kind}"]) == 0
+    assert capsys.readouterr().out == f"wrote 3 images of 7 bands to out/{kind}\n"
+    assert main(["pack", f"out/{kind}", "--cache-dir", "second"]) == 0
+    second = hash_of(capsys.readouterr().out)
+    assert main(["pack", f"out/{kind}", "--cache-dir", "second"]) == 0
+    assert capsys.readouterr().out.startswith("ready: 3 specimen images")
+    stores = [
+        Store.open(folder.parent / cache / "stores" / key)
+        for cache, key in ((".hyperspec", name), ("second", second))
+    ]
+    np.testing.assert_array_equal(*(store.planes(range(3)) for store in stores))
+    assert main(["export", name, "--format", kind, "--out", f"out/{kind}"]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_stores_are_found_by_folder_or_beginning(tmp_path):
+    for name in ("aa11", "aa22", "bb33"):
+        (tmp_path / "stores" / name).mkdir(parents=True)
+        (tmp_path / "stores" / name / "store.json").touch()
+    assert find_store("aa2", tmp_path).name == "aa22"
+    folder = tmp_path / "stores" / "bb33"
+    assert find_store(str(folder), tmp_path / "elsewhere") == folder
+    with pytest.raises(CatalogueError, match=r"'aa' names 2 stores: .* holds aa11, aa22, bb33"):
+        find_store("aa", tmp_path)
+    with pytest.raises(CatalogueError, match=r"'x' names no store: .* holds none"):
+        find_store("x", tmp_path / "elsewhere")
+
+
+def test_views_draws_a_contact_sheet(folder, capsys):
+    words = ["views", str(folder / "x1.bil"), "--num", "3", "--size", "24"]
+    assert main(words) == 0
+    assert capsys.readouterr().out == "wrote x1_views.png\n"
+    first = imread("x1_views.png")
+    assert first.shape[1] > 900
+    assert first[..., :3].std() > 0.05
+    assert main([*words, "--out", "new/again.png"]) == 0
+    np.testing.assert_array_equal(imread("new/again.png"), first)
+    assert main([*words, "--out", "other.png", "--views", "none"]) == 0
+    assert not np.array_equal(imread("other.png"), first)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["data/white.bil"], "is named like a calibration frame"),
+        (["data/x1.hdr"], "is no data file of a cube"),
+        (["data/no.bil"], "is no data file of a cube"),
+        (["data/x1.bil", "--views", "defualt"], "--views is 'defualt'; choose one of default,"),
+        (["data/x1.bil", "--set", "noise_sx=1"], "no setting 'noise_sx'. Did you mean noise_sd?"),
+        (["data/x1.bil", "--set", "noise_sd=7"], "views.noise_sd is 7; it must be a number"),
+        (["data/x1.bil", "--num", "0"], "A contact sheet of 0 views was asked for"),
+    ],
+)
+def test_wrong_words_are_told(folder, capsys, words, text):
+    assert main(["views", *words, "--size", "24"]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_views_settings_are_those_of_the_config():
+    assert views_config("default", []) == ViewsConfig()
+    changed = views_config("light", ["views.noise_sd=0.02", "blur_sigma_px=1",
+                                     "blur_probability=0.5"])  # fmt: skip
+    assert (changed.crop_min, changed.noise_sd, changed.blur_sigma_px) == (0.6, 0.02, 1)
+    with pytest.raises(ConfigError):
+        views_config("../train", [])
