@@ -17,7 +17,7 @@ class SynthSettings:
 
     variant: str = "planted"
     """``planted`` (clear), ``graded`` (accuracy climbs slowly) or ``null`` (nothing to find)."""
-    num_specimens: int = 16
+    num_specimens: int = 20
     """Specimens per species, at least 1; each gives two cubes."""
     size: int = 40
     """Lines and samples of each cube, 16 to 2048."""
