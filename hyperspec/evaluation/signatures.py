@@ -147,7 +147,8 @@ def draw_signatures(
         axes.fill_between(centres[order], low[order], high[order], color=colour, alpha=0.15, lw=0)
         name = f"{one.label} ({one.num_specimens})"
         axes.plot(centres[order], one.mean[order], color=colour, lw=1.3, label=name)
-    axes.set_ylabel("reflectance, mean ± sd")
+    spread = any(np.isfinite(one.sd).any() for one in signatures)
+    axes.set_ylabel("reflectance, mean ± sd" if spread else "mean reflectance")
     axes.legend(title="label (specimens)", fontsize=7, title_fontsize=7, ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     if marks:
