@@ -1,4 +1,4 @@
-"""What a run works on: no held-out cube reaches the statistics, and caches never serve stale data."""
+"""What a run works on: no held-out cube reaches the statistics, no stale data a run."""
 
 from __future__ import annotations
 

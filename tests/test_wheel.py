@@ -57,7 +57,8 @@ def test_the_wheel_holds_every_config_file(wheel: Path) -> None:
 
 
 def test_demo_training_runs_from_an_empty_folder(bin_dir: Path, tmp_path: Path) -> None:
-    where = run(bin_dir / "python", "-c", "import hyperspec; print(hyperspec.__file__)", cwd=tmp_path)
+    code = "import hyperspec; print(hyperspec.__file__)"
+    where = run(bin_dir / "python", "-c", code, cwd=tmp_path)
     assert str(bin_dir.parent) in where, "the package under test is the wheel's"
     hyperspec = bin_dir / "hyperspec"
     run(hyperspec, "synth", "specimens", "--specimens", "4", "--size", "16", cwd=tmp_path)
