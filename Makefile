@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format study ui clean
+.PHONY: help setup demo test test-slow lint type format bench-cubes study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,6 +36,11 @@ type: $(READY)  ## mypy alone
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-cubes: $(READY)  ## reading, packing and batches beside rasterio, spectral, a plain copy
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/bench_cubes.py
+	$(BIN)/python benchmarks/bench_store.py
 
 study: $(READY)  ## run a study: make study EXPERIMENT=band_count DATA=FOLDER ARGS="..."
 	$(BIN)/hyperspec train experiment=$(EXPERIMENT) data.root=$(DATA) $(ARGS)

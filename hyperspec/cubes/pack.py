@@ -118,6 +118,8 @@ def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: boo
 def _prepare_all(
     preparer: Preparer, shards: Shards, missing: dict[str, CubeRecord], num_threads: int
 ) -> None:
+    from threadpoolctl import threadpool_limits
+
     failures: list[str] = []
 
     def prepare_one(item: tuple[str, CubeRecord]) -> None:
@@ -127,7 +129,10 @@ def _prepare_all(
         except HyperspecError as error:
             failures.append(str(error))
 
-    with ThreadPoolExecutor(num_threads) as pool, _progress(len(missing)) as advance:
+    # One thread per cube: matrix products with threads of their own fight these for the cores
+    # (measured on two cores: three times the processor time).
+    limit = threadpool_limits(1 if num_threads > 1 else None, user_api="blas")
+    with limit, ThreadPoolExecutor(num_threads) as pool, _progress(len(missing)) as advance:
         # Not map: after a failed write (disk full) what has not begun must not begin.
         jobs = [pool.submit(prepare_one, item) for item in missing.items()]
         try:
