@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hyperspec.cubes.bandset import open_band_set
 from hyperspec.cubes.envi import EnviReader
 from hyperspec.cubes.handle import Cube
 from hyperspec.cubes.header import EnviHeader, parse_header
@@ -33,7 +34,7 @@ def open_cube(
     Raw ENVI files are memory-mapped; whatever else GDAL reads goes through rasterio.
 
     Args:
-        path: The data file, or its ENVI header.
+        path: The data file, its ENVI header, or a folder with one raster per band.
         axis: The axis of a cube without wavelengths; it replaces those of one that has them, with
             a warning where they differ.
         header: Another ENVI header than the one beside the data.
@@ -47,6 +48,8 @@ def open_cube(
         AxisError: If there are no usable wavelengths and no axis is given, or its count differs.
     """
     data = Path(path)
+    if data.is_dir() and header is None:
+        return open_band_set(data, axis)
     found = None if header is None else Path(header)
     if data.suffix.lower() == ".hdr" and data.is_file():
         found = data if found is None else found

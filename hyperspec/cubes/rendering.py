@@ -12,8 +12,8 @@ from hyperspec.spectra.axis import SpectralAxis
 # The range of CIE 15 for colorimetry.
 VISIBLE_NM = (380.0, 780.0)
 RGB_NM = (650.0, 550.0, 450.0)
-# Outside this range the nearest bands to red, green and blue would all be one.
-_RGB_RANGE_NM = (430.0, 670.0)
+# Common red, green and blue bands of cameras with few bands lie within this distance of RGB_NM.
+_RGB_TOLERANCE_NM = 30.0
 # Pixels brighter than this quantile are shown white, where a picture needs exposure at all.
 WHITE_QUANTILE = 0.995
 # Luminance of the bright part, relative to a perfect white, that needs no exposure.
@@ -128,11 +128,16 @@ def bright_part(values: NDArray[np.floating]) -> float:
 
 
 def nearest_bands(axis: SpectralAxis) -> list[int]:
-    """Return the good bands nearest to 650, 550 and 450 nm; evenly spread ones elsewhere."""
+    """Return the good bands nearest to 650, 550 and 450 nm.
+
+    Where one of them is more than 30 nm away, three bands spread over the axis, longest first.
+    """
+    found = [axis.nearest(nm) for nm in RGB_NM]
+    away = np.abs(axis.wavelengths_nm[found] - RGB_NM)
+    if away.max() <= _RGB_TOLERANCE_NM:
+        return found
     good = axis.wavelengths_nm[axis.good_indices]
     low, high = float(good.min()), float(good.max())
-    if low <= _RGB_RANGE_NM[0] and high >= _RGB_RANGE_NM[1]:
-        return [axis.nearest(nm) for nm in RGB_NM]
     return [axis.nearest(low + share * (high - low)) for share in (0.9, 0.5, 0.1)]
 
 

@@ -126,5 +126,7 @@ def test_exposure_is_left_alone_where_it_is_good():
 def test_nearest_bands():
     axis = mission_axis()
     np.testing.assert_allclose(axis.wavelengths_nm[nearest_bands(axis)], (650, 550, 450), atol=0.6)
+    few = SpectralAxis(np.array([475.0, 560, 668, 717, 840]))
+    assert nearest_bands(few) == [2, 1, 0]
     infrared = SpectralAxis.linear(1000, 2000, 11)
     assert nearest_bands(infrared) == [9, 5, 1]

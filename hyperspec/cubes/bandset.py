@@ -1,0 +1,177 @@
+"""One cube in several files: a folder with one raster per band, or per set of bands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperspec.cubes.handle import Cube
+from hyperspec.cubes.pairing import check_data_file
+from hyperspec.cubes.raster import RasterReader
+from hyperspec.cubes.window import Window
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.errors import AxisError, CubeError
+
+# Rasters that programs write band by band. Raw ENVI files are cubes of their own.
+BAND_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
+# `B04_665nm`, `band_550.5nm`, `r-0850 nm`: a number directly before the unit.
+_NM_IN_NAME = re.compile(r"(?<![0-9.])(\d{2,5}(?:\.\d+)?)\s*nm(?![a-z])", re.IGNORECASE)
+
+
+class BandSetReader:
+    """Reads several rasters of one frame as one cube, file after file.
+
+    Args:
+        readers: Open rasters.
+        names: Their file names, for messages.
+
+    Raises:
+        CubeError: If they differ in lines, samples, type, nodata or scale.
+    """
+
+    bands_apart = True
+
+    def __init__(self, readers: Sequence[RasterReader], names: Sequence[str]) -> None:
+        self._readers = list(readers)
+        first = self._readers[0]
+        traits: dict[str, list[object]] = {
+            "lines and samples": [r.shape[1:] for r in readers],
+            "type": [str(r.dtype) for r in readers],
+            "nodata value": [str(r.nodata) for r in readers],  # NaN is not equal to itself
+            "scale": [r.scale_factor for r in readers],
+        }
+        for what, values in traits.items():
+            other = next((i for i, value in enumerate(values) if value != values[0]), None)
+            if other is not None:
+                raise CubeError(
+                    f"The files of a band set must agree, but {names[other]} has {what} "
+                    f"{values[other]} and {names[0]} {values[0]}. Take what does not belong out "
+                    "of the folder, or warp all to one grid."
+                )
+        counts = [r.shape[0] for r in readers]
+        self._starts = np.cumsum([0, *counts])
+        self.shape = (sum(counts), first.shape[1], first.shape[2])
+        self.dtype = first.dtype
+        self.nodata = first.nodata
+        self.scale_factor = first.scale_factor
+
+    def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
+        """Fill ``out`` with values, shape ``(len(bands), height, width)``.
+
+        Each file is asked once for all of its bands.
+        """
+        wanted = np.asarray(bands)
+        owners = np.searchsorted(self._starts, wanted, side="right") - 1
+        for owner in np.unique(owners):
+            places = np.flatnonzero(owners == owner)
+            part = np.empty((len(places), *out.shape[1:]), self.dtype)
+            inside = (wanted[places] - self._starts[owner]).tolist()
+            self._readers[owner].read(inside, window, part)
+            out[places] = part
+
+    def close(self) -> None:
+        """Close every file."""
+        for reader in self._readers:
+            reader.close()
+
+
+def band_files(folder: Path) -> list[Path]:
+    """List the rasters of a folder that may be bands, numbers in their names in order."""
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in BAND_SUFFIXES
+            and not path.name.startswith(".")
+            and not path.stem.endswith("_mask")
+        ),
+        key=_natural,
+    )
+
+
+def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
+    """Open a folder with one raster per band, or per set of bands, as one cube.
+
+    Wavelengths come from the bands' tags, else from a number with ``nm`` in the names of
+    single-band files (``B04_665nm.tif``); then files are in the order of their first wavelength.
+    With a given axis, files are in the order of their names, numbers counted as numbers.
+
+    Args:
+        folder: The folder.
+        axis: Axis of all bands, in the order of the file names.
+
+    Raises:
+        CubeError: If the folder holds no rasters, or they do not fit each other.
+        AxisError: If wavelengths are missing or repeated, or the axis has another count.
+    """
+    files = band_files(folder)
+    if not files:
+        raise CubeError(
+            f"{folder} is a folder; give one cube's data file. (A folder is read as one cube when "
+            f"it holds one raster per band: {', '.join(BAND_SUFFIXES)}.)"
+        )
+    opened: list[RasterReader] = []
+    try:
+        opened += [RasterReader(path, check_data_file(path)) for path in files]
+        if axis is None:
+            centres = [_wavelengths(r, p) for r, p in zip(opened, files, strict=True)]
+            order = sorted(range(len(files)), key=lambda i: centres[i][0])
+            own = SpectralAxis(np.concatenate([centres[i] for i in order]))
+            _check_unique(own, [files[i] for i in order for _ in centres[i]])
+        else:
+            order, own = list(range(len(files))), axis
+        reader = BandSetReader([opened[i] for i in order], [files[i].name for i in order])
+        if len(own) != reader.shape[0]:
+            raise AxisError(
+                f"The given axis has {len(own)} bands, but the {len(files)} files of {folder} "
+                f"have {reader.shape[0]}; give an axis of that many."
+            )
+    except (CubeError, AxisError):
+        for raster in opened:
+            raster.close()
+        raise
+    metadata = {"band files": ", ".join(files[i].name for i in order)}
+    return Cube(
+        folder,
+        None,
+        own,
+        reader,
+        nodata=reader.nodata,
+        scale_factor=reader.scale_factor,
+        metadata=metadata,
+    )
+
+
+def _wavelengths(reader: RasterReader, path: Path) -> NDArray[np.float64]:
+    try:
+        return reader.axis().wavelengths_nm
+    except AxisError as error:
+        found = _NM_IN_NAME.findall(path.stem)
+        if reader.shape[0] == 1 and len(found) == 1:
+            return np.array([float(found[0])])
+        raise AxisError(
+            f"{path} has no wavelength: neither a tag of its bands nor, for a single band, one "
+            f"number with nm in its name (such as B04_665nm.tif). ({error})"
+        ) from None
+
+
+def _check_unique(axis: SpectralAxis, owners: Sequence[Path]) -> None:
+    values, first = np.unique(axis.wavelengths_nm, return_index=True)
+    if len(values) == len(axis):
+        return
+    again = next(i for i in range(len(axis)) if i not in set(first.tolist()))
+    nm = axis.wavelengths_nm[again]
+    same = next(owners[i] for i in range(again + 1) if axis.wavelengths_nm[i] == nm)
+    raise AxisError(
+        f"{nm:g} nm occurs twice, in {same.name} and {owners[again].name}: are they different "
+        "scenes? Put the files of one cube into one folder of its own."
+    )
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
