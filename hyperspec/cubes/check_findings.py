@@ -169,7 +169,7 @@ def _of_axis(axis: SpectralAxis, expected: SpectralAxis, tolerance_nm: float) ->
         spacing = np.diff(np.sort(expected.wavelengths_nm))
         half = float(np.median(spacing)) / 2 if spacing.size else np.inf
         text = (
-            f"band centres drift by up to {away.max_nm:.2f} nm from the expected sensor (band "
+            f"has band centres up to {away.max_nm:.2f} nm away from the expected sensor's (band "
             f"{away.band}: {axis.wavelengths_nm[away.band]:.2f} instead of "
             f"{expected.wavelengths_nm[away.band]:.2f} nm), {away.mean_nm:+.2f} nm on average."
         )

@@ -154,9 +154,9 @@ def _table(report: CheckReport, rows: Sequence[Look]) -> Table:
 def _columns(report: CheckReport, rows: Sequence[Look]) -> dict[str, list[str]]:
     """Return the cells by column; shape and type only where they differ (else: the summary)."""
     columns = {}
-    if len({look.shape for look in rows}) > 1:
+    if len({look.shape for look in rows if look.shape is not None}) > 1:
         columns["shape"] = ["–" if x.shape is None else _shape(x.shape) for x in rows]
-    if len({look.dtype for look in rows}) > 1:
+    if len({look.dtype for look in rows if look.dtype is not None}) > 1:
         columns["type"] = [look.dtype or "–" for look in rows]
     columns["MB"] = [_short(look.num_bytes / 1e6) for look in rows]
     seen = [look.measure for look in rows]

@@ -149,8 +149,8 @@ def test_drift_against_the_expected_sensor(root):
     assert messages(report, "a1.bil") == [
         (
             "warning",
-            "band centres drift by up to 0.40 nm from the expected sensor (band 0: 400.00 instead "
-            "of 400.40 nm), -0.40 nm on average.",
+            "has band centres up to 0.40 nm away from the expected sensor's (band 0: 400.00 "
+            "instead of 400.40 nm), -0.40 nm on average.",
         )
     ]
     assert check_folder(root, CheckSettings(expected=shifted, tolerance_nm=0.5)).exit_status == 0
