@@ -33,7 +33,8 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.cubes.info import look_at
-    from hyperspec.cubes.info_report import print_info, write_pictures
+    from hyperspec.cubes.info_pictures import write_pictures
+    from hyperspec.cubes.info_report import print_info
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)

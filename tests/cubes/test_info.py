@@ -12,7 +12,8 @@ from hyperspec.cli import main
 from hyperspec.cubes import info as looking
 from hyperspec.cubes import write_envi
 from hyperspec.cubes.info import look_at
-from hyperspec.cubes.info_report import half_blocks, print_info, shrink, sparkline, write_pictures
+from hyperspec.cubes.info_pictures import write_pictures
+from hyperspec.cubes.info_report import half_blocks, print_info, shrink, sparkline
 from hyperspec.cubes.measure import blocks
 from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.errors import ConfigError, CubeError
