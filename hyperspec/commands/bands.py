@@ -109,7 +109,11 @@ def _read(words: argparse.Namespace) -> tuple[SpectralAxis, Material | None]:
 
 
 def build_strategies(
-    names: str, counts: str, options: Sequence[str], statistics: SpectralStatistics | None
+    names: str,
+    counts: str,
+    options: Sequence[str],
+    statistics: SpectralStatistics | None,
+    option: str = "--strategy",
 ) -> list[Strategy]:
     """Return one strategy per name and number of bands; those without an n once.
 
@@ -117,7 +121,8 @@ def build_strategies(
         names: Names with commas between them, or ``all``.
         counts: Numbers of bands with commas between them.
         options: ``name.key=value`` of strategies' own parameters.
-        statistics: Of the training part; None leaves only strategies that need none.
+        statistics: Of the training part; with None ``all`` means those that need none.
+        option: Where the names come from, for messages.
 
     Raises:
         ConfigError: If a name, number or option is none.
@@ -126,9 +131,7 @@ def build_strategies(
 
     from hyperspec.bands import STRATEGIES
 
-    chosen = (
-        [n for n in STRATEGIES if n != "list"] if names == "all" else words_of(names, "--strategy")
-    )
+    chosen = [n for n in STRATEGIES if n != "list"] if names == "all" else words_of(names, option)
     sizes = [_whole(word) for word in words_of(counts, "--n")]
     given = _options(options)
     unused = sorted(set(given) - set(chosen))
@@ -138,7 +141,7 @@ def build_strategies(
     for name in chosen:
         if name not in STRATEGIES:
             raise ConfigError(
-                f"--strategy holds '{name}'; choose from {', '.join(STRATEGIES)}, or all."
+                f"{option} holds '{name}'; choose from {', '.join(STRATEGIES)}, or all."
             )
         kind = STRATEGIES[name]
         if names == "all" and _unfit(kind, statistics):

@@ -50,13 +50,30 @@ def alignment(features: ArrayLike, specimens: Names, *, alpha: float = 2.0) -> f
     Source:
         Wang & Isola (2020), L_align = E ||f(x) - f(y)||^α over positive pairs.
     """
+    distances, _ = pair_distances(features, specimens, alpha=alpha)
+    return float(np.mean(distances))
+
+
+def pair_distances(
+    features: ArrayLike, specimens: Names, *, alpha: float = 2.0
+) -> tuple[Floats, list[str]]:
+    """Return the distance of each pair of views of one specimen, and that specimen.
+
+    Args:
+        features: Features, ``(N, F)``; taken at unit length.
+        specimens: Specimen of each row, ``(N,)``.
+        alpha: Power of the distance, above 0.
+
+    Raises:
+        ValueError: If no specimen has two rows.
+    """
     squared = _squared_distances(features)
-    codes = np.unique(np.asarray(specimens), return_inverse=True)[1]
+    names = np.asarray(specimens)
     first, second = np.triu_indices(len(squared), 1)
-    pairs = codes[first] == codes[second]
+    pairs = names[first] == names[second]
     if not pairs.any():
         raise ValueError(f"None of the {len(squared)} rows has another view of its specimen.")
-    return float(np.mean(squared[first[pairs], second[pairs]] ** (alpha / 2)))
+    return squared[first[pairs], second[pairs]] ** (alpha / 2), names[first[pairs]].tolist()
 
 
 def uniformity(features: ArrayLike, *, t: float = 2.0) -> float:

@@ -76,18 +76,31 @@ def mean_average_precision(
     Raises:
         ValueError: If no row has another one of its label to find.
     """
+    found = average_precisions(features, labels, specimens=specimens)
+    if np.isnan(found).all():
+        raise ValueError(f"None of the {len(found)} rows has another one of its label.")
+    return float(np.nanmean(found))
+
+
+def average_precisions(
+    features: ArrayLike, labels: Names, *, specimens: Names | None = None
+) -> Floats:
+    """Return the average precision of each row's ranking, ``(N,)``; NaN for rows that do not ask.
+
+    Args:
+        features: Held-out features, ``(N, F)``.
+        labels: Label of each row, ``(N,)``.
+        specimens: As in :func:`mean_average_precision`.
+    """
     similarity, relevant = _similarities(features, labels)
     allowed = ~np.eye(len(similarity), dtype=bool)
     if specimens is not None:
         allowed &= ~_equal(specimens)
-    found = [
-        _average_precision(similarity[row, allowed[row]], relevant[row, allowed[row]])
-        for row in range(len(similarity))
-        if relevant[row, allowed[row]].any()
-    ]
-    if not found:
-        raise ValueError(f"None of the {len(similarity)} rows has another one of its label.")
-    return float(np.mean(found))
+    found = np.full(len(similarity), np.nan)
+    for row, (scores, wanted) in enumerate(zip(similarity, relevant, strict=True)):
+        if wanted[allowed[row]].any():
+            found[row] = _average_precision(scores[allowed[row]], wanted[allowed[row]])
+    return found
 
 
 def _similarities(features: ArrayLike, names: Names) -> tuple[Floats, NDArray[np.bool_]]:
