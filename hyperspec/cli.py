@@ -10,11 +10,24 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hyperspec import __version__
-from hyperspec.commands import bands, check, embed, evaluate, export, info, pack, report, synth, ui, views
+from hyperspec.commands import (
+    bands,
+    check,
+    embed,
+    evaluate,
+    export,
+    importance,
+    info,
+    pack,
+    report,
+    synth,
+    ui,
+    views,
+)
 from hyperspec.spectra.errors import HyperspecError
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
-COMMANDS = (synth, check, info, pack, export, views, bands, evaluate, embed, report, ui)
+COMMANDS = (synth, check, info, pack, export, views, bands, evaluate, embed, importance, report, ui)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,7 +28,8 @@ class Importance:
 
     Args:
         windows: Which bands each window holds.
-        mode: What the windows were replaced by.
+        mode: What the windows were replaced by; ``gradient`` where nothing was replaced and
+            ``change`` holds attributions (:mod:`hyperspec.evaluation.importance_gradient`).
         specimens: Specimen of each row, ``(N,)``.
         change: 1 - cosine of the embedding before and after, ``(W, N)``, 0 to 2.
         drop: Right answers of the probe before minus after, ``(W, N)``, -1 to 1; None without a
@@ -36,7 +37,7 @@ class Importance:
     """
 
     windows: Windows
-    mode: Mode
+    mode: Mode | Literal["gradient"]
     specimens: tuple[str, ...]
     change: Floats
     drop: Floats | None = None
@@ -103,7 +104,7 @@ def band_importance(
     windows = plan_windows(centres, window_nm, step_nm)
     repeats = num_permutations if mode == "permutation" else 1
     occluder = Occluder(images, masks, centres, specimens, mode, fill, repeats, seed)
-    with torch.inference_mode(), _eval_mode(encode):
+    with torch.inference_mode(), eval_mode(encode):
         base = _embed(encode, occluder.plain(batch_size), device)
         right = None if predict is None else predict(base) == np.asarray(labels)
         change = np.zeros((len(windows.sets), len(images)))
@@ -145,7 +146,8 @@ def _cosine(first: Floats, second: Floats) -> Floats:
 
 
 @contextmanager
-def _eval_mode(encode: Encode) -> Iterator[None]:
+def eval_mode(encode: Encode) -> Iterator[None]:
+    """Put a module in eval mode inside, and back as it was after; a function stays as it is."""
     was_training = isinstance(encode, nn.Module) and encode.training
     if isinstance(encode, nn.Module):
         encode.eval()
