@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from hyperspec.cubes.checksums import combined
 from hyperspec.cubes.output import output
 from hyperspec.cubes.prepare import PrepareSettings
-from hyperspec.cubes.shards import Shards, write_atomic
+from hyperspec.cubes.shards import Shards, runs, write_atomic
 from hyperspec.cubes.source import (
     Bands,
     band_indices,
@@ -51,8 +51,10 @@ _INDEX, _TABLE, _MASKS = "store.json", "table.parquet", "masks.npy"
 _TOO_FEW_TO_KEEP = 4
 # More threads than this gain nothing: copying from the page cache is bound by memory.
 _READ_THREADS = 8
-# Starting threads takes 0.2 ms, in which one thread copies a few megabytes.
+# Starting threads takes 0.2 ms, in which one thread copies a few megabytes; and threads that read
+# small pieces wait for each other at the interpreter's lock (8 kB each: twice as long as one).
 _THREADS_FROM_BYTES = 8 * 2**20
+_THREADS_FROM_PIECE = 64 * 2**10
 
 
 class Store:
@@ -170,7 +172,8 @@ class Store:
         def read(place: int) -> None:
             self.shards.read_planes(self._keys[chosen[place]], indices, target[place])
 
-        if target.nbytes < _THREADS_FROM_BYTES or len(chosen) == 1:
+        piece = target[0].nbytes // len(runs(indices))
+        if target.nbytes < _THREADS_FROM_BYTES or piece < _THREADS_FROM_PIECE:
             for place in range(len(chosen)):
                 read(place)
         else:

@@ -91,6 +91,7 @@ def test_planes_are_the_same_whichever_way_they_are_read(
 ):
     store = pack(look(root), SETTINGS, cache)
     monkeypatch.setattr(storing, "_THREADS_FROM_BYTES", threads_from)
+    monkeypatch.setattr(storing, "_THREADS_FROM_PIECE", 0)
     monkeypatch.setattr(bulk, "_NO_WAIT", no_wait)
     for bands in ([0, 1, 3, 6], [6, 0, 2, 5], [2, 3, 5, 1]):
         expected = np.stack([np.asarray(store.image(row))[bands] for row in (1, 3)])
