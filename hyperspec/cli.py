@@ -20,6 +20,7 @@ from hyperspec.commands import (
     info,
     pack,
     report,
+    signatures,
     synth,
     ui,
     views,
@@ -27,7 +28,21 @@ from hyperspec.commands import (
 from hyperspec.spectra.errors import HyperspecError
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
-COMMANDS = (synth, check, info, pack, export, views, bands, evaluate, embed, importance, report, ui)
+COMMANDS = (
+    synth,
+    check,
+    info,
+    pack,
+    export,
+    views,
+    bands,
+    evaluate,
+    embed,
+    importance,
+    signatures,
+    report,
+    ui,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
