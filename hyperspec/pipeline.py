@@ -17,18 +17,23 @@ import torch
 from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import RichProgressBar
 
+from hyperspec.bands import Binned
 from hyperspec.data.bank import PlaneBank, choose_residency, predicted_bytes
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.data.views import Views
+from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.material import Material, gather
 from hyperspec.models.encoder import build_encoder
 from hyperspec.models.head import build_head
+from hyperspec.models.selectors import FixedProjection
 from hyperspec.restore import facts_of
 from hyperspec.schema import Hardware, Train
 from hyperspec.scoring import Scorer
 from hyperspec.spectra.errors import ConfigError, ModelError
 from hyperspec.spectra.normalisation import build_normalisation
+from hyperspec.spectra.pixelwise import Normalisation
+from hyperspec.spectra.projection import BandProjection
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking import names
 from hyperspec.tracking.logger import RunLogger
@@ -83,6 +88,8 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
     selection = material.selection
     run.log_dict(selection.to_dict(), "bands.json")
     run.log_figure(picture(material), "pictures/bands.png")
+    if isinstance(selection, BandProjection):
+        run.log_figure(draw_responses(selection), "pictures/responses.png")
     run.log_params(
         {
             "bands.indices": names.as_text(list(selection.indices)),
@@ -137,12 +144,13 @@ def picture(material: Material) -> Figure:
 def assemble(config: Train, material: Material, device: torch.device) -> SimCLR:
     """Build the module that a config describes for the bands that were chosen."""
     selection, source = material.selection, material.source
-    planes = predicted_bytes(len(source), len(selection), source.size, source.dtype.itemsize)
+    num_read = len(selection.indices)
+    planes = predicted_bytes(len(source), num_read, source.size, source.dtype.itemsize)
     residency = choose_residency(config.data.residency, planes, device, config.data.memory_share)
     log.info("planes live in '%s': %s", residency.mode, residency.reason)
     views = Views(
         config.views,
-        selection.wavelengths_nm,
+        selection.bands_nm,
         source.size,
         axis_range_nm=selection.axis.range_nm,
         fill=material.statistics.mean[list(selection.indices)],
@@ -152,20 +160,38 @@ def assemble(config: Train, material: Material, device: torch.device) -> SimCLR:
     encoder = build_encoder(
         config.model, selection.wavelengths_nm, checkpoint=config.hardware.checkpointing
     )
-    normalisation = build_normalisation(
-        config.data.normalisation,
-        material.statistics.restrict(list(selection.indices)),
-        selection.wavelengths_nm,
-    )
+    normalisation, reduction = normalise_and_reduce(config.data.normalisation, material)
     head = build_head(config.head, encoder.num_features, unit=config.loss.unit_embeddings)
     module = SimCLR(
-        Parts(encoder, head, config.loss.build(), views, normalisation),
+        Parts(encoder, head, config.loss.build(), views, normalisation, reduction),
         PlaneBank(source, selection.indices, device, residency),
         Optimisation(config.lr, config.weight_decay, config.warmup_steps),
         config.hardware.micro_batch,
     )
     module.facts = facts_of(config, material)
     return module.to(device)
+
+
+def normalise_and_reduce(
+    name: str, material: Material
+) -> tuple[Normalisation, FixedProjection | None]:
+    """Build the normalisation of the channels, and what makes channels of bands.
+
+    Raises:
+        ConfigError: If the normalisation reads neighbouring wavelengths, but a channel has none.
+    """
+    selection = material.selection
+    reduction = None
+    if isinstance(selection, BandProjection):
+        if name in ("derivative", "continuum") and selection.strategy != Binned.name:
+            raise ConfigError(
+                f"data.normalisation={name} compares neighbouring wavelengths, but the channels of "
+                f"bands={selection.strategy} each span the whole axis. Take zscore or none, or "
+                "bands=binned."
+            )
+        reduction = FixedProjection(selection.matrix)
+    statistics = selection.statistics(material.statistics)
+    return build_normalisation(name, statistics, selection.wavelengths_nm), reduction
 
 
 def fit(
@@ -237,7 +263,8 @@ def check_same_bands(checkpoint: dict[str, Any], module: SimCLR, path: str) -> N
     """
     before = BandSelection.from_dict(checkpoint["hyperspec"]["bands"])
     now = BandSelection.from_dict(module.facts["bands"])
-    if before.indices != now.indices or before.axis != now.axis:
+    same = before.indices == now.indices and before.axis == now.axis
+    if not (same and _same_weights(before, now)):
         differences = "; ".join(before.axis.differences(now.axis)) or "same axis"
         raise ModelError(
             f"ckpt='{path}' was trained on {len(before)} bands (bands={before.strategy}, "
@@ -246,6 +273,14 @@ def check_same_bands(checkpoint: dict[str, Any], module: SimCLR, path: str) -> N
             f"{now.wavelengths_nm.max():.1f} nm; {differences}). Use the same bands, or start "
             "anew with ckpt=null."
         )
+
+
+def _same_weights(one: BandSelection, other: BandSelection) -> bool:
+    if isinstance(one, BandProjection) and isinstance(other, BandProjection):
+        # Eigenvectors of the same data differ by rounding between machines.
+        same = one.matrix.shape == other.matrix.shape
+        return same and np.allclose(one.matrix, other.matrix, atol=1e-6)
+    return isinstance(one, BandProjection) == isinstance(other, BandProjection)
 
 
 def _device(hardware: Hardware) -> torch.device:

@@ -21,6 +21,7 @@ from hyperspec.models.config import HeadConfig, PretrainableConfig
 from hyperspec.schema import Data, Train
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.sweeps.config import SweepConfig
 
 if TYPE_CHECKING:
     from hyperspec.training.module import SimCLR
@@ -83,9 +84,9 @@ def from_plain(value: Any) -> Any:
 
 
 def _config_classes() -> dict[str, type]:
-    own = (schema.Train, schema.AxisSpec, schema.SplitSpec, schema.Evaluation, HeadConfig)
+    parts = (schema.AxisSpec, schema.SplitSpec, schema.Evaluation, SweepConfig)
     options = [made for group in schema._OPTIONS.values() for made in group.values()]
-    return {made.__name__: made for made in (*own, *options)}
+    return {made.__name__: made for made in (schema.Train, HeadConfig, *parts, *options)}
 
 
 @dataclass(frozen=True)

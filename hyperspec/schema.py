@@ -278,7 +278,7 @@ _OPTIONS: dict[str, dict[str, type]] = {
         "folder": FolderLabels,
         "none": NoLabels,
     },
-    "bands": bands.STRATEGIES,
+    "bands": bands.OPTIONS,
     "model": {
         "tiny": TinyConfig,
         "resnet": ResNetConfig,

@@ -144,9 +144,10 @@ class Scorer:
                 material.source.planes(rows, material.selection), material.source.masks(rows)
             )
             pixels = torch.from_numpy(means.astype(np.float32))[:, :, None, None]
-            normalisation = self.module.normalisation.cpu()
-            found[part] = self._held(part, normalisation(pixels, None)[:, :, 0, 0].numpy())
-        self.module.normalisation.to(self.module.device)
+            pixels = pixels.to(self.module.device)
+            # Each mean spectrum is an image of one pixel, all of it specimen.
+            prepared = self.module.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
+            found[part] = self._held(part, prepared[:, :, 0, 0].cpu().numpy())
         return found
 
     def _held(self, part: str, features: np.ndarray) -> Held:

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec import schema
-from hyperspec.bands import STRATEGIES
+from hyperspec.bands import OPTIONS
 from hyperspec.data.views_config import PRESETS
 from hyperspec.launch import config_dir, prepare_arguments
 from hyperspec.spectra.errors import ConfigError, HyperspecError
@@ -66,7 +66,7 @@ def test_groups_combine(model: str, views: str, bands: str) -> None:
 
 
 def test_the_groups_hold_what_the_code_has() -> None:
-    assert GROUPS["bands"] == sorted(STRATEGIES)
+    assert GROUPS["bands"] == sorted(OPTIONS)
     assert GROUPS["views"] == sorted(PRESETS)
 
 

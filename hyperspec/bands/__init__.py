@@ -5,6 +5,7 @@ from hyperspec.bands.clustered import Correlation, EFdpc, Issc
 from hyperspec.bands.contiguous import Fngbs, Ocf
 from hyperspec.bands.fixed import Full, ListBands, Random, Rgb, Uniform
 from hyperspec.bands.orthogonal import LcmvBcc, Opbs, Spa
+from hyperspec.bands.projections import Binned, NmfProjection, PcaProjection, ProjectionStrategy
 from hyperspec.bands.ranked import Entropy, Pca, Variance
 from hyperspec.bands.regions import Regions
 from hyperspec.bands.supervised import Fisher, Mrmr, MutualInformation
@@ -16,10 +17,21 @@ _ALL: tuple[type[Strategy], ...] = (
 )
 
 STRATEGIES: dict[str, type[Strategy]] = {strategy.name: strategy for strategy in _ALL}
-"""Every strategy under the name that it has as option of the config group ``bands``."""
+"""Every strategy that selects bands, under its name as option of the config group ``bands``."""
+
+PROJECTIONS: dict[str, type[ProjectionStrategy]] = {
+    strategy.name: strategy for strategy in (Binned, PcaProjection, NmfProjection)
+}
+"""Those that give n channels, each a weighted sum of all bands, instead of n bands."""
+
+OPTIONS: dict[str, type[Strategy]] = {**STRATEGIES, **PROJECTIONS}
+"""Every option of the config group ``bands``."""
 
 __all__ = [
+    "OPTIONS",
+    "PROJECTIONS",
     "STRATEGIES",
+    "Binned",
     "Correlation",
     "CountedStrategy",
     "EFdpc",
@@ -32,9 +44,12 @@ __all__ = [
     "ListBands",
     "Mrmr",
     "MutualInformation",
+    "NmfProjection",
     "Ocf",
     "Opbs",
     "Pca",
+    "PcaProjection",
+    "ProjectionStrategy",
     "Random",
     "Regions",
     "Rgb",

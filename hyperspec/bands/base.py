@@ -40,12 +40,15 @@ class Strategy(ABC):
         Raises:
             BandError: If the axis or the statistics cannot give what was asked for.
         """
+        self._refuse_bad(axis)
+        return BandSelection(self._indices(axis, statistics), axis, self.name, asdict(self))
+
+    def _refuse_bad(self, axis: SpectralAxis) -> None:
         if not axis.good_indices.size:
             raise BandError(
                 f"All {len(axis)} bands of the axis are marked bad, so bands={self.name} has none "
                 "to choose from. Check the header's bad-band list (bbl)."
             )
-        return BandSelection(self._indices(axis, statistics), axis, self.name, asdict(self))
 
     @abstractmethod
     def _indices(
@@ -71,6 +74,15 @@ class CountedStrategy(Strategy):
     def _indices(
         self, axis: SpectralAxis, statistics: SpectralStatistics | None
     ) -> tuple[int, ...]:
+        order, statistics = self._arranged(axis, statistics)
+        chosen = self._choose(axis.wavelengths_nm[order], statistics)
+        assert len(chosen) == self.n, f"{self.name} gave {len(chosen)} of {self.n} bands"
+        return ascending(order[np.asarray(chosen, np.intp)])
+
+    def _arranged(
+        self, axis: SpectralAxis, statistics: SpectralStatistics | None
+    ) -> tuple[NDArray[np.intp], SpectralStatistics | None]:
+        """Check what was asked for; return the good bands in order of nm with their statistics."""
         num_good = axis.good_indices.size
         if self.n > num_good:
             low, high = axis.range_nm
@@ -85,9 +97,7 @@ class CountedStrategy(Strategy):
         order = axis.good_indices[np.argsort(axis.wavelengths_nm[axis.good_indices], kind="stable")]
         if statistics is not None and not np.array_equal(order, np.arange(len(axis))):
             statistics = statistics.restrict(order)
-        chosen = self._choose(axis.wavelengths_nm[order], statistics)
-        assert len(chosen) == self.n, f"{self.name} gave {len(chosen)} of {self.n} bands"
-        return ascending(order[np.asarray(chosen, np.intp)])
+        return order, statistics
 
     @abstractmethod
     def _choose(

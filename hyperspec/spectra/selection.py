@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import BandError
+from hyperspec.spectra.statistics import SpectralStatistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,22 @@ class BandSelection:
         return hash(self.hash)
 
     @property
-    def wavelengths_nm(self) -> NDArray[np.float64]:
-        """Centres of the chosen bands in channel order, nanometres, shape ``(n,)``."""
+    def bands_nm(self) -> NDArray[np.float64]:
+        """Centres of the bands that are read, nanometres, one per index."""
         return self.axis.wavelengths_nm[list(self.indices)]
+
+    @property
+    def wavelengths_nm(self) -> NDArray[np.float64]:
+        """Centres of the channels that come out, nanometres, shape ``(n,)``: the chosen bands'."""
+        return self.bands_nm
+
+    def statistics(self, statistics: SpectralStatistics) -> SpectralStatistics:
+        """Return the statistics of the chosen bands, in channel order.
+
+        Args:
+            statistics: Statistics of all bands of the axis.
+        """
+        return statistics.restrict(list(self.indices))
 
     @cached_property
     def hash(self) -> str:
@@ -152,24 +166,37 @@ class BandSelection:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BandSelection:
-        """Rebuild a selection from :meth:`to_dict`.
+        """Rebuild a selection, or a projection, from :meth:`to_dict`.
 
         Raises:
             BandError: If the content does not have the hash that it was saved with.
         """
+        if "matrix" in values:
+            # Its module stands on this one.
+            from hyperspec.spectra.projection import BandProjection
+
+            return BandProjection.from_dict(values)
         selection = cls(
             tuple(values["indices"]),
             SpectralAxis.from_dict(values["axis"]),
             values["strategy"],
             values["params"],
         )
-        if selection.hash != values["hash"]:
+        selection.check_hash(values["hash"])
+        return selection
+
+    def check_hash(self, stored: str) -> None:
+        """Compare the hash with the one that a selection was saved with.
+
+        Raises:
+            BandError: If they differ.
+        """
+        if self.hash != stored:
             raise BandError(
-                f"The stored band selection's hash {values['hash']} does not match its content, "
-                f"which gives {selection.hash}: it was changed after it was saved. Save it anew "
+                f"The stored band selection's hash {stored} does not match its content, "
+                f"which gives {self.hash}: it was changed after it was saved. Save it anew "
                 "from the run that made it."
             )
-        return selection
 
 
 def _spacing(axis: SpectralAxis) -> float:

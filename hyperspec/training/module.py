@@ -15,6 +15,7 @@ from hyperspec.data.datamodule import Batch
 from hyperspec.data.views import ViewParams, Views
 from hyperspec.losses.cached import check_batch_independent, micro_batched
 from hyperspec.models.encoder import Encoder
+from hyperspec.models.selectors import FixedProjection
 from hyperspec.spectra.pixelwise import Normalisation
 from hyperspec.training.optimisation import Optimisation, build_optimizer, build_schedule
 
@@ -23,21 +24,32 @@ NUM_VIEWS = 2
 
 @dataclass(frozen=True)
 class Parts:
-    """What a SimCLR run is made of; each part is usable alone."""
+    """What a SimCLR run is made of; each part is usable alone.
+
+    Args:
+        encoder: Takes n channels.
+        head: Takes the encoder's features.
+        loss: Takes the head's embeddings of two views.
+        views: Work on the C bands that are read.
+        normalisation: Of the n channels.
+        reduction: Maps the bands to the channels; None where they are the same.
+    """
 
     encoder: Encoder
     head: nn.Module
     loss: nn.Module
     views: Views
     normalisation: Normalisation
+    reduction: FixedProjection | None = None
 
 
 class SimCLR(pl.LightningModule):
     """Contrastive training of an encoder on two views of each specimen image.
 
-    Each view goes: spectral operations in reflectance, normalisation, projection (with a linear
-    bias-free stem), warp, backbone. With that order the projection commutes with everything
-    spatial, and the warp acts on few channels.
+    Each view goes: spectral operations in reflectance, reduction of bands to channels (with
+    ``bands=binned`` and its like), normalisation, projection (with a linear bias-free stem), warp,
+    backbone. With that order the projection commutes with everything spatial, and the warp acts on
+    few channels.
 
     Args:
         parts: Encoder, projection head, loss, views and normalisation.
@@ -60,6 +72,7 @@ class SimCLR(pl.LightningModule):
         super().__init__()
         self.encoder, self.head, self.loss = parts.encoder, parts.head, parts.loss
         self.views, self.normalisation = parts.views, parts.normalisation
+        self.reduction = parts.reduction
         self.bank, self.optimisation, self.micro_batch = bank, optimisation, micro_batch
         if micro_batch is not None:
             check_batch_independent(self.encoder)
@@ -77,7 +90,7 @@ class SimCLR(pl.LightningModule):
         """Make one view ready for :meth:`Encoder.features`.
 
         Args:
-            images: Reflectance, shape ``(B, n, H, W)``.
+            images: Reflectance, shape ``(B, C, H, W)``.
             masks: Foreground, shape ``(B, 1, H, W)``.
             params: What :meth:`Views.draw` drew.
 
@@ -87,14 +100,56 @@ class SimCLR(pl.LightningModule):
         affine = self.normalisation.per_band_affine
         weight = self.encoder.projection_weight
         if self.folds and affine is not None and weight is not None:
-            pixels = self.views.project_view(images, masks, weight, *affine, params)
+            pixels = self._folded(images, masks, weight, affine, params)
         else:
-            pixels = self.views.spectral(images, params, masks, affine)
-            if affine is None:
-                pixels = self.normalisation(pixels, masks) * masks
+            pixels = self._long_way(images, masks, affine, params)
             if self.encoder.projects:
                 pixels = self.encoder.project(pixels)
         return self.views.warp(pixels, params)
+
+    def _folded(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        weight: Tensor,
+        affine: tuple[Tensor, Tensor],
+        params: ViewParams,
+    ) -> Tensor:
+        scale, offset = affine
+        if self.reduction is None:
+            return self.views.project_view(images, masks, weight, scale, offset, params)
+        folded = self.reduction.fold(weight, scale)
+        ones, zeros = torch.ones_like(folded[0]), torch.zeros_like(folded[0])
+        pixels = self.views.project_view(images, masks, folded, ones, zeros, params)
+        constant = (weight.flatten(1).float() @ offset)[:, None, None].to(pixels.dtype)
+        return pixels + constant * masks
+
+    def _long_way(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        affine: tuple[Tensor, Tensor] | None,
+        params: ViewParams,
+    ) -> Tensor:
+        if self.reduction is None:
+            pixels = self.views.spectral(images, params, masks, affine)
+            return pixels if affine is not None else self.normalisation(pixels, masks) * masks
+        return self.prepare(self.views.spectral(images, params, masks), masks)
+
+    def prepare(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Return what the encoder takes: channels, normalised, 0 in the background.
+
+        Args:
+            images: Reflectance, shape ``(B, C, H, W)``.
+            masks: Foreground, shape ``(B, 1, H, W)``.
+
+        Returns:
+            Shape ``(B, n, H, W)``.
+        """
+        if self.reduction is not None:
+            images = self.reduction(images)
+        pixels: Tensor = self.normalisation(images, masks) * masks
+        return pixels
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -123,13 +178,13 @@ class SimCLR(pl.LightningModule):
         """Embed images without augmentation.
 
         Args:
-            images: Reflectance, shape ``(B, n, H, W)``.
+            images: Reflectance, shape ``(B, C, H, W)``.
             masks: Foreground, shape ``(B, 1, H, W)``.
 
         Returns:
             Backbone features, shape ``(B, F)``.
         """
-        features: Tensor = self.encoder(self.normalisation(images, masks) * masks)
+        features: Tensor = self.encoder(self.prepare(images, masks))
         return features
 
     @torch.no_grad()
@@ -146,7 +201,9 @@ class SimCLR(pl.LightningModule):
         was_training = self.training
         self.eval()
         try:
-            parts = [self(*self.bank.batch(some)).float().cpu() for some in torch.split(rows, chunk)]
+            parts = [
+                self(*self.bank.batch(some)).float().cpu() for some in torch.split(rows, chunk)
+            ]
         finally:
             self.train(was_training)
         return torch.cat(parts)
