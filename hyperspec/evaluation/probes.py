@@ -209,9 +209,18 @@ def _choose_c(features: Floats, codes: NDArray[np.intp], groups: Sequence[str], 
             # A label that a fold lacks gets no column; its rows count as wrong for every C.
             columns = np.searchsorted(model.classes_, codes[outside])
             known = np.isin(codes[outside], model.classes_)
-            chance = model.predict_log_proba(scored)[known, columns[known]]
-            losses[i] -= chance.sum()
+            losses[i] -= _log_chances(model, scored)[known, columns[known]].sum()
     return C_GRID[int(np.argmin(np.round(losses, 9)))]
+
+
+def _log_chances(model: LogisticRegression, features: Floats) -> Floats:
+    """Return log probabilities that stay finite where the probability rounds to zero."""
+    from scipy.special import log_softmax
+
+    scores = np.asarray(model.decision_function(features), np.float64)
+    if scores.ndim == 1:  # two labels: one score, for the second
+        scores = np.stack([np.zeros_like(scores), scores], axis=1)
+    return np.asarray(log_softmax(scores, axis=1))
 
 
 def _fit_path(

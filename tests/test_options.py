@@ -1,0 +1,61 @@
+"""Every option of every group trains a few steps through the real entrypoint."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from test_conf import GROUPS, NEEDS
+from test_train import Runs, cache, runs, specimens, words
+
+from hyperspec.train import main
+
+__all__ = ["cache", "runs", "specimens", "words"]  # fixtures
+pytestmark = pytest.mark.slow
+
+OPTIONS = [
+    *(f"bands={name}" for name in GROUPS["bands"]),
+    *(f"model={name}" for name in GROUPS["model"]),
+    *(f"loss={name}" for name in GROUPS["loss"]),
+    *(f"views={name}" for name in GROUPS["views"]),
+    *("hardware=cpu", "hardware=low_memory"),
+    *(f"model.stem={name}" for name in ("projection", "inflate", "wavelength", "attention")),
+    *("model.norm=batch", "model.norm=group"),
+    *(
+        f"data.normalisation={name}"
+        for name in ("none", "minmax", "zscore", "snv", "l2", "derivative", "continuum")
+    ),
+    *("hardware.precision=bf16-mixed", "hardware.accumulate=2", "clip_norm=1.0"),
+    *("hardware.checkpointing=true", "evaluation.every_n_epochs=1", "weight_decay=0"),
+    *("data.calibrate=none", "data.mask=none", "data/labels=pattern", "evaluation.linear=false"),
+    *("evaluation.controls=false", "objective=val/linear_top1", "head.dim=16", "head.hidden=32"),
+]
+# Options that need more than the small settings of the other tests.
+EXTRA = {
+    "bands=list": NEEDS["bands=list"],
+    "bands=rgb": ["bands.tolerance_nm=30"],
+    "hardware=low_memory": ["hardware.threads=1"],
+    "data/labels=pattern": ["data.labels.column=label"],
+}
+WITHOUT_N = ("bands=full", "bands=list", "bands=rgb")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_option_trains(words: list[str], option: str, runs: Runs, tmp_path: Path) -> None:
+    n = [] if option in WITHOUT_N else ["bands.n=6"]
+    if option == "loss=vicreg":  # the demo's overlay sets a temperature, which it does not have
+        words = ["data=synthetic", "model=tiny", *(w for w in words if w != "experiment=demo")]
+    size = ["data.size=32"] if option.startswith("model=") else []
+    assert main([*words, *size, "epochs=2", option, *n, *EXTRA.get(option, [])]) == 0
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert math.isfinite(run.data.metrics["objective"])
+    assert math.isfinite(run.data.metrics["train/loss"])
+
+
+# torch's compiler looks at gradients of inner tensors while it traces.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_compiled_backbone_trains(words: list[str], runs: Runs) -> None:
+    assert main([*words, "bands.n=6", "hardware.compile=true"]) == 0
+    assert runs()[0].info.status == "FINISHED"
