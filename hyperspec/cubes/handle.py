@@ -129,8 +129,8 @@ class Cube:
                 means all.
             window: Part of the frame; None means all of it.
             out: Where to put them: contiguous, of the result's shape and the file's type in native
-                byte order. Reading into the same array again and again is several times faster
-                than into fresh memory, which the system has to clear first.
+                byte order. Nothing is allocated then: memory that is new to the process has to be
+                cleared by the system first.
 
         Returns:
             ``out``, or a new contiguous array of shape ``(n, h, w)``.

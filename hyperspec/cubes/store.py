@@ -153,8 +153,8 @@ class Store:
             rows: Rows of the table.
             bands: A selection, or 0-based indices; None means all. Their order is kept.
             out: Where to put them, of the store's type and shape ``(len(rows), n, S, S)``,
-                contiguous. Reading into the same array again and again is several times faster
-                than into fresh memory, which the system has to clear first.
+                contiguous. Nothing is allocated then: memory that is new to the process has to be
+                cleared by the system first.
 
         Returns:
             ``out``, or a new array.
