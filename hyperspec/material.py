@@ -10,6 +10,7 @@ from pathlib import Path
 from hyperspec.bands import Strategy
 from hyperspec.cubes.catalogue import scan
 from hyperspec.cubes.direct import DirectSource
+from hyperspec.cubes.exchange import is_export, pack_export
 from hyperspec.cubes.pack import pack
 from hyperspec.cubes.prepare import PrepareSettings
 from hyperspec.cubes.source import SpecimenSource
@@ -86,8 +87,13 @@ def gather(data: Data, strategy: Strategy) -> Material:
 
 
 def open_source(data: Data) -> SpecimenSource:
-    """Scan the folder and open its specimens: packed, read anew, or cut from a scene."""
+    """Scan the folder and open its specimens: packed, read anew, or cut from a scene.
+
+    A folder that `hyperspec export` wrote holds prepared specimens already, and is packed as it is.
+    """
     cache = Path(data.cache_dir)
+    if is_export(Path(data.root)):
+        return pack_export(Path(data.root), cache)
     axis = data.axis
     catalogue = scan(
         data.root,

@@ -92,3 +92,17 @@ def test_store_and_direct_reading_agree(folder: Path) -> None:
 def test_unknown_store_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.store is 'zip'; choose auto or none"):
         gather(data(folder, store="zip"), Uniform(n=5))
+
+
+def test_an_export_is_packed_as_it_is(folder: Path) -> None:
+    from hyperspec.cubes.exchange import export_store
+
+    made = gather(data(folder), Uniform(n=5))
+    exported = folder.parent / "exported"
+    export_store(made.source, exported, "envi")  # type: ignore[arg-type]
+    again = gather(data(exported), Uniform(n=5))
+    assert again.files == made.files
+    rows = list(range(len(made.source)))
+    np.testing.assert_array_equal(
+        again.source.planes(rows, again.selection), made.source.planes(rows, made.selection)
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hyperspec.cubes.checksums import ChecksumCache, combined
 from hyperspec.cubes.confounding import date_problem
-from hyperspec.cubes.cube import open_cube
+from hyperspec.cubes.cube import open_with_own_axis
 from hyperspec.cubes.discover import find_cubes, find_frame, frame_kind
 from hyperspec.cubes.labels import FileLabels, LabelSource, NoLabels
 from hyperspec.cubes.records import Catalogue, CubeRecord, Problem
@@ -100,7 +100,8 @@ class _Found:
 def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Found | str:
     try:
         taken = stamp(path)  # first: a change while it is read must not pass unseen
-        with open_cube(path, axis) as cube:
+        cube, _ = open_with_own_axis(path, axis)
+        with cube:
             shape = (cube.num_bands, cube.num_lines, cube.num_samples)
             own_axis = cube.axis
         checksum = combined([cache.digest(source) for source in sources(path)])

@@ -12,10 +12,10 @@ from typing import Self, TextIO
 
 from hyperspec.cubes.check_findings import Look
 from hyperspec.cubes.checksums import ChecksumCache
-from hyperspec.cubes.cube import Cube, open_cube
+from hyperspec.cubes.cube import open_with_own_axis
 from hyperspec.cubes.measure import measure
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import AxisError, HyperspecError
+from hyperspec.spectra.errors import HyperspecError
 
 
 class Looker:
@@ -73,7 +73,7 @@ class Looker:
         self._local.heard = []
         seen = Look(file, kind, num_bytes=path.stat().st_size if path.exists() else 0)
         try:
-            cube, axis_given = self._open(path)
+            cube, axis_given = open_with_own_axis(path, self._axis)
             with cube:
                 seen.shape, seen.dtype = cube.shape, str(cube.dtype)
                 seen.interleave = cube.metadata.get("interleave", "").strip("{} \t").lower() or None
@@ -90,15 +90,6 @@ class Looker:
             )
         seen.warnings = tuple(self._local.heard)
         return seen
-
-    def _open(self, path: Path) -> tuple[Cube, bool]:
-        """Open with the cube's own wavelengths where there are any."""
-        try:
-            return open_cube(path), False
-        except AxisError:
-            if self._axis is None:
-                raise
-            return open_cube(path, self._axis), True
 
     def _keep(
         self,

@@ -23,6 +23,24 @@ from hyperspec.spectra.errors import AxisError, CubeError
 __all__ = ["Cube", "Window", "open_cube"]
 
 
+def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, bool]:
+    """Open a cube with its own wavelengths where it has any, else with the given axis.
+
+    Returns:
+        The open cube, and whether the given axis was used.
+
+    Raises:
+        CubeError: As :func:`open_cube`.
+        AxisError: If the cube has no usable wavelengths and none are given.
+    """
+    try:
+        return open_cube(path), False
+    except AxisError:
+        if axis is None:
+            raise
+        return open_cube(path, axis), True
+
+
 def open_cube(
     path: str | os.PathLike[str],
     axis: SpectralAxis | None = None,

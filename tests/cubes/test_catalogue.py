@@ -216,3 +216,17 @@ def test_confounded_dates_are_a_problem_of_the_folder(tmp_path):
     assert (problem.file, problem.severity) == (".", "warning")
     assert "scan date alone" in problem.message
     assert str(problem) == f".: {problem.message}"
+
+
+def test_a_headers_own_wavelengths_win_over_the_given_axis(tmp_path):
+    values = np.full((3, 2, 2), 5, np.uint16)
+    own = SpectralAxis.linear(400, 500, 3)
+    write_envi(tmp_path / "a.bil", values, own)
+    write_envi(tmp_path / "b.bil", values + 1, own)
+    assert scan(tmp_path, axis=SpectralAxis.linear(600, 700, 3)).axis == own
+
+
+def test_the_given_axis_serves_headers_without_wavelengths(tmp_path):
+    given = SpectralAxis.linear(600, 700, 3)
+    write_envi(tmp_path / "a.bil", np.full((3, 2, 2), 5, np.uint16), None)
+    assert scan(tmp_path, axis=given).axis == given
