@@ -68,9 +68,11 @@ def to_plane(features: ArrayLike, method: Method = "pca", *, seed: int = 0) -> t
 def _umap(unit: Floats, seed: int) -> Floats:
     import warnings
 
-    from umap import UMAP
-
     with warnings.catch_warnings():
+        # Its parametric form, which nothing here uses, wants TensorFlow.
+        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
+        from umap import UMAP
+
         # A fixed seed means one thread, which umap remarks on each time.
         warnings.filterwarnings("ignore", "n_jobs value", UserWarning)
         reducer = UMAP(

@@ -1,0 +1,262 @@
+"""Commands that look at a folder with a trained encoder, from training to the files they write."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hyperspec import schema
+from hyperspec.cli import main
+from hyperspec.cubes.cube import open_cube
+from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.cubes.writer import write_envi
+from hyperspec.evaluation.probes import knn_probe
+from hyperspec.restore import from_plain, restore, to_plain
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.errors import BandError, ModelError
+from hyperspec.tracking.store import open_client
+from hyperspec.train import main as train
+from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+
+QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of specimens and two trained encoders: ``plain`` and ``wave``."""
+    root = tmp_path_factory.mktemp("ckpt")
+    synthesise(root / "specimens", SynthSettings(num_specimens=4, size=16, num_bands=40))
+    handlers = list(logging.getLogger().handlers)
+    for name, words in {
+        "plain": ["bands.n=12"],
+        "wave": ["bands.n=12", "model.stem=wavelength"],
+    }.items():
+        told = [
+            *QUICK, *words, f"data.root={root / 'specimens'}", f"data.cache_dir={root / 'cache'}",
+            f"tracking.uri=sqlite:///{root / 'mlflow.db'}", f"hydra.run.dir={root / name}",
+        ]  # fmt: skip
+        assert train(told) == 0
+    for handler in set(logging.getLogger().handlers) - set(handlers):
+        handler.close()
+    logging.getLogger().handlers = handlers
+    return root
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_of(work: Path):
+    client = open_client(f"sqlite:///{work / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name != "Default"]
+    return client, client.search_runs([experiment.experiment_id])
+
+
+def test_a_checkpoint_scores_as_its_run_did(work: Path, here: Path, capsys) -> None:
+    ckpt, folder = work / "plain/last.ckpt", work / "specimens"
+    assert main(["evaluate", str(ckpt), str(folder), "--labels-column", "label,pigment"]) == 0
+    printed = capsys.readouterr().out
+    found = json.loads((here / "evaluation/evaluation.json").read_text())
+    _, runs = run_of(work)
+    (run,) = [r for r in runs if r.data.params["model.stem"] == "projection"]
+    for name in ("knn_top1", "knn_top1_low", "linear_top1", "linear_top1_high"):
+        assert found[f"test/label/{name}"] == pytest.approx(run.data.metrics[f"test/{name}"])
+    assert found["test/rankme"] == pytest.approx(run.data.metrics["test/rankme"], rel=1e-4)
+    assert "not the data that the encoder was trained on" not in printed
+    assert "12 bands (bands=uniform), 128 features; images: train 32" in printed
+    table = pd.read_csv(here / "evaluation/test_pigment_predictions.csv")
+    right = (table["label"] == table["knn"]).mean()
+    assert right == pytest.approx(found["test/pigment/knn_top1"])
+    assert (here / "evaluation/test_label_pca.png").stat().st_size > 5000
+
+
+def test_embeddings_are_those_of_the_probes(work: Path, here: Path) -> None:
+    ckpt, folder = work / "plain/last.ckpt", work / "specimens"
+    assert main(["embed", str(ckpt), str(folder), "--out", "x/e.parquet"]) == 0
+    table = pd.read_parquet(here / "x/e.parquet")
+    assert list(table.columns[:5]) == ["file", "label", "specimen", "view", "date"]
+    assert {"pigment", "uv", "part"} <= set(table.columns)
+    assert table["part"].value_counts().to_dict() == {"train": 32, "validation": 16, "test": 16}
+    parts = dict(list(table.groupby("part")))
+    x = {name: np.stack(rows["embedding"].to_numpy()) for name, rows in parts.items()}
+    assert x["train"].shape == (32, 128)
+    result = knn_probe(
+        x["train"], parts["train"]["label"].tolist(), x["test"], parts["test"]["label"].tolist()
+    )
+    _, runs = run_of(work)
+    (run,) = [r for r in runs if r.data.params["model.stem"] == "projection"]
+    assert result.top1 == pytest.approx(run.data.metrics["test/knn_top1"])
+
+
+def test_what_is_held_out_is_a_part_of_its_own(work: Path, here: Path, capsys) -> None:
+    ckpt, folder = str(work / "plain/last.ckpt"), str(work / "specimens")
+    names = "Synthopteryx octava,Synthopteryx prima"
+    assert main(["evaluate", ckpt, folder, "--hold-out", names, "--k", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "train 24, validation 12, test 12, held_out 16" in printed
+    assert "The encoder was trained on specimens of them" in printed
+    found = json.loads((here / "evaluation/evaluation.json").read_text())
+    assert 0 <= found["held_out/label/knn_other_specimens"] <= 1
+    assert "held_out/label/linear_top1" not in found
+    said = pd.read_csv(here / "evaluation/held_out_label_predictions.csv")
+    assert set(said["label"]) == set(names.split(",")) >= set(said["knn"])
+    kept = pd.read_csv(here / "evaluation/test_label_predictions.csv")
+    assert not set(kept["label"]) & set(names.split(","))
+    assert main(["evaluate", ckpt, folder, "--hold-out", "Papilio"]) == 2
+    assert "--hold-out names 'Papilio', which is neither a genus nor" in capsys.readouterr().err
+    assert main(["evaluate", ckpt, folder, "--hold-out", "Synthopteryx"]) == 2
+    assert "leaves nothing to fit probes on" in capsys.readouterr().err
+
+
+def shifted(source: Path, target: Path, axis: SpectralAxis) -> Path:
+    """Write the same specimens on another axis."""
+    target.mkdir()
+    shutil.copy(source / "labels.csv", target)
+    for path in sorted(source.glob("*.bil")):
+        with open_cube(path) as cube:
+            raw, old = cube.read_raw(), cube.axis
+        nearest = [int(np.abs(old.wavelengths_nm - nm).argmin()) for nm in axis.wavelengths_nm]
+        write_envi(target / path.name, raw[nearest], axis, scale_factor=10000)
+    return target
+
+
+def test_another_axis_is_met_by_nm(work: Path, here: Path) -> None:
+    source = work / "specimens"
+    with open_cube(sorted(source.glob("*.bil"))[0]) as cube:
+        axis = cube.axis
+    # The same bands and one more at each end, so that every index moves by one.
+    step = float(np.diff(axis.wavelengths_nm)[0])
+    low, high = axis.range_nm
+    wider = SpectralAxis.linear(low - step, high + step, len(axis) + 2)
+    folder = shifted(source, here / "wider", wider)
+    there = restore(work / "plain/last.ckpt", root=str(folder), cache_dir=str(here / "cache"))
+    same = restore(work / "plain/last.ckpt", root=str(source))
+    assert not there.same_data
+    assert same.same_data
+    assert there.material.selection.indices == tuple(i + 1 for i in same.trained.indices)
+    rows = torch.arange(8)
+    torch.testing.assert_close(
+        there.module.embed(rows), same.module.embed(rows), rtol=0.05, atol=0.05
+    )
+    narrow = SpectralAxis.linear(low, (low + high) / 2, 20)
+    folder = shifted(source, here / "narrow", narrow)
+    with pytest.raises(BandError, match=r"chosen bands .* do not fit the axis at hand"):
+        restore(work / "plain/last.ckpt", root=str(folder), cache_dir=str(here / "cache"))
+
+
+def test_importance_writes_files_and_adds_them_to_the_run(work: Path, here: Path, capsys) -> None:
+    client, runs = run_of(work)
+    (run,) = [r for r in runs if r.data.params["model.stem"] == "projection"]
+    words = ["importance", str(work / "plain/last.ckpt"), str(work / "specimens"), "--window", "60"]
+    words += ["--mode", "mean,interpolation", "--mark", "365:381,695:705", "--resamples", "200"]
+    words += ["--run", run.info.run_id, "--uri", f"sqlite:///{work / 'mlflow.db'}"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    table = pd.read_csv(here / "importance/importance.csv")
+    assert set(table["mode"]) == {"mean", "interpolation"}
+    assert (
+        (table["change_low"] <= table["change"]) & (table["change"] <= table["change_high"])
+    ).all()
+    assert {"drop", "drop_low", "drop_high"} <= set(table.columns)
+    assert (table["stop_nm"] - table["start_nm"]).round(6).eq(60).all()
+    assert printed.count("above the median elsewhere by") == 4
+    listed = {item.path for item in client.list_artifacts(run.info.run_id, "importance")}
+    assert listed == {"importance/importance.csv", "importance/importance.png"}
+
+
+def test_importance_over_several_checkpoints(work: Path, here: Path) -> None:
+    ckpts = [str(work / name / "last.ckpt") for name in ("plain", "wave")]
+    words = [str(work / "specimens"), "--mode", "mean", "--window", "100", "--resamples", "200"]
+    changes = []
+    for number, chosen in enumerate([ckpts[:1], ckpts[1:], ckpts]):
+        assert main(["importance", *chosen, *words, "--out", str(number)]) == 0
+        changes.append(pd.read_csv(here / str(number) / "importance.csv")["change"].to_numpy())
+    np.testing.assert_allclose(changes[2], (changes[0] + changes[1]) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_matrix_over_band_sets(work: Path, here: Path, capsys) -> None:
+    words = [str(work / "specimens"), "--bands", "uniform:12,uniform:20,rgb"]
+    assert main(["evaluate", str(work / "wave/last.ckpt"), *words]) == 0
+    table = pd.read_csv(here / "evaluation/cross_spectral.csv")
+    assert table["encoder"].tolist() == ["uniform:12"] * 3
+    assert table["bands"].tolist() == ["uniform:12", "uniform:20", "rgb"]
+    _, runs = run_of(work)
+    (run,) = [r for r in runs if r.data.params["model.stem"] == "wavelength"]
+    assert table["value"][0] == pytest.approx(run.data.metrics["test/knn_top1"], abs=1e-5)
+    assert main(["evaluate", str(work / "plain/last.ckpt"), *words]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "model.stem=projection, whose weights belong to its own 12 bands" in message
+
+
+def test_signatures_and_prototypes(work: Path, here: Path, capsys) -> None:
+    words = ["signatures", str(work / "specimens"), "--size", "16", "--cache-dir"]
+    words += [str(work / "cache"), "--labels-column", "pigment"]
+    assert main([*words, "--ckpt", str(work / "plain/last.ckpt"), "--out", "s"]) == 0
+    table = pd.read_csv(here / "s/signatures.csv")
+    assert table.groupby("label")["num_specimens"].first().tolist() == [16, 16]
+    assert len(table) == 2 * 40
+    prototypes = pd.read_csv(here / "s/prototypes.csv").set_index("label")
+    assert prototypes["num_specimens"].tolist() == [4, 4]  # the test part
+    assert prototypes["nearest"].tolist() == prototypes.index[::-1].tolist()
+    embeddings = pd.read_parquet(here / "s/prototypes.parquet")["embedding"]
+    assert [np.linalg.norm(e) for e in embeddings] == pytest.approx([1, 1])
+    assert main([*words[:-1], "colour"]) == 2
+    assert "--labels-column names 'colour'" in capsys.readouterr().err
+
+
+def test_config_travels_as_plain_values(work: Path) -> None:
+    facts = read_checkpoint(work / "plain/last.ckpt")["hyperspec"]
+    config = from_plain(facts["config"])
+    assert isinstance(config, schema.Train)
+    assert isinstance(config.data.labels, schema.CsvLabels)
+    assert (config.bands.n, config.model.name, config.loss.temperature) == (12, "tiny", 0.2)
+    assert to_plain(config) == facts["config"]
+
+
+def test_what_this_version_does_not_know_is_refused(work: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="config holds Popen: Popen, which this version"):
+        from_plain({"_class": "Popen", "args": ["true"]})
+    with pytest.raises(ModelError, match="config holds SplitSpec: shuffle, which this version"):
+        from_plain({"_class": "SplitSpec", "seed": 0, "shuffle": True})
+    checkpoint = read_checkpoint(work / "plain/last.ckpt")
+    del checkpoint["hyperspec"]["config"]
+    AtomicCheckpointIO().save_checkpoint(checkpoint, tmp_path / "old.ckpt")
+    with pytest.raises(ModelError, match="carries no config, so its encoder cannot be rebuilt"):
+        restore(tmp_path / "old.ckpt", root=str(work / "specimens"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate", "CKPT", "CKPT", "FOLDER"], "was given 2 checkpoints"),
+        (
+            ["evaluate", "CKPT", "FOLDER", "--labels-column", "colour"],
+            "--labels-column names 'colour'",
+        ),
+        (
+            ["evaluate", "CKPT", "FOLDER", "--bands", "uniform"],
+            "--bands holds 'uniform'; give NAME:N",
+        ),
+        (["evaluate", "CKPT", "FOLDER", "--bands", "unform:3"], "--bands holds 'unform'; choose"),
+        (
+            ["importance", "CKPT", "FOLDER", "--mode", "median"],
+            "--mode holds 'median'; choose from",
+        ),
+        (["importance", "CKPT", "FOLDER", "--mark", "7:5"], "--mark holds '7:5'; give START:STOP"),
+        (["importance", "CKPT", "FOLDER", "--window", "0"], "importance.window_nm is 0"),
+        (["embed", "nowhere.ckpt", "FOLDER"], "ckpt is 'nowhere.ckpt', but there is no such file"),
+    ],
+)
+def test_mistakes_are_told(words: list[str], message: str, work: Path, here: Path, capsys) -> None:
+    known = {"CKPT": str(work / "plain/last.ckpt"), "FOLDER": str(work / "specimens")}
+    assert main([known.get(word, word) for word in words]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

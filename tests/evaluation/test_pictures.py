@@ -1,0 +1,59 @@
+"""Pictures of embeddings and band marks."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from hyperspec.evaluation.pictures import draw_marks, draw_plane, to_plane
+
+
+def test_pca_is_scikit_learns_on_unit_rows() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 7))
+    points, title = to_plane(x)
+    model = PCA(2, svd_solver="full")
+    expected = model.fit_transform(x / np.linalg.norm(x, axis=1, keepdims=True))
+    np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-12)
+    first, second = model.explained_variance_ratio_
+    assert title == f"PCA: {first:.0%} and {second:.0%} of the variance"
+    again, _ = to_plane(x[::-1])  # the sign does not depend on the order of rows
+    np.testing.assert_allclose(again[::-1], points, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="umap-learn is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # numba's own, while it compiles
+def test_umap_keeps_groups_apart() -> None:
+    random = np.random.default_rng(0)
+    x = np.repeat(np.eye(4)[:2], 20, axis=0) + 0.05 * random.normal(size=(40, 4))
+    points, title = to_plane(x, "umap")
+    gap = np.linalg.norm(points[:20].mean(0) - points[20:].mean(0))
+    assert gap > 2 * max(points[:20].std(), points[20:].std())
+    assert title.startswith("UMAP")
+
+
+def test_umap_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ImportError):
+        to_plane(np.eye(4), "umap")
+
+
+def test_every_point_is_drawn_in_its_labels_colour() -> None:
+    points = np.arange(12.0).reshape(6, 2)
+    figure = draw_plane(points, ["b", "a", "b", None, "a", "b"], "title")
+    drawn = {s.get_label(): s.get_offsets().tolist() for s in figure.axes[0].collections}
+    assert drawn == {
+        "no label": [[6.0, 7.0]],
+        "a": [[2.0, 3.0], [8.0, 9.0]],
+        "b": [[0.0, 1.0], [4.0, 5.0], [10.0, 11.0]],
+    }
+
+
+def test_marks_lie_at_their_wavelengths() -> None:
+    axes = draw_marks({"uniform 2": [400.0, 800.0], "rgb 1": [650.0]}, (380, 820)).axes[0]
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[400.0, 800.0], [650.0]]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["uniform 2", "rgb 1"]
