@@ -6,7 +6,7 @@ option is its own dataclass; a field that makes no sense for it does not exist.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from hyperspec.spectra.errors import ConfigError
@@ -88,7 +88,7 @@ class TinyConfig(EncoderConfig):
 class PretrainableConfig(EncoderConfig):
     """A torchvision backbone, with or without pretrained weights."""
 
-    weights: str | None = None
+    weights: str | None = field(default=None, metadata={"content": True})
     """null (random start), ``DEFAULT`` (torchvision's current best for this backbone, through the
     torch hub cache) or the path of a state dict in torchvision's naming."""
 

@@ -17,11 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
+from hyperspec.sweeps.plan import Check, make_plan
 
 if TYPE_CHECKING:
     from hyperspec.sweeps.data import SweepData
@@ -37,15 +39,22 @@ class SweepCallback(Callback):
 
     Configured as ``hydra.callbacks.sweep._target_``; it reads ``tracking`` and ``study`` of the
     composed config. MLflow is imported when a sweep starts, not before.
+
+    Args:
+        check: Raises a HyperspecError when a job's composed config is wrong; with it, all jobs
+            are checked before the first one starts, and ``sweep.dry_run`` stops there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, check: Check | None = None) -> None:
+        self._check = check
         self._run: JobRun | None = None
         self._sweep_dir = Path()
         self._old_handler: Any = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Create store, experiment and parent run, and note them in the sweep's folder."""
+        """Check all jobs; create store, experiment and parent run; note them in the folder."""
+        if self._check is not None:
+            _announce(config, self._check)
         from hyperspec.tracking.reap import reap_stale
         from hyperspec.tracking.run import start_run
         from hyperspec.tracking.store import connect
@@ -119,6 +128,26 @@ class SweepCallback(Callback):
         for path in paths.files:
             run.log_artifact(path, "report")
         print_report(data, paths)
+
+
+def _announce(config: DictConfig, check: Check) -> None:
+    """Say what the sweep will run, and refuse it whole when a job cannot run.
+
+    Raises:
+        SystemExit: With status 2 after problems, 0 after a dry run.
+    """
+    try:
+        plan = make_plan(config, check)
+    except HydraException as error:
+        print(f"\nerror: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from error
+    if plan.problems:
+        print(f"\nerror: {plan.complaint}", file=sys.stderr)
+        raise SystemExit(2)
+    print(plan.text, flush=True)
+    if OmegaConf.select(config, "sweep.dry_run"):
+        print("dry run: every job is sound; none was started")
+        raise SystemExit(0)
 
 
 def _tags(config: DictConfig, study: str) -> dict[str, str]:

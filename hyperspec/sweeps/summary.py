@@ -22,7 +22,7 @@ MIN_SEEDS = 3  # below, an interval over seeds says nothing (three is the least 
 _NOT_SETTINGS = {"seed", "study", "experiment", "search", "objective", "log_every_n_steps"}
 _NOT_SETTINGS |= {"bands", "bands.n", "bands.indices", "bands.wavelengths_nm", "bands.count"}
 _NOT_SETTINGS |= {"data.cache_dir"}
-_NOT_SETTING_GROUPS = ("tracking.", "hardware.")
+_NOT_SETTING_GROUPS = ("tracking.", "hardware.", "sweep.")
 _OBJECTIVES = ("val/knn_top1", "val/linear_top1", "val/view_retrieval_top1", "val/rankme")
 
 IntervalKind = Literal["seeds and specimens", "specimens", "none"]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import itertools
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_sweeps import FakeSweep
+from sweep_study import Study
 
+from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.tracking.run import start_run
 from hyperspec.tracking.store import connect
 
@@ -33,3 +37,36 @@ def fake_sweep(sweep_uri: str, tmp_path: Path) -> FakeSweep:
         },
     )
     return FakeSweep(connection, parent, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def small_specimens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep_data") / "specimens"
+    return synthesise(folder, SynthSettings(num_specimens=4, size=16, num_bands=40))
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweep_cache")
+
+
+@pytest.fixture
+def study(
+    sweep_uri: str,
+    small_specimens: Path,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Study]:
+    """What trains in a second; each test has an experiment of its own."""
+    monkeypatch.chdir(tmp_path)
+    handlers = list(logging.getLogger().handlers)
+    words = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1"]
+    words += ["hardware.threads=1", "evaluation.resamples=100", f"data.root={small_specimens}"]
+    words += [f"data.cache_dir={packed}", f"tracking.uri={sweep_uri}"]
+    yield Study([*words, f"tracking.experiment={tmp_path.name}"], tmp_path, sweep_uri)
+    # Hydra configures the root logger of the process; the next test gets it as it was.
+    root = logging.getLogger()
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers = handlers

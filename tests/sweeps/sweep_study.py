@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+
+@dataclass(frozen=True)
+class Study:
+    """Quick settings on 32 small specimens, and what a test's commands left behind."""
+
+    words: list[str]
+    folder: Path
+    uri: str
+
+    def runs(self) -> list[Run]:
+        """All runs of the test, oldest first."""
+        client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name(self.folder.name)
+        if experiment is None:
+            return []
+        order = ["attributes.start_time ASC"]
+        return list(client.search_runs([experiment.experiment_id], order_by=order))
+
+    def jobs(self) -> list[Run]:
+        """The runs that are no sweeps."""
+        return [run for run in self.runs() if run.data.tags["hyperspec.kind"] == "job"]
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "hyperspec.train", *self.words, *words],
+            cwd=self.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )

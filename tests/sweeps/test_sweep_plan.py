@@ -1,0 +1,112 @@
+"""Every job of a sweep is composed and checked before the first one starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from sweep_study import Study
+
+from hyperspec import schema
+from hyperspec.launch import config_dir
+from hyperspec.sweeps.plan import Plan, make_plan
+from hyperspec.train import main
+
+
+@pytest.fixture
+def _hydra() -> Iterator[None]:
+    schema.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir())):
+        yield
+
+
+def plan(*words: str, limit: int = 300) -> Plan:
+    loader = GlobalHydra.instance().config_loader()
+    config = loader.load_configuration(
+        "train", ["data.root=folder", *words], run_mode=RunMode.MULTIRUN
+    )
+    return make_plan(config, schema.to_train, limit)
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_a_hundred_jobs_are_checked_in_two_seconds() -> None:
+    started = time.perf_counter()
+    made = plan("bands.n=range(1,11)", "loss.temperature=0.05,0.1,0.2,0.3,0.4", "lr=1e-4,1e-3")
+    assert time.perf_counter() - started < 2
+    assert (made.num_jobs, made.num_checked, made.problems) == (100, 100, ())
+    assert made.text.splitlines() == [
+        "sweep: 100 jobs",
+        "  bands.n: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
+        "  loss.temperature: 0.05, 0.1, 0.2, 0.3, 0.4",
+        "  lr: 0.0001, 0.001",
+    ]
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_all_problems_are_listed_at_once_with_their_overrides() -> None:
+    made = plan("bands.n=5,0", "loss.temperature=0.1,-1,abc", "hardware.micro_batch=8,65")
+    texts = {problem.message.split(",")[0]: problem for problem in made.problems}
+    assert texts["hardware.micro_batch is 65"].overrides == (
+        "bands.n=5",
+        "loss.temperature=0.1",
+        "hardware.micro_batch=65",
+    )
+    assert texts["hardware.micro_batch is 65"].num_jobs == 1
+    assert texts["bands.n is 0"].num_jobs == 4
+    assert texts["loss.temperature=-1 is out of range: similarities are divided by it"]
+    assert any("'abc' of type 'str' could not be converted to Float" in t for t in texts)
+    assert sum(problem.num_jobs for problem in made.problems) == 11
+    assert made.complaint.startswith("11 of 12 checked jobs cannot run, so that none is started:")
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_values_are_checked_against_the_options_of_their_job() -> None:
+    made = plan("bands=uniform,rgb", "bands.n=3,4")
+    (problem,) = made.problems
+    assert problem.overrides == ("bands=rgb", "bands.n=3")
+    assert problem.num_jobs == 2
+    assert "Key 'n' not in 'Rgb'" in problem.message
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_a_large_grid_is_sampled_and_no_value_is_left_out() -> None:
+    made = plan("bands.n=range(1,41)", "seed=range(0,40)", "lr=1e-4,1e-3,-1", limit=100)
+    assert (made.num_jobs, made.num_checked) == (4800, 100)
+    assert "checked: 100 jobs, every value at least once" in made.text
+    made = plan("seed=range(0,40)", "bands.n=range(0,41)", limit=100)
+    assert [problem.message.split(",")[0] for problem in made.problems] == ["bands.n is 0"]
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_a_search_is_checked_at_every_choice_and_at_the_ends_of_its_ranges() -> None:
+    words = ["experiment=temperature_lr", "search=tpe", "hydra.sweeper.n_trials=7"]
+    made = plan(*words, "batch_size=choice(8,1)", "weight_decay=interval(0.0,0.1)")
+    assert made.num_jobs == 7
+    (problem,) = made.problems
+    assert "batch_size=1" in problem.overrides
+    assert "weight_decay: 0 to 0.1" in made.text
+
+
+def test_a_sweep_with_a_bad_job_starts_none(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*study.words, "-m", "bands.n=5,6", "batch_size=16,1"]) == 2
+    shown = capsys.readouterr().err
+    assert "error: 2 of 4 checked jobs cannot run, so that none is started:" in shown
+    assert "bands.n=5 batch_size=1 and 1 more: batch_size is 1, but contrastive" in shown
+    assert study.runs() == []
+
+
+def test_a_dry_run_says_how_many_jobs_and_starts_none(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*study.words, "-m", "bands.n=5,6", "seed=0,1,2", "sweep.dry_run=true"]) == 0
+    shown = capsys.readouterr().out
+    assert "sweep: 6 jobs" in shown
+    assert "dry run" in shown
+    assert study.runs() == []
