@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,11 @@ def run_matrix(words: argparse.Namespace) -> int:
         for label, strategy in strategies.items():
             there = restored.material
             selection = strategy.select(there.source.axis, there.statistics)
-            if restored.trained.indices == selection.indices:
+            if restored.material.selection.indices == selection.indices:
                 scores[name, label] = knn_correct(restored, words)
-            else:
-                scores[name, label] = knn_correct(on_bands(restored, selection), words)
+                continue
+            with on_bands(restored, selection) as moved:
+                scores[name, label] = knn_correct(moved, words)
         specimens = [there.specimens[row] for row in there.split.parts()[words.part]]
     table = cross_table(scores, specimens, num_resamples=words.resamples, seed=words.seed)
     shown = Table(box=None, pad_edge=False)
@@ -75,8 +77,11 @@ def parse_sets(text: str) -> dict[str, Strategy]:
     return found
 
 
-def on_bands(restored: Restored, selection: BandSelection) -> Restored:
+@contextmanager
+def on_bands(restored: Restored, selection: BandSelection) -> Iterator[Restored]:
     """Give an encoder other bands: projection by nm, normalisation fitted anew, other planes.
+
+    Inside, its one module looks at these; afterwards at its own again.
 
     Raises:
         ConfigError: If the encoder's stem is tied to its own bands.
@@ -94,6 +99,7 @@ def on_bands(restored: Restored, selection: BandSelection) -> Restored:
             f"with {len(selection)}. Train with model.stem=wavelength, or evaluate each encoder "
             "on its own bands."
         )
+    own = stem.features, module.normalisation, module.bank
     stem.set_wavelengths(selection.wavelengths_nm)
     statistics = restored.material.statistics.restrict(list(selection.indices))
     module.normalisation = build_normalisation(
@@ -105,7 +111,10 @@ def on_bands(restored: Restored, selection: BandSelection) -> Restored:
         module.device,
         Residency("mmap", "each image is looked at once"),
     )
-    return replace(restored, material=replace(restored.material, selection=selection))
+    try:
+        yield replace(restored, material=replace(restored.material, selection=selection))
+    finally:
+        stem.features, module.normalisation, module.bank = own
 
 
 def knn_correct(restored: Restored, words: argparse.Namespace) -> np.ndarray:

@@ -184,14 +184,14 @@ def test_importance_over_several_checkpoints(work: Path, here: Path) -> None:
 
 
 def test_matrix_over_band_sets(work: Path, here: Path, capsys) -> None:
-    words = [str(work / "specimens"), "--bands", "uniform:12,uniform:20,rgb"]
+    words = [str(work / "specimens"), "--bands", "uniform:20,uniform:12,rgb"]
     assert main(["evaluate", str(work / "wave/last.ckpt"), *words]) == 0
     table = pd.read_csv(here / "evaluation/cross_spectral.csv")
     assert table["encoder"].tolist() == ["uniform:12"] * 3
-    assert table["bands"].tolist() == ["uniform:12", "uniform:20", "rgb"]
+    assert table["bands"].tolist() == ["uniform:20", "uniform:12", "rgb"]
     _, runs = run_of(work)
     (run,) = [r for r in runs if r.data.params["model.stem"] == "wavelength"]
-    assert table["value"][0] == pytest.approx(run.data.metrics["test/knn_top1"], abs=1e-5)
+    assert table["value"][1] == pytest.approx(run.data.metrics["test/knn_top1"], abs=1e-5)
     assert main(["evaluate", str(work / "plain/last.ckpt"), *words]) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "model.stem=projection, whose weights belong to its own 12 bands" in message
