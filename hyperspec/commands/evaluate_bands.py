@@ -31,6 +31,11 @@ def run_matrix(words: argparse.Namespace) -> int:
     scores: dict[tuple[str, str], np.ndarray] = {}
     for path in words.checkpoints:
         restored = restored_from(words, path)
+        if restored.module.reduction is not None:
+            raise ConfigError(
+                f"'{path}' was trained with bands={restored.trained.strategy}, whose channels are "
+                "sums of bands; --bands compares encoders of single bands."
+            )
         own = f"{restored.trained.strategy}:{len(restored.trained)}"
         name = own if own not in {encoder for encoder, _ in scores} else f"{own} ({path})"
         for label, strategy in strategies.items():

@@ -30,14 +30,16 @@ QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardw
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of specimens and two trained encoders: ``plain`` and ``wave``."""
+    """A folder of specimens and three trained encoders: ``plain``, ``wave`` and ``binned``."""
     root = tmp_path_factory.mktemp("ckpt")
     synthesise(root / "specimens", SynthSettings(num_specimens=4, size=16, num_bands=40))
     handlers = list(logging.getLogger().handlers)
-    for name, words in {
+    runs = {
         "plain": ["bands.n=12"],
         "wave": ["bands.n=12", "model.stem=wavelength"],
-    }.items():
+        "binned": ["bands=binned", "bands.n=12"],
+    }
+    for name, words in runs.items():
         told = [
             *QUICK, *words, f"data.root={root / 'specimens'}", f"data.cache_dir={root / 'cache'}",
             f"tracking.uri=sqlite:///{root / 'mlflow.db'}", f"hydra.run.dir={root / name}",
@@ -61,13 +63,33 @@ def run_of(work: Path):
     return client, client.search_runs([experiment.experiment_id])
 
 
+def named(runs, bands: str, stem: str):
+    wanted = {"bands": bands, "model.stem": stem}
+    (run,) = [r for r in runs if wanted.items() <= r.data.params.items()]
+    return run
+
+
+def test_channels_of_all_bands_are_restored_too(work: Path, here: Path, capsys) -> None:
+    ckpt, folder = str(work / "binned/last.ckpt"), str(work / "specimens")
+    assert main(["evaluate", ckpt, folder]) == 0
+    found = json.loads((here / "evaluation/evaluation.json").read_text())
+    run = named(run_of(work)[1], "binned", "projection")
+    assert found["test/label/knn_top1"] == pytest.approx(run.data.metrics["test/knn_top1"])
+    words = ["--mode", "mean", "--window", "100", "--resamples", "200"]
+    assert main(["importance", ckpt, folder, *words]) == 0
+    table = pd.read_csv(here / "importance/importance.csv")
+    assert table["num_bands"].max() > 5  # windows of what is read, not of the channels
+    assert main(["evaluate", ckpt, folder, "--bands", "full"]) == 2
+    assert "whose channels are sums of bands" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_checkpoint_scores_as_its_run_did(work: Path, here: Path, capsys) -> None:
     ckpt, folder = work / "plain/last.ckpt", work / "specimens"
     assert main(["evaluate", str(ckpt), str(folder), "--labels-column", "label,pigment"]) == 0
     printed = capsys.readouterr().out
     found = json.loads((here / "evaluation/evaluation.json").read_text())
     _, runs = run_of(work)
-    (run,) = [r for r in runs if r.data.params["model.stem"] == "projection"]
+    run = named(runs, "uniform", "projection")
     for name in ("knn_top1", "knn_top1_low", "linear_top1", "linear_top1_high"):
         assert found[f"test/label/{name}"] == pytest.approx(run.data.metrics[f"test/{name}"])
     assert found["test/rankme"] == pytest.approx(run.data.metrics["test/rankme"], rel=1e-4)
@@ -93,7 +115,7 @@ def test_embeddings_are_those_of_the_probes(work: Path, here: Path) -> None:
         x["train"], parts["train"]["label"].tolist(), x["test"], parts["test"]["label"].tolist()
     )
     _, runs = run_of(work)
-    (run,) = [r for r in runs if r.data.params["model.stem"] == "projection"]
+    run = named(runs, "uniform", "projection")
     assert result.top1 == pytest.approx(run.data.metrics["test/knn_top1"])
 
 
@@ -155,7 +177,7 @@ def test_another_axis_is_met_by_nm(work: Path, here: Path) -> None:
 
 def test_importance_writes_files_and_adds_them_to_the_run(work: Path, here: Path, capsys) -> None:
     client, runs = run_of(work)
-    (run,) = [r for r in runs if r.data.params["model.stem"] == "projection"]
+    run = named(runs, "uniform", "projection")
     words = ["importance", str(work / "plain/last.ckpt"), str(work / "specimens"), "--window", "60"]
     words += ["--mode", "mean,interpolation", "--mark", "365:381,695:705", "--resamples", "200"]
     words += ["--run", run.info.run_id, "--uri", f"sqlite:///{work / 'mlflow.db'}"]
@@ -190,7 +212,7 @@ def test_matrix_over_band_sets(work: Path, here: Path, capsys) -> None:
     assert table["encoder"].tolist() == ["uniform:12"] * 3
     assert table["bands"].tolist() == ["uniform:20", "uniform:12", "rgb"]
     _, runs = run_of(work)
-    (run,) = [r for r in runs if r.data.params["model.stem"] == "wavelength"]
+    run = named(runs, "uniform", "wavelength")
     assert table["value"][1] == pytest.approx(run.data.metrics["test/knn_top1"], abs=1e-5)
     assert main(["evaluate", str(work / "plain/last.ckpt"), *words]) == 2
     message = " ".join(capsys.readouterr().err.split())
