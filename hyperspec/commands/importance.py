@@ -161,7 +161,7 @@ def measure(
                 fill=fill,
                 predict=None if probe is None else probe.predict,
                 labels=None if probe is None else held.labelled().labels.tolist(),
-                num_permutations=min(words.permutations, len(np.unique(specimens)) - 1),
+                num_permutations=max(1, min(words.permutations, len(np.unique(specimens)) - 1)),
                 seed=words.seed,
                 **common,
             )

@@ -62,7 +62,7 @@ def measure_shape(part: Held, *, num_resamples: int = 2000, seed: int = 0) -> li
         seed: Seed of the resampling.
     """
     found = [Measure("uniformity", uniformity(part.matrix)), Measure("rankme", rankme(part.matrix))]
-    if part.has_views:
+    if part.has_views and len(set(part.specimens)) > 1:  # one alone is always found
         retrieval = view_retrieval_top1(part.matrix, part.specimens)
         distances, specimens = pair_distances(part.matrix, part.specimens)
         found += [

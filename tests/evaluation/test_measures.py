@@ -91,6 +91,8 @@ def test_shape(part) -> None:
 def test_one_view_each_leaves_out_what_needs_two() -> None:
     alone = Held(np.eye(4), ["a", "a", "b", "b"], list("wxyz"), list("wxyz"))
     assert {one.name for one in measure_shape(alone)} == {"uniformity", "rankme"}
+    one_animal = Held(np.eye(4), ["a"] * 4, ["w"] * 4, list("wxyz"))
+    assert {one.name for one in measure_shape(one_animal)} == {"uniformity", "rankme"}
 
 
 def test_held_out_labels_are_named_by_other_specimens(part) -> None:
