@@ -157,11 +157,13 @@ def resamples(
 def as_override(selection: BandSelection) -> str:
     """Return words for the command line that give the same bands: ``bands=list bands.nm=[...]``.
 
-    Wavelengths are rounded as far as each still finds its own band.
+    Wavelengths are rounded as far as each still finds its own band. The whole axis is ``bands=full``.
 
     Raises:
         ValueError: If two bands are so close that no rounding tells them apart.
     """
+    if selection.strategy == "full":
+        return "bands=full"
     for decimals in range(1, 10):
         nm = [round(float(value), decimals) for value in selection.wavelengths_nm]
         if len(set(nm)) == len(nm) and _same_bands(nm, selection):

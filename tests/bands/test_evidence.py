@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hyperspec.bands import Fisher, ListBands, Pca, Random, Uniform, Variance
+from hyperspec.bands import Fisher, Full, ListBands, Pca, Random, Uniform, Variance
 from hyperspec.bands.evidence import as_override, gather_evidence, resamples
 from hyperspec.bands.stability import stability
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
@@ -100,6 +100,10 @@ def test_words_give_the_same_bands_in_the_same_order(n: int) -> None:
     assert words.startswith("bands=list 'bands.nm=[")
     nm = [float(v) for v in words.split("[")[1].rstrip("]'").split(",")]
     assert ListBands(nm=nm).select(axis).indices == selection.indices
+
+
+def test_the_whole_axis_has_a_short_name() -> None:
+    assert as_override(Full().select(AXIS)) == "bands=full"
 
 
 def test_close_bands_get_the_digits_they_need() -> None:
