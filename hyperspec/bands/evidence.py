@@ -157,7 +157,7 @@ def resamples(
 def as_override(selection: BandSelection) -> str:
     """Return words for the command line that give the same bands: ``bands=list bands.nm=[...]``.
 
-    Wavelengths are rounded as far as each still finds its own band. The whole axis is ``bands=full``.
+    Wavelengths are rounded as far as each still finds its own band; the whole axis is ``full``.
 
     Raises:
         ValueError: If two bands are so close that no rounding tells them apart.
