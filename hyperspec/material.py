@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from hyperspec.bands import Strategy
+from hyperspec.bands import Learned, Strategy
 from hyperspec.cubes.catalogue import scan
 from hyperspec.cubes.direct import DirectSource
 from hyperspec.cubes.exchange import is_export, pack_export
@@ -83,7 +83,11 @@ def gather(data: Data, strategy: Strategy) -> Material:
     )
     # From the training part alone: a test proves that held-out cubes change none of it.
     statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
-    return Material(source, split, statistics, strategy.select(source.axis, statistics))
+    if isinstance(strategy, Learned):
+        selection = strategy.candidates(source.axis)  # all of them, until training has chosen
+    else:
+        selection = strategy.select(source.axis, statistics)
+    return Material(source, split, statistics, selection)
 
 
 def open_source(data: Data) -> SpecimenSource:

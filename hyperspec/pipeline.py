@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +19,15 @@ import torch
 from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import RichProgressBar
 
-from hyperspec.bands import Binned
-from hyperspec.data.bank import PlaneBank, choose_residency, predicted_bytes
+from hyperspec.assembly import assemble, choose_device
+from hyperspec.bands import Learned
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
-from hyperspec.data.views import Views
 from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.material import Material, gather
-from hyperspec.models.encoder import build_encoder
-from hyperspec.models.head import build_head
-from hyperspec.models.selectors import FixedProjection
-from hyperspec.restore import facts_of
-from hyperspec.schema import Hardware, Train
+from hyperspec.schema import Train
 from hyperspec.scoring import Scorer
-from hyperspec.spectra.errors import ConfigError, ModelError
-from hyperspec.spectra.normalisation import build_normalisation
-from hyperspec.spectra.pixelwise import Normalisation
+from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking import names
@@ -40,8 +35,8 @@ from hyperspec.tracking.logger import RunLogger
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
-from hyperspec.training.module import Parts, SimCLR
-from hyperspec.training.optimisation import Optimisation
+from hyperspec.training.module import SimCLR
+from hyperspec.training.session import Session
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "last.ckpt"
@@ -56,28 +51,59 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
-def execute(config: Train, run: JobRun, output_dir: Path) -> float:
+def prepare(config: Train) -> Material:
+    """Gather what a config's run works on."""
+    quieten()
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    with _threads(config.hardware.threads):
+        return gather(config.data, config.bands)
+
+
+def execute(
+    config: Train,
+    material: Material,
+    run: JobRun,
+    output_dir: Path,
+    session: Session | None = None,
+) -> float:
     """Run one experiment and log it.
 
     Args:
         config: The checked config.
+        material: What :func:`prepare` gathered for it.
         run: The tracked run that everything is logged to.
         output_dir: Folder of the job, where its checkpoint is written.
+        session: What the sweep asks of the job, when it is one of a sweep.
 
     Returns:
-        The objective, as named by ``config.objective``.
+        The objective, as named by ``config.objective``; the last score when the session stopped
+        the training early.
     """
-    quieten()
+    session = session or Session()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with _threads(config.hardware.threads):
-        material = gather(config.data, config.bands)
+        device, found = choose_device(config.hardware), None
+        if isinstance(config.bands, Learned):
+            # It trains too, with the functions of this module.
+            from hyperspec.learning import learn
+
+            found = learn(config, config.bands, material, device, run, output_dir)
+            material = found.material
+            gc.collect()  # the planes of all bands: Lightning's trainer and module hold each other
+            # From here on the run is that of any other choice of bands.
+            pl.seed_everything(config.seed, workers=True, verbose=False)
         describe(material, config, run)
-        module = assemble(config, material, _device(config.hardware))
+        module = assemble(config, material, device)
         untrained = copy.deepcopy(module.encoder)
+        stage = Stage(config.epochs, config.ckpt) if found is None else found.begin(module)
+        if session.ckpt is not None:
+            stage = replace(stage, ckpt=str(session.ckpt))
         scorer = Scorer(material, module, config.evaluation)
         scorer.check_objective(config.objective)
-        cost = fit(config, material, module, scorer, run, output_dir)
-        metrics = {**scorer.final(run, untrained), **cost}
+        cost = fit(config, material, module, run, output_dir, stage, watch(config, scorer, session))
+        if session.stopped is not None:
+            return session.stopped[1]
+        metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
         objective = scorer.objective(metrics, config.objective)
         run.log_metrics({**metrics, names.OBJECTIVE: objective}, module.global_step)
     return objective
@@ -141,66 +167,38 @@ def picture(material: Material) -> Figure:
     )
 
 
-def assemble(config: Train, material: Material, device: torch.device) -> SimCLR:
-    """Build the module that a config describes for the bands that were chosen."""
-    selection, source = material.selection, material.source
-    num_read = len(selection.indices)
-    planes = predicted_bytes(len(source), num_read, source.size, source.dtype.itemsize)
-    residency = choose_residency(config.data.residency, planes, device, config.data.memory_share)
-    log.info("planes live in '%s': %s", residency.mode, residency.reason)
-    views = Views(
-        config.views,
-        selection.bands_nm,
-        source.size,
-        axis_range_nm=selection.axis.range_nm,
-        fill=material.statistics.mean[list(selection.indices)],
-    )
-    for hint in views.hints:
-        log.warning("hint: %s", hint)
-    encoder = build_encoder(
-        config.model, selection.wavelengths_nm, checkpoint=config.hardware.checkpointing
-    )
-    normalisation, reduction = normalise_and_reduce(config.data.normalisation, material)
-    head = build_head(config.head, encoder.num_features, unit=config.loss.unit_embeddings)
-    module = SimCLR(
-        Parts(encoder, head, config.loss.build(), views, normalisation, reduction),
-        PlaneBank(source, selection.indices, device, residency),
-        Optimisation(config.lr, config.weight_decay, config.warmup_steps),
-        config.hardware.micro_batch,
-    )
-    module.facts = facts_of(config, material)
-    return module.to(device)
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training.
 
-
-def normalise_and_reduce(
-    name: str, material: Material
-) -> tuple[Normalisation, FixedProjection | None]:
-    """Build the normalisation of the channels, and what makes channels of bands.
-
-    Raises:
-        ConfigError: If the normalisation reads neighbouring wavelengths, but a channel has none.
+    Args:
+        epochs: Epochs in all, those before ``ckpt`` included.
+        ckpt: Checkpoint to continue from.
+        name: File that the checkpoint at its end is written to.
     """
-    selection = material.selection
-    reduction = None
-    if isinstance(selection, BandProjection):
-        if name in ("derivative", "continuum") and selection.strategy != Binned.name:
-            raise ConfigError(
-                f"data.normalisation={name} compares neighbouring wavelengths, but the channels of "
-                f"bands={selection.strategy} each span the whole axis. Take zscore or none, or "
-                "bands=binned."
-            )
-        reduction = FixedProjection(selection.matrix)
-    statistics = selection.statistics(material.statistics)
-    return build_normalisation(name, statistics, selection.wavelengths_nm), reduction
+
+    epochs: int
+    ckpt: str | None = None
+    name: str = CHECKPOINT
+
+
+def watch(config: Train, scorer: Scorer, session: Session) -> list[pl.Callback]:
+    """Return what watches the training of an encoder on its final bands."""
+    found: list[pl.Callback] = [GradientNorm(config.log_every_n_steps)]
+    if config.evaluation.every_n_epochs:
+        every = config.evaluation.every_n_epochs
+        found.append(Validate(scorer.validate, every, session.report))
+    return [*found, *session.callbacks]
 
 
 def fit(
     config: Train,
     material: Material,
     module: SimCLR,
-    scorer: Scorer,
     run: JobRun,
     output_dir: Path,
+    stage: Stage,
+    watchers: Sequence[pl.Callback] = (),
 ) -> dict[str, float]:
     """Train, write the checkpoint, and return what it cost."""
     hardware = config.hardware
@@ -219,21 +217,15 @@ def fit(
     if hardware.compile:
         module.encoder.backbone.compile()
     cost = CostMeter()
-    on_gpu = module.device.type == "cuda"
-    callbacks: list[pl.Callback] = [
-        cost,
-        GradientNorm(config.log_every_n_steps),
-        StopOnNonFinite(material.files, config.log_every_n_steps if on_gpu else 1),
-    ]
-    if config.evaluation.every_n_epochs:
-        callbacks.append(Validate(scorer.validate, config.evaluation.every_n_epochs))
+    check_every = config.log_every_n_steps if module.device.type == "cuda" else 1
+    callbacks = [cost, StopOnNonFinite(material.files, check_every), *watchers]
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar())
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
         precision=hardware.precision,  # type: ignore[arg-type]  # Lightning checks the name
-        max_epochs=config.epochs,
+        max_epochs=stage.epochs,
         accumulate_grad_batches=hardware.accumulate,
         gradient_clip_val=config.clip_norm,
         log_every_n_steps=min(config.log_every_n_steps, len(data.batches)),
@@ -246,11 +238,11 @@ def fit(
         enable_model_summary=False,
         use_distributed_sampler=False,  # EpochBatches shares out the batches itself
     )
-    if config.ckpt is not None:
-        check_same_bands(read_checkpoint(config.ckpt), module, config.ckpt)
-    trainer.fit(module, datamodule=data, ckpt_path=config.ckpt)
-    trainer.save_checkpoint(output_dir / CHECKPOINT)
-    for name in (CHECKPOINT, f"{CHECKPOINT}.sha256"):
+    if stage.ckpt is not None:
+        check_same_bands(read_checkpoint(stage.ckpt), module, stage.ckpt)
+    trainer.fit(module, datamodule=data, ckpt_path=stage.ckpt)
+    trainer.save_checkpoint(output_dir / stage.name)
+    for name in (stage.name, f"{stage.name}.sha256"):
         run.log_artifact(output_dir / name, "checkpoints")
     return cost.metrics
 
@@ -281,19 +273,6 @@ def _same_weights(one: BandSelection, other: BandSelection) -> bool:
         same = one.matrix.shape == other.matrix.shape
         return same and np.allclose(one.matrix, other.matrix, atol=1e-6)
     return isinstance(one, BandProjection) == isinstance(other, BandProjection)
-
-
-def _device(hardware: Hardware) -> torch.device:
-    if hardware.accelerator == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    if hardware.accelerator == "gpu":
-        raise ConfigError(
-            "hardware.accelerator is gpu, but torch sees no CUDA device. Choose hardware=cpu, or "
-            "install a torch build for this GPU."
-        )
-    return torch.device("cpu")
 
 
 @contextlib.contextmanager

@@ -146,6 +146,11 @@ def restore(path: Path | str, **data: Any) -> Restored:
     checkpoint = read_checkpoint(path)
     facts = checkpoint["hyperspec"]
     config = _on_folder(read_config(checkpoint, path), data)
+    if facts.get("stage") == "search":
+        raise ModelError(
+            f"'{path}' was written while bands=learned was still choosing its bands, so it holds "
+            f"no encoder of them yet. Let the run finish: hyperspec train ... ckpt='{path}'."
+        )
     trained = BandSelection.from_dict(facts["bands"])
     whole = gather(config.data, Full())
     material = dataclasses.replace(whole, selection=trained.resolve(whole.source.axis))
@@ -172,7 +177,7 @@ def _load(
 ) -> SimCLR:
     import torch
 
-    from hyperspec.pipeline import assemble
+    from hyperspec.assembly import assemble
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = config.model

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from hyperspec import bands
-from hyperspec.bands import Strategy
+from hyperspec.bands import Learned, Strategy
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.data.views_config import ViewsConfig
 from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
@@ -230,6 +230,8 @@ class Train:
                 "Give at least 2; for little memory keep batch_size and set "
                 "hardware.micro_batch=1."
             )
+        if isinstance(self.bands, Learned):
+            self.bands.search_epochs(self.epochs)  # raises when there are too few
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ConfigError(f"clip_norm is {self.clip_norm}; give a norm above 0, or null.")
         micro = self.hardware.micro_batch

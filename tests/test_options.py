@@ -35,6 +35,7 @@ OPTIONS = [
 EXTRA = {
     "bands=list": NEEDS["bands=list"],
     "bands=rgb": ["bands.tolerance_nm=30"],
+    "bands=learned": ["epochs=4"],
     "hardware=low_memory": ["hardware.threads=1"],
     "data/labels=pattern": ["data.labels.column=label"],
 }

@@ -22,7 +22,7 @@ from hyperspec.data.views_config import PRESETS
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.material import gather
 from hyperspec.models.config import TinyConfig
-from hyperspec.pipeline import assemble
+from hyperspec.assembly import assemble
 from hyperspec.restore import restore
 from hyperspec.schema import FolderData, Hardware, Train
 from hyperspec.spectra.projection import BandProjection

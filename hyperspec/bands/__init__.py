@@ -4,6 +4,7 @@ from hyperspec.bands.base import CountedStrategy, Strategy
 from hyperspec.bands.clustered import Correlation, EFdpc, Issc
 from hyperspec.bands.contiguous import Fngbs, Ocf
 from hyperspec.bands.fixed import Full, ListBands, Random, Rgb, Uniform
+from hyperspec.bands.learned import Learned
 from hyperspec.bands.orthogonal import LcmvBcc, Opbs, Spa
 from hyperspec.bands.projections import Binned, NmfProjection, PcaProjection, ProjectionStrategy
 from hyperspec.bands.ranked import Entropy, Pca, Variance
@@ -24,7 +25,7 @@ PROJECTIONS: dict[str, type[ProjectionStrategy]] = {
 }
 """Those that give n channels, each a weighted sum of all bands, instead of n bands."""
 
-OPTIONS: dict[str, type[Strategy]] = {**STRATEGIES, **PROJECTIONS}
+OPTIONS: dict[str, type[Strategy]] = {**STRATEGIES, **PROJECTIONS, Learned.name: Learned}
 """Every option of the config group ``bands``."""
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Full",
     "Issc",
     "LcmvBcc",
+    "Learned",
     "ListBands",
     "Mrmr",
     "MutualInformation",

@@ -71,8 +71,12 @@ class WavelengthProjection(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The generated weight, shape ``(k, n)``, with gradients to the generator."""
-        generated: Tensor = self.generate(self.features)
-        return generated.T * (GAIN / self.num_bands)
+        return self.generated(self.features)
+
+    def generated(self, features: Tensor) -> Tensor:
+        """Return the weight ``(k, n)`` for bands of given wavelength features ``(n, ...)``."""
+        generated: Tensor = self.generate(features)
+        return generated.T * (GAIN / len(features))
 
     def set_wavelengths(self, wavelengths_nm: ArrayLike) -> None:
         """Take other bands from now on, with the same parameters."""

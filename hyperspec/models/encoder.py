@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hyperspec.models.backbones import Backbone, build_backbone
 from hyperspec.models.bands import BandAttention, WavelengthProjection
 from hyperspec.models.config import EncoderConfig, PretrainableConfig
+from hyperspec.models.selectors import ConcreteSelector, SelectedProjection
 from hyperspec.models.stems import Projection, projection_centres, smooth_projection
 
 
@@ -26,7 +27,9 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, projection: Projection | WavelengthProjection | None, backbone: Backbone
+        self,
+        projection: Projection | WavelengthProjection | SelectedProjection | None,
+        backbone: Backbone,
     ) -> None:
         super().__init__()
         self.projection = projection
@@ -117,6 +120,59 @@ def build_encoder(
     projection = Projection(nm.size, channels)
     _start(projection, config, nm)
     return Encoder(projection, backbone)
+
+
+def build_search_encoder(
+    config: EncoderConfig, wavelengths_nm: ArrayLike, n: int, *, checkpoint: bool = False
+) -> Encoder:
+    """Build an encoder of n channels behind n concrete selectors over all bands.
+
+    Stems that start from wavelengths take n spread evenly, as the chosen ones are not yet known.
+
+    Args:
+        config: The model option.
+        wavelengths_nm: Centres of all C bands in channel order, nanometres, shape ``(C,)``.
+        n: Number of selectors, 1 to C.
+        checkpoint: Recompute the backbone's stages in the backward pass to save memory.
+
+    Raises:
+        ModelError: If the weights cannot be read or do not fit.
+    """
+    nm = np.asarray(wavelengths_nm, dtype=np.float64)
+    inner = build_encoder(config, projection_centres(nm, n), checkpoint=checkpoint)
+    assert not isinstance(inner.projection, SelectedProjection)
+    selector = ConcreteSelector(n, nm.size)
+    return Encoder(SelectedProjection(selector, inner.projection, nm), inner.backbone)
+
+
+@torch.no_grad()
+def carry_over(trained: Encoder, fresh: Encoder, order: ArrayLike) -> None:
+    """Give an encoder of the chosen bands the weights of the one that has chosen them.
+
+    Args:
+        trained: From :func:`build_search_encoder`, trained.
+        fresh: From :func:`build_encoder` for the n chosen bands; changed in place.
+        order: Selector of each channel of ``fresh``, shape ``(n,)``.
+    """
+    weights = {}
+    for name, value in trained.state_dict().items():
+        if not name.startswith("projection.selector."):
+            weights[name.replace("projection.stem.", "projection.", 1)] = value
+    fresh.load_state_dict(weights)
+    rows = torch.as_tensor(np.asarray(order), device=next(fresh.parameters()).device)
+    if isinstance(fresh.projection, Projection):
+        fresh.projection.weight.copy_(fresh.projection.weight[:, rows])
+    if fresh.projection is not None:
+        return
+    first = next(iter(fresh.backbone.stages))
+    if isinstance(first, BandAttention):
+        for layer in (first.squeeze, first.projection):
+            layer.weight.copy_(layer.weight[:, rows])
+        for values in (first.excite.weight, first.excite.bias):
+            values.copy_(values[rows])
+        return
+    convolution = next(m for m in first.modules() if isinstance(m, torch.nn.Conv2d))
+    convolution.weight.copy_(convolution.weight[:, rows])
 
 
 def _start(projection: Projection, config: EncoderConfig, nm: NDArray[np.float64]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -61,6 +61,8 @@ class SimCLR(pl.LightningModule):
     Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual
     Representations".
     """
+
+    loss_name: ClassVar[str] = "train/loss"
 
     def __init__(
         self,
@@ -159,7 +161,7 @@ class SimCLR(pl.LightningModule):
         # One head over both views: its BatchNorm needs the whole batch, as in SimCLR.
         embeddings = self.head(features.transpose(0, 1).flatten(0, 1))
         loss: Tensor = self.loss(*embeddings.chunk(NUM_VIEWS))
-        self.log("train/loss", loss.detach(), batch_size=len(batch.rows), prog_bar=True)
+        self.log(self.loss_name, loss.detach(), batch_size=len(batch.rows), prog_bar=True)
         return loss
 
     def _features(self, batch: Batch, chosen: Tensor) -> Tensor:

@@ -1,0 +1,112 @@
+"""From a checked config and the chosen bands to a module that can be trained."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from hyperspec.bands import Binned
+from hyperspec.data.bank import PlaneBank, choose_residency, predicted_bytes
+from hyperspec.data.views import Views
+from hyperspec.material import Material
+from hyperspec.models.encoder import Encoder, build_encoder
+from hyperspec.models.head import build_head
+from hyperspec.models.selectors import FixedProjection
+from hyperspec.restore import facts_of
+from hyperspec.schema import Hardware, Train
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.spectra.normalisation import build_normalisation
+from hyperspec.spectra.pixelwise import Normalisation
+from hyperspec.spectra.projection import BandProjection
+from hyperspec.training.module import Parts, SimCLR
+from hyperspec.training.optimisation import Optimisation
+
+log = logging.getLogger(__name__)
+
+
+def assemble(config: Train, material: Material, device: torch.device) -> SimCLR:
+    """Build the module that a config describes for the bands that were chosen."""
+    encoder = build_encoder(
+        config.model, material.selection.wavelengths_nm, checkpoint=config.hardware.checkpointing
+    )
+    parts = assemble_parts(config, material, encoder)
+    module = SimCLR(
+        parts,
+        open_bank(config, material, device),
+        optimisation(config),
+        config.hardware.micro_batch,
+    )
+    module.facts = facts_of(config, material)
+    return module.to(device)
+
+
+def assemble_parts(config: Train, material: Material, encoder: Encoder) -> Parts:
+    """Build what stands around an encoder: views of the bands, normalisation, head and loss."""
+    selection = material.selection
+    views = Views(
+        config.views,
+        selection.bands_nm,
+        material.source.size,
+        axis_range_nm=selection.axis.range_nm,
+        fill=material.statistics.mean[list(selection.indices)],
+    )
+    for hint in views.hints:
+        log.warning("hint: %s", hint)
+    normalisation, reduction = normalise_and_reduce(config.data.normalisation, material)
+    head = build_head(config.head, encoder.num_features, unit=config.loss.unit_embeddings)
+    return Parts(encoder, head, config.loss.build(), views, normalisation, reduction)
+
+
+def open_bank(config: Train, material: Material, device: torch.device) -> PlaneBank:
+    """Bring the planes of the bands that are read to where they live while the run trains."""
+    source, indices = material.source, material.selection.indices
+    planes = predicted_bytes(len(source), len(indices), source.size, source.dtype.itemsize)
+    residency = choose_residency(config.data.residency, planes, device, config.data.memory_share)
+    log.info("planes live in '%s': %s", residency.mode, residency.reason)
+    return PlaneBank(source, indices, device, residency)
+
+
+def optimisation(config: Train) -> Optimisation:
+    """Return the settings of the optimizer."""
+    return Optimisation(config.lr, config.weight_decay, config.warmup_steps)
+
+
+def normalise_and_reduce(
+    name: str, material: Material
+) -> tuple[Normalisation, FixedProjection | None]:
+    """Build the normalisation of the channels, and what makes channels of bands.
+
+    Raises:
+        ConfigError: If the normalisation reads neighbouring wavelengths, but a channel has none.
+    """
+    selection = material.selection
+    reduction = None
+    if isinstance(selection, BandProjection):
+        if name in ("derivative", "continuum") and selection.strategy != Binned.name:
+            raise ConfigError(
+                f"data.normalisation={name} compares neighbouring wavelengths, but the channels of "
+                f"bands={selection.strategy} each span the whole axis. Take zscore or none, or "
+                "bands=binned."
+            )
+        reduction = FixedProjection(selection.matrix)
+    statistics = selection.statistics(material.statistics)
+    return build_normalisation(name, statistics, selection.wavelengths_nm), reduction
+
+
+def choose_device(hardware: Hardware) -> torch.device:
+    """Return the device that a run computes on.
+
+    Raises:
+        ConfigError: If a GPU is asked for and there is none.
+    """
+    if hardware.accelerator == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    if hardware.accelerator == "gpu":
+        raise ConfigError(
+            "hardware.accelerator is gpu, but torch sees no CUDA device. Choose hardware=cpu, or "
+            "install a torch build for this GPU."
+        )
+    return torch.device("cpu")

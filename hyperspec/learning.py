@@ -1,0 +1,230 @@
+"""The search stage of ``bands=learned``: from all bands to a chosen set, within one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hyperspec.assembly import assemble_parts, open_bank, optimisation
+from hyperspec.bands import Learned
+from hyperspec.evaluation.responses import draw_choices
+from hyperspec.material import Material
+from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
+from hyperspec.pipeline import Stage, fit
+from hyperspec.restore import facts_of
+from hyperspec.schema import Train
+from hyperspec.scoring import Scorer
+from hyperspec.spectra.errors import ModelError
+from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.run import JobRun
+from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.module import SimCLR
+from hyperspec.training.selection import BandSearch, SearchSettings
+
+log = logging.getLogger(__name__)
+SEARCH_CHECKPOINT = "search.ckpt"
+# Scores of which the gap between soft and hard selection is logged, where they exist.
+GAPS = ("knn_top1", "view_retrieval_top1", "rankme")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Encoder and head of a search, without the planes of all bands, and whose channel is whose.
+
+    Args:
+        encoder: Behind the selectors.
+        head: Its projection head.
+        order: Selector of each chosen band in channel order, shape ``(n,)``.
+    """
+
+    encoder: Encoder
+    head: nn.Module
+    order: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    Args:
+        material: The run's material with the chosen bands.
+        epochs: Epochs of the training on them.
+        ckpt: Checkpoint to continue that training from.
+        trained: What the training goes on with; None where it starts anew.
+        spent: What the search cost.
+    """
+
+    material: Material
+    epochs: int
+    ckpt: str | None = None
+    trained: Trained | None = None
+    spent: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def begin(self, module: SimCLR) -> Stage:
+        """Give the module of the chosen bands what it starts from."""
+        if self.trained is not None:
+            carry_over(self.trained.encoder, module.encoder, self.trained.order)
+            module.head.load_state_dict(self.trained.head.state_dict())
+        return Stage(self.epochs, self.ckpt)
+
+    def cost(self, last: Mapping[str, float]) -> dict[str, float]:
+        """Return what search and training cost together, and the search alone.
+
+        Args:
+            last: Cost of the training on the chosen bands.
+        """
+        if not self.spent:
+            return {}
+        seconds, peak = "cost/train_seconds", "cost/peak_memory_mb"
+        return {
+            "search/train_seconds": self.spent[seconds],
+            seconds: self.spent[seconds] + last[seconds],
+            peak: max(self.spent[peak], last[peak]),
+        }
+
+
+def learn(
+    config: Train,
+    strategy: Learned,
+    material: Material,
+    device: torch.device,
+    run: JobRun,
+    output_dir: Path,
+) -> Found:
+    """Search for bands, or take them from the checkpoint that the run continues.
+
+    Args:
+        config: The checked config.
+        strategy: Its ``bands``.
+        material: Specimens with all good bands as candidates.
+        device: The training device.
+        run: The tracked run.
+        output_dir: Folder of the job.
+
+    Raises:
+        ConfigError: If there are too few epochs.
+        ModelError: If the checkpoint is of another run.
+    """
+    facts = read_checkpoint(config.ckpt)["hyperspec"] if config.ckpt is not None else None
+    if facts is not None:
+        before = _check_continues(facts, strategy, material, config)
+        if facts.get("stage") != "search":
+            resumed = dataclasses.replace(material, selection=before)
+            return Found(resumed, strategy.final_epochs(config.epochs), config.ckpt)
+    search = assemble_search(config, strategy, material, device)
+    scorer = Scorer(material, search, config.evaluation)
+    scorer.check_objective(config.objective)
+    stage = Stage(search.settings.epochs, config.ckpt, SEARCH_CHECKPOINT)
+    spent = fit(config, material, search, run, output_dir, stage)
+    log_search(search, scorer, material, run)
+    indices = np.asarray(material.selection.indices)[search.selector.assignment()]
+    chosen = strategy.chosen(material.source.axis, indices.tolist())
+    log.info("bands=learned chose %s nm", np.round(chosen.wavelengths_nm, 1).tolist())
+    # Candidates are in channel order, and so is the selection.
+    trained = Trained(search.encoder, search.head, np.argsort(indices))
+    return Found(
+        dataclasses.replace(material, selection=chosen),
+        strategy.final_epochs(config.epochs),
+        trained=None if strategy.restart else trained,
+        spent=spent,
+    )
+
+
+def assemble_search(
+    config: Train, strategy: Learned, material: Material, device: torch.device
+) -> BandSearch:
+    """Build the module of the search: all bands in, selectors, the model's own stem behind them."""
+    encoder = build_search_encoder(
+        config.model,
+        material.selection.bands_nm,
+        strategy.n,
+        checkpoint=config.hardware.checkpointing,
+    )
+    # Noise after the projection needs a factor of its covariance, whose gradient is not finite
+    # while selectors are alike; drawn per band it is the same in distribution.
+    views = dataclasses.replace(config.views, noise_projected=False)
+    parts = assemble_parts(dataclasses.replace(config, views=views), material, encoder)
+    settings = SearchSettings(
+        strategy.search_epochs(config.epochs),
+        strategy.start_temperature,
+        strategy.end_temperature,
+        strategy.lr,
+        strategy.duplicate_penalty,
+        config.seed,
+    )
+    bank = open_bank(config, material, device)
+    search = BandSearch(parts, bank, optimisation(config), settings, config.hardware.micro_batch)
+    search.facts = {
+        **facts_of(config, material),
+        "stage": "search",
+        "search_epochs": settings.epochs,
+    }
+    return search.to(device)
+
+
+def log_search(search: BandSearch, scorer: Scorer, material: Material, run: JobRun) -> None:
+    """Log the soft selection's scores beside the hard one's, and the choice of each epoch.
+
+    Leaves the selectors hard.
+    """
+    soft = scorer.validate()
+    search.selector.hard = True
+    hard = scorer.validate()
+    metrics: dict[str, float] = {}
+    for name in GAPS:
+        if (key := f"val/{name}") in soft:
+            metrics |= {
+                f"search/soft_{name}": soft[key],
+                f"search/hard_{name}": hard[key],
+                f"search/gap_{name}": soft[key] - hard[key],
+            }
+    run.log_metrics(metrics, search.global_step)
+    choices_nm = material.selection.bands_nm[search.choices]
+    temperatures = [search.settings.temperature(epoch) for epoch in range(len(choices_nm))]
+    run.log_figure(draw_choices(choices_nm, temperatures), "pictures/search.png")
+    header = "epoch,temperature," + ",".join(f"nm_{i}" for i in range(choices_nm.shape[1]))
+    rows = [
+        ",".join([str(epoch), f"{warmth:.6g}", *(f"{nm:.2f}" for nm in chosen)])
+        for epoch, (warmth, chosen) in enumerate(zip(temperatures, choices_nm, strict=True))
+    ]
+    run.log_text("\n".join([header, *rows, ""]), "evaluation/search.csv")
+
+
+def _check_continues(
+    facts: Mapping[str, Any], strategy: Learned, material: Material, config: Train
+) -> BandSelection:
+    """Return the bands that a checkpoint speaks of.
+
+    Raises:
+        ModelError: If it does not belong to this run.
+    """
+    before = BandSelection.from_dict(facts["bands"])
+    known = before.params.get("n")
+    problem = ""
+    if before.strategy != strategy.name:
+        problem = f"was trained on bands={before.strategy}, this run has bands=learned"
+    elif before.axis != material.source.axis:
+        found = "; ".join(before.axis.differences(material.source.axis))
+        problem = f"was trained on another axis: {found}"
+    elif known != strategy.n:
+        problem = f"has bands.n={known}, this run has bands.n={strategy.n}"
+    elif facts.get("search_epochs") not in (None, strategy.search_epochs(config.epochs)):
+        problem = (
+            f"anneals over {facts['search_epochs']} epochs, this run over "
+            f"{strategy.search_epochs(config.epochs)} (epochs={config.epochs}, "
+            f"bands.search_share={strategy.search_share:g})"
+        )
+    if problem:
+        raise ModelError(
+            f"ckpt='{config.ckpt}' {problem}. Use the same settings, or start anew with ckpt=null."
+        )
+    return before
