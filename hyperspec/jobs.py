@@ -14,6 +14,7 @@ from hyperspec import schema
 from hyperspec.launch import overrides_of
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import ParentInfo, find_parent
+from hyperspec.sweeps.resume import give_up_after
 from hyperspec.tracking import names
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.run import JobRun, start_run
@@ -27,6 +28,7 @@ class JobContext:
     """What Hydra knows of the job: its folder, its sweep, the words that set it apart."""
 
     output_dir: Path
+    sweep_dir: Path | None
     parent: ParentInfo | None
     overrides: tuple[str, ...]
     choices: dict[str, str]
@@ -35,14 +37,13 @@ class JobContext:
     def current(cls, config: DictConfig) -> JobContext:
         """Read it from Hydra; outside of Hydra a job runs in the current folder."""
         if not HydraConfig.initialized():
-            return cls(Path.cwd(), None, (), {})
+            return cls(Path.cwd(), None, None, (), {})
         hydra = HydraConfig.get()
-        parent = None
-        if hydra.mode == RunMode.MULTIRUN:
-            parent = find_parent(Path(hydra.sweep.dir))
+        sweep_dir = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
         return cls(
             Path(hydra.runtime.output_dir),
-            parent,
+            sweep_dir,
+            None if sweep_dir is None else find_parent(sweep_dir),
             tuple(hydra.overrides.task),
             overrides_of(config),
         )
@@ -67,13 +68,15 @@ def run_job(config: DictConfig) -> float:
         raise
     for hint in schema.hints(checked):
         log.warning("hint: %s", hint)
+    if context.parent is not None and checked.sweep.max_failures is not None:
+        give_up_after(context.parent, checked.sweep.max_failures)
     plain = schema.to_plain(config)
     with _start(checked.tracking, context, _name(config), names.flatten(plain)) as run:
         run.log_dict(plain, "config.yaml")
         # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
-        from hyperspec.pipeline import execute
+        from hyperspec.working import work
 
-        return execute(checked, run, context.output_dir)
+        return work(checked, run, context)
 
 
 def _start(

@@ -46,9 +46,9 @@ class SweepData:
     Args:
         sweeps: The parents.
         jobs: One row per job: ``run_id, sweep_id, sweep, name, status, strategy, n, num_classes,
-            seed, lr, temperature, reason, seconds, uri, artifact_uri``, then every parameter as
-            ``params.<name>`` (text) and every last metric as ``metrics.<name>`` (float, NaN where
-            missing).
+            seed, lr, temperature, reason, resumed_from, seconds, uri, artifact_uri``, then every
+            parameter as ``params.<name>`` (text) and every last metric as ``metrics.<name>``
+            (float, NaN where missing).
     """
 
     sweeps: tuple[SweepInfo, ...]
@@ -62,8 +62,13 @@ class SweepData:
 
     @property
     def failed(self) -> pd.DataFrame:
-        """Jobs that did not end well; running ones are neither."""
+        """Jobs that did not end well; running ones and pruned ones are neither."""
         return self.jobs[self.jobs["status"].isin(["FAILED", "KILLED"])]
+
+    @property
+    def pruned(self) -> pd.DataFrame:
+        """Jobs that a search stopped early."""
+        return self.jobs[self.jobs["status"] == "PRUNED"]
 
     def predictions(self, run_id: str) -> pd.DataFrame | None:
         """Return a job's predictions on the test part, or None when it logged none.
@@ -114,7 +119,20 @@ def load_sweep(
         info = _info(parent, store)
         infos.append(info)
         rows += [_row(run, info) for run in _jobs(client, parent)]
-    return SweepData(tuple(infos), _frame(rows))
+    return SweepData(tuple(infos), _frame(_each_result_once(rows)))
+
+
+def _each_result_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Leave out copies of a result whose first run, or an earlier copy, is among the rows."""
+    kept: list[dict[str, object]] = []
+    seen: set[object] = {row["run_id"] for row in rows if not row["resumed_from"]}
+    for row in rows:
+        origin = row["resumed_from"]
+        if origin and origin in seen:
+            continue
+        seen.add(origin)
+        kept.append(row)
+    return kept
 
 
 def _experiments(client: MlflowClient, wanted: str | None, uri: str) -> list[str]:
@@ -209,7 +227,7 @@ def _row(run: Run, info: SweepInfo) -> dict[str, object]:
         "sweep_id": info.run_id,
         "sweep": info.name,
         "name": str(run.info.run_name),
-        "status": str(run.info.status),
+        "status": "PRUNED" if names.TAG_PRUNED in tags else str(run.info.status),
         "strategy": tags.get(names.TAG_STRATEGY) or params.get("bands") or "?",
         "n": _number(tags.get(names.TAG_NUM_BANDS) or params.get("bands.n")),
         "num_classes": _number(tags.get(names.TAG_NUM_CLASSES)),
@@ -217,7 +235,9 @@ def _row(run: Run, info: SweepInfo) -> dict[str, object]:
         "lr": _number(params.get("lr")),
         "temperature": _number(params.get("loss.temperature")),
         "reason": tags.get(names.TAG_REASON, ""),
-        "seconds": _seconds(run),
+        "resumed_from": tags.get(names.TAG_RESUMED, ""),
+        # A copy's own second says nothing; what the first run took does.
+        "seconds": float(tags.get(names.TAG_SECONDS) or _seconds(run)),
         "uri": info.uri,
         "artifact_uri": str(run.info.artifact_uri),
         **{f"params.{key}": value for key, value in params.items()},
@@ -235,7 +255,8 @@ def _number(text: str | None) -> float:
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     # An empty sweep still has the columns that the report looks at.
     columns = ["run_id", "sweep_id", "sweep", "name", "status", "strategy", "n", "num_classes"]
-    columns += ["seed", "lr", "temperature", "reason", "seconds", "uri", "artifact_uri"]
+    columns += ["seed", "lr", "temperature", "reason", "resumed_from", "seconds", "uri"]
+    columns += ["artifact_uri"]
     return pd.DataFrame(rows, columns=None if rows else columns)
 
 

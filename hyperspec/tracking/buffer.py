@@ -55,9 +55,10 @@ class MetricBuffer:
             for name, value in metrics.items()
         ]
         if time.monotonic() - self._last_flush >= self._flush_seconds:
-            self._try_flush()
+            self.try_flush()
 
-    def _try_flush(self) -> None:
+    def try_flush(self) -> None:
+        """Write what waits; when the store refuses, warn and keep it for the next time."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -15,6 +15,9 @@ from hyperspec.data.datamodule import Batch
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.training import memory
 
+# What a search may stop a run by, the best that the data allow first.
+REPORTED = ("val/knn_top1", "val/view_retrieval_top1", "val/rankme")
+
 
 class TrainingError(HyperspecError):
     """Training cannot go on."""
@@ -63,11 +66,12 @@ class CostMeter(pl.Callback):
         self.metrics: dict[str, float] = {}
         self._started = 0.0
         self._images = 0
+        self._before = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         memory.reset_peak()
-        self._started, self._images = time.perf_counter(), 0
+        self._started = time.perf_counter()
 
     def on_train_batch_end(
         self,
@@ -84,12 +88,23 @@ class CostMeter(pl.Callback):
         """Stop the clock."""
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
-        seconds = time.perf_counter() - self._started
+        seconds = self._seconds()
         self.metrics = {
             "cost/train_seconds": seconds,
             "cost/samples_per_second": self._images / seconds,
             "cost/peak_memory_mb": memory.peak_mb(pl_module.device),
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was spent so far, for a run that goes on from a checkpoint."""
+        return {"seconds": self._seconds(), "images": self._images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from what the interrupted run had spent."""
+        self._before, self._images = float(state_dict["seconds"]), int(state_dict["images"])
+
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
 
 
 class GradientNorm(pl.Callback):
@@ -118,14 +133,25 @@ class Validate(pl.Callback):
     Args:
         score: Returns metrics of the current encoder, named as they are logged.
         every_n_epochs: Epochs between scores, at least 1.
+        report: Takes the first metric of ``REPORTED`` and the epoch; True stops the training
+            softly, so that the run ends as any other.
     """
 
-    def __init__(self, score: Callable[[], dict[str, float]], every_n_epochs: int) -> None:
-        self.score, self.every_n_epochs = score, every_n_epochs
+    def __init__(
+        self,
+        score: Callable[[], dict[str, float]],
+        every_n_epochs: int,
+        report: Callable[[float, int], bool] | None = None,
+    ) -> None:
+        self.score, self.every_n_epochs, self.report = score, every_n_epochs, report
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score after every n-th epoch; the last one is scored by the run itself."""
         epoch = trainer.current_epoch + 1
         if epoch % self.every_n_epochs or epoch == trainer.max_epochs:
             return
-        pl_module.log_dict(self.score())
+        metrics = self.score()
+        pl_module.log_dict(metrics)
+        main = next((metrics[name] for name in REPORTED if name in metrics), None)
+        if self.report is not None and main is not None and self.report(main, epoch):
+            trainer.should_stop = True

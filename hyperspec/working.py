@@ -1,0 +1,135 @@
+"""One job inside of its run: taken over when it was finished before, continued, or trained."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from hyperspec.jobs import JobContext
+from hyperspec.material import Material
+from hyperspec.pipeline import execute, prepare
+from hyperspec.schema import Train
+from hyperspec.spectra.errors import ConfigError, HyperspecError
+from hyperspec.sweeps.identity import claim, find_finished, identity
+from hyperspec.sweeps.resume import adopt, continue_history
+from hyperspec.sweeps.trial import TrialReporter
+from hyperspec.tracking import names
+from hyperspec.tracking.run import JobRun
+from hyperspec.training.resume import KeepCheckpoints, Slots, origin
+from hyperspec.training.session import Session
+
+log = logging.getLogger(__name__)
+
+
+class OutOfMemoryError(HyperspecError):
+    """The job needs more memory than there is."""
+
+
+def work(config: Train, run: JobRun, context: JobContext) -> float:
+    """Do one job and return its objective.
+
+    A job of a sweep whose identity has a finished run takes that run's result; one that was
+    interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
+
+    Args:
+        config: The checked config.
+        run: The job's tracked run.
+        context: What Hydra knows of the job.
+    """
+    material = prepare(config)
+    wanted = identity(config, material.source.hash, material.split.hash)
+    run.set_tags({names.TAG_IDENTITY: wanted})
+    with ExitStack() as stack:
+        slots = Slots(context.output_dir / "interrupted")
+        if context.parent is not None and config.sweep.resume:
+            if os.environ.get("LOCAL_RANK", "0") == "0":  # the others train with the one who claims
+                stack.enter_context(claim(run.connection, wanted))
+            found = find_finished(run.connection, wanted)
+            if found is not None:
+                return adopt(run, found)
+            slots = Slots(Path(config.data.cache_dir) / "interrupted" / wanted)
+        objective = _train(config, material, run, context, slots)
+        # The result is written before the claim falls, so that the next one finds it.
+        if run.status == "RUNNING":
+            run.finish()
+        slots.clear()
+    return objective
+
+
+def _train(
+    config: Train, material: Material, run: JobRun, context: JobContext, slots: Slots
+) -> float:
+    """Train; once more with half the micro-batch when the memory did not suffice."""
+    try:
+        return _attempt(config, material, run, context, slots)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Outside of the handler: its traceback would keep the tensors of the first attempt.
+    smaller = (config.hardware.micro_batch or config.batch_size) // 2
+    log.warning("%s: out of memory; once more with hardware.micro_batch=%d", run.name, smaller)
+    _free()
+    run.set_tags({names.TAG_MEMORY: str(smaller)})
+    try:
+        hardware = replace(config.hardware, micro_batch=smaller)
+        return _attempt(replace(config, hardware=hardware), material, run, context, slots)
+    except Exception as error:
+        if not isinstance(error, ConfigError) and not is_out_of_memory(error):
+            raise
+        why = str(error).splitlines()[0]
+    _free()
+    raise OutOfMemoryError(
+        f"The job ran out of memory ({reason}), and a second try with hardware.micro_batch="
+        f"{smaller} did not help ({why}). Lower hardware.micro_batch further, take "
+        "model.norm=group where it needs that, or hardware=low_memory."
+    )
+
+
+def _attempt(
+    config: Train, material: Material, run: JobRun, context: JobContext, slots: Slots
+) -> float:
+    session = open_session(config, run, context, slots)
+    objective = execute(config, material, run, context.output_dir, session)
+    if session.stopped is not None:
+        epoch, score = session.stopped
+        run.set_tags({names.TAG_PRUNED: str(epoch)})
+        run.finish("KILLED", f"stopped early by the search after epoch {epoch} at {score:.4g}")
+    return objective
+
+
+def open_session(config: Train, run: JobRun, context: JobContext, slots: Slots) -> Session:
+    """Return what the sweep asks of the job's training; a job of its own keeps checkpoints too."""
+    keep = KeepCheckpoints(
+        slots, config.sweep.checkpoint_seconds, run.run_id, run.metrics.try_flush
+    )
+    latest = slots.latest()
+    if latest is not None:
+        before, step = origin(latest)
+        log.info("%s: goes on from step %d of run %s", run.name, step, before)
+        if before != run.run_id:
+            continue_history(run, before, step)
+    trial = None if context.sweep_dir is None else TrialReporter.current(context.sweep_dir)
+    return Session(latest, [keep], None if trial is None else trial.report)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that the memory of the device or of the host did not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
