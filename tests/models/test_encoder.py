@@ -206,7 +206,7 @@ def test_micro_batches_equal_the_full_batch(
 ) -> None:
     """The real encoders and head, stage checkpoints inside micro-batches included."""
     config: EncoderConfig = (
-        TinyConfig()
+        TinyConfig(norm="group")
         if option == "tiny"
         else ResNetConfig(name="resnet18", norm="frozen", weights=resnet18_file)
     )

@@ -10,7 +10,7 @@ from hyperspec.spectra.errors import ConfigError
 
 
 def test_defaults() -> None:
-    assert TinyConfig() == TinyConfig("tiny", "projection", None, "group")
+    assert TinyConfig() == TinyConfig("tiny", "projection", None, "batch")
     assert ResNetConfig(name="resnet50").weights is None
     assert TinyConfig().projection_channels == 32
     assert TinyConfig(stem_channels=8).projection_channels == 8
