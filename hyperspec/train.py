@@ -23,6 +23,9 @@ from hyperspec.launch import (
 )
 from hyperspec.spectra.errors import HyperspecError
 
+# Tells the failure of a job, after which the others ran on, from words that are wrong.
+IN_SWEEP = "in a job of a sweep"
+
 schema.register()
 
 
@@ -37,11 +40,12 @@ def job(config: DictConfig) -> float:
         if is_single_run():
             # Past Hydra, which would put a line of its own in front of the paragraph.
             raise SystemExit(report_error(error)) from error
+        error.add_note(IN_SWEEP)
         raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``hyperspec train``; return the exit status.
+    """Run ``hyperspec train``; return the exit status: 2 for wrong words, 1 for a failed job.
 
     Args:
         arguments: Words of the command line; those of the process by default.
@@ -53,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv = ["hyperspec-train", *prepare_arguments(given)]
         job()
     except Exception as error:  # noqa: BLE001 - report_error raises what is not the user's
-        return report_error(error)
+        status = report_error(error)
+        return 1 if IN_SWEEP in getattr(error, "__notes__", ()) else status
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     finally:

@@ -73,7 +73,8 @@ def _train(
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     # Outside of the handler: its traceback would keep the tensors of the first attempt.
-    smaller = (config.hardware.micro_batch or config.batch_size) // 2
+    at_once = min(config.batch_size, len(material.split.train))
+    smaller = max(1, (config.hardware.micro_batch or at_once) // 2)
     log.warning("%s: out of memory; once more with hardware.micro_batch=%d", run.name, smaller)
     _free()
     run.set_tags({names.TAG_MEMORY: str(smaller)})
@@ -81,14 +82,16 @@ def _train(
         hardware = replace(config.hardware, micro_batch=smaller)
         return _attempt(replace(config, hardware=hardware), material, run, context, slots)
     except Exception as error:
-        if not isinstance(error, ConfigError) and not is_out_of_memory(error):
+        if isinstance(error, ConfigError):  # this model cannot be trained in micro-batches
+            advice = str(error)
+        elif is_out_of_memory(error):
+            advice = "Give a smaller hardware.micro_batch, or take hardware=low_memory."
+        else:
             raise
-        why = str(error).splitlines()[0]
     _free()
     raise OutOfMemoryError(
-        f"The job ran out of memory ({reason}), and a second try with hardware.micro_batch="
-        f"{smaller} did not help ({why}). Lower hardware.micro_batch further, take "
-        "model.norm=group where it needs that, or hardware=low_memory."
+        f"The job ran out of memory ({reason}), and hardware.micro_batch={smaller} did not help. "
+        f"{advice}"
     )
 
 

@@ -1,0 +1,173 @@
+"""Jobs that fail, run out of memory or are claimed twice, through the real entrypoint."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow.entities import Run
+from sweep_study import Study
+
+from hyperspec import working
+from hyperspec.train import main
+from hyperspec.training.module import SimCLR
+
+
+def artifact(run: Run, name: str) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+
+
+@dataclass
+class Memory:
+    """Room for so many specimens at once, and what was asked of it."""
+
+    limit: int = 16
+    asked: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    """A device with little memory."""
+    memory = Memory()
+    features = SimCLR._features
+
+    def limited(self: SimCLR, batch: object, chosen: torch.Tensor) -> torch.Tensor:
+        memory.asked.append(len(chosen))
+        if len(chosen) > memory.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return features(self, batch, chosen)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SimCLR, "_features", limited)
+    return memory
+
+
+def test_out_of_memory_is_tried_again_with_half_the_micro_batch(
+    study: Study, small_memory: Memory
+) -> None:
+    words = ["bands.n=5", "model.norm=group", "batch_size=32", "warmup_steps=0"]
+    assert main([*study.words, "-m", *words]) == 0
+    (run,) = study.jobs()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["hyperspec.oom.micro_batch"] == "16"
+    assert small_memory.asked[0] == 32
+    assert set(small_memory.asked[1:]) == {16}
+    assert run.data.params["hardware.micro_batch"] == "null"
+    # Its identity is that of the job as it was asked for: it is not run again.
+    asked = len(small_memory.asked)
+    assert main([*study.words, "-m", *words]) == 0
+    assert len(small_memory.asked) == asked
+
+
+def test_a_memory_that_is_still_too_small_fails_that_job_alone(
+    study: Study, small_memory: Memory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bands.n=5", "warmup_steps=0", "batch_size=64,16"]
+    assert main([*study.words, "-m", *words]) == 1
+    large, small = study.jobs()
+    assert (large.info.status, small.info.status) == ("FAILED", "FINISHED")
+    reason = large.data.tags["hyperspec.failure.reason"]
+    assert "ran out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)" in reason
+    assert "hardware.micro_batch=16 did not help" in reason
+    assert "BatchNorm2d in training mode" in reason
+    assert "Set model.norm=group" in capsys.readouterr().err
+
+
+def test_the_second_try_can_be_too_large_too(study: Study, small_memory: Memory) -> None:
+    small_memory.limit = 8
+    words = ["bands.n=5", "model.norm=group", "warmup_steps=0"]
+    assert main([*study.words, "-m", *words]) == 1
+    (run,) = study.jobs()
+    assert small_memory.asked == [32, 16]
+    assert run.info.status == "FAILED"
+    reason = run.data.tags["hyperspec.failure.reason"]
+    assert "hardware.micro_batch=16 did not help. Give a smaller" in reason
+
+
+def test_memory_errors_are_told_from_others() -> None:
+    assert working.is_out_of_memory(MemoryError())
+    cpu = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")
+    assert working.is_out_of_memory(cpu)
+    assert not working.is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert not working.is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_hopeless_sweep_is_given_up(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["-m", "bands.n=41,42,43,5,6", "sweep.max_failures=2"]
+    assert main([*study.words, *words]) == 1
+    assert [run.info.status for run in study.jobs()] == ["FAILED", "FAILED"]
+    parent = study.runs()[0]
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["hyperspec.failure.reason"] == "2 of 2 jobs failed"
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_the_same_time_run_no_job_twice(study: Study) -> None:
+    assert main([*study.words, "bands.n=4"]) == 0  # the store and the packed specimens are there
+    both = [
+        study.start("-m", "bands.n=5,6,7", "epochs=30", f"hydra.sweep.dir=sweep{i}")
+        for i in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    jobs = study.jobs()[1:]
+    assert {run.info.status for run in jobs} == {"FINISHED"}
+    trained = [run for run in jobs if "hyperspec.resumed_from" not in run.data.tags]
+    assert sorted(run.data.params["bands.n"] for run in trained) == ["5", "6", "7"]
+    per_parent = Counter(run.data.tags["mlflow.parentRunId"] for run in jobs)
+    assert sorted(per_parent.values()) == [3, 3]
+
+
+@pytest.mark.slow
+def test_processes_give_the_table_of_one_process(study: Study) -> None:
+    words = ["-m", "bands.n=5,6,7", "sweep.resume=false"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    for more in ([], launcher):
+        process = study.start(*words, *more)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+    own = {
+        (
+            run.data.params["bands.n"],
+            run.data.metrics["test/linear_top1"],
+            run.data.metrics["objective"],
+        )
+        for run in study.jobs()
+    }
+    assert len(study.jobs()) == 6
+    assert len(own) == 3
+    processes = {run.data.tags["hyperspec.process"] for run in study.jobs()[3:]}
+    assert str(os.getpid()) not in processes
+    assert len(processes) == 2
+
+
+@pytest.mark.slow
+def test_a_search_stops_hopeless_trials_early(study: Study) -> None:
+    words = ["experiment=[demo,temperature_lr]", "search=tpe_pruned", "hydra.sweeper.n_trials=8"]
+    words += ["hydra.sweeper.storage=sqlite:///optuna.db", "evaluation.every_n_epochs=1"]
+    words += ["hydra.sweeper.pruner.n_startup_trials=2", "hydra.sweeper.pruner.n_warmup_steps=0"]
+    words += ["bands.n=20", "epochs=12", "warmup_steps=0"]
+    process = study.start(*words)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    import optuna
+
+    storage = f"sqlite:///{study.folder}/optuna.db"
+    (summary,) = optuna.get_all_study_summaries(storage)
+    told = [t.state.name for t in optuna.load_study(study_name=None, storage=storage).trials]
+    assert summary.n_trials == 8
+    jobs = study.jobs()
+    pruned = [run for run in jobs if "hyperspec.pruned" in run.data.tags]
+    assert pruned
+    assert told.count("PRUNED") == len(pruned)
+    assert told.count("COMPLETE") == 8 - len(pruned)
+    for run in pruned:
+        assert run.info.status == "KILLED"
+        assert "stopped early by the search" in run.data.tags["hyperspec.failure.reason"]
+        assert run.data.metrics["epoch"] < 11
+        assert "objective" not in run.data.metrics
+    assert study.runs()[0].info.status == "FINISHED"
+    assert "stopped early" in output
