@@ -21,6 +21,14 @@ from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.tracking.store import connect
 
 log = logging.getLogger(__name__)
+# What a run of its own prints at its end, in this order.
+SHOWN = {
+    "test/knn_top1": "test k-NN",
+    "test/linear_top1": "test linear probe",
+    "control/untrained_knn_top1": "untrained encoder, k-NN",
+    "control/mean_spectrum_knn_top1": "mean spectrum, k-NN",
+    "val/rankme": "RankMe (validation)",
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,23 @@ def run_job(config: DictConfig) -> float:
         # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
         from hyperspec.working import work
 
-        return work(checked, run, context)
+        objective = work(checked, run, context)
+    if is_single_run():
+        _print_result(run, objective)
+    return objective
+
+
+def _print_result(run: JobRun, objective: float) -> None:
+    """Print what a run of its own reached; a sweep prints its table instead."""
+    metrics = run.client.get_run(run.run_id).data.metrics
+    print(f"\n{run.name}: objective {objective:.3f}")
+    for key, words in SHOWN.items():
+        if key in metrics:
+            low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
+            known = low is not None and high is not None
+            interval = f" [{low:.2f}, {high:.2f}]" if known else ""
+            print(f"  {words:24}{metrics[key]:.3f}{interval}")
+    print(f"MLflow UI: hyperspec ui --uri {run.connection.uri}")
 
 
 def _start(

@@ -79,9 +79,14 @@ def artifact(run: Run, name: str) -> Path:
     return Path(run.info.artifact_uri.removeprefix("file://")) / name
 
 
-def test_one_run_is_kept_whole(words: list[str], runs: Runs) -> None:
+def test_one_run_is_kept_whole(
+    words: list[str], runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*words, "bands.n=7", "seed=3"]) == 0
     (run,) = runs()
+    shown = capsys.readouterr().out
+    assert f"objective {run.data.metrics['objective']:.3f}" in shown
+    assert f"{run.data.metrics['test/knn_top1']:.3f} [" in shown
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "uniform n=007 t=0.20 lr=1e-3 seed=3"
     params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
