@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.data.hold_out import genus_of, is_held_out
+from hyperspec.data.splits import HELD_OUT
 from hyperspec.evaluation.evaluate import Held
 from hyperspec.evaluation.measures import Measure, measure_labels, measure_shape
 from hyperspec.material import column
@@ -19,7 +21,6 @@ from hyperspec.spectra.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-HELD_OUT = "held_out"
 _TECHNICAL = {"num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"}
 
 
@@ -30,7 +31,8 @@ class Embedded:
     Args:
         restored: Encoder, specimens and split.
         hold_out: Genera (first word of the label) or whole labels that no probe is fitted on and no
-            part is scored with; they are a part of their own, ``held_out``.
+            part is scored with; they are a part of their own, ``held_out``. Without any, what the
+            training held out (``data.split.hold_out``) and the folder has is that part.
     """
 
     restored: Restored
@@ -52,10 +54,11 @@ class Embedded:
             ConfigError: If a held-out name is none of a genus or label, or nothing else is left.
         """
         material = self.restored.material
-        out = np.asarray([self._is_held_out(label) for label in material.labels])
-        genera = {label.split()[0] for label in material.classes}
+        out = np.asarray([is_held_out(label, self.hold_out) for label in material.labels])
+        labels = {label for label in material.labels if label is not None}
+        genera = {genus_of(label) for label in labels}
         for name in self.hold_out:
-            if name not in genera | set(material.classes):
+            if name not in genera | labels:
                 raise ConfigError(
                     f"--hold-out names '{name}', which is neither a genus nor a label of this "
                     f"folder. Genera: {', '.join(sorted(genera)) or 'none'}."
@@ -65,9 +68,24 @@ class Embedded:
             raise ConfigError(
                 f"--hold-out {','.join(self.hold_out)} leaves nothing to fit probes on or to score."
             )
-        if self.hold_out:
-            found[HELD_OUT] = np.flatnonzero(out)
+        held_out = np.flatnonzero(out) if self.hold_out else material.split.held_out
+        if held_out.size:
+            found[HELD_OUT] = held_out
         return found
+
+    @property
+    def held_out_names(self) -> tuple[str, ...]:
+        """What the part ``held_out`` is made of; empty where there is none."""
+        if HELD_OUT not in self.parts:
+            return ()
+        return self.hold_out or tuple(self.restored.config.data.split.hold_out)
+
+    @property
+    def unseen_by_config(self) -> bool:
+        """Whether the run's config held out all that is held out here."""
+        kept = self.restored.config.data.split.hold_out
+        labels = self.restored.material.labels
+        return all(is_held_out(labels[row], kept) for row in self.parts[HELD_OUT])
 
     @property
     def seen_in_training(self) -> bool:
@@ -75,11 +93,8 @@ class Embedded:
         material = self.restored.material
         rows = material.split.train
         return self.restored.same_data and any(
-            self._is_held_out(material.labels[row]) for row in rows
+            is_held_out(material.labels[row], self.hold_out) for row in rows
         )
-
-    def _is_held_out(self, label: str | None) -> bool:
-        return label is not None and bool({label, label.split()[0]} & set(self.hold_out))
 
     @property
     def label_columns(self) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from hyperspec.bands import Learned, Strategy
 from hyperspec.cubes.catalogue import scan
 from hyperspec.cubes.direct import DirectSource
@@ -56,8 +58,9 @@ class Material:
 
     @cached_property
     def classes(self) -> list[str]:
-        """The labels that occur, sorted."""
-        return sorted({label for label in self.labels if label is not None})
+        """The labels that occur outside of what is held out, sorted: those that probes name."""
+        rows = np.concatenate(list(self.split.parts().values()))
+        return sorted({label for row in rows if (label := self.labels[row]) is not None})
 
 
 def column(source: SpecimenSource, name: str) -> list[str | None]:
@@ -66,8 +69,13 @@ def column(source: SpecimenSource, name: str) -> list[str | None]:
     return [None if gone else str(v) for v, gone in zip(values, values.isna(), strict=True)]
 
 
-def gather(data: Data, strategy: Strategy) -> Material:
+def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Material:
     """Read what the config names, split it, and choose the bands.
+
+    Args:
+        data: Where the specimens are, and how they are read and split.
+        strategy: What chooses the bands.
+        absent_ok: Pass over labels to hold out that the folder does not have.
 
     Raises:
         HyperspecError: If cubes, labels, split or bands do not fit; the message says where.
@@ -80,6 +88,8 @@ def gather(data: Data, strategy: Strategy) -> Material:
         fractions=data.split.fractions,
         seed=data.split.seed,
         keys=[str(name) for name in source.table["file"]],
+        hold_out=data.split.hold_out,
+        absent_ok=absent_ok,
     )
     # From the training part alone: a test proves that held-out cubes change none of it.
     statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])

@@ -24,7 +24,9 @@ from hyperspec.bands import Learned
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
+from hyperspec.influence import log_importance
 from hyperspec.material import Material, gather
+from hyperspec.restore import Restored
 from hyperspec.schema import Train
 from hyperspec.scoring import Scorer
 from hyperspec.spectra.errors import ModelError
@@ -105,6 +107,8 @@ def execute(
             return session.stopped[1]
         metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
         objective = scorer.objective(metrics, config.objective)
+        if config.evaluation.importance:
+            log_importance(Restored(config, material, module, material.selection, True), run)
         run.log_metrics({**metrics, names.OBJECTIVE: objective}, module.global_step)
     return objective
 

@@ -152,7 +152,8 @@ def restore(path: Path | str, **data: Any) -> Restored:
             f"no encoder of them yet. Let the run finish: hyperspec train ... ckpt='{path}'."
         )
     trained = BandSelection.from_dict(facts["bands"])
-    whole = gather(config.data, Full())
+    # Another folder need not have the labels that training held out.
+    whole = gather(config.data, Full(), absent_ok=True)
     material = dataclasses.replace(whole, selection=trained.resolve(whole.source.axis))
     module = _load(config, material, checkpoint["state_dict"], path)
     same = (facts["data_hash"], facts["split_hash"]) == (material.source.hash, material.split.hash)

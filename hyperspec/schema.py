@@ -56,6 +56,9 @@ class SplitSpec:
     pruning and early stopping look at) and test (what is reported); they sum to 1."""
     seed: int = 0
     """Seed of the assignment; apart from the run's `seed`, so that seeds share a split."""
+    hold_out: list[str] = field(default_factory=list)
+    """Labels, or genera (first word of a label), in no part: neither encoder, statistics nor probes
+    see them. They are scored as `held_out/...`, beside the test part."""
 
 
 @dataclass
@@ -174,11 +177,21 @@ class Evaluation:
     """Bootstrap resamples of specimens for the 95% intervals."""
     every_n_epochs: int = 0
     """Epochs between scores on the validation part while training; 0 scores at the end only."""
+    importance: bool = False
+    """Measure at the end which wavelengths the encoder leans on: windows of the test part are
+    replaced by the training mean; a table and a picture are kept with the run."""
+    importance_window_nm: float = 20.0
+    """Width of those windows in nanometres."""
 
     def __post_init__(self) -> None:
         _at_least("evaluation.k", self.k, 1)
         _at_least("evaluation.resamples", self.resamples, 100)
         _at_least("evaluation.every_n_epochs", self.every_n_epochs, 0)
+        if not 0 < self.importance_window_nm < float("inf"):
+            raise ConfigError(
+                f"evaluation.importance_window_nm is {self.importance_window_nm:g}; give a width "
+                "in nanometres above 0, for example 20."
+            )
 
 
 @dataclass

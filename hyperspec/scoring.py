@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from functools import cached_property
 
 import numpy as np
 import torch
 
+from hyperspec.data.splits import HELD_OUT
 from hyperspec.evaluation.controls import mean_spectra
 from hyperspec.evaluation.evaluate import Held, evaluate_control, evaluate_features
+from hyperspec.evaluation.measures import Measure, as_metrics, measure_labels, measure_shape
 from hyperspec.evaluation.objective import objective_value, resolve_objective
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder
@@ -64,6 +67,8 @@ class Scorer:
             run.log_text(result.predictions["test"].to_csv(index=False), names.PREDICTIONS_ARTIFACT)
         if settings.controls:
             metrics |= self._controls(untrained)
+        if self.material.split.held_out.size:
+            metrics |= self._held_out()
         return metrics
 
     def objective(self, metrics: dict[str, float], requested: str) -> float:
@@ -121,14 +126,31 @@ class Scorer:
             ).metrics
         return found
 
+    def _held_out(self) -> dict[str, float]:
+        """Score labels that training never saw: their specimens can only name each other."""
+        settings = self.settings
+        held = self._embed(HELD_OUT)[HELD_OUT]
+        found: list[Measure] = []
+        if len(held.files) > 1:
+            found += measure_shape(held, num_resamples=settings.resamples)
+        rows = held.labelled()
+        largest = max(Counter(rows.specimens).values())
+        # Fewer neighbours than evaluation.k where a small genus has no more: no run fails for it.
+        k = min(settings.k, len(rows.labels) - largest)
+        if k and len(set(rows.labels)) > 1:
+            found += measure_labels(held, None, k=k, num_resamples=settings.resamples)[0]
+        return self._kept(dict(as_metrics(found, HELD_OUT)))
+
     def _embed(self, *parts: str, encoder: Encoder | None = None) -> dict[str, Held]:
         trained = self.module.encoder
         if encoder is not None:
             self.module.encoder = encoder.to(self.module.device)
         try:
-            rows = self.material.split.parts()
+            rows = {**self.material.split.parts(), HELD_OUT: self.material.split.held_out}
             return {
-                part: self._held(part, self.module.embed(torch.from_numpy(rows[part])).numpy())
+                part: self._held(
+                    rows[part], self.module.embed(torch.from_numpy(rows[part])).numpy()
+                )
                 for part in parts
             }
         finally:
@@ -139,20 +161,20 @@ class Scorer:
         material = self.material
         found = {}
         for part in parts:
-            rows = material.split.parts()[part].tolist()
+            rows = material.split.parts()[part]
             means = mean_spectra(
-                material.source.planes(rows, material.selection), material.source.masks(rows)
+                material.source.planes(rows.tolist(), material.selection),
+                material.source.masks(rows.tolist()),
             )
             pixels = torch.from_numpy(means.astype(np.float32))[:, :, None, None]
             pixels = pixels.to(self.module.device)
             # Each mean spectrum is an image of one pixel, all of it specimen.
             prepared = self.module.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
-            found[part] = self._held(part, prepared[:, :, 0, 0].cpu().numpy())
+            found[part] = self._held(rows, prepared[:, :, 0, 0].cpu().numpy())
         return found
 
-    def _held(self, part: str, features: np.ndarray) -> Held:
+    def _held(self, rows: np.ndarray, features: np.ndarray) -> Held:
         material = self.material
-        rows = material.split.parts()[part]
         return Held(
             features,
             [material.labels[row] for row in rows],

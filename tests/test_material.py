@@ -14,7 +14,7 @@ from hyperspec.cubes import open_cube
 from hyperspec.cubes.labels import CsvLabels
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.material import gather
-from hyperspec.schema import FolderData
+from hyperspec.schema import FolderData, SplitSpec
 from hyperspec.spectra.errors import ConfigError
 
 
@@ -63,6 +63,26 @@ def test_held_out_cubes_change_no_training_statistic_and_no_selection(
     for strategy in COUNTED:
         again = strategy(n=5).select(after.source.axis, after.statistics)
         assert again == chosen[strategy.name], strategy.name
+
+
+def test_labels_held_out_change_no_training_statistic_and_no_selection(folder: Path) -> None:
+    names = ["Synthopteryx octava", "Synthopteryx prima"]
+    held = SplitSpec(hold_out=names)
+    before = gather(data(folder, split=held), Uniform(n=5))
+    chosen = {s.name: s(n=5).select(before.source.axis, before.statistics) for s in COUNTED}
+    assert {before.labels[row] for row in before.split.held_out} == set(names)
+    assert not set(before.classes) & set(names)
+    assert not set(before.statistics.classes) & set(names)
+    for row in before.split.held_out:
+        overwrite(folder, before.files[row])
+    after = gather(data(folder, split=held), Uniform(n=5))
+    assert after.split.hash == before.split.hash
+    assert after.source.hash != before.source.hash, "the change itself was noticed"
+    assert after.statistics.hash == before.statistics.hash
+    for strategy in COUNTED:
+        again = strategy(n=5).select(after.source.axis, after.statistics)
+        assert again == chosen[strategy.name], strategy.name
+    assert gather(data(folder), Uniform(n=5)).statistics.hash != after.statistics.hash
 
 
 def test_a_training_cube_does_change_them(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from hyperspec.cli import main as hyperspec
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.cubes.writer import write_envi
 from hyperspec.spectra.axis import SpectralAxis
@@ -186,6 +188,95 @@ def test_without_labels_the_objective_needs_none(words: list[str], runs: Runs) -
     assert "val/knn_top1" not in run.data.metrics
 
 
+def test_labels_held_out_are_scored_apart_and_seen_by_none(
+    words: list[str],
+    specimens: Path,
+    tmp_path: Path,
+    runs: Runs,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ["Synthopteryx octava", "Synthopteryx prima"]
+    held = f"data.split.hold_out=[{','.join(names)}]"
+    assert main([*words, "bands.n=5", held, "evaluation.k=20"]) == 0
+    assert main([*words, "bands.n=5", "evaluation.k=20"]) == 0
+    run, without = runs()
+    metrics, tags = run.data.metrics, run.data.tags
+    assert tags["hyperspec.split.hash"] != without.data.tags["hyperspec.split.hash"]
+    assert tags["hyperspec.data.num_classes"] == "6"
+    with artifact(run, "evaluation/test_predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert not {row[key] for row in rows for key in ("label", "knn", "linear")} & set(names)
+    assert not any(key.startswith("held_out/") for key in without.data.metrics)
+    # Two labels of 4 specimens in 2 views: 14 rows of other specimens are fewer than k, so all of
+    # them vote, and 8 of those are of the other label.
+    assert metrics["held_out/knn_other_specimens"] == 0
+    capsys.readouterr()
+
+    ckpt, out = artifact(run, "checkpoints/last.ckpt"), tmp_path / "evaluation"
+    command = ["evaluate", str(ckpt), str(specimens), "--k", "14", "--out", str(out)]
+    assert hyperspec(command) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "train 24, validation 12, test 12, held_out 16" in printed
+    assert f"held out: {', '.join(names)}. Its training left them out" in printed
+    again = json.loads((out / "evaluation.json").read_text())
+    for key in ("retrieval_map", "nmi", "knn_other_specimens"):
+        assert again[f"held_out/label/{key}"] == pytest.approx(metrics[f"held_out/{key}"], abs=1e-6)
+
+
+def test_another_folder_need_not_have_what_was_held_out(
+    words: list[str],
+    specimens: Path,
+    tmp_path: Path,
+    runs: Runs,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*words, "bands.n=5", "data.split.hold_out=[Synthopteryx prima]"]) == 0
+    (run,) = runs()
+    folder = tmp_path / "others"
+    folder.mkdir()
+    with (specimens / "labels.csv").open() as file:
+        table = list(csv.DictReader(file))
+    kept = [row for row in table if row["species"] != "Synthopteryx prima"]
+    assert 0 < len(kept) < len(table)
+    with (folder / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(kept[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+    for row in kept:
+        for path in specimens.glob(f"{row['file'].removesuffix('.bil')}*"):
+            shutil.copy(path, folder)
+    ckpt, out = artifact(run, "checkpoints/last.ckpt"), tmp_path / "evaluation"
+    capsys.readouterr()
+    assert hyperspec(["evaluate", str(ckpt), str(folder), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "train 28, validation 14, test 14\n" in printed
+    assert "held out" not in printed
+
+
+def test_importance_is_kept_with_the_run(
+    words: list[str], specimens: Path, tmp_path: Path, runs: Runs
+) -> None:
+    told = ["bands.n=8", "evaluation.importance=true", "evaluation.importance_window_nm=130"]
+    assert main([*words, *told]) == 0
+    (run,) = runs()
+    kept = artifact(run, "importance/importance.csv")
+    with kept.open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["mode"] for row in rows} == {"mean"}
+    assert float(rows[0]["stop_nm"]) - float(rows[0]["start_nm"]) == pytest.approx(130)
+    assert max(float(row["change"]) for row in rows) > 0
+    assert artifact(run, "importance/importance.png").stat().st_size > 5_000
+    # The command measures the same on the checkpoint.
+    ckpt, out = artifact(run, "checkpoints/last.ckpt"), tmp_path / "importance"
+    command = ["importance", str(ckpt), str(specimens), "--mode", "mean", "--window", "130"]
+    assert hyperspec([*command, "--resamples", "2000", "--out", str(out)]) == 0
+    with (out / "importance.csv").open() as file:
+        again = list(csv.DictReader(file))
+    for one, other in zip(rows, again, strict=True):
+        for key in ("change", "change_low", "drop", "drop_high"):
+            assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-3, abs=1e-5)
+
+
 def test_tiles_of_a_scene_train_without_labels(
     words: list[str], tmp_path: Path, runs: Runs
 ) -> None:
@@ -218,6 +309,15 @@ def failing(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["data.root=/absent"], "/absent"),
         (["epoch=5"], "Did you mean: 'epochs'?"),
         (["bands=unifrm"], "unifrm"),
+        (
+            ["data.split.hold_out=[Papilio]", "bands.n=5"],
+            "hold_out names 'Papilio', which is neither",
+        ),
+        (["data.split.hold_out=[Synthopteryx]", "bands.n=5"], "holds out every specimen"),
+        (
+            ["evaluation.importance_window_nm=0", "bands.n=5"],
+            "error: evaluation.importance_window_nm is 0; give a width in nanometres above 0",
+        ),
         (["experiment=demmo"], "demmo"),
         (["bands=full", "bands.n=8"], "bands.n"),
         (["objective=test/knn_top1", "bands.n=5"], "nothing may be chosen on the test part"),

@@ -33,7 +33,8 @@ def add(commands: Commands) -> None:
     add("--labels-column", default="label", metavar="A,B,...", help="label columns (label)")
     add("--part", choices=["validation", "test"], default="test")
     add("--hold-out", metavar="A,B,...", help="genera (first word of a label) or labels that are "
-        "scored as a part of their own, and on which no probe is fitted")  # fmt: skip
+        "scored as a part of their own, and on which no probe is fitted (what training held "
+        "out)")  # fmt: skip
     add(
         "--bands", metavar="A:N,B:N,...", help="matrix over band sets, such as uniform:10,random:50"
     )
@@ -58,13 +59,14 @@ def run(words: argparse.Namespace) -> int:
             f"hyperspec evaluate was given {len(words.checkpoints)} checkpoints; several are "
             "compared with --bands only. Evaluate them one by one."
         )
-    from hyperspec.assessment import HELD_OUT, Embedded, assess
+    from hyperspec.assessment import Embedded, assess
+    from hyperspec.data.splits import HELD_OUT
 
     out = () if words.hold_out is None else tuple(words_of(words.hold_out, "--hold-out"))
     restored = restored_from(words, words.checkpoints[0])
     embedded = Embedded(restored, out)
     columns = words_of(words.labels_column, "--labels-column")
-    parts = [words.part, HELD_OUT] if out else [words.part]
+    parts = [words.part, HELD_OUT] if HELD_OUT in embedded.parts else [words.part]
     k = restored.config.evaluation.k if words.k is None else words.k
     console = Console()
     words.out.mkdir(parents=True, exist_ok=True)
@@ -88,14 +90,17 @@ def _summary(embedded: Embedded) -> str:
     ]
     if not restored.same_data:
         lines.append("These are not the data that the encoder was trained on, or split otherwise.")
-    if embedded.hold_out:
-        seen = (
-            "The encoder was trained on specimens of them: what is unseen here is their labels."
-            if embedded.seen_in_training
-            else "The encoder was trained on none of them, as far as its checkpoint tells."
-        )
-        lines.append(f"held out: {', '.join(embedded.hold_out)}. {seen}")
+    if embedded.held_out_names:
+        lines.append(f"held out: {', '.join(embedded.held_out_names)}. {_seen(embedded)}")
     return "\n".join(lines)
+
+
+def _seen(embedded: Embedded) -> str:
+    if embedded.seen_in_training:
+        return "The encoder was trained on specimens of them: what is unseen here is their labels."
+    if embedded.unseen_by_config:
+        return "Its training left them out (data.split.hold_out)."
+    return "The encoder was trained on none of them, as far as its checkpoint tells."
 
 
 def _print(found: Assessment, embedded: Embedded, console: Console) -> None:

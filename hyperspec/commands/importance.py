@@ -15,7 +15,6 @@ from hyperspec.spectra.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hyperspec.evaluation.importance import Importance
     from hyperspec.evaluation.importance_report import Contrast
     from hyperspec.restore import Restored
 
@@ -60,6 +59,7 @@ def run(words: argparse.Namespace) -> int:
         importance_table,
         write_importance,
     )
+    from hyperspec.influence import FOLDER, measure_importance
 
     modes = words_of(words.mode, "--mode")
     wrong = [mode for mode in modes if mode not in MODES]
@@ -69,7 +69,19 @@ def run(words: argparse.Namespace) -> int:
     encoders = [restored_from(words, path) for path in words.checkpoints]
     _check_alike(encoders)
     tables, contrasts = [], []
-    measured = [measure(one, modes, words) for one in encoders]
+    measured = [
+        measure_importance(
+            one,
+            modes,
+            window_nm=words.window,
+            step_nm=words.step,
+            part=words.part,
+            labels_column=words.labels_column,
+            num_permutations=words.permutations,
+            seed=words.seed,
+        )
+        for one in encoders
+    ]
     for number, _ in enumerate(modes):
         results = [found[number] for found in measured]
         tables.append(importance_table(results, num_resamples=words.resamples, seed=words.seed))
@@ -86,7 +98,7 @@ def run(words: argparse.Namespace) -> int:
         from hyperspec.tracking.store import open_client
 
         for path in files:
-            open_client(words.uri).log_artifact(words.run, str(path), "importance")
+            open_client(words.uri).log_artifact(words.run, str(path), FOLDER)
         print(f"added both to run {words.run}")
     return 0
 
@@ -119,54 +131,6 @@ def _check_alike(encoders: Sequence[Restored]) -> None:
                 f"{'their split' if same_bands else 'their bands'}, so their importance cannot be "
                 "averaged. Give checkpoints that differ in their seed only."
             )
-
-
-def measure(
-    restored: Restored, modes: Sequence[str], words: argparse.Namespace
-) -> list[Importance]:
-    """Return the importance of one encoder's bands in each mode."""
-    import numpy as np
-
-    from hyperspec.assessment import Embedded
-    from hyperspec.evaluation.importance import band_importance
-    from hyperspec.evaluation.importance_gradient import gradient_importance
-    from hyperspec.evaluation.probes import fit_linear_probe
-
-    material, module = restored.material, restored.module
-    embedded = Embedded(restored)
-    held, train = embedded.held(words.part, words.labels_column), None
-    rows = embedded.parts[words.part]
-    if any(label is not None for label in held.labels):
-        rows = rows[[label is not None for label in held.labels]]
-        train = embedded.held("train", words.labels_column).labelled()
-    bands = list(material.selection.indices)
-    images = material.source.planes(rows.tolist(), bands)
-    specimens = [material.specimens[row] for row in rows]
-    fill = material.statistics.mean[bands]
-    common = {"window_nm": words.window, "step_nm": words.step, "device": module.device}
-    probe = None
-    if train is not None:
-        probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
-    found = []
-    for mode in modes:
-        place = (module, images, material.source.masks(rows.tolist()),
-                 material.source.axis.wavelengths_nm[bands], specimens)  # fmt: skip
-        if mode == "gradient":
-            found.append(gradient_importance(*place, fill=fill, **common))
-            continue
-        found.append(
-            band_importance(
-                *place,
-                mode=mode,  # type: ignore[arg-type]  # checked against MODES
-                fill=fill,
-                predict=None if probe is None else probe.predict,
-                labels=None if probe is None else held.labelled().labels.tolist(),
-                num_permutations=max(1, min(words.permutations, len(np.unique(specimens)) - 1)),
-                seed=words.seed,
-                **common,
-            )
-        )
-    return found
 
 
 def print_importance(table: pd.DataFrame, contrasts: Sequence[Contrast]) -> None:

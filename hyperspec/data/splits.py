@@ -6,16 +6,18 @@ import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.data.hold_out import held_out_rows
 from hyperspec.spectra.errors import ConfigError, SplitError
 
 PARTS = ("train", "validation", "test")
+HELD_OUT = "held_out"
 Indices: TypeAlias = NDArray[np.intp]
 _Pair: TypeAlias = tuple[str, str | None]  # one specimen and one of its labels
 
@@ -29,12 +31,14 @@ class Split:
         validation: Row indices that searches, pruning and early stopping look at, ascending.
         test: Row indices that nothing is chosen on, ascending.
         hash: Twelve hex digits of what lies in which part; the order of rows does not matter.
+        held_out: Row indices of the labels that are in none of the parts, ascending.
     """
 
     train: Indices
     validation: Indices
     test: Indices
     hash: str
+    held_out: Indices = field(default_factory=lambda: np.empty(0, dtype=np.intp))
 
     def parts(self) -> dict[str, Indices]:
         """Return the three parts by name, in the order train, validation, test."""
@@ -48,6 +52,8 @@ def grouped_split(
     fractions: Sequence[float] = (0.5, 0.25, 0.25),
     seed: int,
     keys: Sequence[str] | None = None,
+    hold_out: Sequence[str] = (),
+    absent_ok: bool = False,
 ) -> Split:
     """Split rows so that all rows of one specimen fall on one side and labels keep their shares.
 
@@ -65,25 +71,34 @@ def grouped_split(
         seed: Chooses which specimens go where. The choice depends on label, specimen and seed
             only: not on the order of rows, nor on the other labels.
         keys: What the hash names rows by (file names); without them the specimen and label.
+        hold_out: Labels, or genera (first word of a label), whose specimens go into no part. Where
+            specimens have one label each, the others fall where they fall without it.
+        absent_ok: Pass over names in ``hold_out`` that no row has.
 
     Raises:
         ConfigError: If the fractions are not three positive shares that add up to 1.
-        SplitError: If a label or, without labels, the data cannot fill all three parts.
+        SplitError: If a label or, without labels, the data cannot fill all three parts, or
+            ``hold_out`` names what no label is or leaves nothing.
     """
     shares = _checked_fractions(fractions)
     if not len(labels) == len(groups) == len(groups if keys is None else keys):
         raise ValueError(
             f"labels ({len(labels)}), groups ({len(groups)}) and keys must have one entry per row."
         )
-    pairs = sorted(set(zip(groups, labels, strict=True)), key=_pair_key)
+    out = held_out_rows(labels, groups, hold_out, absent_ok=absent_ok)
+    taken = [
+        pair for pair, gone in zip(zip(groups, labels, strict=True), out, strict=True) if not gone
+    ]
+    pairs = sorted(set(taken), key=_pair_key)
     if len({group for group, _ in pairs}) == len(pairs):
         part_of = _allot(pairs, shares, seed)
     else:
         part_of = _allot_mixed(pairs, shares, seed)
     _check_coverage(pairs, part_of, fractions)
-    rows = np.array([part_of[group] for group in groups], dtype=np.intp)
-    train, validation, test = (np.flatnonzero(rows == part) for part in range(3))
-    return Split(train, validation, test, _hash(rows, labels, groups, keys))
+    # A held-out specimen has no part: it gets the number after the last one.
+    rows = np.array([part_of.get(group, len(PARTS)) for group in groups], dtype=np.intp)
+    train, validation, test, held_out = (np.flatnonzero(rows == part) for part in range(4))
+    return Split(train, validation, test, _hash(rows, labels, groups, keys), held_out)
 
 
 def _checked_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
@@ -202,7 +217,7 @@ def _hash(
     keys: Sequence[str] | None,
 ) -> str:
     lines = sorted(
-        repr((PARTS[part], groups[i], labels[i], None if keys is None else keys[i]))
+        repr(((*PARTS, HELD_OUT)[part], groups[i], labels[i], None if keys is None else keys[i]))
         for i, part in enumerate(rows)
     )
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=6).hexdigest()
