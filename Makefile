@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench-cubes bench-bands study ui clean
+.PHONY: help setup demo test test-slow lint type format bench-cubes bench-bands bench-sweep study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench-cubes: $(READY)  ## reading, packing and batches beside rasterio, spectral
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/bench_cubes.py
 	$(BIN)/python benchmarks/bench_store.py
+
+bench-sweep: $(READY)  ## time that a sweep costs beyond its jobs' training, against a shell loop
+	$(BIN)/python benchmarks/bench_sweep.py
 
 study: $(READY)  ## run a study: make study EXPERIMENT=band_count DATA=FOLDER ARGS="..."
 	$(BIN)/hyperspec train experiment=$(EXPERIMENT) data.root=$(DATA) $(ARGS)
