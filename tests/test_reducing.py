@@ -14,6 +14,7 @@ import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from hyperspec.assembly import assemble
 from hyperspec.bands import PROJECTIONS, Binned, Uniform
 from hyperspec.cubes import open_cube
 from hyperspec.cubes.labels import CsvLabels
@@ -22,7 +23,6 @@ from hyperspec.data.views_config import PRESETS
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.material import gather
 from hyperspec.models.config import TinyConfig
-from hyperspec.assembly import assemble
 from hyperspec.restore import restore
 from hyperspec.schema import FolderData, Hardware, Train
 from hyperspec.spectra.projection import BandProjection

@@ -42,5 +42,5 @@ def test_processes_share_out_the_same_batches() -> None:
 
 
 def test_a_batch_of_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match="A batch of 1 .* leaves no other image"):
+    with pytest.raises(ConfigError, match=r"A batch of 1 .* leaves no other image"):
         EpochBatches(ROWS[:1], 64, seed=0)
