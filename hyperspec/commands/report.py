@@ -19,6 +19,13 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.02,
+        help="difference of accuracy that does not matter, in the paired comparisons "
+        "(default 0.02: 2 points); fix it before looking",
+    )
     parser.set_defaults(command=run)
 
 
@@ -26,5 +33,5 @@ def run(words: argparse.Namespace) -> int:
     """Write and print the report."""
     from hyperspec.sweeps.report import report
 
-    report(words.sweeps, uri=words.uri, out_dir=words.out)
+    report(words.sweeps, uri=words.uri, out_dir=words.out, margin=words.margin)
     return 0

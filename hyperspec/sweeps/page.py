@@ -9,9 +9,11 @@ from pathlib import Path
 
 from hyperspec import __version__
 from hyperspec.sweeps.data import SweepData, SweepInfo
+from hyperspec.sweeps.differences import Differences
 from hyperspec.sweeps.figure import alt_text, to_png
 from hyperspec.sweeps.summary import Summary
 from hyperspec.sweeps.table import Grid, caveat, duration, failures, ranking
+from hyperspec.sweeps.verdicts import band_count_sentences, differences_grid, differences_note
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -41,13 +43,14 @@ footer { margin-top: 2.5rem; color: #555; font-size: .85rem; overflow-wrap: anyw
 """
 
 
-def write_page(data: SweepData, summary: Summary, path: Path) -> Path:
+def write_page(data: SweepData, summary: Summary, path: Path, found: Differences) -> Path:
     """Write the page with its pictures inside it, one per probe so that narrow screens show them.
 
     Args:
         data: The sweeps.
         summary: Their points.
         path: File to write.
+        found: Their paired comparisons.
     """
     title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
     failed = failures(data)
@@ -62,6 +65,7 @@ def write_page(data: SweepData, summary: Summary, path: Path) -> Path:
             f"<h2>{escape(ranking(summary).title)}</h2>",
             _table(ranking(summary)),
         ]
+    parts += _differences(found, summary)
     if failed.rows:
         parts += [f"<h2>{escape(failed.title)}</h2>", _table(failed, wrap=True)]
     parts += ["<h2>How it was run</h2>", *(_sweep(data, info) for info in data.sweeps)]
@@ -79,6 +83,15 @@ def write_page(data: SweepData, summary: Summary, path: Path) -> Path:
     )
     path.write_text(html, encoding="utf-8")
     return path
+
+
+def _differences(found: Differences, summary: Summary) -> list[str]:
+    grid, note = differences_grid(found), differences_note(found, summary)
+    sentences = band_count_sentences(found)
+    parts = [f"<h2>{escape(grid.title)}</h2>"] if grid.rows or sentences or note else []
+    parts += [f"<p>{escape(sentence)}</p>" for sentence in sentences]
+    parts += [_table(grid)] if grid.rows else []
+    return parts + ([f'<p class="note">{escape(note)}</p>'] if note else [])
 
 
 def _counts(data: SweepData) -> str:

@@ -9,10 +9,18 @@ from pathlib import Path
 from rich.console import Console
 
 from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
+from hyperspec.sweeps.differences import MARGIN, Differences, check_margin, compare
 from hyperspec.sweeps.figure import save
 from hyperspec.sweeps.page import write_page
-from hyperspec.sweeps.summary import summarise
+from hyperspec.sweeps.summary import Summary, summarise
 from hyperspec.sweeps.table import caveat, compact, failures, ranking, to_rich, to_text
+from hyperspec.sweeps.verdicts import (
+    band_count_sentences,
+    differences_compact,
+    differences_grid,
+    differences_note,
+    num_hidden,
+)
 
 _WIDE = 150  # characters of a terminal that shows the full table; narrower ones get its heart
 
@@ -29,11 +37,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where a report was written."""
+    """Where a report was written, and what was compared in it."""
 
     html: Path
     picture: Path
     table: Path
+    differences: Differences
 
     @property
     def files(self) -> tuple[Path, Path, Path]:
@@ -47,6 +56,7 @@ def report(
     uri: str,
     out_dir: Path,
     experiment: str | None = None,
+    margin: float = MARGIN,
 ) -> ReportPaths:
     """Read sweeps, write the report and print it; what ``hyperspec report`` does.
 
@@ -55,29 +65,37 @@ def report(
         uri: Tracking store.
         out_dir: Folder to write.
         experiment: MLflow experiment to look in; all of the store by default.
+        margin: Difference of accuracy that does not matter, between 0 and 1.
 
     Raises:
+        ConfigError: If the margin is outside its range.
         TrackingError: If a sweep is not found.
     """
+    check_margin(margin)  # before the store is read, which may take a while
     data = load_sweep(uri, sweeps, experiment)
-    paths = write_report(data, out_dir)
+    paths = write_report(data, out_dir, margin)
     print_report(data, paths)
     return paths
 
 
-def write_report(data: SweepData, out_dir: Path) -> ReportPaths:
+def write_report(data: SweepData, out_dir: Path, margin: float = MARGIN) -> ReportPaths:
     """Write ``report.html``, ``accuracy_against_bands.png`` and ``table.txt``."""
     out_dir.mkdir(parents=True, exist_ok=True)
     summary = summarise(data)
     picture = save(summary, out_dir / "accuracy_against_bands.png")
-    html = write_page(data, summary, out_dir / "report.html")
+    found = compare(data, summary, margin)
+    html = write_page(data, summary, out_dir / "report.html", found)
     table = out_dir / "table.txt"
     text = to_text(ranking(summary)) + f"\n{caveat(summary)}\n"
+    if found.rows:
+        text += "\n" + to_text(differences_grid(found))
+    words = [*band_count_sentences(found), differences_note(found, summary)]
+    text += "".join(f"\n{sentence}\n" for sentence in words if sentence)
     failed = failures(data)
     if failed.rows:
         text += "\n" + to_text(failed)
     table.write_text(text, encoding="utf-8")
-    return ReportPaths(html, picture, table)
+    return ReportPaths(html, picture, table, found)
 
 
 def print_report(data: SweepData, paths: ReportPaths, console: Console | None = None) -> None:
@@ -88,6 +106,7 @@ def print_report(data: SweepData, paths: ReportPaths, console: Console | None = 
     if summary.points:
         console.print(to_rich(compact(summary) if console.width < _WIDE else ranking(summary)))
     console.print(caveat(summary), style="italic", highlight=False)
+    _print_differences(paths.differences, summary, console)
     failed = failures(data)
     if failed.rows:
         console.print()
@@ -99,3 +118,15 @@ def print_report(data: SweepData, paths: ReportPaths, console: Console | None = 
     for uri in dict.fromkeys(info.uri for info in data.sweeps):
         command = f"MLflow UI: hyperspec ui --uri {uri}"
         console.print(command, highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_differences(found: Differences, summary: Summary, console: Console) -> None:
+    grid = differences_compact(found)
+    if grid.rows:
+        console.print()
+        console.print(to_rich(grid))
+    if num_hidden(found):
+        console.print(f"{num_hidden(found)} more rows are in the page and in table.txt.")
+    words = [*band_count_sentences(found), differences_note(found, summary)]
+    for sentence in filter(None, words):
+        console.print(sentence, style="italic", highlight=False, markup=False)

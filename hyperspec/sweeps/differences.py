@@ -1,0 +1,252 @@
+"""Settings of a sweep compared in pairs: the same seeds, the same specimens, a margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from hyperspec.evaluation.comparison import Equivalence, equivalence_test
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.data import SweepData
+from hyperspec.sweeps.summary import CONTROLS, Point, Summary
+
+MARGIN = 0.02
+"""Difference of accuracy that does not matter unless a reader says otherwise: 2 points."""
+BASELINES = ("uniform", "random")
+_WHOLE = "full"
+_CORRECT = "knn_correct"
+_BESIDE = "reference_correct"
+_SCORE = "metrics.test/knn_top1"
+_MIN_SEEDS = 2  # of one seed, a difference over seeds has no interval
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Test k-NN accuracy of a setting minus that of a reference.
+
+    Args:
+        point: The setting.
+        against: The reference in words.
+        num_seeds: Seeds that both have.
+        mean: Mean difference over these seeds, -1 to 1.
+        test: The paired comparison, with its interval; None where predictions of single specimens
+            are missing, so that only the scores can be subtracted.
+        is_control: Whether the reference is one of the controls.
+    """
+
+    point: Point
+    against: str
+    num_seeds: int
+    mean: float
+    test: Equivalence | None
+    is_control: bool = False
+
+
+@dataclass(frozen=True)
+class BandCount:
+    """Fewer bands of a strategy against the most there are.
+
+    Args:
+        strategy: Strategy.
+        setting: Other settings of the curve in words; empty when none varies.
+        most: The reference, with the largest number of bands.
+        smaller: Each smaller number of bands with its comparison, ascending.
+    """
+
+    strategy: str
+    setting: str
+    most: Point
+    smaller: tuple[tuple[int, Equivalence], ...]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """All paired comparisons of one report.
+
+    Args:
+        margin: Margin of every test.
+        rows: Strategies and settings against references with the same number of bands.
+        counts: Fewer bands against most bands.
+        num_unpaired: Pairs that share fewer than two seeds and so have no difference over seeds.
+    """
+
+    margin: float
+    rows: tuple[Difference, ...]
+    counts: tuple[BandCount, ...]
+    num_unpaired: int
+
+    @property
+    def tested(self) -> tuple[Difference, ...]:
+        """Rows against another setting, without the controls."""
+        return tuple(row for row in self.rows if not row.is_control)
+
+
+def check_margin(margin: float) -> float:
+    """Return the margin.
+
+    Raises:
+        ConfigError: If it is not between 0 and 1.
+    """
+    if 0 < margin < 1:
+        return margin
+    raise ConfigError(
+        f"--margin is {margin:g}; give the largest difference of accuracy that does not matter, "
+        f"above 0 and below 1 (default {MARGIN:g}, which is {100 * MARGIN:g} points)."
+    )
+
+
+def compare(data: SweepData, summary: Summary, margin: float = MARGIN) -> Differences:
+    """Compare the points of a report in pairs.
+
+    A strategy meets ``uniform`` and ``random`` at its own number of bands and at the same other
+    settings; a setting meets the one of its strategy and number of bands that the validation
+    objective puts first, so that no test specimen chose the reference. Seeds are paired by their
+    number and rows by their file.
+
+    Args:
+        data: The sweeps.
+        summary: Their points.
+        margin: Largest difference that does not matter, between 0 and 1.
+
+    Raises:
+        ConfigError: If the margin is outside its range.
+    """
+    check_margin(margin)
+    if summary.part != "test":
+        return Differences(margin, (), (), 0)
+    pairs = _Pairs(data, margin)
+    points = sorted(summary.points, key=lambda p: (p.n, p.strategy))
+    rows: list[Difference] = []
+    for point in points:
+        if point.n == 0:
+            continue
+        for reference, words in _references(point, summary.points):
+            row = pairs.difference(point, reference, words)
+            rows += [row] if row else []
+        rows += pairs.controls(point)
+    counts = _band_counts(pairs, summary.points)
+    return Differences(margin, tuple(rows), counts, pairs.num_unpaired)
+
+
+def setting_words(point: Point) -> str:
+    """Return the settings besides strategy and bands, as ``name=value, ...``."""
+    return ", ".join(f"{name}={value}" for name, value in point.extra.items())
+
+
+def _references(point: Point, points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
+    same_n = [other for other in points if other.n == point.n]
+    for baseline in BASELINES:
+        # uniform - random would repeat random - uniform with the signs turned.
+        if point.strategy in (baseline, BASELINES[0]):
+            continue
+        found = [p for p in same_n if p.strategy == baseline and _same_setting(p, point)]
+        if found:
+            yield found[0], baseline
+    # Points stand in the order of the validation objective.
+    first = next(p for p in same_n if p.strategy == point.strategy)
+    if first is not point:
+        yield first, setting_words(first) or "its other setting"
+
+
+def _same_setting(first: Point, second: Point) -> bool:
+    """Compare what both have: an option of one strategy alone does not keep others away."""
+    return all(first.extra[k] == second.extra[k] for k in first.extra.keys() & second.extra.keys())
+
+
+def _band_counts(pairs: _Pairs, points: Sequence[Point]) -> tuple[BandCount, ...]:
+    curves: dict[tuple[str, str], dict[int, Point]] = {}
+    for point in points:
+        if point.n > 0:
+            curve = curves.setdefault((point.strategy, setting_words(point)), {})
+            curve.setdefault(point.n, point)
+    found = []
+    for (strategy, setting), curve in sorted(curves.items()):
+        most = curve[max(curve)]
+        whole = [p for p in points if p.strategy == _WHOLE and _same_setting(p, most)]
+        if whole and whole[0].n > most.n:
+            most = whole[0]
+        tests = ((n, pairs.test(curve[n], most)) for n in sorted(curve) if n < most.n)
+        smaller = tuple((n, test) for n, test in tests if test is not None)
+        if smaller:
+            found.append(BandCount(strategy, setting, most, smaller))
+    return tuple(found)
+
+
+@dataclass
+class _Pairs:
+    """Reads each run's predictions once and pairs them."""
+
+    data: SweepData
+    margin: float
+    num_unpaired: int = 0
+    _seen: dict[tuple[str, ...], dict[float, pd.DataFrame]] = field(default_factory=dict)
+
+    def difference(self, point: Point, reference: Point, against: str) -> Difference | None:
+        first, second = self._scores(point), self._scores(reference)
+        seeds = first.index.intersection(second.index)
+        if len(seeds) < _MIN_SEEDS:
+            self.num_unpaired += 1
+            return None
+        test = self.test(point, reference)
+        if test is not None:
+            shown = test.difference
+            return Difference(point, against, shown.num_seeds, shown.mean, test)
+        mean = float((first[seeds] - second[seeds]).mean())
+        return None if math.isnan(mean) else Difference(point, against, len(seeds), mean, None)
+
+    def controls(self, point: Point) -> list[Difference]:
+        """Controls are logged as scores only: a difference, and no interval over specimens."""
+        found = []
+        own = self._scores(point)
+        for control, words in CONTROLS.items():
+            column = f"metrics.control/{control}_knn_top1"
+            gaps = (own - self._scores(point, column)).dropna()
+            if len(gaps) >= _MIN_SEEDS:
+                mean = float(gaps.mean())
+                found.append(Difference(point, words, len(gaps), mean, None, is_control=True))
+        return found
+
+    def test(self, point: Point, reference: Point) -> Equivalence | None:
+        """Return the comparison; None with fewer than two seeds that share test specimens."""
+        first, second = self._correct(point), self._correct(reference)
+        beside = {_CORRECT: _BESIDE}
+        shared = {
+            seed: first[seed].join(second[seed][[_CORRECT]].rename(columns=beside), how="inner")
+            for seed in sorted(first.keys() & second.keys())
+        }
+        tables = [table for table in shared.values() if len(table)]
+        if len(tables) < _MIN_SEEDS:
+            return None
+        specimens = pd.concat([table["specimen"] for table in tables]).groupby(level=0).first()
+        scores, others = (
+            np.stack([table[column].reindex(specimens.index).to_numpy() for table in tables])
+            for column in (_CORRECT, _BESIDE)
+        )
+        return equivalence_test(scores, others, specimens.to_list(), margin=self.margin)
+
+    def _scores(self, point: Point, column: str = _SCORE) -> pd.Series[float]:
+        jobs = self.data.jobs[self.data.jobs["run_id"].isin(point.run_ids)]
+        if column not in jobs:
+            return pd.Series(dtype=float)
+        return jobs.groupby("seed")[column].mean()
+
+    def _correct(self, point: Point) -> dict[float, pd.DataFrame]:
+        """Return per seed a table by file with columns specimen and knn_correct (0 to 1)."""
+        if point.run_ids not in self._seen:
+            seeds = self.data.jobs.set_index("run_id")["seed"]
+            tables: dict[float, list[pd.DataFrame]] = {}
+            for run_id in point.run_ids:
+                table = self.data.predictions(run_id)
+                if table is not None and _CORRECT in table and not math.isnan(seeds[run_id]):
+                    part = table[["file", "specimen", _CORRECT]].astype({_CORRECT: float})
+                    tables.setdefault(float(seeds[run_id]), []).append(part)
+            # Two runs of one seed are one observation of it: their mean.
+            self._seen[point.run_ids] = {
+                seed: pd.concat(parts).groupby("file").agg({"specimen": "first", _CORRECT: "mean"})
+                for seed, parts in tables.items()
+            }
+        return self._seen[point.run_ids]
