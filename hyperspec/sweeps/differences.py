@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.comparison import Equivalence, equivalence_test
+from hyperspec.evaluation.intervals import Floats
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.sweeps.data import SweepData
 from hyperspec.sweeps.summary import CONTROLS, Point, Summary
@@ -19,8 +20,8 @@ MARGIN = 0.02
 BASELINES = ("uniform", "random")
 _WHOLE = "full"
 _CORRECT = "knn_correct"
-_BESIDE = "reference_correct"
 _SCORE = "metrics.test/knn_top1"
+_RESAMPLES = 2000  # 315 comparisons of 10 seeds take about 4 s on one core
 _MIN_SEEDS = 2  # of one seed, a difference over seeds has no interval
 
 
@@ -183,7 +184,14 @@ class _Pairs:
     data: SweepData
     margin: float
     num_unpaired: int = 0
-    _seen: dict[tuple[str, ...], dict[float, pd.DataFrame]] = field(default_factory=dict)
+    _seen: dict[tuple[str, ...], dict[float, Floats]] = field(default_factory=dict)
+    _files: dict[str, int] = field(default_factory=dict)
+    _specimens: list[str] = field(default_factory=list)
+    _seeds: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        jobs = self.data.jobs
+        self._seeds = dict(zip(jobs["run_id"], jobs["seed"].astype(float), strict=True))
 
     def difference(self, point: Point, reference: Point, against: str) -> Difference | None:
         first, second = self._scores(point), self._scores(reference)
@@ -213,20 +221,24 @@ class _Pairs:
     def test(self, point: Point, reference: Point) -> Equivalence | None:
         """Return the comparison; None with fewer than two seeds that share test specimens."""
         first, second = self._correct(point), self._correct(reference)
-        beside = {_CORRECT: _BESIDE}
-        shared = {
-            seed: first[seed].join(second[seed][[_CORRECT]].rename(columns=beside), how="inner")
-            for seed in sorted(first.keys() & second.keys())
-        }
-        tables = [table for table in shared.values() if len(table)]
-        if len(tables) < _MIN_SEEDS:
+        seeds = sorted(first.keys() & second.keys())
+        if not seeds:
             return None
-        specimens = pd.concat([table["specimen"] for table in tables]).groupby(level=0).first()
         scores, others = (
-            np.stack([table[column].reindex(specimens.index).to_numpy() for table in tables])
-            for column in (_CORRECT, _BESIDE)
+            np.stack([_padded(table[seed], len(self._specimens)) for seed in seeds])
+            for table in (first, second)
         )
-        return equivalence_test(scores, others, specimens.to_list(), margin=self.margin)
+        seen = ~(np.isnan(scores) | np.isnan(others))
+        kept, rows = seen.any(1), seen.any(0)
+        if kept.sum() < _MIN_SEEDS:
+            return None
+        return equivalence_test(
+            np.where(seen, scores, np.nan)[kept][:, rows],
+            np.where(seen, others, np.nan)[kept][:, rows],
+            np.asarray(self._specimens)[rows],
+            margin=self.margin,
+            num_resamples=_RESAMPLES,
+        )
 
     def _scores(self, point: Point, column: str = _SCORE) -> pd.Series[float]:
         jobs = self.data.jobs[self.data.jobs["run_id"].isin(point.run_ids)]
@@ -234,19 +246,35 @@ class _Pairs:
             return pd.Series(dtype=float)
         return jobs.groupby("seed")[column].mean()
 
-    def _correct(self, point: Point) -> dict[float, pd.DataFrame]:
-        """Return per seed a table by file with columns specimen and knn_correct (0 to 1)."""
+    def _correct(self, point: Point) -> dict[float, Floats]:
+        """Return per seed whether each file was right, 0 to 1, in the order of all files."""
         if point.run_ids not in self._seen:
-            seeds = self.data.jobs.set_index("run_id")["seed"]
             tables: dict[float, list[pd.DataFrame]] = {}
             for run_id in point.run_ids:
+                seed = self._seeds[run_id]
                 table = self.data.predictions(run_id)
-                if table is not None and _CORRECT in table and not math.isnan(seeds[run_id]):
-                    part = table[["file", "specimen", _CORRECT]].astype({_CORRECT: float})
-                    tables.setdefault(float(seeds[run_id]), []).append(part)
-            # Two runs of one seed are one observation of it: their mean.
-            self._seen[point.run_ids] = {
-                seed: pd.concat(parts).groupby("file").agg({"specimen": "first", _CORRECT: "mean"})
-                for seed, parts in tables.items()
-            }
+                if table is not None and _CORRECT in table and not math.isnan(seed):
+                    tables.setdefault(seed, []).append(table)
+            self._seen[point.run_ids] = {seed: self._mean(found) for seed, found in tables.items()}
         return self._seen[point.run_ids]
+
+    def _mean(self, tables: list[pd.DataFrame]) -> Floats:
+        """Two runs of one seed are one observation of it: take the mean of each file's rows."""
+        rows, values = [], []
+        for table in tables:
+            columns = (table[name].tolist() for name in ("file", "specimen", _CORRECT))
+            for file, specimen, correct in zip(*columns, strict=True):
+                if file not in self._files:
+                    self._files[file] = len(self._specimens)
+                    self._specimens.append(specimen)
+                rows.append(self._files[file])
+                values.append(float(correct))
+        counts = np.bincount(rows, minlength=len(self._specimens))
+        sums = np.bincount(rows, values, minlength=len(self._specimens))
+        means: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        return means
+
+
+def _padded(values: Floats, length: int) -> Floats:
+    """Fill up with NaN for files that were first met in later runs."""
+    return np.concatenate([values, np.full(length - len(values), np.nan)])

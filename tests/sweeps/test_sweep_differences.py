@@ -159,6 +159,20 @@ def test_runs_are_paired_by_seed_and_rows_by_file() -> None:
     assert (row.test.difference.mean, row.test.difference.method) == (0, "clopper-pearson")
 
 
+def test_only_specimens_that_both_have_are_compared() -> None:
+    planted = Planted()
+    planted.setting("uniform", 20, wrong=range(20))
+    planted.setting("pca", 20, wrong=range(10, 20))
+    for run_id in ("run0", "run1", "run2"):  # uniform was not tested on the first ten
+        table = planted.tables[run_id]
+        assert table is not None
+        first_ten = table["specimen"].isin([f"s{i}" for i in range(10)])
+        planted.tables[run_id] = table[~first_ten]
+    test = planted.compare().rows[0].test
+    assert test is not None
+    assert (test.difference.mean, test.difference.num_groups) == (0, 30)
+
+
 def test_random_and_uniform_are_both_references_and_meet_each_other_once() -> None:
     planted = Planted()
     for strategy in ("uniform", "random", "pca", "rgb"):
