@@ -103,7 +103,7 @@ def build_design(variant: str) -> Design:
 
     Args:
         variant: ``planted`` (absorbance 0.4 in the windows, pigment log-sd 0.15), ``graded`` (0.075
-            and 0.25: shallow enough that accuracy climbs slowly) or ``null`` (as ``planted``, but
+            and 0.25: shallow, so that no accuracy is perfect) or ``null`` (as ``planted``, but
             pigment group and windows are drawn for each specimen without regard to its species).
 
     Raises:

@@ -16,7 +16,7 @@ class SynthSettings:
     """Options of ``hyperspec synth``."""
 
     variant: str = "planted"
-    """``planted`` (clear), ``graded`` (accuracy climbs slowly) or ``null`` (nothing to find)."""
+    """``planted`` (clear), ``graded`` (shallow windows) or ``null`` (nothing to find)."""
     num_specimens: int = 20
     """Specimens per species, at least 1; each gives two cubes."""
     size: int = 40
