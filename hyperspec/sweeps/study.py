@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import Trial, TrialState
 
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.storage import open_storage
 from hyperspec.tracking.process import host_name, is_dead, process_tag
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def open_study(
     """
     study = optuna.create_study(
         study_name=name,
-        storage=storage,
+        storage=open_storage(storage, fresh=True),
         pruner=pruner,
         directions=cast(Any, directions),
         load_if_exists=True,
@@ -120,9 +121,15 @@ def current(study: optuna.Study, trial: Trial) -> optuna.trial.FrozenTrial:
 
 
 def count(study: optuna.Study) -> int:
-    """Return how many trials count: those that ended, and those that another controller runs."""
-    trials = study.get_trials(deepcopy=False, states=(*_ENDED, TrialState.RUNNING))
-    return sum(_ORPHAN not in trial.user_attrs for trial in trials)
+    """Return how many trials count: those that ended, and those that another controller runs.
+
+    Call it under :func:`study_lock`: a running trial without a signature has lost its controller.
+    """
+    ended = study.get_trials(deepcopy=False, states=_ENDED)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return sum(_ORPHAN not in trial.user_attrs for trial in ended) + sum(
+        _PROCESS in trial.user_attrs for trial in running
+    )
 
 
 def _check_space(study: optuna.Study, space: Space) -> None:

@@ -7,6 +7,7 @@ environment, so that a job finds its trial under every launcher.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import tempfile
@@ -19,6 +20,8 @@ from hyperspec.spectra.errors import ConfigError, TrackingError
 
 if TYPE_CHECKING:
     import optuna
+
+log = logging.getLogger(__name__)
 
 STUDY_NOTE = "study.json"
 TRIAL_VARIABLE = "HYPERSPEC_TRIAL"
@@ -81,6 +84,7 @@ class TrialReporter:
 
     def __init__(self, trial: optuna.trial.Trial) -> None:
         self._trial = trial
+        self._lost = False
         self.pruned = False
 
     @property
@@ -103,9 +107,12 @@ class TrialReporter:
             return None
         import optuna
 
+        from hyperspec.sweeps.storage import open_storage
+
         note = StudyNote(**json.loads(path.read_text(encoding="utf-8")))
         pruner = build_pruner(note.pruner)
-        study = optuna.load_study(study_name=note.study_name, storage=note.storage, pruner=pruner)
+        storage = open_storage(note.storage, fresh=False)
+        study = optuna.load_study(study_name=note.study_name, storage=storage, pruner=pruner)
         for frozen in study.get_trials(deepcopy=False):
             if frozen.number == int(number):
                 return cls(optuna.trial.Trial(study, frozen._trial_id))
@@ -124,10 +131,14 @@ class TrialReporter:
             value: Score at this step; not reported when it is not finite.
             step: Epoch, 0 or more.
         """
-        if not math.isfinite(value):
+        if self._lost or not math.isfinite(value):
             return False
-        self._trial.report(value, step)
-        if not self.pruned and self._trial.should_prune():
-            self._trial.set_user_attr(PRUNED, step)
-            self.pruned = True
+        try:
+            self._trial.report(value, step)
+            if not self.pruned and self._trial.should_prune():
+                self._trial.set_user_attr(PRUNED, step)
+                self.pruned = True
+        except TrackingError as error:  # after minutes; a search is no reason to lose a training
+            self._lost = True
+            log.warning("trial %d is not pruned any more: %s", self.number, error)
         return self.pruned

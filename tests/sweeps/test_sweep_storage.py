@@ -1,0 +1,157 @@
+"""A study's database that is locked, moved away or broken off: calls wait and nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
+
+from hyperspec.spectra.errors import TrackingError
+from hyperspec.sweeps.storage import PatientStorage, open_storage, shown
+from hyperspec.sweeps.trial import StudyNote, TrialReporter, write_study
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/optuna.db"
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def study_on(address: str, patience: float = 30.0) -> optuna.Study:
+    storage = open_storage(address, fresh=True, patience=patience)
+    return optuna.create_study(
+        study_name="s", storage=storage, direction="maximize", load_if_exists=True
+    )
+
+
+def hold(path: Path, seconds: float) -> threading.Thread:
+    """Lock a database against readers and writers for a while."""
+    held = threading.Event()
+
+    def work() -> None:
+        with sqlite3.connect(path, isolation_level=None) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            held.set()
+            time.sleep(seconds)
+            connection.execute("COMMIT")
+        connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert held.wait(5)
+    return thread
+
+
+def test_a_locked_database_is_waited_for(
+    tmp_path: Path, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = study_on(address, patience=6.0)
+    trial = study.ask()
+    thread = hold(tmp_path / "optuna.db", 1.0)
+    started = time.monotonic()
+    with caplog.at_level(logging.WARNING, logger="hyperspec"):
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, 0.5)
+    thread.join()
+    assert time.monotonic() - started > 0.5
+    assert "optuna.db is away: database is locked; waiting" in caplog.text
+    assert "the study's database is back after" in caplog.text
+    (stored,) = optuna.load_study(study_name="s", storage=address).trials
+    assert (stored.state, stored.value) == (TrialState.COMPLETE, 0.5)
+
+
+def test_a_database_that_was_moved_away_is_waited_for_and_not_begun_anew(
+    tmp_path: Path, address: str
+) -> None:
+    study = study_on(address)
+    trial = study.ask()
+    write_study(tmp_path, StudyNote("s", address, {"name": "none"}))
+    here, there = tmp_path / "optuna.db", tmp_path / "away.db"
+    here.rename(there)
+
+    def bring_back() -> None:
+        time.sleep(0.7)
+        assert not here.exists(), "an empty database was put in its place"
+        there.rename(here)
+
+    thread = threading.Thread(target=bring_back)
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HYPERSPEC_TRIAL", "0")
+        reporter = TrialReporter.current(tmp_path)
+    thread.join()
+    assert reporter is not None
+    assert not reporter.report(0.25, 3)
+    study.tell(trial, 0.5)
+    (stored,) = optuna.load_study(study_name="s", storage=address).trials
+    assert stored.intermediate_values == {3: 0.25}
+    assert stored.value == 0.5
+
+
+def test_patience_ends_and_a_job_trains_on_without_its_study(
+    tmp_path: Path, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = study_on(address, patience=0.3)
+    trial = study.ask()
+    thread = hold(tmp_path / "optuna.db", 1.5)
+    with pytest.raises(TrackingError, match=r"optuna\.db has not answered for 0 seconds") as caught:
+        study.ask()
+    assert "give the same command again when the database is back" in str(caught.value)
+    reporter = TrialReporter(trial)
+    with caplog.at_level(logging.WARNING, logger="hyperspec"):
+        assert not reporter.report(0.5, 1)
+        assert not reporter.report(0.5, 2)
+    assert caplog.text.count("trial 0 is not pruned any more") == 1
+    thread.join()
+
+
+def test_a_wrong_call_is_not_repeated(address: str) -> None:
+    study = study_on(address)
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    started = time.monotonic()
+    with pytest.raises(UpdateFinishedTrialError):
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    with pytest.raises(KeyError):
+        optuna.load_study(study_name="none", storage=study._storage)
+    assert time.monotonic() - started < 1
+
+
+def test_an_answer_that_was_lost_after_the_write_counts_as_written(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_on(address)
+    trial = study.ask()
+    write = RDBStorage._set_trial_value_without_commit
+    refused = []
+
+    def lose_first_answer(storage: RDBStorage, *arguments: object) -> None:
+        if not refused:
+            refused.append(True)
+            # The transaction reaches the database by another way, and its answer does not come.
+            RDBStorage(address).set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [0.5])
+            raise OperationalError("COMMIT", None, Exception("server closed the connection"))
+        write(storage, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PatientStorage, "_set_trial_value_without_commit", lose_first_answer)
+    study.tell(trial, 0.5)
+    assert refused
+    assert study.trials[0].value == 0.5
+
+
+def test_passwords_are_not_shown() -> None:
+    assert shown("postgresql://ann:secret@host:5432/db") == "postgresql://ann@host:5432/db"
+    assert shown("sqlite:////a/b.db") == "sqlite:////a/b.db"
