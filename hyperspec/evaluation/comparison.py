@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -82,7 +83,7 @@ class Equivalence:
         margin: The margin that was fixed beforehand.
         num_specimens_to_decide: Number of specimens that would decide with 80% power if the
             difference seen were the true one; None when decided, or when no number would do
-            because the spread between seeds alone is too large.
+            because the spread between seeds alone is too large, or one specimen has no spread.
     """
 
     verdict: Verdict
@@ -100,6 +101,8 @@ class Equivalence:
         )
         if self.verdict != "undecided":
             return text
+        if self.num_specimens_to_decide is None and shown.num_groups < 2:
+            return text + "; one specimen has no spread to say how many would decide"
         if self.num_specimens_to_decide is None:
             return text + "; more specimens alone would not decide, more seeds are needed"
         return text + f"; about {self.num_specimens_to_decide} specimens would decide"
@@ -142,8 +145,20 @@ def equivalence_test(
         return Equivalence("as good as", outer, inner, margin, None)
     if outer.low > 0 or outer.high < 0:
         return Equivalence("better" if outer.low > 0 else "worse", outer, inner, margin, None)
-    needed = _specimens_to_decide(tabulate(first - second, groups), margin)
+    if outer.method == "clopper-pearson":  # the two never disagree: no spread to reckon with
+        needed: int | None = _specimens_that_agree(margin)
+    else:
+        needed = _specimens_to_decide(tabulate(first - second, groups), margin)
     return Equivalence("undecided", outer, inner, margin, needed)
+
+
+def _specimens_that_agree(margin: float) -> int:
+    """Return how many specimens that two settings never disagree on show that they are alike.
+
+    The 90% interval then ends at the exact bound 1 - 0.05^(1/G) (Clopper & Pearson 1934), which
+    falls below the margin for G > ln 0.05 / ln(1 - margin).
+    """
+    return math.floor(math.log(0.05) / math.log1p(-margin)) + 1
 
 
 def _specimens_to_decide(table: CrossedTable, margin: float) -> int | None:

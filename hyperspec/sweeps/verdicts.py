@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from hyperspec.evaluation.comparison import Equivalence
 from hyperspec.sweeps.differences import BandCount, Difference, Differences, setting_words
 from hyperspec.sweeps.summary import Summary
@@ -128,11 +126,6 @@ def _words(row: Difference) -> str:
 
 
 def _needed(test: Equivalence) -> str:
-    if test.difference.method == "clopper-pearson":
-        # Undecided without any disagreement: the exact bound 1 - 0.05^(1/G), which the 90%
-        # interval ends at, must fall below the margin; a spread of 0 would promise too much.
-        needed = math.floor(math.log(0.05) / math.log1p(-test.margin)) + 1
-        return f"about {needed} specimens would decide"
     if test.num_specimens_to_decide is not None:
         return f"about {test.num_specimens_to_decide} specimens would decide"
     return "more seeds are needed" if test.difference.num_groups > 1 else "one specimen only"

@@ -197,6 +197,26 @@ def test_undecided_names_the_number_of_specimens_by_the_formula():
     assert f"about {result.num_specimens_to_decide} specimens would decide" in str(result)
 
 
+@pytest.mark.parametrize(("margin", "needed"), [(0.02, 149), (0.05, 59), (0.1, 29)])
+def test_settings_that_never_disagree_name_the_number_that_decides_exactly(margin, needed):
+    # 149 and 59 are the sizes at which "none in G" bounds a rate below 2% and 5% with 95%.
+    def test_on(num: int):
+        right = np.ones((3, num))
+        return equivalence_test(right, right, np.arange(num).astype(str), margin=margin)
+
+    before = test_on(needed - 1)
+    assert (before.verdict, before.num_specimens_to_decide) == ("undecided", needed)
+    assert f"about {needed} specimens would decide" in str(before)
+    assert test_on(10).num_specimens_to_decide == needed
+    assert test_on(needed).verdict == "as good as"
+
+
+def test_one_specimen_says_that_it_shows_no_spread():
+    result = equivalence_test([[0.6], [0.2]], [[0.5], [0.3]], ["a"], margin=0.02)
+    assert (result.verdict, result.num_specimens_to_decide) == ("undecided", None)
+    assert str(result).endswith("; one specimen has no spread to say how many would decide")
+
+
 def test_the_number_of_specimens_named_does_decide():
     # The promise is 80% power if the difference seen is true; simulate at that number.
     random = np.random.default_rng(8)
