@@ -62,8 +62,9 @@ def make_cubes(folder: Path, count: int, side: int) -> list[Path]:
     return paths
 
 
-def drop(paths: list[Path]) -> int:
+def drop(paths: list[Path], store: Store) -> int:
     """Drop files from the page cache; return how many bytes stayed."""
+    store.shards.release_files()  # mapped pages cannot be dropped
     for path in paths:
         with path.open("rb+") as file:
             os.fsync(file.fileno())
@@ -147,7 +148,9 @@ def measure_frames(path: Path, stores: dict[int, Store], repeats: dict[str, int]
                 times = rounds(
                     ways,
                     repeats["cold" if cold else "warm"],
-                    (lambda _, files=files, left=left: left.append(drop(files))) if cold else once,
+                    (lambda _, files=files, left=left, store=store: left.append(drop(files, store)))
+                    if cold
+                    else once,
                 )
                 row = {
                     "state": "cold" if cold else "warm",

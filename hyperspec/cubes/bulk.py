@@ -1,14 +1,13 @@
 """Reading pieces of a file by large reads, at the disk's speed when it is not in the page cache.
 
-Reads, not a memory map. A cold map drags whole neighbourhoods in by page faults; pages of a map
-count as memory of the process; and a file that is cut short under a map kills the process, where a
-read returns too few bytes.
+Reads, not a memory map: a cold map drags whole neighbourhoods in by page faults, and pages of a map
+count as memory of the process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 Piece = tuple[int, memoryview]
@@ -18,9 +17,11 @@ Piece = tuple[int, memoryview]
 _NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
 # Large enough for full speed, small enough to stay in the processor's cache.
 _SCRATCH_BYTES = 4 * 2**20
+# What is read into it is of no interest, so threads may share it.
+_ONE_BYTE = [bytearray(1)]
 
 
-def read_pieces(path: Path, pieces: Sequence[Piece]) -> None:
+def read_pieces(descriptor: int, pieces: Sequence[Piece]) -> None:
     """Fill the buffers of all pieces, in their order.
 
     A first read that does not wait tells whether the file is in the page cache. When it is not, all
@@ -29,25 +30,39 @@ def read_pieces(path: Path, pieces: Sequence[Piece]) -> None:
     Announcing what is cached already would cost a third of the copy itself.
 
     Args:
-        path: The file.
+        descriptor: The file, open for reading.
         pieces: Where to read and where to put it; the buffers hold bytes.
 
     Raises:
-        OSError: If the file is missing, cannot be read or ends early.
+        OSError: If the file cannot be read or ends early.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    announced = len(pieces) < 2  # the kernel reads ahead by itself within one piece
+    for offset, target in pieces:
+        done = 0
+        if not announced:
+            done = _read_cached(descriptor, target, offset)
+            if done < len(target):
+                _announce(descriptor, pieces)
+                announced = True
+        _read_rest(descriptor, target, offset, done)
+
+
+def is_cached(descriptor: int, offsets: Iterable[int]) -> bool:
+    """Tell whether the bytes at some places are in the page cache.
+
+    Args:
+        descriptor: The file, open for reading.
+        offsets: Places in bytes.
+    """
+    if not _NO_WAIT:
+        return False
     try:
-        announced = len(pieces) < 2  # the kernel reads ahead by itself within one piece
-        for offset, target in pieces:
-            done = 0
-            if not announced:
-                done = _read_cached(descriptor, target, offset)
-                if done < len(target):
-                    _announce(descriptor, pieces)
-                    announced = True
-            _read_rest(descriptor, target, offset, done)
-    finally:
-        os.close(descriptor)
+        for offset in offsets:
+            if not os.preadv(descriptor, _ONE_BYTE, offset, _NO_WAIT):
+                return False
+    except OSError:  # not in the cache, or the file system cannot tell
+        return False
+    return True
 
 
 def fetch(path: Path, offset: int, length: int) -> None:
@@ -65,9 +80,10 @@ def fetch(path: Path, offset: int, length: int) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        byte = memoryview(bytearray(1))
-        places = (offset, offset + length // 2, offset + length - 1)
-        if not _NO_WAIT or all(_read_cached(descriptor, byte, place) for place in places):
+        # Without a way to tell: page faults, as before.
+        if not _NO_WAIT or is_cached(
+            descriptor, (offset, offset + length // 2, offset + length - 1)
+        ):
             return
         scratch = memoryview(bytearray(min(length, _SCRATCH_BYTES)))
         for start in range(offset, offset + length, len(scratch)):

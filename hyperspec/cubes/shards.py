@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.bulk import read_pieces
+from hyperspec.cubes.kept import KeptFile, KeptFiles
 from hyperspec.cubes.prepare import Prepared
 from hyperspec.spectra.errors import CatalogueError
 from hyperspec.spectra.statistics import SpectralStatistics
@@ -46,6 +47,7 @@ class Shards:
         self.folder = folder
         self.shape = shape
         self.dtype = dtype
+        self._files = KeptFiles()
 
     @property
     def plane_bytes(self) -> int:
@@ -101,7 +103,7 @@ class Shards:
         write_atomic(self.planes_path(key), lambda file: _save(file, image))
 
     def read_planes(self, key: str, bands: Sequence[int], out: NDArray[np.floating]) -> None:
-        """Read band planes in the given order; neighbouring bands are one read.
+        """Read band planes in the given order.
 
         Args:
             key: The shard.
@@ -111,20 +113,47 @@ class Shards:
         Raises:
             CatalogueError: If the file is missing or ends early.
         """
+        try:
+            file = self._files.get(key, self.planes_path)
+            planes = self._mapped(file, bands)
+            if planes is not None:
+                # With "clip" values go straight to `out`; the bands were checked.
+                planes.take(bands, 0, out, "clip")
+            else:
+                read_pieces(file.descriptor, self._pieces(bands, out))
+        except OSError as error:
+            raise CatalogueError(
+                f"The packed planes {self.planes_path(key)} cannot be read ({error}). Pack the "
+                "folder again: hyperspec pack."
+            ) from error
+
+    def release_files(self) -> None:
+        """Close the files that were kept open; reading opens them again."""
+        self._files.release()
+
+    def _mapped(self, file: KeptFile, bands: Sequence[int]) -> NDArray[np.generic] | None:
+        """Return the map of a file that is read again and whose planes are in the page cache.
+
+        Three planes tell, by a byte each: what they miss is fetched by page faults, slower.
+        """
+        if file.num_uses < 2:
+            return None
+        size = self.plane_bytes
+        places = (bands[0] * size, bands[len(bands) // 2] * size, bands[-1] * size)
+        if not file.is_cached(places):
+            return None
+        return file.planes(self.shape, self.dtype, HEADER_BYTES)
+
+    def _pieces(
+        self, bands: Sequence[int], out: NDArray[np.floating]
+    ) -> list[tuple[int, memoryview]]:
+        """Return what to read; neighbouring bands are one piece."""
         target = out.data.cast("B")
         size = self.plane_bytes
-        path = self.planes_path(key)
-        pieces = [
+        return [
             (HEADER_BYTES + first * size, target[place * size : (place + count) * size])
             for place, first, count in runs(bands)
         ]
-        try:
-            read_pieces(path, pieces)
-        except OSError as error:
-            raise CatalogueError(
-                f"The packed planes {path} cannot be read ({error}). Pack the folder again: "
-                "hyperspec pack."
-            ) from error
 
     def map_planes(self, key: str) -> NDArray[np.floating]:
         """Return all planes as a read-only memory map ``(C, S, S)``."""

@@ -89,8 +89,9 @@ def band_indices(bands: Bands | None, axis: SpectralAxis) -> list[int]:
     if isinstance(bands, BandSelection):
         return list(bands.resolve(axis).indices)
     indices = [int(b) for b in bands]
-    outside = [b for b in indices if not 0 <= b < len(axis)]
-    if outside or not indices:
+    # The extremes first: this is done for each batch, and looking at each band takes longer.
+    if not indices or min(indices) < 0 or max(indices) >= len(axis):
+        outside = [b for b in indices if not 0 <= b < len(axis)]
         raise BandError(
             f"Band {outside[0]} was asked for, but there are bands 0 to {len(axis) - 1} (0-based)."
             if outside

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,16 +170,13 @@ class Store:
         shape = (len(chosen), len(indices), self.size, self.size)
         target = output(out, shape, self.dtype)
 
-        def read(place: int) -> None:
-            self.shards.read_planes(self._keys[chosen[place]], indices, target[place])
-
-        piece = target[0].nbytes // len(runs(indices))
-        if target.nbytes < _THREADS_FROM_BYTES or piece < _THREADS_FROM_PIECE:
-            for place in range(len(chosen)):
-                read(place)
-        else:
+        keys = [self._keys[row] for row in chosen]
+        if len(keys) > 1 and _threads_pay(target[0], len(keys), indices):
             with ThreadPoolExecutor(min(_READ_THREADS, os.cpu_count() or 1)) as pool:
-                list(pool.map(read, range(len(chosen))))
+                list(pool.map(self.shards.read_planes, keys, repeat(indices), target))
+        else:
+            for key, image in zip(keys, target, strict=True):
+                self.shards.read_planes(key, indices, image)
         return target
 
     def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
@@ -242,6 +240,11 @@ class Store:
                 f"The store {self.folder} is incomplete: {problem}. Pack the folder again "
                 "(hyperspec pack, or data.store=auto): only what is missing is made."
             )
+
+
+def _threads_pay(image: NDArray[np.floating], count: int, bands: Sequence[int]) -> bool:
+    piece = image.nbytes // len(runs(bands))
+    return count * image.nbytes >= _THREADS_FROM_BYTES and piece >= _THREADS_FROM_PIECE
 
 
 def shards_of(cache_dir: Path, num_bands: int, settings: PrepareSettings) -> Shards:

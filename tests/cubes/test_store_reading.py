@@ -122,12 +122,18 @@ def test_fetching_more_than_there_is_ends(tmp_path):
     bulk.fetch(tmp_path / "a", 50, 10**6)
 
 
-def test_pieces_that_end_early_or_are_missing_are_errors(tmp_path):
+def test_pieces_that_end_early_are_errors(tmp_path):
     (tmp_path / "a").write_bytes(bytes(range(100)))
     target = memoryview(bytearray(20))
-    bulk.read_pieces(tmp_path / "a", [(70, target[:5]), (10, target[5:])])
-    assert bytes(target) == bytes([*range(70, 75), *range(10, 25)])
-    with pytest.raises(OSError, match="the file ends 10 bytes too early"):
-        bulk.read_pieces(tmp_path / "a", [(0, target[:5]), (90, target)])
-    with pytest.raises(FileNotFoundError):
-        bulk.read_pieces(tmp_path / "b", [(0, target)])
+    with (tmp_path / "a").open("rb") as file:
+        bulk.read_pieces(file.fileno(), [(70, target[:5]), (10, target[5:])])
+        assert bytes(target) == bytes([*range(70, 75), *range(10, 25)])
+        with pytest.raises(OSError, match="the file ends 10 bytes too early"):
+            bulk.read_pieces(file.fileno(), [(0, target[:5]), (90, target)])
+
+
+def test_what_lies_beyond_the_end_is_not_cached(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(100))
+    with (tmp_path / "a").open("rb") as file:
+        assert bulk.is_cached(file.fileno(), (0, 99))
+        assert not bulk.is_cached(file.fileno(), (0, 100))
