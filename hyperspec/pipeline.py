@@ -26,6 +26,7 @@ from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.influence import log_importance
 from hyperspec.material import Material, gather
+from hyperspec.parts import data_parts
 from hyperspec.restore import Restored
 from hyperspec.schema import Train
 from hyperspec.scoring import Scorer
@@ -36,6 +37,7 @@ from hyperspec.tracking import names
 from hyperspec.tracking.logger import RunLogger
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
+from hyperspec.tracking.system import SystemMetrics
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.module import SimCLR
 from hyperspec.training.session import Session
@@ -136,6 +138,7 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
             names.TAG_STRATEGY: selection.strategy,
             names.TAG_NUM_BANDS: str(len(selection)),
             names.TAG_BANDS_HASH: selection.hash,
+    run.log_datasets(data_parts(material, config))
             names.TAG_SPLIT_HASH: material.split.hash,
             names.TAG_DATA_HASH: material.source.hash,
             names.TAG_NUM_CLASSES: str(len(material.classes)),
@@ -228,6 +231,8 @@ def fit(
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
+    if config.tracking.system_metrics:
+        callbacks.append(SystemMetrics(run))
         precision=hardware.precision,  # type: ignore[arg-type]  # Lightning checks the name
         max_epochs=stage.epochs,
         accumulate_grad_batches=hardware.accumulate,

@@ -121,7 +121,7 @@ def test_one_run_is_kept_whole(
 
 
 def scores(run: Run) -> dict[str, float]:
-    return {k: v for k, v in run.data.metrics.items() if not k.startswith("cost/")}
+    return {k: v for k, v in run.data.metrics.items() if not k.startswith(("cost/", "system/"))}
 
 
 def test_jobs_of_one_process_score_as_each_alone(words: list[str], runs: Runs) -> None:

@@ -11,6 +11,7 @@ from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.identity import Finished
 from hyperspec.sweeps.parent import ParentInfo
 from hyperspec.tracking.names import (
+    SYSTEM,
     TAG_CONTINUED,
     TAG_HOST,
     TAG_KIND,
@@ -60,6 +61,8 @@ def adopt(run: JobRun, found: Finished) -> float:
     copy_metrics(source, run)
     _copy_artifacts(found.run_id, run)
     run.set_tags(tags)
+    if source.inputs is not None and source.inputs.dataset_inputs:
+        client.log_inputs(run.run_id, source.inputs.dataset_inputs)
     log.info("%s: finished before as run %s; not trained again", run.name, tags[TAG_RESUMED])
     return found.objective
 
@@ -82,6 +85,7 @@ def copy_metrics(source: Run, run: JobRun, until_step: int | None = None) -> Non
         for key in source.data.metrics
         for metric in run.client.get_metric_history(source.info.run_id, key)
         if until_step is None or metric.step <= until_step
+        if not key.startswith(SYSTEM)  # how busy the machine was then
     ]
     for start in range(0, len(rows), _BATCH):
         run.client.log_batch(run.run_id, metrics=rows[start : start + _BATCH])

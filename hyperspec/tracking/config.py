@@ -21,6 +21,8 @@ class TrackingConfig:
     """Name of the MLflow experiment that holds the sweeps."""
     flush_seconds: float = 2.0
     """Longest time that a metric waits before it is written, seconds, 0 to 600."""
+    system_metrics: bool = True
+    """Log how busy processor, memory, disk, network and GPU are, about every 10 s of training."""
 
     def __post_init__(self) -> None:
         if not self.uri.strip():

@@ -6,7 +6,7 @@ import getpass
 import json
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +28,8 @@ from hyperspec.tracking.store import Connection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from hyperspec.tracking.datasets import DataPart
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +162,12 @@ class JobRun:
     def flush(self) -> None:
         """Write the metrics that wait."""
         self.metrics.flush()
+
+    def log_datasets(self, parts: Sequence[DataPart]) -> None:
+        """Link the run to the parts of the data that it uses."""
+        from hyperspec.tracking.datasets import as_input
+
+        self.client.log_inputs(self.run_id, [as_input(part) for part in parts])
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file into the run, into ``folder`` when given."""

@@ -21,7 +21,7 @@ def trained(study: Study) -> list[Run]:
 
 
 def scores(run: Run) -> dict[str, float]:
-    return {k: v for k, v in run.data.metrics.items() if not k.startswith("cost/")}
+    return {k: v for k, v in run.data.metrics.items() if not k.startswith(("cost/", "system/"))}
 
 
 def artifact(run: Run, name: str) -> Path:
@@ -38,7 +38,12 @@ def test_a_second_sweep_trains_what_is_new_alone(study: Study) -> None:
     assert copy.data.tags["hyperspec.resumed_from"] == five.info.run_id
     assert copy.data.tags["mlflow.parentRunId"] == second.info.run_id
     assert copy.info.status == "FINISHED"
-    assert copy.data.metrics == five.data.metrics
+    own = {k: v for k, v in five.data.metrics.items() if not k.startswith("system/")}
+    assert copy.data.metrics == own
+    parts = [sorted(i.dataset.name for i in r.inputs.dataset_inputs) for r in (five, copy)]
+    assert (
+        parts[0] == parts[1] == [f"specimens ({part})" for part in ("test", "train", "validation")]
+    )
     assert copy.data.params["bands.indices"] == five.data.params["bands.indices"]
     assert copy.data.params["study"] == "second"
     csv = "evaluation/test_predictions.csv"

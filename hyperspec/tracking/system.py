@@ -1,0 +1,89 @@
+"""How busy the machine is while a run trains, under the names of MLflow's system metrics.
+
+MLflow samples in a thread that writes to the store by itself: when a tracking server dies, that
+thread fails or outlives the run. Here its monitors are read between two steps of the training, at
+most every few seconds, and the values take the road of all other metrics.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import psutil
+import pytorch_lightning as pl
+from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
+from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+from hyperspec.tracking.names import SYSTEM
+from hyperspec.tracking.run import JobRun
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 10.0  # as MLflow's own monitor
+
+
+class SystemMetrics(pl.Callback):
+    """Log processor, memory, disk, network and GPU at the start, the end and in between.
+
+    Args:
+        run: The run to log to.
+        every_seconds: Least time between two samples.
+    """
+
+    def __init__(self, run: JobRun, every_seconds: float = EVERY_SECONDS) -> None:
+        self.run, self.every_seconds = run, every_seconds
+        self.monitors = monitors()
+        self._last = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the first sample."""
+        self.sample(trainer)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Take a sample when the last one is old enough."""
+        if time.monotonic() - self._last >= self.every_seconds:
+            self.sample(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the last sample."""
+        self.sample(trainer)
+
+    def sample(self, trainer: pl.Trainer) -> None:
+        """Log what the monitors say; trouble with one of them costs its values, not the run."""
+        self._last = time.monotonic()
+        if not trainer.is_global_zero:
+            return
+        found: dict[str, float] = {}
+        for monitor in list(self.monitors):
+            try:
+                monitor.collect_metrics()
+                found |= monitor.aggregate_metrics()
+            except (OSError, RuntimeError, ValueError, psutil.Error) as error:
+                log.warning("no more system metrics of %s: %s", type(monitor).__name__, error)
+                self.monitors.remove(monitor)
+            monitor.clear_metrics()
+        self.run.log_metrics(
+            {f"{SYSTEM}{key}": value for key, value in found.items()}, trainer.global_step
+        )
+
+
+def monitors() -> list[BaseMetricsMonitor]:
+    """Return MLflow's monitors that work here; the one of GPUs needs ``nvidia-ml-py`` and a GPU."""
+    found = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+    try:
+        found.append(GPUMonitor())
+    except (ImportError, RuntimeError) as error:
+        log.debug("no system metrics of GPUs: %s", error)
+    return found
