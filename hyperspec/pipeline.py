@@ -36,8 +36,8 @@ from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking import names
 from hyperspec.tracking.logger import RunLogger
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
 from hyperspec.tracking.system import SystemMetrics
+from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.module import SimCLR
 from hyperspec.training.session import Session
@@ -133,12 +133,12 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
             "data.num_specimens": str(len(set(material.specimens))),
         }
     )
+    run.log_datasets(data_parts(material, config))
     run.set_tags(
         {
             names.TAG_STRATEGY: selection.strategy,
             names.TAG_NUM_BANDS: str(len(selection)),
             names.TAG_BANDS_HASH: selection.hash,
-    run.log_datasets(data_parts(material, config))
             names.TAG_SPLIT_HASH: material.split.hash,
             names.TAG_DATA_HASH: material.source.hash,
             names.TAG_NUM_CLASSES: str(len(material.classes)),
@@ -226,13 +226,13 @@ def fit(
     cost = CostMeter()
     check_every = config.log_every_n_steps if module.device.type == "cuda" else 1
     callbacks = [cost, StopOnNonFinite(material.files, check_every), *watchers]
+    if config.tracking.system_metrics:
+        callbacks.append(SystemMetrics(run))
     if sys.stderr.isatty():
         callbacks.append(RichProgressBar())
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-    if config.tracking.system_metrics:
-        callbacks.append(SystemMetrics(run))
         precision=hardware.precision,  # type: ignore[arg-type]  # Lightning checks the name
         max_epochs=stage.epochs,
         accumulate_grad_batches=hardware.accumulate,

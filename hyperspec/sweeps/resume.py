@@ -59,10 +59,10 @@ def adopt(run: JobRun, found: Finished) -> float:
     tags.setdefault(TAG_SECONDS, str((source.info.end_time - source.info.start_time) / 1000))
     run.log_params({k: v for k, v in source.data.params.items() if k not in own.data.params})
     copy_metrics(source, run)
-    _copy_artifacts(found.run_id, run)
-    run.set_tags(tags)
     if source.inputs is not None and source.inputs.dataset_inputs:
         client.log_inputs(run.run_id, source.inputs.dataset_inputs)
+    _copy_artifacts(found.run_id, run)
+    run.set_tags(tags)
     log.info("%s: finished before as run %s; not trained again", run.name, tags[TAG_RESUMED])
     return found.objective
 
@@ -83,9 +83,9 @@ def copy_metrics(source: Run, run: JobRun, until_step: int | None = None) -> Non
     rows = [
         metric
         for key in source.data.metrics
+        if not key.startswith(SYSTEM)  # how busy the machine was then
         for metric in run.client.get_metric_history(source.info.run_id, key)
         if until_step is None or metric.step <= until_step
-        if not key.startswith(SYSTEM)  # how busy the machine was then
     ]
     for start in range(0, len(rows), _BATCH):
         run.client.log_batch(run.run_id, metrics=rows[start : start + _BATCH])

@@ -36,12 +36,12 @@ TAG_DIRTY = "hyperspec.git.dirty"
 TAG_COMMIT = "mlflow.source.git.commit"
 TAG_PARENT = "mlflow.parentRunId"
 TAG_NOTE = "mlflow.note.content"
-
-PREDICTIONS_ARTIFACT = "evaluation/test_predictions.csv"
-TRACEBACK_ARTIFACT = "error/traceback.txt"
 TAG_DATA_CONTEXT = "mlflow.data.context"  # of a dataset: training, validation, test
 
 SYSTEM = "system/"  # what names of system metrics begin with; the UI has a page for them
+PREDICTIONS_ARTIFACT = "evaluation/test_predictions.csv"
+TRACEBACK_ARTIFACT = "error/traceback.txt"
+
 
 def flatten(config: object, prefix: str = "") -> dict[str, str]:
     """Return a nested config as dotted names with plain text values.
