@@ -16,6 +16,8 @@ from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import ParentInfo, find_parent
 from hyperspec.sweeps.resume import give_up_after
 from hyperspec.tracking import names
+from hyperspec.sweeps.trial import trial_number
+from hyperspec.sweeps.watchdog import closing, watch
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.tracking.store import connect
@@ -70,6 +72,8 @@ def run_job(config: DictConfig) -> float:
     """
     context = JobContext.current(config)
     try:
+    if context.parent is not None:
+        watch(context.parent)
         checked = schema.to_train(config)
     except HyperspecError as error:
         _record_refused(config, context, error)
@@ -79,7 +83,10 @@ def run_job(config: DictConfig) -> float:
     if context.parent is not None and checked.sweep.max_failures is not None:
         give_up_after(context.parent, checked.sweep.max_failures)
     plain = schema.to_plain(config)
-    with _start(checked.tracking, context, _name(config), names.flatten(plain)) as run:
+    with (
+        _start(checked.tracking, context, _name(config), names.flatten(plain)) as run,
+        closing(lambda: run.finish("KILLED", "the sweep's controller ended before the job")),
+    ):
         run.log_dict(plain, "config.yaml")
         # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
         from hyperspec.working import work

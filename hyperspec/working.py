@@ -23,6 +23,7 @@ from hyperspec.tracking import names
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.resume import KeepCheckpoints, Slots, origin
 from hyperspec.training.session import Session
+from hyperspec.training.stopping import StopSoftly
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +110,9 @@ def _attempt(
 
 def open_session(config: Train, run: JobRun, context: JobContext, slots: Slots) -> Session:
     """Return what the sweep asks of the job's training; a job of its own keeps checkpoints too."""
+    soft = StopSoftly()
     keep = KeepCheckpoints(
-        slots, config.sweep.checkpoint_seconds, run.run_id, run.metrics.try_flush
+        slots, config.sweep.checkpoint_seconds, run.run_id, run.metrics.try_flush, soft
     )
     latest = slots.latest()
     if latest is not None:
@@ -119,7 +121,7 @@ def open_session(config: Train, run: JobRun, context: JobContext, slots: Slots) 
         if before != run.run_id:
             continue_history(run, before, step)
     trial = None if context.sweep_dir is None else TrialReporter.current(context.sweep_dir)
-    return Session(latest, [keep], None if trial is None else trial.report)
+    return Session(latest, [soft, keep], None if trial is None else trial.report)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -24,6 +24,9 @@ from omegaconf import DictConfig, OmegaConf
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
 from hyperspec.sweeps.plan import Check, make_plan
+from hyperspec.sweeps.watchdog import scheduler_job
+from hyperspec.tracking.names import PARAM_MARGIN
+from hyperspec.tracking.process import host_name, process_tag
 
 if TYPE_CHECKING:
     from hyperspec.sweeps.data import SweepData
@@ -72,7 +75,16 @@ class SweepCallback(Callback):
         tags, params = _tags(config, study), _space(config)
         run = start_run(connection, name, kind="sweep", tags=tags, params=params)
         try:
-            note = ParentInfo(run.run_id, connection.uri, connection.experiment, study, name)
+            note = ParentInfo(
+                run.run_id,
+                connection.uri,
+                connection.experiment,
+                study,
+                name,
+                host_name(),
+                process_tag(),
+                scheduler_job(),
+            )
             write_parent(self._sweep_dir, note)
         except BaseException as error:
             run.fail(error)

@@ -27,6 +27,12 @@ class ParentInfo:
     """Study that the sweep belongs to."""
     name: str
     """Readable name of the parent run."""
+    host: str = ""
+    """Machine of the controller."""
+    process: str = ""
+    """The controller, as :func:`hyperspec.tracking.process.process_tag` names it."""
+    scheduler: str = ""
+    """SLURM job that the controller runs in, if any."""
 
 
 def write_parent(sweep_dir: Path, info: ParentInfo) -> Path:
@@ -53,7 +59,12 @@ def find_parent(sweep_dir: Path) -> ParentInfo | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return ParentInfo(**{key: str(content[key]) for key in ParentInfo.__annotations__})
+        known = {
+            field.name: str(content[field.name])
+            for field in fields(ParentInfo)
+            if field.name in content
+        }
+        return ParentInfo(**known)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise TrackingError(
             f"{path} does not name the sweep's run ({error}). Start the sweep again, or remove "

@@ -20,6 +20,7 @@ import torch
 
 from hyperspec.spectra.errors import ModelError
 from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.stopping import StopSoftly
 
 log = logging.getLogger(__name__)
 
@@ -75,19 +76,27 @@ class KeepCheckpoints(pl.Callback):
         seconds: Least time between two; 0 writes after every epoch.
         run_id: The tracked run, so that the one that goes on can name it.
         before: Called before each, to write what else waits.
+        soft: Says when the run was asked to end: one is written at the end of that epoch.
     """
 
     def __init__(
-        self, slots: Slots, seconds: float, run_id: str, before: Callable[[], None]
+        self,
+        slots: Slots,
+        seconds: float,
+        run_id: str,
+        before: Callable[[], None],
+        soft: StopSoftly | None = None,
     ) -> None:
         self.slots, self.seconds, self.run_id, self.before = slots, seconds, run_id, before
+        self.soft = soft
         self._due = time.monotonic() + seconds
         self._states: dict[str, Any] | None = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write one when it is time; not after the last epoch, which the run itself keeps."""
         over = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        due = time.monotonic() >= self._due and not over
+        asked = self.soft is not None and self.soft.asked is not None
+        due = (time.monotonic() >= self._due or asked) and not over
         # All processes must agree, or some would wait for the others for ever.
         if not trainer.strategy.reduce_boolean_decision(due, all=False):
             return
@@ -97,6 +106,8 @@ class KeepCheckpoints(pl.Callback):
         ended = time.monotonic()
         pause = self.seconds and max(self.seconds, _SHARE * (ended - started))
         self._due = ended + pause
+        if asked and self.soft is not None:
+            self.soft.leave()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
