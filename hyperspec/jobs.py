@@ -16,7 +16,6 @@ from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import ParentInfo, find_parent
 from hyperspec.sweeps.resume import give_up_after
 from hyperspec.tracking import names
-from hyperspec.sweeps.trial import trial_number
 from hyperspec.sweeps.watchdog import closing, watch
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.run import JobRun, start_run
