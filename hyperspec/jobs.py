@@ -70,9 +70,9 @@ def run_job(config: DictConfig) -> float:
     that the sweep's table shows it.
     """
     context = JobContext.current(config)
-    try:
     if context.parent is not None:
         watch(context.parent)
+    try:
         checked = schema.to_train(config)
     except HyperspecError as error:
         _record_refused(config, context, error)

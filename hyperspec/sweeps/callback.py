@@ -25,7 +25,6 @@ from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
 from hyperspec.sweeps.plan import Check, make_plan
 from hyperspec.sweeps.watchdog import scheduler_job
-from hyperspec.tracking.names import PARAM_MARGIN
 from hyperspec.tracking.process import host_name, process_tag
 
 if TYPE_CHECKING:
