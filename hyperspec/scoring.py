@@ -11,7 +11,13 @@ import torch
 
 from hyperspec.data.splits import HELD_OUT
 from hyperspec.evaluation.controls import mean_spectra
-from hyperspec.evaluation.evaluate import Held, evaluate_control, evaluate_features
+from hyperspec.evaluation.evaluate import (
+    EvaluationResult,
+    Held,
+    control_table,
+    evaluate_control,
+    evaluate_features,
+)
 from hyperspec.evaluation.measures import Measure, as_metrics, measure_labels, measure_shape
 from hyperspec.evaluation.objective import objective_value, resolve_objective
 from hyperspec.material import Material
@@ -48,7 +54,7 @@ class Scorer:
         return self._kept(result.metrics)
 
     def final(self, run: JobRun, untrained: Encoder) -> dict[str, float]:
-        """Score encoder and controls on validation and test, and log the test predictions.
+        """Score encoder and controls on validation and test, and log what they say on test.
 
         Args:
             run: The tracked run.
@@ -66,7 +72,12 @@ class Scorer:
         if "test" in result.predictions:
             run.log_text(result.predictions["test"].to_csv(index=False), names.PREDICTIONS_ARTIFACT)
         if settings.controls:
-            metrics |= self._controls(untrained)
+            controls = self._controls(untrained)
+            for found in controls.values():
+                metrics |= found.metrics
+            table = control_table(controls)
+            if table is not None:
+                run.log_text(table.to_csv(index=False), names.CONTROLS_ARTIFACT)
         if self.material.split.held_out.size:
             metrics |= self._held_out()
         return metrics
@@ -110,21 +121,22 @@ class Scorer:
             "views_available": any(len(seen) > 1 for seen in views.values()),
         }
 
-    def _controls(self, untrained: Encoder) -> dict[str, float]:
+    def _controls(self, untrained: Encoder) -> dict[str, EvaluationResult]:
         settings = self.settings
-        found: dict[str, float] = {}
-        for name, parts in {
+        features = {
             "untrained": self._embed("train", "test", encoder=untrained),
             "mean_spectrum": self._mean_spectra("train", "test"),
-        }.items():
-            found |= evaluate_control(
+        }
+        return {
+            name: evaluate_control(
                 name,
                 parts,
                 k=settings.k,
                 num_resamples=settings.resamples,
                 linear=settings.linear,
-            ).metrics
-        return found
+            )
+            for name, parts in features.items()
+        }
 
     def _held_out(self) -> dict[str, float]:
         """Score labels that training never saw: their specimens can only name each other."""

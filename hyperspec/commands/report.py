@@ -22,9 +22,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--margin",
         type=float,
-        default=0.02,
-        help="difference of accuracy that does not matter, in the paired comparisons "
-        "(default 0.02: 2 points); fix it before looking",
+        help="difference of accuracy that does not matter, in the paired comparisons, such as "
+        "0.02 for 2 points; by default sweep.margin of the sweep, fixed before its first job",
     )
     parser.set_defaults(command=run)
 

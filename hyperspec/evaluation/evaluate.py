@@ -164,6 +164,38 @@ def evaluate_control(
     return EvaluationResult(metrics, predictions)
 
 
+def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | None:
+    """Return what each control said of each row of the test part, side by side.
+
+    Args:
+        controls: By name of the control its scores, all on the same test part.
+
+    Returns:
+        Columns file, specimen, label, and for each control and probe ``<control>_<probe>`` and
+        ``<control>_<probe>_correct``; None without labels.
+
+    Raises:
+        ValueError: If the controls were scored on different rows.
+    """
+    import pandas as pd
+
+    known = ["file", "specimen", "label"]
+    found = {
+        name: result.predictions["test"]
+        for name, result in controls.items()
+        if "test" in result.predictions
+    }
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    parts = [first[known]]
+    for name, table in found.items():
+        if table["file"].tolist() != first["file"].tolist():
+            raise ValueError(f"The control {name} was scored on other rows than the one before it.")
+        parts.append(table.drop(columns=known).add_prefix(f"{name}_"))
+    return pd.concat(parts, axis=1)
+
+
 _Probed = dict[str, tuple[_Labelled, dict[str, ProbeResult]]]
 
 

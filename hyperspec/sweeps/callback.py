@@ -25,6 +25,7 @@ from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
 from hyperspec.sweeps.plan import Check, make_plan
 from hyperspec.sweeps.watchdog import scheduler_job
+from hyperspec.tracking.names import PARAM_MARGIN
 from hyperspec.tracking.process import host_name, process_tag
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class SweepCallback(Callback):
         reap_stale(connection)
         study = str(config.get("study") or "sweep")
         name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
-        tags, params = _tags(config, study), _space(config)
+        tags, params = _tags(config, study), {**_space(config), **_margin(config)}
         run = start_run(connection, name, kind="sweep", tags=tags, params=params)
         try:
             note = ParentInfo(
@@ -155,6 +156,9 @@ def _announce(config: DictConfig, check: Check) -> None:
     if plan.problems:
         print(f"\nerror: {plan.complaint}", file=sys.stderr)
         raise SystemExit(2)
+    if any(axis.key == PARAM_MARGIN and len(axis.words) > 1 for axis in plan.axes):
+        print(f"\nerror: {PARAM_MARGIN} has several values; a sweep has one.", file=sys.stderr)
+        raise SystemExit(2)
     print(plan.text, flush=True)
     if OmegaConf.select(config, "sweep.dry_run"):
         print("dry run: every job is sound; none was started")
@@ -170,6 +174,12 @@ def _tags(config: DictConfig, study: str) -> dict[str, str]:
         f"Study **{study}**.\n\n`{command}`\n{space}\n\nThe report is under artifacts, `report/`."
     )
     return {TAG_STUDY: study, TAG_COMMAND: command, TAG_NOTE: note}
+
+
+def _margin(config: DictConfig) -> dict[str, str]:
+    """Return the report's margin as a parameter of the sweep, which nobody can change later."""
+    margin = OmegaConf.select(config, PARAM_MARGIN)
+    return {} if margin is None else {PARAM_MARGIN: str(margin)}
 
 
 def command_line(config: DictConfig) -> str:

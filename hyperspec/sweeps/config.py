@@ -24,6 +24,9 @@ class SweepConfig:
     """Failed jobs after which the rest of the sweep is not started; null never gives up."""
     checkpoint_seconds: float = 60.0
     """Least seconds between checkpoints while training; 0 writes one after every epoch."""
+    margin: float = 0.02
+    """Difference of accuracy that does not matter, above 0 and below 1: what the report's 'as good
+    as' means. Kept with the sweep when it begins, so that it is fixed before any result."""
 
     def __post_init__(self) -> None:
         if self.max_failures is not None and self.max_failures < 1:
@@ -35,4 +38,9 @@ class SweepConfig:
             raise ConfigError(
                 f"sweep.checkpoint_seconds is {self.checkpoint_seconds}; give 0 (after every "
                 "epoch) or more seconds."
+            )
+        if not 0 < self.margin < 1:
+            raise ConfigError(
+                f"sweep.margin is {self.margin:g}; give the largest difference of accuracy that "
+                "does not matter, above 0 and below 1, for example 0.02 for 2 points."
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _PAGE = 1000
+_RIGHT = {"1": 1, "0": 0, "True": 1, "False": 0}
 _LISTED = 8  # sweeps that an error message names
 
 
@@ -37,6 +39,8 @@ class SweepInfo:
     start: pd.Timestamp
     seconds: float
     uri: str
+    margin: float | None = None
+    """``sweep.margin`` as it was when the sweep began; None of sweeps that kept none."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class SweepData:
     sweeps: tuple[SweepInfo, ...]
     jobs: pd.DataFrame
     _predictions: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+    _controls: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -75,12 +80,28 @@ class SweepData:
 
         Columns: file, specimen, label, knn, linear, knn_correct, linear_correct.
         """
-        if run_id not in self._predictions:
-            job = self.jobs.loc[self.jobs["run_id"] == run_id].iloc[0]
-            self._predictions[run_id] = _read_predictions(
-                str(job["artifact_uri"]), run_id, str(job["uri"])
-            )
-        return self._predictions[run_id]
+        return self._table(self._predictions, run_id, names.PREDICTIONS_ARTIFACT)
+
+    def control_predictions(self, run_id: str) -> pd.DataFrame | None:
+        """Return what a job's controls said of the test part, or None when it logged none.
+
+        Columns: file, specimen, label, and for each control and probe ``untrained_knn`` and
+        ``untrained_knn_correct``.
+        """
+        return self._table(self._controls, run_id, names.CONTROLS_ARTIFACT)
+
+    def _table(
+        self, known: dict[str, pd.DataFrame | None], run_id: str, artifact: str
+    ) -> pd.DataFrame | None:
+        if run_id not in known:
+            artifact_uri, uri = self._places[run_id]
+            known[run_id] = _read_table(artifact_uri, run_id, uri, artifact)
+        return known[run_id]
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[str, str]]:
+        rows = self.jobs[["run_id", "artifact_uri", "uri"]].itertuples(index=False)
+        return {str(row.run_id): (str(row.artifact_uri), str(row.uri)) for row in rows}
 
 
 def load_sweep(
@@ -212,6 +233,7 @@ def _info(run: Run, uri: str) -> SweepInfo:
         start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         seconds=_seconds(run),
         uri=uri,
+        margin=float(kept) if (kept := run.data.params.get(names.PARAM_MARGIN)) else None,
     )
 
 
@@ -260,18 +282,19 @@ def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else columns)
 
 
-def _read_predictions(artifact_uri: str, run_id: str, uri: str) -> pd.DataFrame | None:
-    path = f"{artifact_uri.removeprefix('file://')}/{names.PREDICTIONS_ARTIFACT}"
+def _read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:
+    path = f"{artifact_uri.removeprefix('file://')}/{artifact}"
     if not Path(artifact_uri.removeprefix("file://")).is_absolute():
         from mlflow.artifacts import download_artifacts
 
-        folder, _, file = names.PREDICTIONS_ARTIFACT.rpartition("/")
+        folder, _, file = artifact.rpartition("/")
         listed = open_client(uri).list_artifacts(run_id, folder)
         if file not in {Path(entry.path).name for entry in listed}:
             return None
-        source = f"{artifact_uri}/{names.PREDICTIONS_ARTIFACT}"
-        path = download_artifacts(artifact_uri=source, tracking_uri=uri)
+        path = download_artifacts(artifact_uri=f"{artifact_uri}/{artifact}", tracking_uri=uri)
     elif not Path(path).exists():
         return None
-    text = ["file", "specimen", "label", "knn", "linear"]
-    return pd.read_csv(path, dtype=dict.fromkeys(text, str))
+    # Labels such as 001 or NA are text; the only numbers are 0 and 1 of `..._correct`.
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    right = [str(column) for column in table if str(column).endswith("_correct")]
+    return table.assign(**{column: table[column].map(_RIGHT) for column in right})

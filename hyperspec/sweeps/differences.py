@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.comparison import Equivalence, equivalence_test
 from hyperspec.evaluation.intervals import Floats
-from hyperspec.spectra.errors import ConfigError
 from hyperspec.sweeps.data import SweepData
+from hyperspec.sweeps.margin import Margin, find_margin
 from hyperspec.sweeps.summary import CONTROLS, Point, Summary
 
-MARGIN = 0.02
-"""Difference of accuracy that does not matter unless a reader says otherwise: 2 points."""
+_BySeed: TypeAlias = dict[float, Floats]
 BASELINES = ("uniform", "random")
 _WHOLE = "full"
 _CORRECT = "knn_correct"
@@ -69,13 +69,13 @@ class Differences:
     """All paired comparisons of one report.
 
     Args:
-        margin: Margin of every test.
+        margin: Margin of every test, and who set it when.
         rows: Strategies and settings against references with the same number of bands.
         counts: Fewer bands against most bands.
         num_unpaired: Pairs that share fewer than two seeds and so have no difference over seeds.
     """
 
-    margin: float
+    margin: Margin
     rows: tuple[Difference, ...]
     counts: tuple[BandCount, ...]
     num_unpaired: int
@@ -86,21 +86,7 @@ class Differences:
         return tuple(row for row in self.rows if not row.is_control)
 
 
-def check_margin(margin: float) -> float:
-    """Return the margin.
-
-    Raises:
-        ConfigError: If it is not between 0 and 1.
-    """
-    if 0 < margin < 1:
-        return margin
-    raise ConfigError(
-        f"--margin is {margin:g}; give the largest difference of accuracy that does not matter, "
-        f"above 0 and below 1 (default {MARGIN:g}, which is {100 * MARGIN:g} points)."
-    )
-
-
-def compare(data: SweepData, summary: Summary, margin: float = MARGIN) -> Differences:
+def compare(data: SweepData, summary: Summary, margin: float | None = None) -> Differences:
     """Compare the points of a report in pairs.
 
     A strategy meets ``uniform`` and ``random`` at its own number of bands and at the same other
@@ -111,15 +97,16 @@ def compare(data: SweepData, summary: Summary, margin: float = MARGIN) -> Differ
     Args:
         data: The sweeps.
         summary: Their points.
-        margin: Largest difference that does not matter, between 0 and 1.
+        margin: Largest difference that does not matter, between 0 and 1; None takes the one that
+            the sweeps were begun with.
 
     Raises:
         ConfigError: If the margin is outside its range.
     """
-    check_margin(margin)
+    agreed = find_margin(data.sweeps, margin)
     if summary.part != "test":
-        return Differences(margin, (), (), 0)
-    pairs = _Pairs(data, margin)
+        return Differences(agreed, (), (), 0)
+    pairs = _Pairs(data, agreed.value)
     points = sorted(summary.points, key=lambda p: (p.n, p.strategy))
     rows: list[Difference] = []
     for point in points:
@@ -130,7 +117,7 @@ def compare(data: SweepData, summary: Summary, margin: float = MARGIN) -> Differ
             rows += [row] if row else []
         rows += pairs.controls(point)
     counts = _band_counts(pairs, summary.points)
-    return Differences(margin, tuple(rows), counts, pairs.num_unpaired)
+    return Differences(agreed, tuple(rows), counts, pairs.num_unpaired)
 
 
 def setting_words(point: Point) -> str:
@@ -184,7 +171,7 @@ class _Pairs:
     data: SweepData
     margin: float
     num_unpaired: int = 0
-    _seen: dict[tuple[str, ...], dict[float, Floats]] = field(default_factory=dict)
+    _seen: dict[tuple[str, ...], _BySeed] = field(default_factory=dict)
     _files: dict[str, int] = field(default_factory=dict)
     _specimens: list[str] = field(default_factory=list)
     _seeds: dict[str, float] = field(init=False)
@@ -207,20 +194,25 @@ class _Pairs:
         return None if math.isnan(mean) else Difference(point, against, len(seeds), mean, None)
 
     def controls(self, point: Point) -> list[Difference]:
-        """Controls are logged as scores only: a difference, and no interval over specimens."""
+        """Compare a setting with what its own runs logged of the controls."""
         found = []
         own = self._scores(point)
         for control, words in CONTROLS.items():
-            column = f"metrics.control/{control}_knn_top1"
-            gaps = (own - self._scores(point, column)).dropna()
-            if len(gaps) >= _MIN_SEEDS:
-                mean = float(gaps.mean())
-                found.append(Difference(point, words, len(gaps), mean, None, is_control=True))
+            gaps = (own - self._scores(point, f"metrics.control/{control}_knn_top1")).dropna()
+            if len(gaps) < _MIN_SEEDS:
+                continue
+            test = self._compare(self._correct(point), self._correct(point, control))
+            num, mean = len(gaps), float(gaps.mean())
+            if test is not None:
+                num, mean = test.difference.num_seeds, test.difference.mean
+            found.append(Difference(point, words, num, mean, test, is_control=True))
         return found
 
     def test(self, point: Point, reference: Point) -> Equivalence | None:
         """Return the comparison; None with fewer than two seeds that share test specimens."""
-        first, second = self._correct(point), self._correct(reference)
+        return self._compare(self._correct(point), self._correct(reference))
+
+    def _compare(self, first: _BySeed, second: _BySeed) -> Equivalence | None:
         seeds = sorted(first.keys() & second.keys())
         if not seeds:
             return None
@@ -246,23 +238,25 @@ class _Pairs:
             return pd.Series(dtype=float)
         return jobs.groupby("seed")[column].mean()
 
-    def _correct(self, point: Point) -> dict[float, Floats]:
+    def _correct(self, point: Point, control: str = "") -> _BySeed:
         """Return per seed whether each file was right, 0 to 1, in the order of all files."""
-        if point.run_ids not in self._seen:
+        key = (control, *point.run_ids)
+        if key not in self._seen:
+            read = self.data.control_predictions if control else self.data.predictions
+            column = f"{control}_{_CORRECT}" if control else _CORRECT
             tables: dict[float, list[pd.DataFrame]] = {}
             for run_id in point.run_ids:
-                seed = self._seeds[run_id]
-                table = self.data.predictions(run_id)
-                if table is not None and _CORRECT in table and not math.isnan(seed):
+                seed, table = self._seeds[run_id], read(run_id)
+                if table is not None and column in table and not math.isnan(seed):
                     tables.setdefault(seed, []).append(table)
-            self._seen[point.run_ids] = {seed: self._mean(found) for seed, found in tables.items()}
-        return self._seen[point.run_ids]
+            self._seen[key] = {seed: self._mean(found, column) for seed, found in tables.items()}
+        return self._seen[key]
 
-    def _mean(self, tables: list[pd.DataFrame]) -> Floats:
+    def _mean(self, tables: list[pd.DataFrame], column: str) -> Floats:
         """Two runs of one seed are one observation of it: take the mean of each file's rows."""
         rows, values = [], []
         for table in tables:
-            columns = (table[name].tolist() for name in ("file", "specimen", _CORRECT))
+            columns = (table[name].tolist() for name in ("file", "specimen", column))
             for file, specimen, correct in zip(*columns, strict=True):
                 if file not in self._files:
                     self._files[file] = len(self._specimens)

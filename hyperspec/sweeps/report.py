@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
-from hyperspec.sweeps.differences import MARGIN, Differences, check_margin, compare
+from hyperspec.sweeps.differences import Differences, compare
 from hyperspec.sweeps.figure import save
+from hyperspec.sweeps.margin import check_margin
 from hyperspec.sweeps.page import write_page
 from hyperspec.sweeps.summary import Summary, summarise
 from hyperspec.sweeps.table import caveat, compact, failures, ranking, to_rich, to_text
@@ -56,7 +57,7 @@ def report(
     uri: str,
     out_dir: Path,
     experiment: str | None = None,
-    margin: float = MARGIN,
+    margin: float | None = None,
 ) -> ReportPaths:
     """Read sweeps, write the report and print it; what ``hyperspec report`` does.
 
@@ -65,20 +66,22 @@ def report(
         uri: Tracking store.
         out_dir: Folder to write.
         experiment: MLflow experiment to look in; all of the store by default.
-        margin: Difference of accuracy that does not matter, between 0 and 1.
+        margin: Difference of accuracy that does not matter, between 0 and 1; None takes the one
+            that the sweeps were begun with (``sweep.margin``).
 
     Raises:
         ConfigError: If the margin is outside its range.
         TrackingError: If a sweep is not found.
     """
-    check_margin(margin)  # before the store is read, which may take a while
+    if margin is not None:
+        check_margin(margin)  # before the store is read, which may take a while
     data = load_sweep(uri, sweeps, experiment)
     paths = write_report(data, out_dir, margin)
     print_report(data, paths)
     return paths
 
 
-def write_report(data: SweepData, out_dir: Path, margin: float = MARGIN) -> ReportPaths:
+def write_report(data: SweepData, out_dir: Path, margin: float | None = None) -> ReportPaths:
     """Write ``report.html``, ``accuracy_against_bands.png`` and ``table.txt``."""
     out_dir.mkdir(parents=True, exist_ok=True)
     summary = summarise(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hyperspec.evaluation.comparison import Equivalence
 from hyperspec.sweeps.differences import BandCount, Difference, Differences, setting_words
+from hyperspec.sweeps.margin import points
 from hyperspec.sweeps.summary import Summary
 from hyperspec.sweeps.table import Grid
 
@@ -62,11 +63,10 @@ def differences_note(found: Differences, summary: Summary) -> str:
     words = []
     if tested:
         words.append(
-            f"Margin ±{points(found.margin)}, to be fixed before looking (--margin). Intervals: "
-            "95%, bootstrap crossed over seeds and specimens, paired by both. 'As good as': the "
-            "90% interval lies within the margin; 'better' and 'worse': the 95% interval leaves "
-            "out 0; else undecided. Each row is tested on its own: of 20 true zeros one may "
-            "leave out 0 by chance."
+            f"{found.margin.origin} Intervals: 95%, bootstrap crossed over seeds and specimens, "
+            "paired by both. 'As good as': the 90% interval lies within the margin; 'better' and "
+            "'worse': the 95% interval leaves out 0; else undecided. Each row is tested on its "
+            "own: of 20 true zeros one may leave out 0 by chance."
         )
     if any(row.test is None for row in found.rows):
         words.append("Without an interval: only scores are logged, not the single predictions.")
@@ -77,12 +77,7 @@ def differences_note(found: Differences, summary: Summary) -> str:
 
 def band_count_sentences(found: Differences) -> list[str]:
     """Say for each strategy how few bands do as well as the most."""
-    return [_sentence(count, found.margin) for count in found.counts]
-
-
-def points(value: float) -> str:
-    """Return a difference of accuracy in points."""
-    return f"{100 * value:g} point{'s' * (value != 0.01)}"
+    return [_sentence(count, found.margin.value) for count in found.counts]
 
 
 def _sentence(count: BandCount, margin: float) -> str:
@@ -114,7 +109,7 @@ def _below(count: BandCount, n: int) -> str:
 
 
 def _title(found: Differences) -> str:
-    return f"Paired differences of test k-NN accuracy, margin ±{points(found.margin)}"
+    return f"Paired differences of test k-NN accuracy, margin ±{points(found.margin.value)}"
 
 
 def _words(row: Difference) -> str:

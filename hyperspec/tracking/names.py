@@ -40,6 +40,8 @@ TAG_DATA_CONTEXT = "mlflow.data.context"  # of a dataset: training, validation, 
 
 SYSTEM = "system/"  # what names of system metrics begin with; the UI has a page for them
 PREDICTIONS_ARTIFACT = "evaluation/test_predictions.csv"
+CONTROLS_ARTIFACT = "evaluation/control_predictions.csv"
+PARAM_MARGIN = "sweep.margin"  # of a parent: parameters cannot be changed afterwards, tags can
 TRACEBACK_ARTIFACT = "error/traceback.txt"
 
 

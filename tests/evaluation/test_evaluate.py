@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hyperspec.evaluation.controls import mean_spectra
-from hyperspec.evaluation.evaluate import Held, evaluate_control, evaluate_features
+from hyperspec.evaluation.evaluate import Held, control_table, evaluate_control, evaluate_features
 from hyperspec.evaluation.geometry import rankme
 from hyperspec.evaluation.intervals import bootstrap_interval
 from hyperspec.evaluation.objective import objective_value, resolve_objective
@@ -142,6 +142,35 @@ def test_control_has_its_own_names_and_the_test_part_only(parts, result):
         if name.startswith(("test/knn", "test/linear"))
     }
     assert set(control.predictions) == {"test"}
+
+
+def test_what_controls_said_stands_side_by_side(parts):
+    test = parts["test"]
+    noise = np.random.default_rng(0).normal(size=test.matrix.shape)
+    poor = {**parts, "test": Held(noise, test.labels, test.specimens, test.files)}
+    controls = {
+        "untrained": evaluate_control("untrained", poor, num_resamples=100, linear=False),
+        "mean_spectrum": evaluate_control("mean_spectrum", parts, num_resamples=100, linear=False),
+    }
+    table = control_table(controls)
+    assert list(table.columns) == [
+        *("file", "specimen", "label"),
+        *("untrained_knn", "untrained_knn_correct"),
+        *("mean_spectrum_knn", "mean_spectrum_knn_correct"),
+    ]
+    assert table["file"].tolist() == list(test.files)
+    for name, found in controls.items():
+        assert table[f"{name}_knn_correct"].mean() == found.metrics[f"control/{name}_knn_top1"]
+    said = [table[f"{name}_knn"].tolist() for name in controls]
+    assert said[0] != said[1]
+
+
+def test_controls_without_labels_have_no_table(parts):
+    bare = {
+        name: Held(p.features, [None] * len(p.files), p.specimens, p.files)
+        for name, p in parts.items()
+    }
+    assert control_table({"untrained": evaluate_control("untrained", bare)}) is None
 
 
 def test_lengths_must_fit():

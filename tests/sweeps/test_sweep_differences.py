@@ -15,7 +15,8 @@ from rich.console import Console
 from hyperspec.commands import report as command
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
-from hyperspec.sweeps.differences import Differences, check_margin, compare
+from hyperspec.sweeps.differences import Differences, compare
+from hyperspec.sweeps.margin import Margin, check_margin, find_margin
 from hyperspec.sweeps.report import print_report, write_report
 from hyperspec.sweeps.summary import Summary, summarise
 from hyperspec.sweeps.verdicts import (
@@ -36,6 +37,8 @@ class Planted:
         self.num = num_specimens
         self.rows: list[dict[str, object]] = []
         self.tables: dict[str, pd.DataFrame | None] = {}
+        self.controls: dict[str, pd.DataFrame | None] = {}
+        self.margin: float | None = None
 
     def job(
         self,
@@ -47,6 +50,7 @@ class Planted:
         predictions: bool = True,
         params: Mapping[str, str] | None = None,
         objective: float = 0.5,
+        controls_wrong: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         right = np.repeat(~np.isin(np.arange(self.num), list(wrong)), 2)
         specimens = np.repeat([f"s{i}" for i in range(self.num)], 2)
@@ -56,6 +60,15 @@ class Planted:
         # Rows stand in another order in every run: only the file's name pairs them.
         order = np.random.default_rng(len(self.rows)).permutation(len(table))
         self.tables[run_id] = table.iloc[order] if predictions else None
+        self.controls[run_id] = None
+        scores = {}
+        if controls_wrong is not None:
+            beside = table[["file", "specimen"]].copy()
+            for control, bad in controls_wrong.items():
+                known = np.repeat(~np.isin(np.arange(self.num), list(bad)), 2)
+                beside[f"{control}_knn_correct"] = known
+                scores[f"metrics.control/{control}_knn_top1"] = float(known.mean())
+            self.controls[run_id] = beside.iloc[order[::-1]]
         self.rows.append(
             {
                 "run_id": run_id,
@@ -70,6 +83,7 @@ class Planted:
                 "metrics.objective": objective,
                 "metrics.test/knn_top1": float(right.mean()),
                 **{f"params.{key}": value for key, value in (params or {}).items()},
+                **scores,
             }
         )
 
@@ -79,11 +93,13 @@ class Planted:
 
     def read(self) -> tuple[SweepData, Summary]:
         now = pd.Timestamp("2026-01-01", tz="UTC")
-        info = SweepInfo("parent", "planted", "", "", "FINISHED", now, 1.0, "sqlite:///none")
-        data = SweepData((info,), pd.DataFrame(self.rows), self.tables)
+        info = SweepInfo(
+            "parent", "planted", "", "", "FINISHED", now, 1.0, "sqlite:///none", self.margin
+        )
+        data = SweepData((info,), pd.DataFrame(self.rows), self.tables, self.controls)
         return data, summarise(data)
 
-    def compare(self, margin: float = 0.02) -> Differences:
+    def compare(self, margin: float | None = None) -> Differences:
         return compare(*self.read(), margin)
 
 
@@ -228,6 +244,112 @@ def test_scores_alone_are_subtracted_and_not_tested() -> None:
     assert differences_note(found, planted.read()[1]) == (
         "Without an interval: only scores are logged, not the single predictions."
     )
+
+
+def test_controls_are_tested_on_what_they_said_of_each_specimen() -> None:
+    planted = Planted()
+    for seed in range(3):
+        planted.job(
+            "uniform", 20, seed, controls_wrong={"untrained": range(10), "mean_spectrum": []}
+        )
+    found = planted.compare()
+    untrained, mean_spectrum = found.rows
+    assert (untrained.against, untrained.is_control) == ("untrained encoder", True)
+    assert untrained.test is not None
+    assert untrained.test.verdict == "better"
+    # The same specimens and the same differences as of two settings, above.
+    half_width = 1.96 * math.sqrt(0.25 * 0.75 / (NUM - 1))
+    shown = untrained.test.difference
+    assert (untrained.mean, shown.num_seeds, shown.num_groups) == (0.25, 3, NUM)
+    assert (shown.low, shown.high) == pytest.approx(
+        (0.25 - half_width, 0.25 + half_width), abs=0.03
+    )
+    assert mean_spectrum.test is not None
+    assert mean_spectrum.test.verdict == "undecided"
+    assert [row[-1] for row in differences_grid(found).rows] == [
+        "better",
+        "undecided; about 149 specimens would decide",
+    ]
+    assert found.tested == ()
+    assert "only scores are logged" not in differences_note(found, planted.read()[1])
+
+
+def test_a_sweep_with_old_and_new_runs_tests_controls_on_the_new_ones() -> None:
+    planted = Planted()
+    for seed in range(4):
+        kept = {"untrained": range(4)} if seed < 2 else None
+        planted.job("uniform", 20, seed, wrong=[0], controls_wrong=kept)
+        planted.rows[-1]["metrics.control/untrained_knn_top1"] = 0.9
+    (row,) = planted.compare().rows
+    assert row.test is not None
+    assert (row.num_seeds, row.mean) == (2, pytest.approx(3 / NUM))
+
+
+def test_the_margin_is_that_of_the_sweep_and_says_so() -> None:
+    planted = Planted()
+    planted.margin = 0.2
+    planted.setting("uniform", 20, wrong=[0, 1])
+    planted.setting("pca", 20, wrong=[2, 3])
+    fixed = planted.compare()
+    assert fixed.rows[0].test is not None
+    assert fixed.rows[0].test.verdict == "as good as"
+    assert fixed.margin.beforehand
+    assert differences_note(fixed, planted.read()[1]).startswith(
+        "The margin, ±20 points, was fixed before the first job (sweep.margin=0.2). Intervals:"
+    )
+    assert planted.compare(0.2) == fixed  # to give the same one changes nothing
+    later = planted.compare(0.02)
+    assert later.rows[0].test is not None
+    assert later.rows[0].test.verdict == "undecided"
+    assert not later.margin.beforehand
+    assert later.margin.origin == (
+        "The margin, ±2 points, was chosen for this report with --margin, after the results; "
+        "fixed before the first job was ±20 points."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kept", "given", "value", "beforehand", "origin"),
+    [
+        (
+            [None],
+            None,
+            0.02,
+            False,
+            "The margin, ±2 points, was not fixed beforehand: the default.",
+        ),
+        (
+            [0.05, 0.01],
+            None,
+            0.01,
+            True,
+            "The margin, ±1 point, was fixed before the first job (sweep.margin=0.01); other "
+            "sweeps here had ±5 points, and the smallest holds.",
+        ),
+        (
+            [0.05, None],
+            None,
+            0.05,
+            False,
+            "The margin, ±5 points, was fixed before the first job (sweep.margin=0.05). Some of "
+            "the sweeps fixed none.",
+        ),
+        (
+            [None],
+            0.03,
+            0.03,
+            False,
+            "The margin, ±3 points, was chosen for this report with --margin; the sweep fixed none "
+            "beforehand.",
+        ),
+    ],
+)
+def test_margins_of_several_sweeps(
+    kept: list[float | None], given: float | None, value: float, beforehand: bool, origin: str
+) -> None:
+    now = pd.Timestamp("2026-01-01", tz="UTC")
+    sweeps = [SweepInfo("p", "s", "", "", "FINISHED", now, 1.0, "", margin) for margin in kept]
+    assert find_margin(sweeps, given) == Margin(value, origin, beforehand)
 
 
 def test_one_seed_has_no_paired_difference_and_says_so() -> None:
