@@ -33,10 +33,6 @@ from hyperspec.data.views_warp import gaussian_blur, warp_affine
 
 __all__ = ["ViewParams", "Views"]
 
-# Added to the noise covariance's diagonal, relative to its mean: projection rows that are equal
-# or zero would otherwise stop the Cholesky factorisation.
-COVARIANCE_JITTER = 1e-6
-
 
 class Views(nn.Module):
     """Draws and applies random views.
@@ -202,9 +198,9 @@ class Views(nn.Module):
         The factors go into the weights, one set per specimen, so that the bands are read once.
         With ``noise_projected`` and more bands than channels, the noise is drawn after the
         projection as ``L xi`` with ``L Lᵀ = W D Wᵀ`` (W the weights times the scale, D the
-        variances per band): the same distribution for any weights, hence the same expected
-        gradient, from k instead of n random numbers per pixel. Otherwise it equals the long way
-        up to rounding.
+        variances per band; :meth:`_noise_factor`): the same distribution and the same expected
+        gradient for any weights, from k instead of n random numbers per pixel. Otherwise it equals
+        the long way up to rounding.
 
         Args:
             x: Images in reflectance, shape ``(B, n, H, W)``, floating.
@@ -231,27 +227,27 @@ class Views(nn.Module):
             folded = folded.to(x.dtype)
         z = torch.baddbmm(constant.expand(batch, -1)[..., None], folded.expand(batch, -1, -1), flat)
         if self.config.noise_sd:
-            z = self._add_projected_noise(z, scaled, params.noise_seed, x.dtype)
+            with torch.autocast(x.device.type, enabled=False):
+                factor = self._noise_factor(scaled).to(x.dtype)
+            numbers = self._noise.draw(batch, factor.shape[1], z, params.noise_seed)
+            z = torch.baddbmm(z, factor.expand(batch, -1, -1), numbers)
         z = z.view(batch, -1, height, width)
         return z if mask is None else z * mask
 
-    def _add_projected_noise(
-        self, z: Tensor, scaled: Tensor, seed: int, dtype: torch.dtype
-    ) -> Tensor:
-        """Add the projection of the sensor noise to ``(B, k, H * W)``."""
-        channels, bands = scaled.shape
-        with torch.autocast(z.device.type, enabled=False):
-            factor = scaled * self.noise_sd.to(scaled.dtype)
-            if self.config.noise_projected and bands > channels:
-                covariance = factor @ factor.T
-                mean = covariance.diagonal().mean()
-                jitter = COVARIANCE_JITTER * mean + torch.finfo(mean.dtype).tiny
-                eye = torch.eye(channels, dtype=factor.dtype, device=factor.device)
-                # cholesky_ex does not wait for the device to report success.
-                factor = torch.linalg.cholesky_ex(covariance + jitter * eye).L
-            factor = factor.to(dtype)
-        numbers = self._noise.draw(len(z), factor.shape[1], z, seed)
-        return torch.baddbmm(z, factor.expand(len(z), -1, -1), numbers)
+    def _noise_factor(self, scaled: Tensor) -> Tensor:
+        """Return what turns standard normal numbers into projected noise: ``(k, k)`` or ``(k, n)``.
+
+        ``F Q`` with F the scaled weights and Q, held fixed, an orthonormal basis of their rows.
+        A Cholesky factor of ``F Fᵀ`` has the same product, but no finite gradient when rows depend
+        on each other, as behind a reduction to fewer than k channels. ``F Q`` is linear in F, and
+        ``d/dF E g(F Q xi) = E[g''] F Q Qᵀ = E[g''] F`` is the gradient of the long way (Price 1958,
+        "A useful theorem for nonlinear devices having Gaussian inputs").
+        """
+        factor = scaled * self.noise_sd.to(scaled.dtype)
+        channels, bands = factor.shape
+        if not self.config.noise_projected or bands <= channels:
+            return factor
+        return factor @ torch.linalg.qr(factor.detach().T).Q
 
     def warp(self, x: Tensor, params: ViewParams) -> Tensor:
         """Resample images into the views: rotation, crop, flips in one pass, then the blur.

@@ -258,10 +258,18 @@ def test_projected_noise_has_the_covariance_of_noise_that_is_projected(bank: boo
     assert np.abs(between).max() < 5 * 2 / np.sqrt(4 * 64 * 64)
 
 
-def test_projected_noise_gives_the_same_expected_gradient() -> None:
-    """Two parametrisations of one distribution; only the spread of the estimate may differ."""
+@pytest.mark.parametrize("rank", [3, 1])
+def test_projected_noise_gives_the_same_expected_gradient(rank: int) -> None:
+    """Two parametrisations of one distribution; only the spread of the estimate may differ.
+
+    A low rank is what weights have behind a reduction to few channels.
+    """
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(3, 8, generator=generator, dtype=torch.float64).requires_grad_()
+    parts = [
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((3, rank), (rank, 8))
+    ]
+    weight = (parts[0] @ parts[1]).requires_grad_()
     target = torch.randn(3, 1, 1, generator=generator, dtype=torch.float64)
     x, ones = images(1, 8, 128), torch.ones(8).double()
     means, errors = [], []
