@@ -307,6 +307,21 @@ def test_a_projection_of_lower_rank_still_has_its_noise() -> None:
     assert float(sd[2]) < 0.001
 
 
+def test_a_stem_behind_a_reduction_to_few_channels_has_a_gradient() -> None:
+    """Ten boxes of 408 bands in front of 32 channels (bands=binned): the covariance is singular."""
+    config = replace(QUIET, noise_sd=0.01)
+    views, boxes = make_views(config, 408, 8), torch.zeros(10, 408)
+    for row, bands in zip(boxes, torch.arange(408).tensor_split(10), strict=True):
+        row[bands] = 1 / len(bands)
+    x, ones, zeros = images(2, 408, 8, dtype=torch.float32), torch.ones(408), torch.zeros(408)
+    for seed in range(30):
+        torch.manual_seed(seed)
+        weight = (0.3 * torch.randn(32, 10)).requires_grad_()
+        z = views.project_view(x, None, 20 * weight @ boxes, ones, zeros, views.draw(2))
+        (gradient,) = torch.autograd.grad(z.tanh().sum(), weight)
+        assert bool(torch.isfinite(gradient).all()), f"seed {seed}"
+
+
 @pytest.mark.parametrize("weight_dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("preset", ["default", "strong"])
 def test_short_images_keep_their_dtype(preset: str, weight_dtype: torch.dtype) -> None:
