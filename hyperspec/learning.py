@@ -149,10 +149,7 @@ def assemble_search(
         strategy.n,
         checkpoint=config.hardware.checkpointing,
     )
-    # Noise after the projection needs a factor of its covariance, whose gradient is not finite
-    # while selectors are alike; drawn per band it is the same in distribution.
-    views = dataclasses.replace(config.views, noise_projected=False)
-    parts = assemble_parts(dataclasses.replace(config, views=views), material, encoder)
+    parts = assemble_parts(config, material, encoder)
     settings = SearchSettings(
         strategy.search_epochs(config.epochs),
         strategy.start_temperature,
