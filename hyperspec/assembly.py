@@ -25,15 +25,24 @@ from hyperspec.training.optimisation import Optimisation
 log = logging.getLogger(__name__)
 
 
-def assemble(config: Train, material: Material, device: torch.device) -> SimCLR:
-    """Build the module that a config describes for the bands that were chosen."""
+def assemble(
+    config: Train, material: Material, device: torch.device, bank: PlaneBank | None = None
+) -> SimCLR:
+    """Build the module that a config describes for the bands that were chosen.
+
+    Args:
+        config: The checked config.
+        material: Specimens and the chosen bands.
+        device: The training device.
+        bank: Gives the planes of these bands; by default one is opened.
+    """
     encoder = build_encoder(
         config.model, material.selection.wavelengths_nm, checkpoint=config.hardware.checkpointing
     )
     parts = assemble_parts(config, material, encoder)
     module = SimCLR(
         parts,
-        open_bank(config, material, device),
+        open_bank(config, material, device) if bank is None else bank,
         optimisation(config),
         config.hardware.micro_batch,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +16,16 @@ from torch.nn import functional
 
 from hyperspec.data.bank import PlaneBank, Residency
 from hyperspec.material import Material
+from hyperspec.models.config import EncoderConfig
 from hyperspec.models.grow import grow_weights, interpolation_map, response_map
-from hyperspec.spectra.errors import BandError, ModelError
+from hyperspec.restore import load, read_config, to_plain
+from hyperspec.schema import Train
+from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.run import JobRun
 from hyperspec.training.module import SimCLR
+from hyperspec.training.moments import moments_of
 
 log = logging.getLogger(__name__)
 MOST_SPECTRA = 8192  # training spectra that the map is fitted to: twenty times the bands
@@ -31,7 +39,7 @@ class Growth:
     Args:
         rebuilt: Names of the module's parameters that were rebuilt for the new bands.
         cosine: Median cosine between the features of a batch of the training part before and
-            after; NaN when the old bands cannot be read from the folder.
+            after.
         centred_cosine: The same after the batch's mean is taken from both, which shows what
             features that are all positive hide.
         head_cosine: The same of the projection head's embeddings.
@@ -57,18 +65,16 @@ def grow_into(
         module: Of the bands of ``material``; changed in place.
         material: What the run works on; its training spectra tell what responses are to be kept.
         trained: The module of the old bands.
-        old: Those bands, on the axis of the folder at hand where they are found there.
+        old: Those bands, on the axis of the folder at hand.
         plain: Interpolate the stem over nm and stop there, as a comparison.
 
     Raises:
         ModelError: If the two differ in more than their bands.
     """
     new = material.selection
-    check_growable(old, new)
-    reachable = old.axis == material.source.axis
     band_map = interpolation_map(old.wavelengths_nm, new.wavelengths_nm)
     spectra = None
-    if reachable and not plain:
+    if not plain:
         spectra = seen(module, material, new)
         before = seen(trained, material, old)
         band_map = response_map(old.wavelengths_nm, new.wavelengths_nm, before, spectra)
@@ -80,11 +86,10 @@ def grow_into(
         band_map,
         spectra,
     )
-    for name in ("head", "loss"):
+    own = {name for name, _ in module.named_children()}
+    for name in sorted(own - {"encoder", "views", "normalisation", "reduction"}):
         _take_over(name, trained, module)
     names = frozenset(f"encoder.{name}" for name in rebuilt)
-    if not reachable:
-        return Growth(names, *3 * (float("nan"),))
     return Growth(names, *_cosines(module, trained, material, old))
 
 
@@ -103,17 +108,105 @@ def check_growable(old: BandSelection, new: BandSelection) -> None:
             )
 
 
-def resolved(old: BandSelection, material: Material) -> BandSelection:
-    """Find old bands on the axis at hand by nm; those of another sensor stay as they are."""
-    try:
-        return old.resolve(material.source.axis)
-    except BandError as error:
-        log.warning(
-            "the old bands are not in this folder, so the stem's weights are interpolated over nm "
-            "without its spectra: %s",
-            error,
+def grow_from(
+    path: str,
+    checkpoint: Mapping[str, Any],
+    config: Train,
+    material: Material,
+    module: SimCLR,
+    run: JobRun,
+) -> dict[str, Any]:
+    """Give a module what a checkpoint of other bands has learned; log what was done.
+
+    Args:
+        path: The checkpoint's file, for messages.
+        checkpoint: Its content.
+        config: The checked config of this run.
+        material: What this run works on.
+        module: Of this run's bands; changed in place.
+        run: The tracked run.
+
+    Returns:
+        Optimizer state by parameter name for everything that was not rebuilt.
+
+    Raises:
+        ModelError: If the checkpoint is of another model, or still choosing its bands.
+        BandError: If its bands are not on the axis at hand; the differences are listed.
+    """
+    facts = checkpoint["hyperspec"]
+    if facts.get("stage") == "search":
+        raise ModelError(
+            f"ckpt='{path}' was written while bands=learned was still choosing its bands, so it "
+            "holds no encoder of them yet. Let that run finish first, or start anew with ckpt=null."
         )
-        return old
+    before = BandSelection.from_dict(facts["bands"])
+    check_growable(before, material.selection)
+    check_same_model(path, read_config(checkpoint, path), config)
+    old = before.resolve(material.source.axis)
+    there = dataclasses.replace(material, selection=old)
+    bank = PlaneBank(material.source, old.indices, module.device, Residency("mmap", "a batch"))
+    with torch.random.fork_rng():  # the old encoder's start must not change what this run draws
+        trained = load(config, there, checkpoint["state_dict"], path, module.device, bank)
+    growth = grow_into(module, material, trained, old)
+    log.info(
+        "ckpt='%s' has %d bands, this run %d: %s rebuilt for these, the rest and its optimizer "
+        "state taken over; median cosine of a batch's embeddings before and after %.4f",
+        path,
+        len(old),
+        len(material.selection),
+        ", ".join(sorted(growth.rebuilt)) or "nothing",
+        growth.cosine,
+    )
+    log_growth(run, growth, len(old), len(material.selection), 0)
+    return moments_of(checkpoint, growth.rebuilt)
+
+
+def log_growth(run: JobRun, growth: Growth, old: int, new: int, step: int) -> None:
+    """Log how well an encoder kept its embeddings when it got other bands."""
+    run.log_metrics(
+        {
+            "growth/from_bands": old,
+            "growth/to_bands": new,
+            "growth/cosine": growth.cosine,
+            "growth/centred_cosine": growth.centred_cosine,
+            "growth/head_cosine": growth.head_cosine,
+        },
+        step,
+    )
+
+
+def check_same_model(path: str, before: Train, now: Train) -> None:
+    """Refuse a checkpoint of another model, head, loss or normalisation.
+
+    Raises:
+        ModelError: If it is; the message lists what differs.
+    """
+    settings = {"model": _shape(before.model), "head": to_plain(before.head)}
+    others = {"model": _shape(now.model), "head": to_plain(now.head)}
+    kinds = (type(before.loss).__name__, type(now.loss).__name__)
+    differing = [
+        f"{group}.{key}={value} there, {others[group].get(key)} here"
+        for group, values in settings.items()
+        for key, value in values.items()
+        if others[group].get(key) != value
+    ]
+    if kinds[0] != kinds[1]:
+        differing.append(f"loss {kinds[0]} there, {kinds[1]} here")
+    normalised = (before.data.normalisation, now.data.normalisation)
+    if normalised[0] != normalised[1]:
+        differing.append(f"data.normalisation={normalised[0]} there, {normalised[1]} here")
+    if differing:
+        raise ModelError(
+            f"ckpt='{path}' is of another encoder: {'; '.join(differing)}. It can be continued on "
+            "other bands, not as another model: give its settings, or start anew with ckpt=null."
+        )
+
+
+def _shape(model: EncoderConfig) -> dict[str, Any]:
+    """Return the settings that decide which parameters there are."""
+    kept = ("name", "stem", "stem_channels", "norm")
+    plain = to_plain(model)
+    return {key: value for key, value in plain.items() if key in kept}
 
 
 def seen(module: SimCLR, material: Material, bands: BandSelection) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import gc
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from hyperspec.bands import Learned
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
+from hyperspec.growth import grow_from
 from hyperspec.influence import log_importance
 from hyperspec.material import Material, gather
 from hyperspec.parts import data_parts
@@ -40,6 +41,7 @@ from hyperspec.tracking.system import SystemMetrics
 from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.module import SimCLR
+from hyperspec.training.moments import Moments
 from hyperspec.training.session import Session
 
 log = logging.getLogger(__name__)
@@ -97,14 +99,25 @@ def execute(
             # From here on the run is that of any other choice of bands.
             pl.seed_everything(config.seed, workers=True, verbose=False)
         describe(material, config, run)
-        module = assemble(config, material, device)
-        untrained = copy.deepcopy(module.encoder)
-        stage = Stage(config.epochs, config.ckpt) if found is None else found.begin(module)
-        if session.ckpt is not None:
-            stage = replace(stage, ckpt=str(session.ckpt))
-        scorer = Scorer(material, module, config.evaluation)
-        scorer.check_objective(config.objective)
-        cost = fit(config, material, module, run, output_dir, stage, watch(config, scorer, session))
+        if config.schedule:
+            # Its stages train with the functions of this module.
+            from hyperspec.stages import train_stages
+
+            module, untrained, scorer, cost = train_stages(
+                config, material, device, run, output_dir, session
+            )
+        else:
+            module = assemble(config, material, device)
+            untrained = copy.deepcopy(module.encoder)
+            stage = Stage(config.epochs, config.ckpt) if found is None else found.begin(module)
+            if session.ckpt is not None:
+                stage = replace(stage, ckpt=str(session.ckpt))
+            elif found is None:
+                stage = begin(stage, config, material, module, run)
+            scorer = Scorer(material, module, config.evaluation)
+            scorer.check_objective(config.objective)
+            watchers = watch(config, scorer, session)
+            cost = fit(config, material, module, run, output_dir, stage, watchers)
         if session.stopped is not None:
             return session.stopped[1]
         metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
@@ -182,11 +195,28 @@ class Stage:
         epochs: Epochs in all, those before ``ckpt`` included.
         ckpt: Checkpoint to continue from.
         name: File that the checkpoint at its end is written to.
+        moments: Optimizer state by parameter name to start with, when there is no ``ckpt``.
     """
 
     epochs: int
     ckpt: str | None = None
     name: str = CHECKPOINT
+    moments: Mapping[str, Any] | None = None
+
+
+def begin(stage: Stage, config: Train, material: Material, module: SimCLR, run: JobRun) -> Stage:
+    """Return what a training starts from when its checkpoint may be of other bands.
+
+    With the same bands the checkpoint is continued. With others the module takes over what it can
+    (see :mod:`hyperspec.growth`), and this run's epochs, rate and schedule begin anew.
+    """
+    if stage.ckpt is None:
+        return stage
+    checkpoint = read_checkpoint(stage.ckpt)
+    if same_bands(checkpoint, module):
+        return stage
+    moments = grow_from(stage.ckpt, checkpoint, config, material, module, run)
+    return replace(stage, ckpt=None, moments=moments)
 
 
 def watch(config: Train, scorer: Scorer, session: Session) -> list[pl.Callback]:
@@ -223,9 +253,15 @@ def fit(
     )
     if hardware.compile:
         module.encoder.backbone.compile()
+    run.log_params({"model.num_features": str(module.encoder.num_features)})
     cost = CostMeter()
     check_every = config.log_every_n_steps if module.device.type == "cuda" else 1
-    callbacks = [cost, StopOnNonFinite(material.files, check_every), *watchers]
+    callbacks = [
+        cost,
+        StopOnNonFinite(material.files, check_every),
+        Moments(stage.moments),
+        *watchers,
+    ]
     if config.tracking.system_metrics:
         callbacks.append(SystemMetrics(run))
     if sys.stderr.isatty():
@@ -262,10 +298,9 @@ def check_same_bands(checkpoint: dict[str, Any], module: SimCLR, path: str) -> N
     Raises:
         ModelError: If it was; the message lists both sets.
     """
-    before = BandSelection.from_dict(checkpoint["hyperspec"]["bands"])
-    now = BandSelection.from_dict(module.facts["bands"])
-    same = before.indices == now.indices and before.axis == now.axis
-    if not (same and _same_weights(before, now)):
+    if not same_bands(checkpoint, module):
+        before = BandSelection.from_dict(checkpoint["hyperspec"]["bands"])
+        now = BandSelection.from_dict(module.facts["bands"])
         differences = "; ".join(before.axis.differences(now.axis)) or "same axis"
         raise ModelError(
             f"ckpt='{path}' was trained on {len(before)} bands (bands={before.strategy}, "
@@ -274,6 +309,14 @@ def check_same_bands(checkpoint: dict[str, Any], module: SimCLR, path: str) -> N
             f"{now.wavelengths_nm.max():.1f} nm; {differences}). Use the same bands, or start "
             "anew with ckpt=null."
         )
+
+
+def same_bands(checkpoint: dict[str, Any], module: SimCLR) -> bool:
+    """Say whether a checkpoint was trained on the bands that a module takes."""
+    before = BandSelection.from_dict(checkpoint["hyperspec"]["bands"])
+    now = BandSelection.from_dict(module.facts["bands"])
+    same = before.indices == now.indices and before.axis == now.axis
+    return same and _same_weights(before, now)
 
 
 def _same_weights(one: BandSelection, other: BandSelection) -> bool:

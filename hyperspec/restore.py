@@ -21,9 +21,11 @@ from hyperspec.models.config import HeadConfig, PretrainableConfig
 from hyperspec.schema import Data, Train
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.sweeps.config import SweepConfig
 
 if TYPE_CHECKING:
+    import torch
+
+    from hyperspec.data.bank import PlaneBank
     from hyperspec.training.module import SimCLR
 
 log = logging.getLogger(__name__)
@@ -84,9 +86,11 @@ def from_plain(value: Any) -> Any:
 
 
 def _config_classes() -> dict[str, type]:
-    parts = (schema.AxisSpec, schema.SplitSpec, schema.Evaluation, SweepConfig)
+    # Whatever the schema is made of stands in its module.
+    named = vars(schema).values()
+    parts = [made for made in named if isinstance(made, type) and dataclasses.is_dataclass(made)]
     options = [made for group in schema._OPTIONS.values() for made in group.values()]
-    return {made.__name__: made for made in (schema.Train, HeadConfig, *parts, *options)}
+    return {made.__name__: made for made in (HeadConfig, *parts, *options)}
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,8 @@ def restore(path: Path | str, **data: Any) -> Restored:
         ModelError: If the checkpoint cannot be read, or its weights do not fit.
         BandError: If the folder's axis lacks a band.
     """
+    import torch
+
     from hyperspec.training.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path)
@@ -155,7 +161,8 @@ def restore(path: Path | str, **data: Any) -> Restored:
     # Another folder need not have the labels that training held out.
     whole = gather(config.data, Full(), absent_ok=True)
     material = dataclasses.replace(whole, selection=trained.resolve(whole.source.axis))
-    module = _load(config, material, checkpoint["state_dict"], path)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = load(config, material, checkpoint["state_dict"], path, device)
     same = (facts["data_hash"], facts["split_hash"]) == (material.source.hash, material.split.hash)
     if not same:
         log.warning(
@@ -173,20 +180,35 @@ def _on_folder(config: Train, data: Mapping[str, Any]) -> Train:
     return dataclasses.replace(config, data=made)
 
 
-def _load(
-    config: Train, material: Material, weights: Mapping[str, Any], path: Path | str
+def load(
+    config: Train,
+    material: Material,
+    weights: Mapping[str, Any],
+    path: Path | str,
+    device: torch.device,
+    bank: PlaneBank | None = None,
 ) -> SimCLR:
-    import torch
+    """Build a config's module and give it the weights of a checkpoint, in evaluation mode.
 
+    Args:
+        config: The config of the run that wrote it.
+        material: With the bands that it was trained on.
+        weights: Its ``state_dict``.
+        path: Its file, for the message.
+        device: Where the module lives.
+        bank: Gives the planes; by default one is opened.
+
+    Raises:
+        ModelError: If the weights do not fit.
+    """
     from hyperspec.assembly import assemble
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = config.model
     if isinstance(model, PretrainableConfig) and getattr(model, "norm", "") != "frozen":
         # The checkpoint holds every weight; pretrained ones need not be there. (Frozen
         # normalisation exists with weights only.)
         model = dataclasses.replace(model, weights=None)
-    module = assemble(dataclasses.replace(config, model=model), material, device)
+    module = assemble(dataclasses.replace(config, model=model), material, device, bank)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from hyperspec import bands
-from hyperspec.bands import Learned, Strategy
+from hyperspec.bands import Learned, ProjectionStrategy, Strategy
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.data.views_config import ViewsConfig
 from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
@@ -30,6 +30,7 @@ from hyperspec.models.config import (
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.sweeps.config import SweepConfig
 from hyperspec.tracking.config import TrackingConfig
+from hyperspec.training.schedule import StageSpec, check_schedule
 
 # Fields that decide no result: two jobs that differ in them alone are the same job.
 _ASIDE = {"identity": False}
@@ -216,6 +217,10 @@ class Train:
     """Specimen images per step; all others of the batch are negatives."""
     epochs: int = 200
     """Passes over the training part."""
+    schedule: list[StageSpec] = field(default_factory=list)
+    """Stages of a progressive training, such as [{until_epoch: 50, bands: 20}, ...]: cumulative
+    epochs, nested sets of bands, the last stage on all chosen ones. Empty: all bands from the
+    start."""
     lr: float = 5e-4
     """Peak learning rate of AdamW."""
     weight_decay: float = 1e-4
@@ -242,6 +247,13 @@ class Train:
                 "of a batch with each other: a batch of one has no negatives and no gradient. "
                 "Give at least 2; for little memory keep batch_size and set "
                 "hardware.micro_batch=1."
+            )
+        check_schedule(self.schedule, self.epochs)
+        if self.schedule and isinstance(self.bands, Learned | ProjectionStrategy):
+            raise ConfigError(
+                f"schedule has {len(self.schedule)} stages, but bands={self.bands.name} chooses no "
+                "set of single bands beforehand that could be thinned. Take another strategy, or "
+                "schedule=[]."
             )
         if isinstance(self.bands, Learned):
             self.bands.search_epochs(self.epochs)  # raises when there are too few

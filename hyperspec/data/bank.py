@@ -6,6 +6,7 @@ the host halves the throughput of loading.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,6 +97,7 @@ class PlaneBank:
         self.device = device
         self.residency = residency
         self._images: Tensor | None = None
+        self._channels: Tensor | None = None  # of the loaded planes; None for all
         rows = range(len(source))
         self._masks = torch.from_numpy(source.masks(rows)).unsqueeze(1)
         if residency.mode == "device":
@@ -124,9 +126,32 @@ class PlaneBank:
         if self._images is None:
             images = torch.from_numpy(self.source.planes(rows.tolist(), self.bands))
         else:
-            images = self._images[rows.to(self._images.device)]
+            rows_there = rows.to(self._images.device)
+            if self._channels is None:
+                images = self._images[rows_there]
+            else:
+                images = self._images[rows_there[:, None], self._channels]
         masks = self._masks[rows.to(self._masks.device)]
         return self.to_device(images, masks)
+
+    def narrowed(self, bands: Sequence[int]) -> PlaneBank:
+        """Return a bank of some of these bands that shares the planes: nothing is read anew.
+
+        Args:
+            bands: 0-based indices of bands that this bank has, in channel order.
+
+        Raises:
+            ValueError: If it does not have one of them.
+        """
+        places = {band: place for place, band in enumerate(self.bands)}
+        if missing := [band for band in bands if band not in places]:
+            raise ValueError(f"This bank has no band {missing[0]}.")
+        part = copy.copy(self)
+        part.bands = tuple(bands)
+        if self._images is not None:
+            own = torch.tensor([places[band] for band in bands], device=self._images.device)
+            part._channels = own if self._channels is None else self._channels[own]
+        return part
 
     def to_device(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Move a batch to the training device and widen it there to float32."""

@@ -24,6 +24,8 @@ class Optimisation:
         weight_decay: Decoupled weight decay of weight matrices, at least 0.
         warmup_steps: Optimizer steps of linear warm-up, at least 0; None for a tenth of the run,
             at most 10.
+        stretch: Epochs at the end of this stretch of a run, and of the whole run whose schedule it
+            follows; None when it is the whole.
 
     Raises:
         ConfigError: If a value is outside its range.
@@ -32,6 +34,7 @@ class Optimisation:
     lr: float
     weight_decay: float = 1e-4
     warmup_steps: int | None = None
+    stretch: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
@@ -77,6 +80,9 @@ def build_schedule(
     Raises:
         ConfigError: If the warm-up is as long as the run.
     """
+    if settings.stretch is not None:
+        until, whole = settings.stretch
+        total_steps = total_steps // until * whole  # every epoch has as many steps
     warmup = settings.warmup_steps
     if warmup is None:
         warmup = min(LONGEST_DEFAULT_WARMUP, total_steps // 10)

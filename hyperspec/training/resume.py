@@ -113,7 +113,10 @@ class KeepCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the random states."""
-        checkpoint[_STATE] = {"run_id": self.run_id, "random": random_states()}
+        # A state that was read but not yet used is still the one to go on with: a run that is
+        # continued from the very end of a stage draws nothing in it.
+        states = random_states() if self._states is None else self._states
+        checkpoint[_STATE] = {"run_id": self.run_id, "random": states}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
