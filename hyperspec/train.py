@@ -22,9 +22,7 @@ from hyperspec.launch import (
     use_full_errors,
 )
 from hyperspec.spectra.errors import HyperspecError
-
-# Tells the failure of a job, after which the others ran on, from words that are wrong.
-IN_SWEEP = "in a job of a sweep"
+from hyperspec.sweeps.parent import IN_SWEEP
 
 schema.register()
 

@@ -170,7 +170,8 @@ def _experiments(client: MlflowClient, wanted: str | None, uri: str) -> list[str
 
 def _jobs(client: MlflowClient, parent: Run) -> list[Run]:
     query = f"tags.`{names.TAG_PARENT}` = '{parent.info.run_id}'"
-    children = list(_search(client, [parent.info.experiment_id], query))
+    found = _search(client, [parent.info.experiment_id], query)
+    children = [run for run in found if names.TAG_REQUEUED not in run.data.tags]
     is_job = parent.data.tags.get(names.TAG_KIND) != "sweep"
     return [parent] if is_job and not children else sorted(children, key=_started)
 

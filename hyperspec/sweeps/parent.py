@@ -11,6 +11,8 @@ from pathlib import Path
 from hyperspec.spectra.errors import TrackingError
 
 NOTE = "sweep.json"
+# Note of an error: a job of a sweep failed and the others ran on, as opposed to wrong words.
+IN_SWEEP = "in a job of a sweep"
 
 
 @dataclass(frozen=True)

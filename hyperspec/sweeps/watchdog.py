@@ -78,23 +78,26 @@ def closing(close: Callable[[], None]) -> Iterator[None]:
         _jobs.remove(close)
 
 
-def leave(process: psutil.Process, seconds: float = LEAVE_SECONDS) -> None:
-    """End another process with all below it: first softly (SIGINT), then hard.
+def leave_all(
+    processes: list[psutil.Process],
+    seconds: float = LEAVE_SECONDS,
+    over: Callable[[], bool] = lambda: False,
+) -> None:
+    """End other processes with all below them: first softly (SIGINT), then hard.
 
     Args:
-        process: The one that runs a job.
-        seconds: How long it may take to leave by itself.
+        processes: Those that run a job.
+        seconds: How long they may take to leave by themselves.
+        over: Says that their jobs have ended, so that none needs more time.
     """
-    leave_all([process], seconds)
-
-
-def leave_all(processes: list[psutil.Process], seconds: float = LEAVE_SECONDS) -> None:
-    """End several processes at once, as :func:`leave` does."""
     below = [child for process in processes for child in _below(process)]
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGINT)
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    deadline = time.monotonic() + seconds
+    alive = processes
+    while alive and time.monotonic() < deadline and not over():
+        _, alive = psutil.wait_procs(alive, timeout=0.1)
     for process in [*alive, *below]:
         with contextlib.suppress(psutil.Error):  # gone meanwhile
             process.kill()

@@ -26,6 +26,7 @@ TAG_IDENTITY = "hyperspec.identity"
 TAG_REASON = "hyperspec.failure.reason"
 TAG_RESUMED = "hyperspec.resumed_from"  # the run whose result a job took instead of training
 TAG_CONTINUED = "hyperspec.continued_from"  # the interrupted run whose checkpoint it went on from
+TAG_REQUEUED = "hyperspec.requeued"  # the job's process was killed; another run goes on with it
 TAG_SECONDS = "hyperspec.seconds"  # how long the run whose result was taken had lasted
 TAG_PRUNED = "hyperspec.pruned"  # epoch at which a search stopped the job
 TAG_MEMORY = "hyperspec.oom.micro_batch"  # micro-batch of the second try after out-of-memory
