@@ -9,9 +9,10 @@ import torch
 from hyperspec.bands import Binned
 from hyperspec.data.bank import PlaneBank, choose_residency, predicted_bytes
 from hyperspec.data.views import Views
+from hyperspec.losses.config import CombinedConfig
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder, build_encoder
-from hyperspec.models.head import build_head
+from hyperspec.models.head import CellHead, build_head
 from hyperspec.models.selectors import FixedProjection
 from hyperspec.restore import facts_of
 from hyperspec.schema import Hardware, Train
@@ -63,8 +64,13 @@ def assemble_parts(config: Train, material: Material, encoder: Encoder) -> Parts
     for hint in views.hints:
         log.warning("hint: %s", hint)
     normalisation, reduction = normalise_and_reduce(config.data.normalisation, material)
-    head = build_head(config.head, encoder.num_features, unit=config.loss.unit_embeddings)
-    return Parts(encoder, head, config.loss.build(), views, normalisation, reduction)
+    head = build_head(config.head, encoder.num_features, unit=config.loss.normalised)
+    loss = config.loss.build()
+    cell_head = None
+    if isinstance(config.loss, CombinedConfig):
+        hidden = config.loss.local_hidden or encoder.num_features
+        cell_head = CellHead(encoder.num_features, hidden, config.loss.local_dim)
+    return Parts(encoder, head, loss, views, normalisation, reduction, cell_head)
 
 
 def open_bank(config: Train, material: Material, device: torch.device) -> PlaneBank:

@@ -44,11 +44,13 @@ class Trained:
         encoder: Behind the selectors.
         head: Its projection head.
         order: Selector of each chosen band in channel order, shape ``(n,)``.
+        cell_head: Its head over cells, if its loss has a local term.
     """
 
     encoder: Encoder
     head: nn.Module
     order: NDArray[np.intp]
+    cell_head: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Found:
         if self.trained is not None:
             carry_over(self.trained.encoder, module.encoder, self.trained.order)
             module.head.load_state_dict(self.trained.head.state_dict())
+            if module.cell_head is not None and self.trained.cell_head is not None:
+                module.cell_head.load_state_dict(self.trained.cell_head.state_dict())
         return Stage(self.epochs, self.ckpt)
 
     def cost(self, last: Mapping[str, float]) -> dict[str, float]:
@@ -130,7 +134,7 @@ def learn(
     chosen = strategy.chosen(material.source.axis, indices.tolist())
     log.info("bands=learned chose %s nm", np.round(chosen.wavelengths_nm, 1).tolist())
     # Candidates are in channel order, and so is the selection.
-    trained = Trained(search.encoder, search.head, np.argsort(indices))
+    trained = Trained(search.encoder, search.head, np.argsort(indices), search.cell_head)
     return Found(
         dataclasses.replace(material, selection=chosen),
         strategy.final_epochs(config.epochs),

@@ -18,7 +18,13 @@ from hyperspec import bands
 from hyperspec.bands import Learned, ProjectionStrategy, Strategy
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.data.views_config import ViewsConfig
-from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
+from hyperspec.losses.config import (
+    CombinedConfig,
+    DclConfig,
+    LossConfig,
+    NtXentConfig,
+    VicRegConfig,
+)
 from hyperspec.models.config import (
     ConvNextConfig,
     EncoderConfig,
@@ -312,7 +318,12 @@ _OPTIONS: dict[str, dict[str, type]] = {
         "convnext": ConvNextConfig,
         "vit": VitConfig,
     },
-    "loss": {"nt_xent": NtXentConfig, "dcl": DclConfig, "vicreg": VicRegConfig},
+    "loss": {
+        "nt_xent": NtXentConfig,
+        "dcl": DclConfig,
+        "vicreg": VicRegConfig,
+        "combined": CombinedConfig,
+    },
     "views": {"views": ViewsConfig},
     "hardware": {"hardware": Hardware},
     "tracking": {"tracking": TrackingConfig},

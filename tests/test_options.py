@@ -18,6 +18,7 @@ OPTIONS = [
     *(f"bands={name}" for name in GROUPS["bands"]),
     *(f"model={name}" for name in GROUPS["model"]),
     *(f"loss={name}" for name in GROUPS["loss"]),
+    *(f"loss/global_loss={name}" for name in ("nt_xent", "dcl", "vicreg")),
     *(f"views={name}" for name in GROUPS["views"]),
     *("hardware=cpu", "hardware=low_memory"),
     *(f"model.stem={name}" for name in ("projection", "inflate", "wavelength", "attention")),
@@ -36,6 +37,7 @@ EXTRA = {
     "bands=list": NEEDS["bands=list"],
     "bands=rgb": ["bands.tolerance_nm=30"],
     "bands=learned": ["epochs=4"],
+    "loss/global_loss=nt_xent": ["loss.global_loss.queue_size=8", "loss.local_weight=1"],
     "hardware=low_memory": ["hardware.threads=1"],
     "data/labels=pattern": ["data.labels.column=label"],
 }
@@ -45,8 +47,10 @@ WITHOUT_N = ("bands=full", "bands=list", "bands=rgb")
 @pytest.mark.parametrize("option", OPTIONS)
 def test_option_trains(words: list[str], option: str, runs: Runs, tmp_path: Path) -> None:
     n = [] if option in WITHOUT_N else ["bands.n=6"]
-    if option == "loss=vicreg":  # the demo's overlay sets a temperature, which it does not have
+    if option in ("loss=vicreg", "loss=combined") or option.startswith("loss/"):
+        # The demo's overlay sets a temperature, which these do not have.
         words = ["data=synthetic", "model=tiny", *(w for w in words if w != "experiment=demo")]
+        words += ["loss=combined"] * option.startswith("loss/")
     size = ["data.size=32"] if option.startswith("model=") else []
     assert main([*words, *size, "epochs=2", option, *n, *EXTRA.get(option, [])]) == 0
     (run,) = runs()

@@ -140,7 +140,7 @@ class Views(nn.Module):
         if params.smooth_fwhm_nm is not None:
             operators += (smooth_operator(self.wavelengths_nm, params.smooth_fwhm_nm),)
         if params.mix is not None and params.partner is not None:
-            added = mean_spectra(x, mask)[params.partner].float() * params.mix[:, None]
+            added = mean_spectra(x, mask)[params.partner].to(self.fill) * params.mix[:, None]
             for operator in operators:
                 added = (operator @ added[..., None])[..., 0]
             offset = added if factor is None else added * factor

@@ -8,16 +8,29 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
+from hyperspec.losses.config import (
+    CombinedConfig,
+    DclConfig,
+    LossConfig,
+    NtXentConfig,
+    VicRegConfig,
+)
 
 if TYPE_CHECKING:
     from hyperspec.losses.cached import check_batch_independent, micro_batched
+    from hyperspec.losses.cells import CellPairs, pair_cells
+    from hyperspec.losses.combined import Cells, Combined, LocalNtXent
     from hyperspec.losses.contrastive import Dcl, NtXent
     from hyperspec.losses.vicreg import VicReg
 
 __all__ = [
+    "CellPairs",
+    "Cells",
+    "Combined",
+    "CombinedConfig",
     "Dcl",
     "DclConfig",
+    "LocalNtXent",
     "LossConfig",
     "NtXent",
     "NtXentConfig",
@@ -25,14 +38,20 @@ __all__ = [
     "VicRegConfig",
     "check_batch_independent",
     "micro_batched",
+    "pair_cells",
 ]
 
 _HOMES = {
+    "CellPairs": "cells",
+    "Cells": "combined",
+    "Combined": "combined",
     "Dcl": "contrastive",
+    "LocalNtXent": "combined",
     "NtXent": "contrastive",
     "VicReg": "vicreg",
     "check_batch_independent": "cached",
     "micro_batched": "cached",
+    "pair_cells": "cells",
 }
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,20 +28,22 @@ from torch.utils.checkpoint import checkpoint
 
 from hyperspec.spectra.errors import ConfigError
 
-Embed = Callable[[Tensor], Tensor]
+# What a micro-batch gives: features, or several things of the same items.
+Embedded = TypeVar("Embedded", Tensor, tuple[Tensor, ...])
 
 
 def micro_batched(
-    embed: Embed,
+    embed: Callable[[Tensor], Embedded],
     num_items: int,
     micro_batch: int | None,
     generators: Sequence[torch.Generator] = (),
-) -> Tensor:
+) -> Embedded:
     """Embed a batch micro-batch by micro-batch; gradients are those of the whole batch.
 
     Args:
         embed: Takes positions in the batch, int64 ``(m,)`` on the CPU, ascending; reads and
-            augments those items and returns their features ``(m, ...)``. It runs twice per
+            augments those items and returns their features ``(m, ...)``, or a tuple of tensors of
+            that length (with a local loss: features, feature maps, matrices). It runs twice per
             micro-batch when gradients are needed, with the same random numbers, provided that it
             draws them from torch's default generators or from ``generators``. It must treat items
             independently of each other (see :func:`check_batch_independent`).
@@ -50,7 +53,7 @@ def micro_batched(
         generators: Generators of the caller's own that ``embed`` draws from.
 
     Returns:
-        Features of all items in order, shape ``(B, ...)``.
+        What ``embed`` returns for all items in order, each of shape ``(B, ...)``.
 
     Raises:
         ConfigError: If ``micro_batch`` is below 1.
@@ -67,10 +70,18 @@ def micro_batched(
     if micro_batch is None:
         return embed(positions)
     chunks = torch.split(positions, micro_batch)
-    return torch.cat([_replayable(embed, chunk, generators) for chunk in chunks])
+    return _joined([_replayable(embed, chunk, generators) for chunk in chunks])
 
 
-def _replayable(embed: Embed, chunk: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+def _joined(parts: list[Embedded]) -> Embedded:
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts)
+    return tuple(torch.cat(same) for same in zip(*parts, strict=True))
+
+
+def _replayable(
+    embed: Callable[[Tensor], Embedded], chunk: Tensor, generators: Sequence[torch.Generator]
+) -> Embedded:
     """Embed a micro-batch, keeping only its positions and random state for the backward pass."""
     if not torch.is_grad_enabled():
         return embed(chunk)
@@ -90,7 +101,7 @@ def _replayable(embed: Embed, chunk: Tensor, generators: Sequence[torch.Generato
         finally:  # recomputation ends early, by an exception, once it has what is needed
             _set_states(replayed, now)
 
-    features: Tensor = checkpoint(
+    features: Embedded = checkpoint(
         embed,
         chunk,
         use_reentrant=False,

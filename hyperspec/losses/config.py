@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from hyperspec.spectra.errors import ConfigError
@@ -19,6 +19,11 @@ class LossConfig:
     name: ClassVar[str] = ""
     unit_embeddings: ClassVar[bool] = True
     """Whether the loss compares unit vectors; else the head must not normalise its output."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the head must L2-normalise its output."""
+        return self.unit_embeddings
 
     def build(self) -> nn.Module:
         """Return the loss, a module that takes two embeddings ``(B, D)`` and gives a scalar."""
@@ -92,6 +97,78 @@ class VicRegConfig(LossConfig):
         return VicReg(self.invariance, self.variance, self.covariance)
 
 
+@dataclass
+class CombinedConfig(LossConfig):
+    """A global term on whole views and a local one on cells that show the same place."""
+
+    name: ClassVar[str] = "combined"
+
+    global_loss: LossConfig = field(default_factory=LossConfig)
+    """The global term: ``nt_xent`` (the default), ``dcl`` or ``vicreg``, chosen by
+    ``loss/global_loss=...``."""
+    global_weight: float = 0.6
+    """Weight of the global term, at least 0; not both weights 0."""
+    local_weight: float = 0.4
+    """Weight of the local term, at least 0; not both weights 0."""
+    local_temperature: float = 0.1
+    """Divides the local term's cosine similarities, above 0."""
+    local_pairs: int | None = 16
+    """Most pairs of cells per specimen, the nearest ones (VICRegL keeps 20); null for all. Time and
+    memory of the local term grow with the square of batch_size times this number."""
+    local_hidden: int | None = None
+    """Hidden width of the local projection head (1x1 convolutions), 1 to 16384; null takes the
+    encoder's feature width."""
+    local_dim: int = 128
+    """Width of the embedded cells, 2 to 8192."""
+
+    def __post_init__(self) -> None:
+        if type(self.global_loss) is LossConfig:  # the base stands for "not chosen" in a config
+            self.global_loss = NtXentConfig()
+        if isinstance(self.global_loss, CombinedConfig):
+            raise ConfigError(
+                "loss.global_loss is combined itself; choose nt_xent, dcl or vicreg for it."
+            )
+        check_term_weights(self.global_weight, self.local_weight)
+        check_temperature(self.local_temperature, "loss.local_temperature")
+        widths = {"local_hidden": (1, 16384), "local_dim": (2, 8192), "local_pairs": (1, 2**20)}
+        for name, (low, high) in widths.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"loss.{name}={value} is out of range: use {low} to {high}.")
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the head must L2-normalise its output; the global term tells."""
+        return self.global_loss.normalised
+
+    def build(self) -> nn.Module:
+        """Return :class:`hyperspec.losses.Combined`."""
+        from hyperspec.losses.combined import Combined, LocalNtXent
+
+        return Combined(
+            self.global_loss.build(),
+            LocalNtXent(self.local_temperature),
+            self.global_weight,
+            self.local_weight,
+            self.local_pairs,
+        )
+
+
+def check_term_weights(global_weight: float, local_weight: float) -> None:
+    """Raise :class:`ConfigError` unless both are finite, at least 0, and one is above 0."""
+    for name, weight in {"global": global_weight, "local": local_weight}.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ConfigError(
+                f"loss.{name}_weight={weight:g} is out of range: it weighs a term of the loss, so "
+                "use a finite number of at least 0 (0.6 global and 0.4 local by default)."
+            )
+    if global_weight == local_weight == 0:
+        raise ConfigError(
+            "loss.global_weight and loss.local_weight are both 0, so nothing would be learned: "
+            "set at least one above 0."
+        )
+
+
 def check_queue_size(queue_size: int) -> None:
     """Raise :class:`ConfigError` if the queue's size is below 0."""
     if queue_size < 0:
@@ -112,10 +189,10 @@ def check_weights(invariance: float, variance: float, covariance: float) -> None
             )
 
 
-def check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float, key: str = "loss.temperature") -> None:
     """Raise :class:`ConfigError` unless the temperature is finite and above 0."""
     if not (math.isfinite(temperature) and temperature > 0):
         raise ConfigError(
-            f"loss.temperature={temperature:g} is out of range: similarities are divided by it, so "
+            f"{key}={temperature:g} is out of range: similarities are divided by it, so "
             "use a finite number above 0, usually 0.05 to 0.2."
         )

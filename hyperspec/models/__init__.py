@@ -20,10 +20,11 @@ from hyperspec.models.config import (
 if TYPE_CHECKING:
     from hyperspec.models.backbones import Backbone
     from hyperspec.models.encoder import Encoder, build_encoder
-    from hyperspec.models.head import ProjectionHead, build_head
+    from hyperspec.models.head import CellHead, ProjectionHead, build_head
 
 __all__ = [
     "Backbone",
+    "CellHead",
     "ConvNextConfig",
     "Encoder",
     "EncoderConfig",
@@ -38,6 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Backbone": "backbones",
+    "CellHead": "head",
     "Encoder": "encoder",
     "ProjectionHead": "head",
     "build_encoder": "encoder",

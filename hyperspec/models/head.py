@@ -42,6 +42,32 @@ class ProjectionHead(nn.Module):
         return functional.normalize(embedding, dim=1) if self.unit else embedding
 
 
+class CellHead(nn.Module):
+    """Two 1x1 convolutions with a ReLU between them: embeds each cell of a feature map alone.
+
+    Without normalisation over the batch, so that it can run inside of micro-batches, which then
+    carry D instead of F channels per cell. Not L2-normalised.
+
+    Args:
+        in_features: F, channels of the feature map.
+        hidden: Channels of the hidden layer.
+        dim: D, channels of the output.
+
+    Source: Wang et al. 2021, "Dense Contrastive Learning for Self-Supervised Visual Pre-Training",
+    section 3.2 (dense projection head).
+    """
+
+    def __init__(self, in_features: int, hidden: int, dim: int) -> None:
+        super().__init__()
+        self.hidden_layer = nn.Conv2d(in_features, hidden, 1)
+        self.output_layer = nn.Conv2d(hidden, dim, 1)
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Return embedded cells: ``(B, F, h, w)`` to ``(B, D, h, w)``."""
+        embedded: Tensor = self.output_layer(functional.relu(self.hidden_layer(feature_map)))
+        return embedded
+
+
 def build_head(config: HeadConfig, num_features: int, *, unit: bool = True) -> ProjectionHead:
     """Build the head of a config for features of a given width.
 

@@ -14,7 +14,9 @@ from hyperspec.data.bank import PlaneBank
 from hyperspec.data.datamodule import Batch
 from hyperspec.data.views import ViewParams, Views
 from hyperspec.losses.cached import check_batch_independent, micro_batched
+from hyperspec.losses.combined import Cells, Combined, Terms
 from hyperspec.models.encoder import Encoder
+from hyperspec.models.head import CellHead
 from hyperspec.models.selectors import FixedProjection
 from hyperspec.spectra.pixelwise import Normalisation
 from hyperspec.training.optimisation import Optimisation, build_optimizer, build_schedule
@@ -33,6 +35,7 @@ class Parts:
         views: Work on the C bands that are read.
         normalisation: Of the n channels.
         reduction: Maps the bands to the channels; None where they are the same.
+        cell_head: Embeds the cells of the feature map for a loss with a local term.
     """
 
     encoder: Encoder
@@ -41,6 +44,12 @@ class Parts:
     views: Views
     normalisation: Normalisation
     reduction: FixedProjection | None = None
+    cell_head: CellHead | None = None
+
+
+def _by_item(both: Tensor) -> Tensor:
+    """Put the views of an item side by side: ``(2 m, ...)`` to ``(m, 2, ...)``."""
+    return torch.stack(both.chunk(NUM_VIEWS), dim=1)
 
 
 class SimCLR(pl.LightningModule):
@@ -74,10 +83,12 @@ class SimCLR(pl.LightningModule):
         super().__init__()
         self.encoder, self.head, self.loss = parts.encoder, parts.head, parts.loss
         self.views, self.normalisation = parts.views, parts.normalisation
-        self.reduction = parts.reduction
+        self.reduction, self.cell_head = parts.reduction, parts.cell_head
         self.bank, self.optimisation, self.micro_batch = bank, optimisation, micro_batch
         if micro_batch is not None:
-            check_batch_independent(self.encoder)
+            for inside in (self.encoder, self.cell_head):
+                if inside is not None:
+                    check_batch_independent(inside)
 
     @property
     def folds(self) -> bool:
@@ -155,26 +166,53 @@ class SimCLR(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        features = micro_batched(
-            lambda chosen: self._features(batch, chosen), len(batch.rows), self.micro_batch
+        embedded = micro_batched(
+            lambda chosen: self._embedded(batch, chosen), len(batch.rows), self.micro_batch
         )
-        # One head over both views: its BatchNorm needs the whole batch, as in SimCLR.
-        embeddings = self.head(features.transpose(0, 1).flatten(0, 1))
-        loss: Tensor = self.loss(*embeddings.chunk(NUM_VIEWS))
+        loss = self._compare(*embedded)
         self.log(self.loss_name, loss.detach(), batch_size=len(batch.rows), prog_bar=True)
         return loss
 
-    def _features(self, batch: Batch, chosen: Tensor) -> Tensor:
+    def _embedded(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, ...]:
+        """Augment and embed some items: features ``(m, 2, F)`` and what :meth:`_compare` needs.
+
+        With a local term also cells ``(m, 2, D, h, w)`` and matrices ``(m, 2, 3, 3)`` from view to
+        source pixels: one forward pass serves both terms.
+        """
         if batch.images is None or batch.masks is None:
             images, masks = self.bank.batch(batch.rows[chosen])
         else:
             images, masks = self.bank.to_device(batch.images[chosen], batch.masks[chosen])
-        made = [
-            self.view(images, masks, self.views.draw(len(images), device=images.device))
-            for _ in range(NUM_VIEWS)
-        ]
-        features: Tensor = self.encoder.features(torch.cat(made))
-        return torch.stack(features.chunk(NUM_VIEWS), dim=1)
+        drawn, made = [], []
+        for _ in range(NUM_VIEWS):
+            drawn.append(self.views.draw(len(images), device=images.device))
+            made.append(self.view(images, masks, drawn[-1]))
+        maps = self.encoder.feature_map(torch.cat(made))
+        features = _by_item(self.encoder.pool(maps))
+        if self.cell_head is None:
+            return (features,)
+        inverse = torch.stack([params.inverse for params in drawn], dim=1)
+        return features, _by_item(self.cell_head(maps)), inverse
+
+    def _compare(
+        self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss of the whole batch's features, and of its cells if the loss has them."""
+        # One head over both views: its BatchNorm needs the whole batch, as in SimCLR.
+        embeddings = self.head(features.transpose(0, 1).flatten(0, 1)).chunk(NUM_VIEWS)
+        if cells is None or inverse is None:
+            loss: Tensor = self.loss(*embeddings)
+            return loss
+        assert isinstance(self.loss, Combined), "cells are embedded for a loss with a local term"
+        places = Cells(cells, inverse, self.views.size, self.views.source_size)
+        terms: Terms = self.loss(*embeddings, places)
+        parts = {
+            f"{self.loss_name}_global": terms.whole.detach(),
+            f"{self.loss_name}_local": terms.local.detach(),
+            "train/paired_cells": terms.pairs,
+        }
+        self.log_dict(parts, batch_size=len(features))
+        return terms.total
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
         """Embed images without augmentation.
@@ -212,9 +250,9 @@ class SimCLR(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay, stepped per optimizer step."""
-        optimizer = build_optimizer(
-            [*self.encoder.named_parameters(), *self.head.named_parameters()], self.optimisation
-        )
+        trained = [self.encoder, self.head, *([self.cell_head] if self.cell_head else [])]
+        named = [pair for module in trained for pair in module.named_parameters()]
+        optimizer = build_optimizer(named, self.optimisation)
         total = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optimisation, total)
         return {

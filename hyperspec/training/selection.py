@@ -129,6 +129,7 @@ class BandSearch(SimCLR):
         named: list[tuple[str, Any]] = [
             *self.encoder.named_parameters(),
             *self.head.named_parameters(),
+            *(self.cell_head.named_parameters() if self.cell_head else ()),
         ]
         optimizer = build_optimizer(
             [(k, p) for k, p in named if p is not logits], self.optimisation

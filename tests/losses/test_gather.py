@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from hyperspec.losses import Dcl, NtXent, VicReg, micro_batched
+from hyperspec.losses import Cells, Combined, Dcl, LocalNtXent, NtXent, VicReg, micro_batched
 from hyperspec.losses.gather import gather, world
 
 PROCESSES = 2
@@ -42,6 +42,22 @@ class Step(nn.Module):
         def embed(rows: Tensor) -> Tensor:
             return torch.stack([self.network(x0[rows]), self.network(x1[rows])], dim=1)
 
+        def with_cells(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            """Four cells per map, made of the features; views shifted by as much as the data say.
+
+            Some specimens' crops do not overlap, so that processes have different numbers of pairs.
+            """
+            features = embed(rows)
+            maps = torch.stack([features * w for w in (1.0, 0.5, -0.3, 0.2)], -1)
+            inverse = torch.eye(3, dtype=torch.float64).repeat(len(rows), 2, 1, 1)
+            inverse[:, 1, 0, 2] = x0[rows, 0] * 3
+            return features, (maps + maps.roll(1, 2)).unflatten(-1, (2, 2)), inverse
+
+        if isinstance(self.loss, Combined):
+            features, cells, inverse = micro_batched(with_cells, len(x0), self.micro_batch)
+            terms = self.loss(*features.unbind(dim=1), Cells(cells, inverse, 4, 4))
+            total: Tensor = terms.total
+            return total
         features = micro_batched(embed, len(x0), self.micro_batch)
         loss: Tensor = self.loss(*features.unbind(dim=1))
         return loss
@@ -52,6 +68,7 @@ LOSSES: dict[str, Callable[[], nn.Module]] = {
     "queue": lambda: NtXent(0.2, queue_size=5),
     "dcl": lambda: Dcl(0.2),
     "vicreg": VicReg,
+    "combined": lambda: Combined(NtXent(0.2, queue_size=5), LocalNtXent(0.3), limit=3),
 }
 
 
@@ -99,6 +116,18 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     first = [0, 3]  # the first specimen of each process's half
     pair = NtXent(0.2)(x0[first], x1[first])
     torch.testing.assert_close(torch.stack([single for _, single in ranks]).mean(), pair)
+
+
+def test_processes_have_different_numbers_of_pairs() -> None:
+    """Else the test above would not notice a mean per process."""
+    from hyperspec.losses import pair_cells
+
+    x0 = batch()[0]
+    inverse = torch.eye(3, dtype=torch.float64).repeat(2, 6, 1, 1)
+    inverse[1, :, 0, 2] = x0[:, 0] * 3
+    counts = pair_cells((inverse[0], inverse[1]), (2, 2), 4, 4, 3).valid.sum(1)
+    assert counts[:3].sum() != counts[3:].sum()
+    assert counts.min() == 0 < counts.max()
 
 
 def test_without_a_group_there_is_one_process() -> None:
