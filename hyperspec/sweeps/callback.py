@@ -54,6 +54,10 @@ class SweepCallback(Callback):
         self._sweep_dir = Path()
         self._old_handler: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to workers without the parent run: it is the controller's."""
+        return {**self.__dict__, "_run": None, "_old_handler": None}
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs; create store, experiment and parent run; note them in the folder."""
         if self._check is not None:

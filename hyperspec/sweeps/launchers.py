@@ -154,10 +154,15 @@ class HyperspecLauncher(Launcher):
                 f"was killed {job.starts} times ({error}). The system's log says who did it, "
                 "often for lack of memory: run fewer jobs at once with hydra.launcher.n_jobs."
             )
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            # Past Hydra, which keeps an Exception of the job in its return value.
-            log.warning("#%d was interrupted", job.number, exc_info=True)
-            lost = LostJobError(f"Job {job.number} was interrupted ({type(error).__name__}).")
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Hydra keeps what a job raises in its JobReturn, except for these.
+            lost = LostJobError(
+                f"Job {job.number} ({' '.join(filter_overrides(job.overrides))}) was interrupted "
+                f"({type(error).__name__})."
+            )
+        except Exception as error:
+            log.exception("#%d did not reach the job itself", job.number)
+            lost = error
         lost.add_note(IN_SWEEP)
         made = JobReturn(overrides=job.overrides, status=JobStatus.FAILED)
         made.return_value = lost

@@ -42,11 +42,11 @@ class Work:
     def __call__(self, number: int, overrides: list[str], settings: Mapping[str, str]) -> JobReturn:
         """Run a job, in a worker."""
         os.environ.update(settings)
+        setup_globals()
+        Singleton.set_state(self.singletons)
         parent = find_parent(Path(str(self.config.hydra.sweep.dir)).absolute())
         if parent is not None:
             watch(parent)
-        setup_globals()
-        Singleton.set_state(self.singletons)
         config = self.context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
             config.hydra.job.id = f"{config.hydra.job.name}_{number}"
