@@ -254,6 +254,7 @@ def fit(
     if hardware.compile:
         module.encoder.backbone.compile()
     run.log_params({"model.num_features": str(module.encoder.num_features)})
+    run.log_params({"model.num_features": str(module.encoder.num_features)})
     cost = CostMeter()
     check_every = config.log_every_n_steps if module.device.type == "cuda" else 1
     callbacks = [

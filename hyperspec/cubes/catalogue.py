@@ -28,6 +28,7 @@ def scan(
     labels: LabelSource | None = None,
     axis: SpectralAxis | None = None,
     pattern: str = "*",
+    only: Sequence[Path] | None = None,
     white: str | None = None,
     dark: str | None = None,
     cache_dir: Path | None = None,
@@ -40,6 +41,7 @@ def scan(
         labels: Where labels come from; None means nowhere.
         axis: The axis of cubes whose headers have no wavelengths.
         pattern: Which files are cubes (``*.bil``); ``*`` takes every raw cube.
+        only: The cubes that count, below ``root``; None takes all that fit the pattern.
         white: File of the white frame relative to ``root``; None looks for it by name.
         dark: The same for the dark frame.
         cache_dir: Where checksums are remembered; None remembers none.
@@ -51,6 +53,8 @@ def scan(
     """
     folder = Path(root)
     files, orphans = find_cubes(folder, pattern)
+    if only is not None:
+        files, orphans = _only(files, only, pattern), []
     named = {"white": white, "dark": dark}
     frames = {kind: find_frame(folder, files, kind, name) for kind, name in named.items()}
     # A file that is named like a frame is no specimen even when the config names another one.
@@ -84,6 +88,18 @@ def scan(
         folder, records, shared, tuple(problems), frames["white"], frames["dark"],
         frames_checksum if stamps else "", stamps,
     )  # fmt: skip
+
+
+def _only(files: Sequence[Path], wanted: Sequence[Path], pattern: str) -> list[Path]:
+    """Keep the wanted cubes, and the frames that calibrate them."""
+    absolute = {Path(path).absolute() for path in wanted}
+    missing = sorted(absolute - {path.absolute() for path in files})
+    if missing:
+        raise CatalogueError(
+            f"{missing[0]} is no cube: there is no such file, or it does not fit "
+            f"data.pattern={pattern}."
+        )
+    return [path for path in files if path.absolute() in absolute or frame_kind(path)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.spectra.errors import HyperspecError
+from hyperspec.sweeps.note import opening
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
 from hyperspec.sweeps.plan import Check, make_plan
 from hyperspec.sweeps.watchdog import scheduler_job
@@ -76,7 +77,7 @@ class SweepCallback(Callback):
         reap_stale(connection)
         study = str(config.get("study") or "sweep")
         name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
-        tags, params = _tags(config, study), {**_space(config), **_margin(config)}
+        tags, params = _tags(config, study), {**_varied(config), **_margin(config)}
         run = start_run(connection, name, kind="sweep", tags=tags, params=params)
         try:
             note = ParentInfo(
@@ -112,6 +113,7 @@ class SweepCallback(Callback):
                 signal.signal(signal.SIGTERM, self._old_handler)
         if data.jobs.empty:
             return
+        self._conclude(run, data, str(OmegaConf.select(config, "tracking.log_model") or "none"))
         try:
             self._report(run, data)
         except Exception:
@@ -136,6 +138,23 @@ class SweepCallback(Callback):
         outcome: Status = "FINISHED" if reason is None else "FAILED"
         run.finish("KILLED" if stopped else outcome, reason)
         return load_sweep(run.connection.uri, [run.run_id])
+
+    def _conclude(self, run: JobRun, data: SweepData, log_model: str) -> None:
+        """Log models, and put the outcome into the description; trouble is no failed sweep."""
+        from mlflow.exceptions import MlflowException
+
+        from hyperspec.sweeps.models import log_models
+        from hyperspec.sweeps.note import closing
+        from hyperspec.tracking.names import TAG_NOTE
+
+        connection = run.connection
+        try:
+            uri = log_models(connection, data, log_model)
+            before = connection.client.get_run(run.run_id).data.tags.get(TAG_NOTE, "")
+            text = closing(before, data, connection.experiment_id, uri)
+            connection.client.set_tag(run.run_id, TAG_NOTE, text)
+        except (HyperspecError, MlflowException, OSError) as error:
+            log.warning("the sweep's model and description were not logged: %s", error)
 
     def _report(self, run: JobRun, data: SweepData) -> None:
         from hyperspec.sweeps.report import print_report, write_report
@@ -173,11 +192,17 @@ def _tags(config: DictConfig, study: str) -> dict[str, str]:
     from hyperspec.tracking.names import TAG_COMMAND, TAG_NOTE, TAG_STUDY
 
     command = command_line(config)
-    space = "".join(f"\n- `{key}` = {value}" for key, value in _space(config).items())
-    note = (
-        f"Study **{study}**.\n\n`{command}`\n{space}\n\nThe report is under artifacts, `report/`."
-    )
+    note = opening(config, study, command, _space(config))
     return {TAG_STUDY: study, TAG_COMMAND: command, TAG_NOTE: note}
+
+
+def _varied(config: DictConfig) -> dict[str, str]:
+    """Return the space as parameters of the parent.
+
+    Under names of their own: with the jobs' names the parent's lists of values would turn the axes
+    of MLflow's charts, which draw parents too, from numbers into words.
+    """
+    return {f"space.{key}": value for key, value in _space(config).items()}
 
 
 def _margin(config: DictConfig) -> dict[str, str]:

@@ -23,6 +23,9 @@ class TrackingConfig:
     """Longest time that a metric waits before it is written, seconds, 0 to 600."""
     system_metrics: bool = True
     """Log how busy processor, memory, disk, network and GPU are, about every 10 s of training."""
+    log_model: str = "best"
+    """Jobs of a sweep whose encoder is kept as an MLflow model that embeds new cubes: `none`,
+    `best` or `all`."""
 
     def __post_init__(self) -> None:
         if not self.uri.strip():
@@ -34,6 +37,10 @@ class TrackingConfig:
             raise ConfigError(
                 "tracking.experiment is empty. Give a name, for example "
                 "tracking.experiment=hyperspec."
+            )
+        if self.log_model not in ("none", "best", "all"):
+            raise ConfigError(
+                f"tracking.log_model is '{self.log_model}'; choose none, best or all."
             )
         if not 0 <= self.flush_seconds <= 600:
             raise ConfigError(

@@ -63,8 +63,8 @@ def test_a_sweep_has_one_parent_its_jobs_under_it_and_a_report(folder: Path) -> 
     assert parent.info.status == "FINISHED"
     assert parent.data.tags["hyperspec.command"] == "hyperspec train -m n=10,50"
     assert parent.data.tags["hyperspec.study"] == "band_count"
-    assert "- `n` = 10,50" in parent.data.tags["mlflow.note.content"]
-    assert parent.data.params == {"n": "10,50"}
+    assert "| `n` | `10,50` |" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.params == {"space.n": "10,50"}
     assert {name: run.info.status for name, run in found.items()} == {
         "uniform n=10": "FINISHED",
         "uniform n=50": "FINISHED",
