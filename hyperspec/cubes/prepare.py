@@ -25,6 +25,9 @@ from hyperspec.spectra.statistics import SpectralStatistics
 # Part of every key of a prepared image: raise it when the same settings give other numbers.
 PREPARE_VERSION = 2
 
+# Shorter runs of foreground pixels than this on average are picked pixel by pixel.
+_SHORT_RUN = 8
+
 _CHOICES = {
     "calibrate": ("auto", "none"),
     "mask": ("auto", "image", "otsu", "none"),
@@ -237,8 +240,19 @@ def _check_unchanged(path: Path, taken: Stamp) -> None:
 
 def _spectra(image: NDArray[np.float32], foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the foreground's spectra, shape ``(P, C)``; each band's values lie together."""
-    # By positions: a mask of two dimensions would be looked through for every band.
-    return image.reshape(len(image), -1).take(np.flatnonzero(foreground), axis=1).T
+    if foreground.all():
+        return image.reshape(len(image), -1).T
+    # Where pixels follow each other, copying their runs is three times as fast as picking them.
+    # Not by the mask itself: it would be looked through for every band.
+    inside = np.flatnonzero(foreground)
+    starts = np.flatnonzero(np.diff(inside, prepend=-2) != 1)
+    pixels = image.reshape(len(image), -1)
+    if len(starts) * _SHORT_RUN > len(inside):
+        return pixels.take(inside, axis=1).T
+    found = np.empty((len(image), len(inside)), np.float32)
+    for start, stop in zip(starts, [*starts[1:], len(inside)], strict=True):
+        found[:, start:stop] = pixels[:, inside[start] : inside[start] + stop - start]
+    return found.T
 
 
 def check_range(values: NDArray[np.float32], dtype: np.dtype[np.floating], path: Path) -> None:
@@ -247,7 +261,7 @@ def check_range(values: NDArray[np.float32], dtype: np.dtype[np.floating], path:
     Raises:
         CubeError: Naming the cube and the largest value.
     """
-    highest = float(np.abs(values).max(initial=0))
+    highest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
     if highest > float(np.finfo(dtype).max):
         raise CubeError(
             f"{path}: a value of {highest:.6g} does not fit data.dtype=float16 (at most 65504). "

@@ -102,8 +102,9 @@ def resample(
     scale = np.divide(1, cover, out=np.zeros_like(cover), where=kept)
     sparse_down, sparse_across = csr_array(down), csr_array(across)
     result = np.empty((len(image), size, size), np.float32)
-    for plane, target in zip(image, result, strict=True):
+    whole = bool(inside.all())
+    for plane, target in zip(image[:, rows, cols], result, strict=True):
         # where, not a product: NaN times 0 is NaN.
-        lines = sparse_down @ np.where(inside, plane[rows, cols], np.float32(0))
+        lines = sparse_down @ (plane if whole else np.where(inside, plane, np.float32(0)))
         np.multiply((sparse_across @ np.ascontiguousarray(lines.T)).T, scale, out=target)
     return result, kept

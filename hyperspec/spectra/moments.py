@@ -16,9 +16,11 @@ from hyperspec.spectra.errors import HyperspecError
 HISTOGRAM_RANGE = (0.0, 1.2)
 HISTOGRAM_BINS = 240
 
-# 4096 spectra of 408 bands are 13 MB in float64: large enough for a fast matrix product, small
-# beside the cube itself.
-_BLOCK_ROWS = 4096
+# 1024 spectra of 408 bands are 3.3 MB in float64: large enough for a fast matrix product, and the
+# buffers of a block stay in the processor's cache.
+_BLOCK_ROWS = 1024
+# Spectra, evenly spread over all, whose mean is taken off before products are summed.
+_CENTRE_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +56,44 @@ class Moments:
     ) -> Moments:
         """Gather the moments of finite spectra in float64, block by block.
 
+        Deviations are taken from the mean m_0 of a few spectra, so that one pass suffices: with
+        s = sum (x - m_0) the covariance is (sum (x - m_0)(x - m_0)^T - s s^T / n) / (n - 1). m_0
+        need not be the mean, only near it against the spread, for no digits to be lost: the mean
+        of k of n values keeps the second term below n / k of the first.
+
         Args:
             spectra: Finite values, shape ``(P, C)``, P at least 1.
             histogram_range: Lower and upper end of the histogram.
             num_bins: Number of equal bins.
+
+        Source: Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance", eq. 1.6
+            (shifted data).
         """
-        blocks = range(0, len(spectra), _BLOCK_ROWS)
-        return cls.merge(
-            [
-                _of_block(
-                    spectra[i : i + _BLOCK_ROWS].astype(np.float64), histogram_range, num_bins
-                )
-                for i in blocks
-            ]
+        count, bands = spectra.shape
+        centre = spectra[:: max(count // _CENTRE_ROWS, 1)].mean(axis=0, dtype=np.float64)
+        total, scatter = np.zeros(bands), np.zeros((bands, bands))
+        product = np.empty_like(scatter)
+        counter = _Counter(bands, histogram_range, num_bins)
+        # Each band's values lie together, as they do in cubes.
+        buffer = np.empty((bands, min(count, _BLOCK_ROWS))).T
+        for start in range(0, count, _BLOCK_ROWS):
+            some = spectra[start : start + _BLOCK_ROWS]
+            block = buffer[: len(some)]
+            np.copyto(block, some)
+            counter.add(block)
+            block -= centre
+            total += block.sum(axis=0)
+            # NumPy sees the same array twice and computes one half only (BLAS syrk).
+            scatter += np.matmul(block.T, block, out=product)
+        scatter -= np.outer(total, total / count)
+        return cls(
+            count=count,
+            mean=centre + total / count,
+            covariance=scatter / max(count - 1, 1),
+            minimum=spectra.min(axis=0).astype(np.float64),
+            maximum=spectra.max(axis=0).astype(np.float64),
+            histogram=counter.counts,
+            histogram_range=histogram_range,
         )
 
     @classmethod
@@ -141,29 +168,35 @@ class Moments:
         return correlation
 
 
-def _of_block(
-    block: NDArray[np.float64], histogram_range: tuple[float, float], num_bins: int
-) -> Moments:
-    rows, bands = block.shape
-    mean = block.mean(axis=0)
-    centred = block - mean
-    # The mean is rounded; taking its residual off keeps large offsets from leaking in.
-    residual = centred.mean(axis=0)
-    centred -= residual
-    low, high = histogram_range
-    # In place and in the block's own order in memory: this took half as long as the products.
-    levels = block - low
-    levels *= num_bins / (high - low)
-    np.clip(levels, 0, num_bins - 1, out=levels)
-    bins = levels.astype(np.int32)
-    bins += num_bins * np.arange(bands, dtype=np.int32)
-    histogram = np.bincount(bins.ravel("K"), minlength=bands * num_bins)
-    return Moments(
-        count=rows,
-        mean=mean + residual,
-        covariance=centred.T @ centred / max(rows - 1, 1),
-        minimum=block.min(axis=0),
-        maximum=block.max(axis=0),
-        histogram=histogram.reshape(bands, num_bins),
-        histogram_range=histogram_range,
-    )
+class _Counter:
+    """Histograms of all bands, block by block.
+
+    Args:
+        bands: Number of bands.
+        histogram_range: Lower and upper end.
+        num_bins: Number of equal bins.
+    """
+
+    def __init__(self, bands: int, histogram_range: tuple[float, float], num_bins: int) -> None:
+        self._low, high = histogram_range
+        self._scale = num_bins / (high - self._low)
+        self._num_bins = num_bins
+        self._first = num_bins * np.arange(bands)
+        self._levels: NDArray[np.float64] = np.empty((0, bands))
+        self._bins: NDArray[np.intp] = np.empty((0, bands), np.intp)
+        self.counts = np.zeros((bands, num_bins), np.int64)
+
+    def add(self, block: NDArray[np.float64]) -> None:
+        """Count the values of a block, shape ``(rows, C)``."""
+        if len(self._bins) < len(block):
+            self._levels = np.empty(block.shape[::-1]).T
+            self._bins = np.empty(block.shape[::-1], np.intp).T
+        levels, bins = self._levels[: len(block)], self._bins[: len(block)]
+        np.subtract(block, self._low, out=levels)
+        levels *= self._scale
+        np.clip(levels, 0, self._num_bins - 1, out=levels)
+        np.copyto(bins, levels, casting="unsafe")
+        bins += self._first
+        self.counts += np.bincount(bins.ravel("K"), minlength=self.counts.size).reshape(
+            self.counts.shape
+        )

@@ -85,20 +85,21 @@ class SpectralStatistics:
         kept = spectra if finite.all() else spectra[finite]
         if not axis.good.all():
             kept = np.where(axis.good | np.isfinite(kept), kept, 0)
-        names = (
-            np.full(len(kept), labels or "")
-            if labels is None or isinstance(labels, str)
-            else (np.asarray(labels, np.str_)[finite])
-        )
         options = (histogram_range, num_bins)
         chosen = _draw(len(kept), num_samples, seed)
-        parts = {str(n): Moments.of(kept[names == n], *options) for n in np.unique(names)}
+        if labels is None or isinstance(labels, str):  # no copy of the spectra for one class
+            parts = {labels or "": Moments.of(kept, *options)}
+            drawn = np.full(len(chosen), labels or "")
+        else:
+            names = np.asarray(labels, np.str_)[finite]
+            parts = {str(n): Moments.of(kept[names == n], *options) for n in np.unique(names)}
+            drawn = names[chosen]
         return cls(
             axis=axis,
             moments=Moments.merge(list(parts.values())),
             classes={name: part for name, part in parts.items() if name},
             samples=kept[chosen].astype(np.float32),
-            sample_labels=names[chosen],
+            sample_labels=drawn,
             num_dropped=int((~finite).sum()),
         )
 

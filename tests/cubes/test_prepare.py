@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.prepare import Preparer, PrepareSettings, prepare
+from hyperspec.cubes.prepare import Preparer, PrepareSettings, _spectra, prepare
 from hyperspec.cubes.resample import Box, resample, square_box, weights
 from hyperspec.cubes.writer import write_envi
 from hyperspec.spectra.axis import SpectralAxis
@@ -233,3 +233,16 @@ def test_errors_name_the_cube(tmp_path):
 def test_settings_are_checked(options, text):
     with pytest.raises(ConfigError, match=text):
         PrepareSettings(**options)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("blocks", [1, 12])
+def test_spectra_are_those_of_the_foreground_in_order(share, blocks):
+    """Speckles, runs and whole frames, each by its own way."""
+    rng = np.random.default_rng(int(100 * share) + blocks)
+    image = rng.random((5, 24, 36), np.float32)
+    foreground = np.kron(rng.random((24, 36 // blocks)) < share, np.ones((1, blocks))) > 0
+    foreground[0, 0] = True
+    got = _spectra(image, foreground)
+    np.testing.assert_array_equal(got, image[:, foreground].T)
+    assert got.T.flags.c_contiguous

@@ -35,7 +35,7 @@ def assert_matches_numpy(statistics, spectra):
     np.testing.assert_array_equal(statistics.maximum, values.max(0))
 
 
-@pytest.mark.parametrize("rows", [2, 5, 4096, 4097, 9000])
+@pytest.mark.parametrize("rows", [2, 5, 1024, 1025, 9000])
 def test_moments_match_numpy_for_any_number_of_blocks(rows):
     spectra = spectra_of(rows, rows)
     assert_matches_numpy(SpectralStatistics.from_spectra(spectra, AXIS), spectra)
@@ -63,6 +63,23 @@ def test_large_offset_does_not_eat_the_variance():
     statistics = SpectralStatistics.from_spectra(spectra, AXIS)
     exact = spectra - 1e6
     np.testing.assert_allclose(statistics.covariance, np.cov(exact.T), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("outlier", [0, 1, 4999])
+def test_an_outlier_among_those_that_are_centred_on_costs_no_digits(outlier):
+    spectra = spectra_of(3, 5000)
+    spectra[outlier] = 3e4  # 60,000 times the others, at the end of a block or within
+    values = spectra.astype(np.longdouble)
+    centred = values - values.mean(axis=0)
+    exact = (centred.T @ centred / 4999).astype(np.float64)
+    statistics = SpectralStatistics.from_spectra(spectra, AXIS)
+    np.testing.assert_allclose(statistics.covariance, exact, rtol=1e-12)
+    np.testing.assert_allclose(statistics.mean, values.mean(axis=0).astype(float), rtol=1e-12)
+
+
+def test_sorted_spectra_cost_no_digits():
+    spectra = np.sort(spectra_of(4, 9001), axis=0)
+    assert_matches_numpy(SpectralStatistics.from_spectra(spectra, AXIS), spectra)
 
 
 def test_histogram_matches_numpy_and_clamps_the_ends():
