@@ -13,10 +13,12 @@ from omegaconf import DictConfig
 from hyperspec import schema
 from hyperspec.launch import overrides_of
 from hyperspec.spectra.errors import HyperspecError
+from hyperspec.sweeps.identity import Objective
 from hyperspec.sweeps.parent import ParentInfo, find_parent
 from hyperspec.sweeps.resume import give_up_after
-from hyperspec.tracking import names
+from hyperspec.sweeps.trial import trial_number
 from hyperspec.sweeps.watchdog import closing, watch
+from hyperspec.tracking import names
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.tracking.store import connect
@@ -63,8 +65,8 @@ def is_single_run() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN
 
 
-def run_job(config: DictConfig) -> float:
-    """Run one job and return its objective.
+def run_job(config: DictConfig) -> Objective:
+    """Run one job and return what it optimises.
 
     A config that is wrong fails before a run exists; within a sweep it becomes a failed run, so
     that the sweep's table shows it.
@@ -96,10 +98,11 @@ def run_job(config: DictConfig) -> float:
     return objective
 
 
-def _print_result(run: JobRun, objective: float) -> None:
+def _print_result(run: JobRun, objective: Objective) -> None:
     """Print what a run of its own reached; a sweep prints its table instead."""
     metrics = run.client.get_run(run.run_id).data.metrics
-    print(f"\n{run.name}: objective {objective:.3f}")
+    values = objective if isinstance(objective, tuple) else (objective,)
+    print(f"\n{run.name}: objective {', '.join(f'{value:.3f}' for value in values)}")
     for key, words in SHOWN.items():
         if key in metrics:
             low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
@@ -121,6 +124,9 @@ def _start(
         names.TAG_STUDY: params.get("study", ""),
         names.TAG_OVERRIDES: " ".join(context.overrides),
     }
+    trial = None if context.sweep_dir is None else trial_number(context.sweep_dir)
+    if trial is not None:
+        tags[names.TAG_TRIAL] = str(trial)
     return start_run(
         connection,
         name,

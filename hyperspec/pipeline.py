@@ -34,6 +34,7 @@ from hyperspec.scoring import Scorer
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.sweeps.identity import Objective
 from hyperspec.tracking import names
 from hyperspec.tracking.logger import RunLogger
 from hyperspec.tracking.run import JobRun
@@ -71,7 +72,7 @@ def execute(
     run: JobRun,
     output_dir: Path,
     session: Session | None = None,
-) -> float:
+) -> Objective:
     """Run one experiment and log it.
 
     Args:
@@ -82,8 +83,8 @@ def execute(
         session: What the sweep asks of the job, when it is one of a sweep.
 
     Returns:
-        The objective, as named by ``config.objective``; the last score when the session stopped
-        the training early.
+        What ``config.objective`` names: a value, or several in its order; the last score when the
+        session stopped the training early.
     """
     session = session or Session()
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -121,11 +122,15 @@ def execute(
         if session.stopped is not None:
             return session.stopped[1]
         metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
-        objective = scorer.objective(metrics, config.objective)
+        objectives = scorer.objectives(metrics, config.objective)
         if config.evaluation.importance:
             log_importance(Restored(config, material, module, material.selection, True), run)
-        run.log_metrics({**metrics, names.OBJECTIVE: objective}, module.global_step)
-    return objective
+        values = tuple(objectives.values())
+        if len(values) > 1:  # the run alone says what it reached
+            metrics |= objectives
+            run.set_tags({names.TAG_OBJECTIVES: ",".join(objectives)})
+        run.log_metrics({**metrics, names.OBJECTIVE: values[0]}, module.global_step)
+    return values[0] if len(values) == 1 else values
 
 
 def describe(material: Material, config: Train, run: JobRun) -> None:

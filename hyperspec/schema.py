@@ -18,6 +18,7 @@ from hyperspec import bands
 from hyperspec.bands import Learned, ProjectionStrategy, Strategy
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.data.views_config import ViewsConfig
+from hyperspec.evaluation.objective import objective_names
 from hyperspec.losses.config import (
     CombinedConfig,
     DclConfig,
@@ -34,7 +35,7 @@ from hyperspec.models.config import (
     VitConfig,
 )
 from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps.config import SweepConfig
+from hyperspec.sweeps.config import SearchConfig, SweepConfig
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.training.schedule import StageSpec, check_schedule
 
@@ -217,8 +218,10 @@ class Train:
     sweep: SweepConfig = field(default_factory=SweepConfig, metadata=_ASIDE)
     study: str = field(default="adhoc", metadata=_ASIDE)
     """Name under which runs are grouped in MLflow."""
-    objective: str = "auto"
-    """Metric that a sweep or search optimises; `auto` is val/knn_top1 with labels."""
+    search: SearchConfig = field(default_factory=SearchConfig, metadata=_ASIDE)
+    objective: Any = "auto"
+    """Metric that a sweep or search optimises, or a list of several; `auto` is val/knn_top1 with
+    labels."""
     batch_size: int = 64
     """Specimen images per step; all others of the batch are negatives."""
     epochs: int = 200
@@ -244,6 +247,7 @@ class Train:
     """Steps between logged values."""
 
     def __post_init__(self) -> None:
+        objective_names(self.objective)
         _at_least("epochs", self.epochs, 1)
         _at_least("seed", self.seed, 0)
         _at_least("log_every_n_steps", self.log_every_n_steps, 1)

@@ -19,7 +19,12 @@ from hyperspec.evaluation.evaluate import (
     evaluate_features,
 )
 from hyperspec.evaluation.measures import Measure, as_metrics, measure_labels, measure_shape
-from hyperspec.evaluation.objective import objective_value, resolve_objective
+from hyperspec.evaluation.objective import (
+    NUM_BANDS,
+    objective_names,
+    objective_value,
+    resolve_objective,
+)
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder
 from hyperspec.schema import Evaluation
@@ -82,23 +87,35 @@ class Scorer:
             metrics |= self._held_out()
         return metrics
 
-    def objective(self, metrics: dict[str, float], requested: str) -> float:
-        """Return the metric that a sweep optimises."""
-        return objective_value(
-            metrics, requested=self.check_objective(requested), **self._available
-        )
+    def objectives(self, metrics: dict[str, float], requested: object) -> dict[str, float]:
+        """Return by name what a sweep optimises, in the order of ``objective``.
 
-    def check_objective(self, requested: str) -> str:
-        """Return the metric to optimise; refuse one that nothing may be chosen on.
+        Args:
+            metrics: All metrics of the run by name.
+            requested: ``objective`` of the config: a name, or a list of names.
+
+        Raises:
+            ConfigError: If the run has no such metric, or it may not be chosen on.
+        """
+        measured = {**metrics, NUM_BANDS: float(len(self.material.selection))}
+        return {
+            name: objective_value(measured, requested=name, **self._available)
+            for name in self.check_objective(requested)
+        }
+
+    def check_objective(self, requested: object) -> list[str]:
+        """Return the metrics to optimise; refuse one that nothing may be chosen on.
 
         Called before any training, and remembered, so that its warning comes once.
 
         Raises:
-            ConfigError: If it is one of the test part or of a control.
+            ConfigError: If one is of the test part or of a control, or there are two of a kind.
         """
-        if requested not in self._resolved:
-            self._resolved[requested] = resolve_objective(requested, **self._available)
-        return self._resolved[requested]
+        for name in objective_names(requested):
+            if name not in self._resolved:
+                self._resolved[name] = resolve_objective(name, **self._available)
+        found = [self._resolved[name] for name in objective_names(requested)]
+        return list(objective_names(found))  # `auto` may be one that is named too
 
     def _kept(self, metrics: dict[str, float]) -> dict[str, float]:
         """Leave out view retrieval where rows of one specimen are tiles that share pixels."""

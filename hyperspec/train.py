@@ -28,8 +28,8 @@ schema.register()
 
 
 @hydra.main(config_path=str(config_dir()), config_name=CONFIG_NAME, execution_whitelist=TRUSTED)
-def job(config: DictConfig) -> float:
-    """Run one job of Hydra's: train, evaluate, log; return the objective."""
+def job(config: DictConfig) -> float | tuple[float, ...]:
+    """Run one job of Hydra's: train, evaluate, log; return what is optimised."""
     from hyperspec.jobs import is_single_run, run_job
 
     try:

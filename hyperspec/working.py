@@ -16,7 +16,7 @@ from hyperspec.material import Material
 from hyperspec.pipeline import execute, prepare
 from hyperspec.schema import Train
 from hyperspec.spectra.errors import ConfigError, HyperspecError
-from hyperspec.sweeps.identity import claim, find_finished, identity
+from hyperspec.sweeps.identity import Objective, claim, find_finished, identity
 from hyperspec.sweeps.resume import adopt, continue_history
 from hyperspec.sweeps.trial import TrialReporter
 from hyperspec.tracking import names
@@ -32,8 +32,8 @@ class OutOfMemoryError(HyperspecError):
     """The job needs more memory than there is."""
 
 
-def work(config: Train, run: JobRun, context: JobContext) -> float:
-    """Do one job and return its objective.
+def work(config: Train, run: JobRun, context: JobContext) -> Objective:
+    """Do one job and return what it optimises.
 
     A job of a sweep whose identity has a finished run takes that run's result; one that was
     interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
@@ -65,7 +65,7 @@ def work(config: Train, run: JobRun, context: JobContext) -> float:
 
 def _train(
     config: Train, material: Material, run: JobRun, context: JobContext, slots: Slots
-) -> float:
+) -> Objective:
     """Train; once more with half the micro-batch when the memory did not suffice."""
     try:
         return _attempt(config, material, run, context, slots)
@@ -98,7 +98,7 @@ def _train(
 
 def _attempt(
     config: Train, material: Material, run: JobRun, context: JobContext, slots: Slots
-) -> float:
+) -> Objective:
     session = open_session(config, run, context, slots)
     objective = execute(config, material, run, context.output_dir, session)
     if session.stopped is not None:

@@ -1,21 +1,50 @@
-"""The one number that sweeps and searches optimise."""
+"""The numbers that sweeps and searches optimise: one, or several that contradict each other."""
 
 from __future__ import annotations
 
 import difflib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from hyperspec.spectra.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
+NUM_BANDS = "bands.n"  # bands that the encoder sees, as an objective and as a metric of such runs
+Direction = Literal["maximize", "minimize"]
+_LESS_IS_BETTER = {NUM_BANDS, "cost/train_seconds", "cost/peak_memory_mb", "train/loss"}
 RANKME_WARNING = (
     "objective=auto resolves to val/rankme: there are no labels and each specimen has one view. "
     "RankMe counts the directions that an embedding uses; it is no accuracy, and a higher value "
     "is not in itself a better encoder."
 )
+
+
+def objective_names(requested: object) -> tuple[str, ...]:
+    """Return what ``objective`` names, one metric or a list of them, as a tuple.
+
+    Raises:
+        ConfigError: If it is neither, empty, or names a metric twice.
+    """
+    listed = isinstance(requested, Sequence) and not isinstance(requested, str)
+    given = requested if isinstance(requested, Sequence) and listed else [requested or AUTO]
+    names = [name for name in given if isinstance(name, str) and name]
+    if len(names) < len(given) or not names:
+        raise ConfigError(
+            f"objective is {requested!r}; give the name of a metric, for example val/knn_top1, or "
+            f"a list of names, for example [val/knn_top1,{NUM_BANDS}]."
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"objective names {twice[0]} twice: {names}. Name each metric once.")
+    return tuple(names)
+
+
+def natural_direction(name: str) -> Direction:
+    """Say whether more or less of a metric is better: scores up, bands, time, memory, loss down."""
+    return "minimize" if name in _LESS_IS_BETTER else "maximize"
 
 
 def resolve_objective(

@@ -21,7 +21,7 @@ from pathlib import Path, PurePath
 from filelock import FileLock
 
 from hyperspec.spectra.errors import ConfigError
-from hyperspec.tracking.names import OBJECTIVE, TAG_IDENTITY
+from hyperspec.tracking.names import OBJECTIVE, TAG_IDENTITY, TAG_OBJECTIVES
 from hyperspec.tracking.store import Connection, database_path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -30,12 +30,15 @@ _NOT_SOURCE = ("cli.py", "commands", "launch.py", "jobs.py", "tracking", "sweeps
 _DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
 
 
+Objective = float | tuple[float, ...]
+
+
 @dataclasses.dataclass(frozen=True)
 class Finished:
     """A run of the same identity that ended well."""
 
     run_id: str
-    objective: float
+    objective: Objective
 
 
 def identity(config: object, data_hash: str, split_hash: str, source: str | None = None) -> str:
@@ -118,10 +121,12 @@ def find_finished(connection: Connection, wanted: str) -> Finished | None:
         order_by=["attributes.start_time DESC"],
     )
     for run in runs:
-        objective = run.data.metrics.get(OBJECTIVE, math.nan)
+        several = run.data.tags.get(TAG_OBJECTIVES)
+        named = [OBJECTIVE] if several is None else several.split(",")
+        values = tuple(float(run.data.metrics.get(name, math.nan)) for name in named)
         # MLflow keeps an infinity as the largest double.
-        if math.isfinite(objective) and abs(objective) < 1e300:
-            return Finished(str(run.info.run_id), float(objective))
+        if all(math.isfinite(value) and abs(value) < 1e300 for value in values):
+            return Finished(str(run.info.run_id), values[0] if several is None else values)
     return None
 
 

@@ -103,7 +103,8 @@ class HyperspecSweeperConf(OptunaSweeperConf):
     _target_: str = "hyperspec.sweeps.plugin.HyperspecSweeper"
     defaults: list[Any] = field(default_factory=lambda: list(_DEFAULTS))
     direction: Any = "maximize"
-    """``maximize`` or ``minimize``, or a list of them for several objectives."""
+    """``maximize`` or ``minimize``, a list of them for several objectives, or ``auto``: scores up;
+    bands, time, memory and losses down."""
     n_trials: int = 20
     """Trials that the study has in the end, over all starts of the command."""
     n_jobs: int = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.spectra.errors import HyperspecError
-from hyperspec.sweeps.identity import Finished
+from hyperspec.sweeps.identity import Finished, Objective
 from hyperspec.sweeps.parent import ParentInfo
 from hyperspec.tracking.names import (
     SYSTEM,
@@ -21,6 +21,7 @@ from hyperspec.tracking.names import (
     TAG_RESUMED,
     TAG_SECONDS,
     TAG_STUDY,
+    TAG_TRIAL,
 )
 from hyperspec.tracking.run import JobRun
 from hyperspec.tracking.store import connect
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OWN = {TAG_KIND, TAG_HOST, TAG_PROCESS, TAG_STUDY, TAG_OVERRIDES, TAG_RESUMED, TAG_CONTINUED}
+_OWN |= {TAG_TRIAL}
 _BATCH = 1000  # metrics that MLflow takes in one call
 _LARGE = "checkpoints"  # artifacts that stay with the first run
 
@@ -39,8 +41,8 @@ class SweepGivenUpError(HyperspecError):
     """So many jobs have failed that the rest is not started."""
 
 
-def adopt(run: JobRun, found: Finished) -> float:
-    """Make a run the light copy of a finished one, and return its objective.
+def adopt(run: JobRun, found: Finished) -> Objective:
+    """Make a run the light copy of a finished one, and return what it optimises.
 
     Parameters, metrics with their history, tags and artifacts are copied, so that the sweep is
     whole under its own parent; checkpoints are not. The tag ``hyperspec.resumed_from`` names the

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,46 +18,62 @@ import optuna
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import instantiate
-from hydra_plugins.hydra_optuna_sweeper._impl import (
-    OptunaSweeperImpl,
-    create_params_from_overrides,
-)
+from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from optuna.samplers import BaseSampler, GridSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.evidence import pooled
+from hyperspec.sweeps.outcome import OVERRIDES, find_outcome, publish
+from hyperspec.sweeps.request import Request, read_request
+from hyperspec.sweeps.samplers import build_sampler
 from hyperspec.sweeps.study import (
-    Space,
     absolute_storage,
     ask,
     count,
     current,
+    drop_duplicate,
+    is_repeated,
     open_study,
     requeue_orphans,
     study_lock,
 )
-from hyperspec.sweeps.trial import PRUNED, TRIAL_VARIABLE, StudyNote, build_pruner, write_study
+from hyperspec.sweeps.trial import (
+    FOLLOWS_VARIABLE,
+    PRUNED,
+    TRIAL_VARIABLE,
+    StudyNote,
+    build_pruner,
+    write_study,
+)
 
 log = logging.getLogger(__name__)
 
 _REASON = "hyperspec:reason"  # user attribute of a failed trial
-_SAMPLERS = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+_SEEDS = "hyperspec:seeds"  # of a trial of several seeds: what each of them reached
+_REDRAWS = 20  # draws in a row that may only repeat other trials
 
 
-class _Grid(GridSampler):
-    """A grid that does not stop Optuna's own loop at its last point: there is none here."""
+@dataclass
+class _Drawn:
+    """A trial, the overrides of its jobs, and how those ended so far."""
 
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Do nothing; the search counts its trials itself."""
+    trial: Trial
+    words: list[str]
+    seeds: list[int | None]
+    """Of its jobs; None leaves the config's own."""
+    outcomes: list[JobReturn | str] = field(default_factory=list)
+
+    def job(self, place: int) -> list[str]:
+        """Return the overrides of one of its jobs."""
+        number, seed = self.trial.number, self.seeds[place]
+        job = [*self.words, f"+hydra.job.env_set.{TRIAL_VARIABLE}={number}"]
+        if seed is None:
+            return [*job, f"hydra.sweep.subdir={number}"]
+        job = [word for word in job if not word.startswith("seed=")]
+        job += [f"seed={seed}", f"hydra.sweep.subdir={number}/seed_{seed}"]
+        return [*job, f"+hydra.job.env_set.{FOLLOWS_VARIABLE}=1"] if place else job
 
 
 class Search(OptunaSweeperImpl):
@@ -101,145 +117,159 @@ class Search(OptunaSweeperImpl):
             ConfigError: If the space and the command line contradict each other, the stored
                 study was begun with another space, or trials could not be composed.
         """
-        self._process_searchspace_config()
-        space, fixed, deletions = self._split(arguments)
-        study = self._open(space)
-        while not self._hopeless() and (trials := self._next(study)):
-            self._batch(study, trials, self._configure_trials(trials, space, fixed, deletions))
-        self._conclude(study)
+        assert self.config is not None, "Hydra calls setup() before sweep()"
+        asked = read_request(
+            self.config,
+            {
+                "params": self.params,
+                "direction": self.direction,
+                "pruner": self.pruner,
+                "sampler": self.sampler,
+                "custom_search_space": self.custom_search_space_extender,
+            },
+            arguments,
+        )
+        if asked.space.size < self.n_trials:
+            self.n_trials = int(asked.space.size)
+            log.info("the space has %d points: as many trials", self.n_trials)
+        study = self._open(asked)
+        while not self._hopeless() and (drawn := self._next(study, asked)):
+            self._batch(study, drawn, asked)
+        outcome = find_outcome(study, asked.objectives, asked.directions)
+        publish(study, outcome, count(study), self.folder)
         if self.uncomposed:
             raise ConfigError(
                 f"{len(self.uncomposed)} trials could not be composed. The first: "
                 f"{self.uncomposed[0]}"
             )
 
-    def _split(self, arguments: list[str]) -> tuple[Space, dict[str, Any], list[str]]:
-        """Return the space, the fixed overrides and the deletions.
-
-        Raises:
-            ConfigError: If a key is both searched and fixed: every trial would be alike in it.
-        """
-        searched, _, _ = create_params_from_overrides(self._parse_sweeper_params_config())
-        space, fixed, deletions = create_params_from_overrides(
-            [*self._parse_sweeper_params_config(), *arguments]
-        )
-        both = sorted(set(fixed) & set(searched))
-        if both:
-            raise ConfigError(
-                f"{both[0]}={fixed[both[0]]} is fixed on the command line and searched by "
-                f"hydra.sweeper.params ({searched[both[0]]}): every trial would be "
-                "the same in it. Drop one of the two."
-            )
-        if not space and self.custom_search_space_extender is None:
-            raise ConfigError(
-                "The search has no space: hydra.sweeper.params is empty. Give ranges, for example "
-                "'bands.n=choice(10,20,50)', or an experiment that has some."
-            )
-        return space, fixed, deletions
-
-    def _open(self, space: Space) -> optuna.Study:
+    def _open(self, asked: Request) -> optuna.Study:
         """Open the study, close what dead controllers left, and leave a note for the jobs."""
-        directions = self._get_directions()
         pruner = build_pruner(self.pruner)
         with study_lock(self.address):
-            study = open_study(self.study_name, self.address, directions, pruner, space)
+            study = open_study(
+                self.study_name, self.address, asked.directions, pruner, asked.space.labelled
+            )
             requeue_orphans(study)
-        study.sampler = self._sampler(study, space)
         write_study(self.folder, StudyNote(study.study_name, self.address, self.pruner))
         log.info("study %s: %s", study.study_name, self.address)
         return study
 
-    def _sampler(self, study: optuna.Study, space: Space) -> BaseSampler:
-        """Return the sampler with a seed of its own for each start of the study."""
-        config = self.sampler
-        grid = str(config.get("_target_", "")).endswith("GridSampler")
-        if not grid and config.get("seed") is not None:
-            config = OmegaConf.merge(
-                config, {"seed": int(config.seed) + len(study.get_trials(deepcopy=False))}
-            )
-        made = instantiate(config, _execution_whitelist_=_SAMPLERS)
-        if isinstance(made, partial):
-            # A grid numbers its points by a shuffle of its seed, so that seed stays as it is.
-            points = {name: self._to_grid_sampler_choices(d) for name, d in space.items()}
-            size = math.prod(len(choices) for choices in points.values())
-            self.n_trials = min(self.n_trials, size)
-            made = _Grid(points, seed=config.get("seed"))
-        return cast(BaseSampler, made)
-
-    def _next(self, study: optuna.Study) -> list[Trial]:
-        """Ask for as many trials as run side by side and are missing to the total."""
+    def _next(self, study: optuna.Study, asked: Request) -> list[_Drawn]:
+        """Draw as many trials as run side by side and are missing to the total."""
         with study_lock(self.address):
             missing = self.n_trials - count(study)
-            return [ask(study) for _ in range(min(missing, self.n_jobs))]
+            return [self._draw(study, asked) for _ in range(min(missing, self.n_jobs))]
 
-    def _batch(
-        self, study: optuna.Study, trials: list[Trial], overrides: Sequence[Sequence[str]]
-    ) -> None:
-        """Run trials side by side, and tell how each ended."""
-        ready: list[tuple[Trial, list[str]]] = []
-        for trial, words in zip(trials, overrides, strict=True):
-            job = [*words, f"hydra.sweep.subdir={trial.number}"]
-            job.append(f"+hydra.job.env_set.{TRIAL_VARIABLE}={trial.number}")
-            problem = self._problem(job)
-            if problem is None:
-                ready.append((trial, job))
-            else:
-                self.uncomposed.append(f"{' '.join(words)}: {problem}")
-                self._tell(study, trial, problem)
-        if not ready:
-            return
-        outcomes: Sequence[JobReturn | str]
-        assert self.launcher is not None, "Hydra calls setup() before sweep()"
-        try:
-            first = ready[0][0].number
-            outcomes = self.launcher.launch([job for _, job in ready], initial_job_idx=first)
-        except Exception as error:  # a launcher whose worker was killed; the search goes on
-            log.exception("the launcher lost a batch of %d trials", len(ready))
-            outcomes = [f"launcher: {type(error).__name__}: {error}"] * len(ready)
-        for (trial, _), outcome in zip(ready, outcomes, strict=True):
-            self._tell(study, trial, outcome)
+    def _draw(self, study: optuna.Study, asked: Request) -> _Drawn:
+        """Draw one trial, and again when it only repeats another one.
 
-    def _problem(self, words: list[str]) -> str | None:
-        """Compose a job; return why it cannot be, or None."""
-        try:
-            assert self.hydra_context is not None, "Hydra calls setup() before sweep()"
+        Its values are stored before the next one is asked for, so that a sampler with a constant
+        liar sees the trials that run beside it.
+        """
+        for left in reversed(range(_REDRAWS)):
+            drawn = len(study.get_trials(deepcopy=False))
+            study.sampler = build_sampler(self._sampler_options(), asked.space, drawn)
+            trial = ask(study)
+            words = asked.space.suggest(trial, self._extend)
+            if not left or not is_repeated(study, trial):
+                break
+            drop_duplicate(study, trial)
+        fixed = {f"{name}={value}" for name, value in asked.space.fixed.items()}
+        apart = [w for w in words if w not in fixed and w not in asked.space.deletions]
+        trial.set_user_attr(OVERRIDES, apart)
+        many = asked.settings.seeds > 1
+        first = asked.first_seed
+        seeds = [first + i if many else None for i in range(asked.settings.seeds)]
+        return _Drawn(trial, words, seeds)
+
+    def _sampler_options(self) -> Mapping[str, Any]:
+        plain = OmegaConf.to_container(self.sampler, resolve=True)
+        return cast(Mapping[str, Any], plain)
+
+    def _extend(self, trial: Trial) -> None:
+        if self.custom_search_space_extender is not None:
             assert self.config is not None, "Hydra calls setup() before sweep()"
-            self.hydra_context.config_loader.load_sweep_config(self.config, words)
-        except (HydraException, OmegaConfBaseException) as error:
-            return " ".join(str(error).split())
-        return None
+            self.custom_search_space_extender(self.config, trial)
 
-    def _tell(self, study: optuna.Study, trial: Trial, outcome: JobReturn | str) -> None:
+    def _batch(self, study: optuna.Study, drawn: list[_Drawn], asked: Request) -> None:
+        """Run trials side by side, and tell how each ended."""
+        ready = [one for one in drawn if self._composes(study, one)]
+        # A pruner looks at the first seed; the others are run when that one was not stopped.
+        first = 1 if asked.prunes else asked.settings.seeds
+        self._launch(ready, slice(0, first))
+        going_on = [one for one in ready if not self._stopped(study, one)]
+        self._launch(going_on, slice(first, None))
+        for one in ready:
+            self._tell(study, one, asked)
+
+    def _launch(self, drawn: Sequence[_Drawn], places: slice) -> None:
+        """Run jobs of some trials together, and note how each ended."""
+        todo = [(one, place) for one in drawn for place in range(len(one.seeds))[places]]
+        if not todo:
+            return
+        assert self.launcher is not None, "Hydra calls setup() before sweep()"
+        outcomes: Sequence[JobReturn | str]
+        one, place = todo[0]
+        number = one.trial.number * len(one.seeds) + place
+        try:
+            jobs = [one.job(place) for one, place in todo]
+            outcomes = self.launcher.launch(jobs, initial_job_idx=number)
+        except Exception as error:  # a launcher whose worker was killed; the search goes on
+            log.exception("the launcher lost a batch of %d jobs", len(todo))
+            outcomes = [f"launcher: {type(error).__name__}: {error}"] * len(todo)
+        for (one, _), outcome in zip(todo, outcomes, strict=True):
+            one.outcomes.append(outcome)
+
+    def _composes(self, study: optuna.Study, drawn: _Drawn) -> bool:
+        """Compose a trial's first job; tell the trial as failed when it cannot be."""
+        assert self.hydra_context is not None, "Hydra calls setup() before sweep()"
+        assert self.config is not None, "Hydra calls setup() before sweep()"
+        try:
+            self.hydra_context.config_loader.load_sweep_config(self.config, drawn.job(0))
+        except (HydraException, OmegaConfBaseException) as error:
+            problem = " ".join(str(error).split())
+            self.uncomposed.append(f"{' '.join(drawn.words)}: {problem}")
+            self._fail(study, drawn.trial, problem)
+            return False
+        return True
+
+    def _stopped(self, study: optuna.Study, drawn: _Drawn) -> bool:
+        """Say whether a trial has ended: stopped early, or its first job failed."""
+        values, _ = _values(drawn.outcomes[0], len(study.directions))
+        return values is None or PRUNED in current(study, drawn.trial).user_attrs
+
+    def _tell(self, study: optuna.Study, drawn: _Drawn, asked: Request) -> None:
         """Record a trial as COMPLETE, PRUNED or FAIL."""
-        values, reason = _values(outcome, len(study.directions))
-        if values is not None and PRUNED in current(study, trial).user_attrs:
+        trial, reached = drawn.trial, []
+        for outcome in drawn.outcomes:
+            values, reason = _values(outcome, len(study.directions))
+            if values is None:
+                self._fail(study, trial, reason)
+                return
+            reached.append(values)
+        if PRUNED in current(study, trial).user_attrs:
             study.tell(trial, state=TrialState.PRUNED)
             log.info("trial %d was stopped early", trial.number)
-        elif values is not None:
-            study.tell(trial, values)
-        else:
-            trial.set_user_attr(_REASON, reason[:1000])
-            study.tell(trial, state=TrialState.FAIL)
-            self.failures += 1
-            log.warning("trial %d failed: %s", trial.number, reason)
+            return
+        settings = asked.settings
+        if settings.seeds > 1:
+            by_seed = {str(s): v for s, v in zip(drawn.seeds, reached, strict=True)}
+            trial.set_user_attr(_SEEDS, by_seed)
+        told = pooled(reached, asked.directions, settings.tell, settings.confidence)
+        study.tell(trial, told)
+
+    def _fail(self, study: optuna.Study, trial: Trial, reason: str) -> None:
+        trial.set_user_attr(_REASON, reason[:1000])
+        study.tell(trial, state=TrialState.FAIL)
+        self.failures += 1
+        log.warning("trial %d failed: %s", trial.number, reason)
 
     def _hopeless(self) -> bool:
         hopeless = self.max_failures is not None and self.failures >= self.max_failures
         if hopeless:
             log.error("the search gives up: %d trials failed (max_failures)", self.failures)
         return hopeless
-
-    def _conclude(self, study: optuna.Study) -> None:
-        """Write what the stock sweeper writes: the best trial, or the Pareto front."""
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        results: dict[str, Any] = {"name": "optuna", "n_trials": count(study)}
-        if len(study.directions) == 1 and complete:
-            results |= {"best_params": study.best_params, "best_value": study.best_value}
-        elif complete:
-            front = [{"params": t.params, "values": t.values} for t in study.best_trials]
-            results |= {"solutions": front}
-        OmegaConf.save(OmegaConf.create(results), self.folder / "optimization_results.yaml")
-        log.info("search ended: %s", results)
 
 
 def _values(outcome: JobReturn | str, num_objectives: int) -> tuple[list[float] | None, str]:

@@ -6,33 +6,33 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import optuna
 from filelock import FileLock
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import distribution_to_json
 from optuna.trial import Trial, TrialState
 
 from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps.storage import open_storage
+from hyperspec.sweeps.space import Space
+from hyperspec.sweeps.storage import open_storage, sqlite_path
 from hyperspec.tracking.process import host_name, is_dead, process_tag
 
 log = logging.getLogger(__name__)
 
 _SPACE = "hyperspec:space"  # user attribute of a study: the space it was begun with
 _HOST, _PROCESS = "hyperspec:host", "hyperspec:process"  # of a trial: who asked for it
+_DUPLICATE = "hyperspec:duplicate"  # of a trial: its values were another's; not run, not counted
 _ORPHAN = "hyperspec:orphan"  # of a trial: its controller died; another trial repeats it
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-
-Space = dict[str, BaseDistribution]
 
 
 def open_study(
     name: str | None,
     storage: str,
-    directions: list[str],
+    directions: Sequence[str],
     pruner: optuna.pruners.BasePruner,
     space: Space,
 ) -> optuna.Study:
@@ -54,14 +54,14 @@ def open_study(
         study_name=name,
         storage=open_storage(storage, fresh=True),
         pruner=pruner,
-        directions=cast(Any, directions),
+        directions=cast(Any, list(directions)),
         load_if_exists=True,
     )
     known = [direction.name.lower() for direction in study.directions]
-    if known != directions:
+    if known != list(directions):
         raise ConfigError(
             f"The study {study.study_name} was begun with direction {known}, and now "
-            f"hydra.sweeper.direction is {directions}. Give the study another name with "
+            f"hydra.sweeper.direction is {list(directions)}. Give the study another name with "
             "hydra.sweeper.study_name."
         )
     _check_space(study, space)
@@ -73,8 +73,8 @@ def study_lock(storage: str) -> FileLock:
 
     It spans the processes of one machine, or those that share the SQLite file's folder.
     """
-    if storage.startswith("sqlite:///"):
-        path = Path(storage.removeprefix("sqlite:///"))
+    path = sqlite_path(storage)
+    if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path.with_name(f".{path.name}.lock"))
     digest = hashlib.blake2b(storage.encode(), digest_size=8).hexdigest()
@@ -120,6 +120,29 @@ def current(study: optuna.Study, trial: Trial) -> optuna.trial.FrozenTrial:
     return next(frozen for frozen in found if frozen.number == trial.number)
 
 
+def is_repeated(study: optuna.Study, trial: Trial) -> bool:
+    """Say whether another trial has the same values; call it under :func:`study_lock`.
+
+    Trials that were closed as orphans are run again on purpose, and so are those put in line.
+    """
+    own = current(study, trial)
+    if not own.params or "fixed_params" in own.system_attrs:
+        return False
+    return any(
+        other.number != own.number
+        and other.params == own.params
+        and not {_ORPHAN, _DUPLICATE} & other.user_attrs.keys()
+        and (other.state in _ENDED or _PROCESS in other.user_attrs)
+        for other in study.get_trials(deepcopy=False)
+    )
+
+
+def drop_duplicate(study: optuna.Study, trial: Trial) -> None:
+    """Close a trial that only repeats another one; it does not count."""
+    trial.set_user_attr(_DUPLICATE, True)
+    study.tell(trial, state=TrialState.FAIL)
+
+
 def count(study: optuna.Study) -> int:
     """Return how many trials count: those that ended, and those that another controller runs.
 
@@ -127,7 +150,7 @@ def count(study: optuna.Study) -> int:
     """
     ended = study.get_trials(deepcopy=False, states=_ENDED)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return sum(_ORPHAN not in trial.user_attrs for trial in ended) + sum(
+    return sum(not {_ORPHAN, _DUPLICATE} & trial.user_attrs.keys() for trial in ended) + sum(
         _PROCESS in trial.user_attrs for trial in running
     )
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 STUDY_NOTE = "study.json"
 TRIAL_VARIABLE = "HYPERSPEC_TRIAL"
+FOLLOWS_VARIABLE = "HYPERSPEC_TRIAL_FOLLOWS"  # set in jobs of a trial's second and later seeds
 PRUNED = "hyperspec:pruned"  # user attribute of a trial that was stopped early
 
 PrunerName = Literal["none", "median", "successive_halving", "hyperband"]
@@ -53,6 +54,12 @@ def write_study(sweep_dir: Path, note: StudyNote) -> None:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(asdict(note), file)
     Path(temporary).replace(sweep_dir / STUDY_NOTE)
+
+
+def trial_number(sweep_dir: Path) -> int | None:
+    """Return the number of the trial that this job is part of, or None outside a search."""
+    number = os.environ.get(TRIAL_VARIABLE)
+    return None if number is None or not (sweep_dir / STUDY_NOTE).exists() else int(number)
 
 
 def build_pruner(config: Mapping[str, object]) -> optuna.pruners.BasePruner:
@@ -96,14 +103,17 @@ class TrialReporter:
     def current(cls, sweep_dir: Path) -> TrialReporter | None:
         """Return the reporter of the trial that this job is, or None outside a search.
 
+        Of a trial of several seeds the first alone reports: it is compared with the first of the
+        other trials, like with like, and the others run when it was not stopped.
+
         Args:
             sweep_dir: ``hydra.sweep.dir`` of the job.
 
         Raises:
             TrackingError: If the study has no such trial.
         """
-        number, path = os.environ.get(TRIAL_VARIABLE), sweep_dir / STUDY_NOTE
-        if number is None or not path.exists():
+        number, path = trial_number(sweep_dir), sweep_dir / STUDY_NOTE
+        if number is None or os.environ.get(FOLLOWS_VARIABLE):
             return None
         import optuna
 
@@ -114,7 +124,7 @@ class TrialReporter:
         storage = open_storage(note.storage, fresh=False)
         study = optuna.load_study(study_name=note.study_name, storage=storage, pruner=pruner)
         for frozen in study.get_trials(deepcopy=False):
-            if frozen.number == int(number):
+            if frozen.number == number:
                 return cls(optuna.trial.Trial(study, frozen._trial_id))
         raise TrackingError(
             f"The study {note.study_name} has no trial {number}, though {path} sent this job to "
