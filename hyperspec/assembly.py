@@ -38,7 +38,10 @@ def assemble(
         bank: Gives the planes of these bands; by default one is opened.
     """
     encoder = build_encoder(
-        config.model, material.selection.wavelengths_nm, checkpoint=config.hardware.checkpointing
+        config.model,
+        material.selection.wavelengths_nm,
+        fwhm_nm=material.selection.fwhm_nm,
+        checkpoint=config.hardware.checkpointing,
     )
     parts = assemble_parts(config, material, encoder)
     module = SimCLR(

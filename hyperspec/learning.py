@@ -151,6 +151,7 @@ def assemble_search(
         config.model,
         material.selection.bands_nm,
         strategy.n,
+        fwhm_nm=material.selection.fwhm_nm,
         checkpoint=config.hardware.checkpointing,
     )
     parts = assemble_parts(config, material, encoder)

@@ -43,6 +43,7 @@ from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinit
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.module import SimCLR
 from hyperspec.training.moments import Moments
+from hyperspec.training.sampling import BandSampling
 from hyperspec.training.session import Session
 
 log = logging.getLogger(__name__)
@@ -227,6 +228,8 @@ def begin(stage: Stage, config: Train, material: Material, module: SimCLR, run: 
 def watch(config: Train, scorer: Scorer, session: Session) -> list[pl.Callback]:
     """Return what watches the training of an encoder on its final bands."""
     found: list[pl.Callback] = [GradientNorm(config.log_every_n_steps)]
+    if config.model.sampling_minimum is not None:
+        found.append(BandSampling(config.model.sampling_minimum, config.seed))
     if config.evaluation.every_n_epochs:
         every = config.evaluation.every_n_epochs
         found.append(Validate(scorer.validate, every, session.report))

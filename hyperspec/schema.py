@@ -41,6 +41,7 @@ from hyperspec.training.schedule import StageSpec, check_schedule
 
 # Fields that decide no result: two jobs that differ in them alone are the same job.
 _ASIDE = {"identity": False}
+PER_BAND = ("none", "minmax", "zscore")  # normalisations of one band at a time
 
 
 @dataclass
@@ -156,6 +157,9 @@ class Hardware:
     """Batches whose gradients are summed before a step. Adds no negatives; see micro_batch."""
     micro_batch: int | None = None
     """Specimens whose graph exists at once; the gradient is that of the whole batch (GradCache)."""
+    check_micro_batch: bool = field(default=False, metadata=_ASIDE)
+    """Measure on the first batch how far micro-batches change the gradient, and log it as
+    `train/cached_gradient_error`; needs the whole batch's memory once."""
     checkpointing: bool = False
     """Recompute the backbone's stages in the backward pass instead of keeping them."""
 
@@ -165,6 +169,11 @@ class Hardware:
         for name in ("threads", "micro_batch", "prefetch_factor"):
             if getattr(self, name) is not None:
                 _at_least(f"hardware.{name}", getattr(self, name), 1)
+        if self.check_micro_batch and self.micro_batch is None:
+            raise ConfigError(
+                "hardware.check_micro_batch is true, but hardware.micro_batch is null: there is "
+                "nothing to measure. Set hardware.micro_batch, or leave the check out."
+            )
         if self.accelerator not in ("cpu", "gpu", "auto"):
             raise ConfigError(
                 f"hardware.accelerator is '{self.accelerator}'; choose cpu, gpu or auto."
@@ -223,7 +232,8 @@ class Train:
     """Metric that a sweep or search optimises, or a list of several; `auto` is val/knn_top1 with
     labels."""
     batch_size: int = 64
-    """Specimen images per step; all others of the batch are negatives."""
+    """The contrastive batch: specimen images per step, at least 2; all others of the batch are
+    negatives. What lies in memory at once is hardware.micro_batch."""
     epochs: int = 200
     """Passes over the training part."""
     schedule: list[StageSpec] = field(default_factory=list)
@@ -264,6 +274,12 @@ class Train:
                 f"schedule has {len(self.schedule)} stages, but bands={self.bands.name} chooses no "
                 "set of single bands beforehand that could be thinned. Take another strategy, or "
                 "schedule=[]."
+            )
+        if self.model.sampling_minimum and self.data.normalisation not in PER_BAND:
+            raise ConfigError(
+                f"model.sampling_minimum is {self.model.sampling_minimum}, but "
+                f"data.normalisation={self.data.normalisation} reads all bands of a pixel, those "
+                f"outside of a step's sample too. Take {', '.join(PER_BAND)}."
             )
         if isinstance(self.bands, Learned):
             self.bands.search_epochs(self.epochs)  # raises when there are too few

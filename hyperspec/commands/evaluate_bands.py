@@ -105,7 +105,7 @@ def on_bands(restored: Restored, selection: BandSelection) -> Iterator[Restored]
             "on its own bands."
         )
     own = stem.features, module.normalisation, module.bank
-    stem.set_wavelengths(selection.wavelengths_nm)
+    stem.set_wavelengths(selection.wavelengths_nm, selection.fwhm_nm)
     statistics = restored.material.statistics.restrict(list(selection.indices))
     module.normalisation = build_normalisation(
         config.data.normalisation, statistics, selection.wavelengths_nm

@@ -14,11 +14,15 @@ from hyperspec.models.stems import Projection
 
 NUM_FREQUENCIES = 64
 WINDOW_NM = 640.0  # period of the first: longer than the axis, so that its ends stay independent
+FWHM_PER_SD = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian
 GAIN = 10.0  # unit kernels have about 2 · 64 · 460 / 640 independent stretches on the axis: √92
 
 
-def wavelength_features(wavelengths_nm: ArrayLike) -> Tensor:
-    """Return sines and cosines of wavelengths at evenly spaced frequencies.
+def wavelength_features(wavelengths_nm: ArrayLike, fwhm_nm: ArrayLike | None = None) -> Tensor:
+    """Return sines and cosines of wavelengths at evenly spaced frequencies, as each band sees them.
+
+    A band reads the mean over its response, taken as Gaussian, so a wave of frequency f arrives
+    with ``exp(-2 (pi f sd)²)`` of its height: a broad band gets a smooth kernel.
 
     Periods go from 640 nm down to 10 nm, so that a kernel can follow a feature of 10 nm. Evenly
     spaced frequencies give a random kernel equal power at every scale; with the geometric spacing
@@ -26,6 +30,8 @@ def wavelength_features(wavelengths_nm: ArrayLike) -> Tensor:
 
     Args:
         wavelengths_nm: Shape ``(n,)``, nanometres.
+        fwhm_nm: Full widths at half maximum of the bands' responses, nanometres, shape ``(n,)``;
+            None takes them as infinitely narrow.
 
     Returns:
         Float32, shape ``(n, 2 * NUM_FREQUENCIES)``.
@@ -33,7 +39,12 @@ def wavelength_features(wavelengths_nm: ArrayLike) -> Tensor:
     nm = torch.tensor(np.asarray(wavelengths_nm, dtype=np.float64).copy())
     frequencies = torch.arange(1, NUM_FREQUENCIES + 1, dtype=torch.float64) / WINDOW_NM
     phase = 2 * math.pi * nm[:, None] * frequencies
-    return torch.cat([phase.sin(), phase.cos()], dim=1).float()
+    waves = torch.cat([phase.sin(), phase.cos()], dim=1)
+    if fwhm_nm is not None:
+        sd = torch.tensor(np.asarray(fwhm_nm, dtype=np.float64).copy()) / FWHM_PER_SD
+        left = torch.exp(-2 * (math.pi * sd[:, None] * frequencies) ** 2)
+        waves = waves * torch.cat([left, left], dim=1)
+    return waves.float()
 
 
 class WavelengthProjection(nn.Module):
@@ -47,6 +58,7 @@ class WavelengthProjection(nn.Module):
     Args:
         wavelengths_nm: Centres of the bands, nanometres, shape ``(n,)``.
         channels: k.
+        fwhm_nm: Widths of their responses, nanometres, shape ``(n,)``; None for narrow ones.
 
     Source: the idea of kernels generated from wavelengths is that of Xiong et al. 2024, "Neural
     Plasticity-Inspired Multimodal Foundation Model for Earth Observation" (DOFA).
@@ -54,14 +66,18 @@ class WavelengthProjection(nn.Module):
 
     features: Tensor
 
-    def __init__(self, wavelengths_nm: ArrayLike, channels: int) -> None:
+    def __init__(
+        self, wavelengths_nm: ArrayLike, channels: int, fwhm_nm: ArrayLike | None = None
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.generate = nn.Linear(2 * NUM_FREQUENCIES, channels)
         nn.init.normal_(self.generate.weight, std=NUM_FREQUENCIES**-0.5)  # sin² + cos² = 1
         nn.init.zeros_(self.generate.bias)
         # Not in checkpoints: they load whatever bands are at hand.
-        self.register_buffer("features", wavelength_features(wavelengths_nm), persistent=False)
+        features = wavelength_features(wavelengths_nm, fwhm_nm)
+        self.register_buffer("features", features, persistent=False)
+        self._shares: Tensor | None = None  # of each band in a step's mean, (n,)
 
     @property
     def num_bands(self) -> int:
@@ -70,17 +86,36 @@ class WavelengthProjection(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The generated weight, shape ``(k, n)``, with gradients to the generator."""
-        return self.generated(self.features)
+        """The generated weight, shape ``(k, n)``, with gradients to the generator.
+
+        While training on a sample of the bands it is 0 for the others, and the mean is over the
+        sample: the same numbers as from the sample's bands alone.
+        """
+        weight = self.generated(self.features)
+        return weight if self._shares is None or not self.training else weight * self._shares
+
+    def sample(self, bands: ArrayLike | None) -> None:
+        """Train on some of the bands at hand until told otherwise; evaluation takes all of them.
+
+        Args:
+            bands: Places among the bands at hand, at least one, all different; None for all.
+        """
+        if bands is None:
+            self._shares = None
+            return
+        chosen = torch.as_tensor(np.asarray(bands, np.int64), device=self.features.device)
+        shares = self.features.new_zeros(self.num_bands)
+        self._shares = shares.index_fill_(0, chosen, self.num_bands / len(chosen))
 
     def generated(self, features: Tensor) -> Tensor:
         """Return the weight ``(k, n)`` for bands of given wavelength features ``(n, ...)``."""
         generated: Tensor = self.generate(features)
         return generated.T * (GAIN / len(features))
 
-    def set_wavelengths(self, wavelengths_nm: ArrayLike) -> None:
+    def set_wavelengths(self, wavelengths_nm: ArrayLike, fwhm_nm: ArrayLike | None = None) -> None:
         """Take other bands from now on, with the same parameters."""
-        self.features = wavelength_features(wavelengths_nm).to(self.features)
+        self.features = wavelength_features(wavelengths_nm, fwhm_nm).to(self.features)
+        self._shares = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Project bands to channels: ``(B, n, H, W)`` to ``(B, k, H, W)``."""

@@ -45,8 +45,19 @@ class EncoderConfig:
     set of bands) or ``attention`` (bands weighed by squeeze and excitation, then projected)."""
     stem_channels: int | None = None
     """k, the channels behind the stem, 1 to 1024; null is 32. Null for ``stem=inflate``."""
+    sampling_minimum: int | None = field(default=None, kw_only=True)
+    """With ``stem=wavelength``: every training step sees a random subset of the bands, this many at
+    least, so that one encoder serves any number of them; null trains on all. 1 to 1024."""
 
     def __post_init__(self) -> None:
+        if self.sampling_minimum is not None:
+            check_range("model.sampling_minimum", self.sampling_minimum, 1, 1024)
+            if self.stem != "wavelength":
+                raise ConfigError(
+                    f"model.sampling_minimum={self.sampling_minimum} trains on other bands every "
+                    f"step, but the weights of model.stem={self.stem} belong to its own. Set "
+                    "model.stem=wavelength, or model.sampling_minimum=null."
+                )
         check_choice("model.name", self.name, self.names)
         check_choice("model.stem", self.stem, STEMS)
         if self.stem_channels is not None:

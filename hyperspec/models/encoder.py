@@ -88,7 +88,11 @@ class Encoder(nn.Module):
 
 
 def build_encoder(
-    config: EncoderConfig, wavelengths_nm: ArrayLike, *, checkpoint: bool = False
+    config: EncoderConfig,
+    wavelengths_nm: ArrayLike,
+    *,
+    fwhm_nm: ArrayLike | None = None,
+    checkpoint: bool = False,
 ) -> Encoder:
     """Build the encoder of a model option for given bands.
 
@@ -100,6 +104,8 @@ def build_encoder(
     Args:
         config: The model option.
         wavelengths_nm: Centres of the n bands in channel order, nanometres, shape ``(n,)``.
+        fwhm_nm: Widths of their responses, nanometres, shape ``(n,)``, which ``stem=wavelength``
+            reads; None for narrow ones.
         checkpoint: Recompute the backbone's stages in the backward pass to save memory.
 
     Raises:
@@ -111,7 +117,7 @@ def build_encoder(
         return Encoder(None, build_backbone(config, nm, checkpoint))
     backbone = build_backbone(config, projection_centres(nm, channels), checkpoint)
     if config.stem == "wavelength":
-        return Encoder(WavelengthProjection(nm, channels), backbone)
+        return Encoder(WavelengthProjection(nm, channels, fwhm_nm), backbone)
     if config.stem == "attention":
         attention = BandAttention(nm.size, channels)
         _start(attention.projection, config, nm)
@@ -123,7 +129,12 @@ def build_encoder(
 
 
 def build_search_encoder(
-    config: EncoderConfig, wavelengths_nm: ArrayLike, n: int, *, checkpoint: bool = False
+    config: EncoderConfig,
+    wavelengths_nm: ArrayLike,
+    n: int,
+    *,
+    fwhm_nm: ArrayLike | None = None,
+    checkpoint: bool = False,
 ) -> Encoder:
     """Build an encoder of n channels behind n concrete selectors over all bands.
 
@@ -133,6 +144,7 @@ def build_search_encoder(
         config: The model option.
         wavelengths_nm: Centres of all C bands in channel order, nanometres, shape ``(C,)``.
         n: Number of selectors, 1 to C.
+        fwhm_nm: Widths of the bands' responses, nanometres, shape ``(C,)``; None for narrow ones.
         checkpoint: Recompute the backbone's stages in the backward pass to save memory.
 
     Raises:
@@ -142,7 +154,7 @@ def build_search_encoder(
     inner = build_encoder(config, projection_centres(nm, n), checkpoint=checkpoint)
     assert not isinstance(inner.projection, SelectedProjection)
     selector = ConcreteSelector(n, nm.size)
-    return Encoder(SelectedProjection(selector, inner.projection, nm), inner.backbone)
+    return Encoder(SelectedProjection(selector, inner.projection, nm, fwhm_nm), inner.backbone)
 
 
 @torch.no_grad()

@@ -136,6 +136,7 @@ class SelectedProjection(nn.Module):
         selector: Makes n channels of C bands.
         stem: The encoder's own projection of the n channels; None where the backbone takes them.
         wavelengths_nm: Centres of the C bands, nanometres, shape ``(C,)``.
+        fwhm_nm: Widths of their responses, nanometres, shape ``(C,)``; None for narrow ones.
     """
 
     band_features: Tensor
@@ -145,10 +146,12 @@ class SelectedProjection(nn.Module):
         selector: ConcreteSelector,
         stem: Projection | WavelengthProjection | None,
         wavelengths_nm: ArrayLike,
+        fwhm_nm: ArrayLike | None = None,
     ) -> None:
         super().__init__()
         self.selector, self.stem = selector, stem
-        self.register_buffer("band_features", wavelength_features(wavelengths_nm), persistent=False)
+        features = wavelength_features(wavelengths_nm, fwhm_nm)
+        self.register_buffer("band_features", features, persistent=False)
 
     @property
     def num_bands(self) -> int:

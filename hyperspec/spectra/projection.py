@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.moments import Moments
-from hyperspec.spectra.selection import BandSelection
+from hyperspec.spectra.selection import BandSelection, band_widths
 from hyperspec.spectra.statistics import SpectralStatistics
 
+FWHM_PER_SD = float(2 * np.sqrt(2 * np.log(2)))  # of a Gaussian
 # Digits after the point that count in the hash: an eigenvector's last ones differ by platform.
 HASH_DIGITS = 8
 # Variance of a channel, relative to the bands' total, below which it is float64 rounding.
@@ -67,6 +68,16 @@ class BandProjection(BandSelection):
         size = np.abs(self.matrix)
         centres: NDArray[np.float64] = size @ self.bands_nm / size.sum(axis=1)
         return centres
+
+    @property
+    def fwhm_nm(self) -> NDArray[np.float64]:
+        """Widths of the channels' responses: of the Gaussian of the same spread, nanometres."""
+        size = np.abs(self.matrix)
+        shares = size / size.sum(axis=1, keepdims=True)
+        own = (band_widths(self.axis)[list(self.indices)] / FWHM_PER_SD) ** 2
+        spread = (self.bands_nm - self.wavelengths_nm[:, None]) ** 2
+        widths: NDArray[np.float64] = FWHM_PER_SD * np.sqrt((shares * (spread + own)).sum(axis=1))
+        return widths
 
     @cached_property
     def hash(self) -> str:

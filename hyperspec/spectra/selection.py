@@ -73,6 +73,15 @@ class BandSelection:
         """Centres of the channels that come out, nanometres, shape ``(n,)``: the chosen bands'."""
         return self.bands_nm
 
+    @property
+    def fwhm_nm(self) -> NDArray[np.float64]:
+        """Widths of the channels' responses, nanometres, shape ``(n,)``.
+
+        Full widths at half maximum as the axis gives them; without them the axis's own spacing at
+        each band (not that of the chosen ones), which a line scanner's bands about fill.
+        """
+        return band_widths(self.axis)[list(self.indices)]
+
     def statistics(self, statistics: SpectralStatistics) -> SpectralStatistics:
         """Return the statistics of the chosen bands, in channel order.
 
@@ -197,6 +206,18 @@ class BandSelection:
                 f"which gives {self.hash}: it was changed after it was saved. Save it anew "
                 "from the run that made it."
             )
+
+
+def band_widths(axis: SpectralAxis) -> NDArray[np.float64]:
+    """Return the width of every band of an axis, nanometres: its FWHM, or else the spacing."""
+    if axis.fwhm_nm is not None:
+        return np.asarray(axis.fwhm_nm)
+    if len(axis) == 1:
+        return np.zeros(1)
+    order = np.argsort(axis.wavelengths_nm, kind="stable")
+    widths = np.empty(len(axis))
+    widths[order] = np.gradient(axis.wavelengths_nm[order])
+    return widths
 
 
 def _spacing(axis: SpectralAxis) -> float:

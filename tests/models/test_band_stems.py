@@ -20,6 +20,41 @@ def test_wavelength_features_are_sines_of_known_periods() -> None:
     assert features[0, 127].item() == pytest.approx(math.cos(2 * math.pi * 350 / 10), abs=1e-6)
 
 
+def test_a_broad_band_reads_the_mean_over_its_response() -> None:
+    """Against the numerical integral of each wave over a Gaussian response."""
+    nm, fwhm = np.array([400.0, 500.0, 700.0]), np.array([0.0, 3.0, 20.0])
+    found = wavelength_features(nm, fwhm).double().numpy()
+    offsets = np.linspace(-5, 5, 4001)
+    share = np.exp(-(offsets**2) / 2)
+    share /= share.sum()
+    for row, (centre, width) in enumerate(zip(nm, fwhm, strict=True)):
+        waves = wavelength_features(centre + offsets * width / 2.354820045)
+        np.testing.assert_allclose(found[row], share @ waves.double().numpy(), atol=2e-5)
+    np.testing.assert_array_equal(found[0], wavelength_features(nm)[0].double().numpy())
+
+
+def test_a_sample_of_bands_projects_as_these_bands_alone() -> None:
+    torch.manual_seed(0)
+    stem = WavelengthProjection(NM, 5, np.full(12, 4.0))
+    x = torch.randn(3, 12, 4, 4)
+    everything = stem(x)
+    stem.sample([7, 2, 3])
+    sampled = stem(x)
+    sampled.square().sum().backward()
+    gradient = stem.generate.weight.grad.clone()
+    stem.eval()
+    torch.testing.assert_close(stem(x), everything)
+    stem.train()
+    stem.sample(None)
+    torch.testing.assert_close(stem(x), everything)
+    stem.set_wavelengths(NM[[7, 2, 3]], np.full(3, 4.0))
+    stem.generate.weight.grad = None
+    alone = stem(x[:, [7, 2, 3]])
+    alone.square().sum().backward()
+    torch.testing.assert_close(sampled, alone)
+    torch.testing.assert_close(gradient, stem.generate.weight.grad, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("num_bands", [50, 408])
 def test_a_wavelength_stem_starts_with_a_response_of_order_one(num_bands: int) -> None:
     torch.manual_seed(0)

@@ -42,6 +42,15 @@ def test_defaults() -> None:
             "model.norm=frozen keeps the normalisation statistics of pretrained weights, but "
             "model.weights is null. Set model.weights=DEFAULT or a path, or take model.norm=group.",
         ),
+        (
+            lambda: TinyConfig(sampling_minimum=8),
+            "model.sampling_minimum=8 trains on other bands every step, but the weights of "
+            "model.stem=projection belong to its own. Set model.stem=wavelength",
+        ),
+        (
+            lambda: TinyConfig(stem="wavelength", sampling_minimum=0),
+            "model.sampling_minimum=0 is out of range: use 1 to 1024.",
+        ),
         (lambda: ResNetConfig(weights=" "), "model.weights is empty: use null for a random start"),
         (lambda: HeadConfig(dim=1), "head.dim=1 is out of range: use 2 to 8192."),
         (lambda: HeadConfig(hidden=0), "head.hidden=0 is out of range: use 1 to 16384."),

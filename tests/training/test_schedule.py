@@ -1,5 +1,7 @@
 """Stages of a progressive training: what a schedule may say, and which bands each stage has."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,9 +34,7 @@ def test_the_missions_schedule_passes() -> None:
         ([StageSpec(5, 4), StageSpec(9, 3)], 9, "schedule[1].bands is 3; give a whole number, abo"),
     ],
 )
-def test_a_wrong_schedule_names_the_place(
-    stages: list[StageSpec], epochs: int, text: str
-) -> None:
+def test_a_wrong_schedule_names_the_place(stages: list[StageSpec], epochs: int, text: str) -> None:
     with pytest.raises(ConfigError) as error:
         check_schedule(stages, epochs)
     assert text in str(error.value)
@@ -44,7 +44,7 @@ def test_the_missions_sets_are_nested_and_spread_over_the_axis() -> None:
     sets = nested_sets(full(), [20, 50, 100, 408])
     assert [len(chosen) for chosen in sets] == [20, 50, 100, 408]
     assert sets[-1] == full()
-    for few, many in zip(sets, sets[1:], strict=False):
+    for few, many in itertools.pairwise(sets):
         assert set(few.indices) < set(many.indices)
         assert list(few.indices) == sorted(few.indices)
     for chosen in sets[:-1]:
