@@ -21,6 +21,7 @@ from hyperspec.commands import (
     pack,
     report,
     signatures,
+    sync,
     synth,
     ui,
     views,
@@ -41,6 +42,7 @@ COMMANDS = (
     importance,
     signatures,
     report,
+    sync,
     ui,
 )
 

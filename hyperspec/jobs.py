@@ -20,6 +20,7 @@ from hyperspec.sweeps.trial import trial_number
 from hyperspec.sweeps.watchdog import closing, watch
 from hyperspec.tracking import names
 from hyperspec.tracking.config import TrackingConfig
+from hyperspec.tracking.outbox import send_outbox
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.tracking.store import connect
 
@@ -100,7 +101,7 @@ def run_job(config: DictConfig) -> Objective:
 
 def _print_result(run: JobRun, objective: Objective) -> None:
     """Print what a run of its own reached; a sweep prints its table instead."""
-    metrics = run.client.get_run(run.run_id).data.metrics
+    metrics = run.last
     values = objective if isinstance(objective, tuple) else (objective,)
     print(f"\n{run.name}: objective {', '.join(f'{value:.3f}' for value in values)}")
     for key, words in SHOWN.items():
@@ -119,7 +120,11 @@ def _start(
     connection = connect(
         parent.tracking_uri if parent else tracking.uri,
         parent.experiment if parent else tracking.experiment,
+        outbox=parent.outbox or None if parent else tracking.outbox,
+        offline=True,
     )
+    if parent is None:
+        send_outbox(connection.outbox, only=connection.uri, told=log.info)
     tags = {
         names.TAG_STUDY: params.get("study", ""),
         names.TAG_OVERRIDES: " ".join(context.overrides),

@@ -112,7 +112,7 @@ def open_session(config: Train, run: JobRun, context: JobContext, slots: Slots) 
     """Return what the sweep asks of the job's training; a job of its own keeps checkpoints too."""
     soft = StopSoftly()
     keep = KeepCheckpoints(
-        slots, config.sweep.checkpoint_seconds, run.run_id, run.metrics.try_flush, soft
+        slots, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft
     )
     latest = slots.latest()
     if latest is not None:

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.spectra.errors import HyperspecError
+from hyperspec.sweeps.ending import close_sweep
 from hyperspec.sweeps.note import opening
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
 from hyperspec.sweeps.plan import Check, make_plan
@@ -30,8 +32,10 @@ from hyperspec.tracking.names import PARAM_MARGIN
 from hyperspec.tracking.process import host_name, process_tag
 
 if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
     from hyperspec.sweeps.data import SweepData
-    from hyperspec.tracking.run import JobRun, Status
+    from hyperspec.tracking.run import JobRun
 
 __all__ = ["ParentInfo", "SweepCallback", "find_parent"]
 
@@ -63,18 +67,24 @@ class SweepCallback(Callback):
         """Check all jobs; create store, experiment and parent run; note them in the folder."""
         if self._check is not None:
             _announce(config, self._check)
-        from hyperspec.tracking.reap import reap_stale
+        from hyperspec.tracking.reap import catch_up
         from hyperspec.tracking.run import start_run
         from hyperspec.tracking.store import connect
 
         base = Path(config.hydra.runtime.cwd)
         self._sweep_dir = base / str(config.hydra.sweep.dir)
         try:
-            connection = connect(config.tracking.uri, config.tracking.experiment, base)
+            connection = connect(
+                config.tracking.uri,
+                config.tracking.experiment,
+                base,
+                outbox=config.tracking.get("outbox"),
+                offline=True,
+            )
         except HyperspecError as error:
             print(f"\nerror: {error}", file=sys.stderr)
             raise SystemExit(2) from error
-        reap_stale(connection)
+        catch_up(connection)
         study = str(config.get("study") or "sweep")
         name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
         tags, params = _tags(config, study), {**_varied(config), **_margin(config)}
@@ -89,6 +99,7 @@ class SweepCallback(Callback):
                 host_name(),
                 process_tag(),
                 scheduler_job(),
+                str(connection.outbox),
             )
             write_parent(self._sweep_dir, note)
         except BaseException as error:
@@ -104,40 +115,26 @@ class SweepCallback(Callback):
         run, self._run = self._run, None
         error = sys.exc_info()[1]
         try:
-            data = self._close(run, error)
+            ending = close_sweep(run, error)
         except BaseException as late:
             run.fail(late)
             raise
         finally:
             if self._old_handler is not None:
                 signal.signal(signal.SIGTERM, self._old_handler)
-        if data.jobs.empty:
-            return
-        self._conclude(run, data, str(OmegaConf.select(config, "tracking.log_model") or "none"))
-        try:
-            self._report(run, data)
-        except Exception:
-            log.exception("the report failed; try again with: hyperspec report %s", run.run_id)
-            raise
-        if error is None and not data.failed.empty:
+        if ending.data is None:
+            print(f"\n{ending.text}\n  hyperspec report {self._sweep_dir}", file=sys.stderr)
+        elif not ending.data.jobs.empty:
+            log_model = str(OmegaConf.select(config, "tracking.log_model") or "none")
+            self._conclude(run, ending.data, log_model)
+            try:
+                self._report(run, ending.data)
+            except Exception:
+                log.exception("the report failed; try again with: hyperspec report %s", run.run_id)
+                raise
+        if error is None and ending.failed:
             # Some sweepers swallow failures; a sweep with a failed job must not look like success.
             raise SystemExit(1)
-
-    def _close(self, run: JobRun, error: BaseException | None) -> SweepData:
-        """Close the parent and the jobs that the controller itself left open."""
-        from hyperspec.sweeps.data import load_sweep
-        from hyperspec.tracking.reap import close_children
-        from hyperspec.tracking.run import describe, interrupted
-
-        stopped = error is not None and interrupted(error)
-        close_children(run.connection, run.run_id, "KILLED" if stopped else "FAILED")
-        data = load_sweep(run.connection.uri, [run.run_id])
-        reason = describe(error) if error is not None else None
-        if not data.failed.empty and not stopped:
-            reason = f"{len(data.failed)} of {len(data.jobs)} jobs failed"
-        outcome: Status = "FINISHED" if reason is None else "FAILED"
-        run.finish("KILLED" if stopped else outcome, reason)
-        return load_sweep(run.connection.uri, [run.run_id])
 
     def _conclude(self, run: JobRun, data: SweepData, log_model: str) -> None:
         """Log models, and put the outcome into the description; trouble is no failed sweep."""
@@ -150,19 +147,30 @@ class SweepCallback(Callback):
         connection = run.connection
         try:
             uri = log_models(connection, data, log_model)
-            before = connection.client.get_run(run.run_id).data.tags.get(TAG_NOTE, "")
+            run_id = data.sweeps[0].run_id
+            before = connection.client.get_run(run_id).data.tags.get(TAG_NOTE, "")
             text = closing(before, data, connection.experiment_id, uri)
-            connection.client.set_tag(run.run_id, TAG_NOTE, text)
+            connection.client.set_tag(run_id, TAG_NOTE, text)
         except (HyperspecError, MlflowException, OSError) as error:
             log.warning("the sweep's model and description were not logged: %s", error)
 
     def _report(self, run: JobRun, data: SweepData) -> None:
         from hyperspec.sweeps.report import print_report, write_report
+        from hyperspec.tracking.patience import UnreachableError
 
         paths = write_report(data, self._sweep_dir / "report")
-        for path in paths.files:
-            run.log_artifact(path, "report")
         print_report(data, paths)
+        run_id = data.sweeps[0].run_id
+        try:
+            for path in paths.files:
+                send = partial(_send_artifact, run_id, str(path))
+                run.connection.ask(send)
+        except UnreachableError as error:
+            log.warning("the report is in %s, and not with its run: %s", self._sweep_dir, error)
+
+
+def _send_artifact(run_id: str, path: str, client: MlflowClient) -> None:
+    client.log_artifact(run_id, path, "report")
 
 
 def _announce(config: DictConfig, check: Check) -> None:
@@ -173,7 +181,7 @@ def _announce(config: DictConfig, check: Check) -> None:
     """
     try:
         plan = make_plan(config, check)
-    except HydraException as error:
+    except (HydraException, HyperspecError) as error:
         print(f"\nerror: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
     if plan.problems:

@@ -16,6 +16,7 @@ import pandas as pd
 from hyperspec.spectra.errors import TrackingError
 from hyperspec.sweeps.parent import NOTE, find_parent
 from hyperspec.tracking import names
+from hyperspec.tracking.journal import LOCAL
 from hyperspec.tracking.store import open_client, resolve_uri
 
 if TYPE_CHECKING:
@@ -197,6 +198,8 @@ def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str
     if wanted == "latest" and parents:
         return parents[0]
     same_name = [run for run in parents if run.info.run_name == wanted]
+    if wanted.startswith(LOCAL):  # begun while the store was away
+        same_name = [run for run in parents if run.data.tags.get(names.TAG_LOCAL) == wanted]
     prefix = [run for run in parents if len(wanted) >= 4 and run.info.run_id.startswith(wanted)]
     matches = same_name or prefix or _single(client, wanted)
     if len(matches) == 1:

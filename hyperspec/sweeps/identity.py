@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import hashlib
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,11 @@ from filelock import FileLock
 
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.tracking.names import OBJECTIVE, TAG_IDENTITY, TAG_OBJECTIVES
+from hyperspec.tracking.outbox import waiting_runs
+from hyperspec.tracking.patience import UnreachableError
 from hyperspec.tracking.store import Connection, database_path
+
+log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Rooms that decide how runs are started, kept and shown, not what they compute.
@@ -39,6 +44,8 @@ class Finished:
 
     run_id: str
     objective: Objective
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Metrics that are the objective, by name."""
 
 
 def identity(config: object, data_hash: str, split_hash: str, source: str | None = None) -> str:
@@ -115,19 +122,43 @@ def source_hash(package: Path = _PACKAGE) -> str:
 
 def find_finished(connection: Connection, wanted: str) -> Finished | None:
     """Return the newest finished run of an identity that has a finite objective, or None."""
-    runs = connection.client.search_runs(
-        [connection.experiment_id],
-        f"tags.`{TAG_IDENTITY}` = '{wanted}' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"],
-    )
+    query = f"tags.`{TAG_IDENTITY}` = '{wanted}' and attributes.status = 'FINISHED'"
+    order = ["attributes.start_time DESC"]
+    try:
+        runs = list(
+            connection.ask(
+                lambda client: client.search_runs(
+                    [connection.known_experiment()], query, order_by=order
+                )
+            )
+        )
+    except UnreachableError as error:
+        log.warning("whether the job was finished before is not known: %s", error)
+        runs = []
     for run in runs:
-        several = run.data.tags.get(TAG_OBJECTIVES)
-        named = [OBJECTIVE] if several is None else several.split(",")
-        values = tuple(float(run.data.metrics.get(name, math.nan)) for name in named)
-        # MLflow keeps an infinity as the largest double.
-        if all(math.isfinite(value) and abs(value) < 1e300 for value in values):
-            return Finished(str(run.info.run_id), values[0] if several is None else values)
+        found = _result(str(run.info.run_id), run.data.tags, run.data.metrics)
+        if found is not None:
+            return found
+    # What the store does not have yet waits beside it.
+    for waiting in reversed(waiting_runs(connection.outbox)):
+        same = (waiting.uri, waiting.experiment) == (connection.uri, connection.experiment)
+        if same and waiting.status == "FINISHED" and waiting.tags.get(TAG_IDENTITY) == wanted:
+            found = _result(waiting.local_id, waiting.tags, waiting.metrics)
+            if found is not None:
+                return found
     return None
+
+
+def _result(run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> Finished | None:
+    """Return what a finished run reached, or None when that is not finite."""
+    several = tags.get(TAG_OBJECTIVES)
+    named = [OBJECTIVE] if several is None else several.split(",")
+    values = tuple(float(metrics.get(name, math.nan)) for name in named)
+    # MLflow keeps an infinity as the largest double.
+    if not all(math.isfinite(value) and abs(value) < 1e300 for value in values):
+        return None
+    known = dict(zip(named, values, strict=True))
+    return Finished(run_id, values[0] if several is None else values, known)
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class ParentInfo:
     """The controller, as :func:`hyperspec.tracking.process.process_tag` names it."""
     scheduler: str = ""
     """SLURM job that the controller runs in, if any."""
+    outbox: str = ""
+    """Folder that keeps what the store does not have yet."""
 
 
 def write_parent(sweep_dir: Path, info: ParentInfo) -> Path:

@@ -27,6 +27,10 @@ class TrackingConfig:
     """Jobs of a sweep whose encoder is kept as an MLflow model that embeds new cubes: `none`,
     `best` or `all`."""
 
+    outbox: str | None = None
+    """Folder that keeps what runs have to say until the store has it; null takes
+    ``.hyperspec/outbox`` beside a SQLite file, and in the folder of the command for a server."""
+
     def __post_init__(self) -> None:
         if not self.uri.strip():
             raise ConfigError(
@@ -41,6 +45,10 @@ class TrackingConfig:
         if self.log_model not in ("none", "best", "all"):
             raise ConfigError(
                 f"tracking.log_model is '{self.log_model}'; choose none, best or all."
+            )
+        if self.outbox is not None and not self.outbox.strip():
+            raise ConfigError(
+                "tracking.outbox is empty. Give a folder, or null for .hyperspec/outbox."
             )
         if not 0 <= self.flush_seconds <= 600:
             raise ConfigError(

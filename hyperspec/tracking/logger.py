@@ -50,5 +50,5 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what waits at the end of a fit, also of a failed one."""
-        self.run.flush()
+        """Put what was logged on the disk at the end of a fit, also of a failed one."""
+        self.run.secure()

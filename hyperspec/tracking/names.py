@@ -33,6 +33,7 @@ TAG_TRIAL = "hyperspec.search.trial"  # number of the trial of a search that the
 TAG_OBJECTIVES = "hyperspec.objectives"  # names of several objectives, comma between them
 TAG_MEMORY = "hyperspec.oom.micro_batch"  # micro-batch of the second try after out-of-memory
 TAG_PARAMS_CHANGED = "hyperspec.params.changed"
+TAG_LOCAL = "hyperspec.outbox"  # identity of the run's journal, which it has before a server's
 TAG_HOST = "hyperspec.host"
 TAG_PROCESS = "hyperspec.process"
 TAG_DIRTY = "hyperspec.git.dirty"

@@ -6,6 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_PARENT, TAG_PROCESS, TAG_REASON
+from hyperspec.tracking.outbox import send_outbox
+from hyperspec.tracking.patience import UnreachableError
 from hyperspec.tracking.process import is_dead
 from hyperspec.tracking.store import Connection
 
@@ -17,6 +19,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAGE = 1000
+
+
+def catch_up(connection: Connection) -> None:
+    """Send what earlier runs left in the outbox, then close runs whose process is gone.
+
+    In this order: what a run had to say, its end above all, comes before the guess that it died.
+    A store that is away is told, and left for later.
+    """
+    delivery = send_outbox(connection.outbox, only=connection.uri, told=log.info)
+    if delivery.waiting:
+        log.warning("%d runs wait in %s", len(delivery.waiting), connection.outbox)
+    if connection.offline:
+        return
+    try:
+        reap_stale(connection)
+    except UnreachableError as error:
+        log.warning("runs that a killed process left RUNNING stay so for now: %s", error)
 
 
 def reap_stale(connection: Connection) -> list[str]:
@@ -34,9 +53,8 @@ def reap_stale(connection: Connection) -> list[str]:
         if not is_dead(host, process):
             continue
         reason = f"process {process.split('/')[2]} on {host} ended without closing its run"
-        status = "KILLED" if run.data.tags.get(TAG_KIND) == "sweep" else "FAILED"
-        connection.client.set_tag(run.info.run_id, TAG_REASON, reason)
-        connection.client.set_terminated(run.info.run_id, status)
+        status: Status = "KILLED" if run.data.tags.get(TAG_KIND) == "sweep" else "FAILED"
+        _close(connection, run, status, reason)
         closed.append(str(run.info.run_id))
         log.warning("closed stale run %s: %s", run.info.run_name, reason)
     return closed
@@ -55,10 +73,15 @@ def close_children(connection: Connection, parent_run_id: str, status: Status) -
         if run.data.tags.get(TAG_PARENT) != parent_run_id:
             continue
         reason = "the sweep ended before the job closed its run"
-        connection.client.set_tag(run.info.run_id, TAG_REASON, reason)
-        connection.client.set_terminated(run.info.run_id, status)
+        _close(connection, run, status, reason)
         closed.append(str(run.info.run_id))
     return closed
+
+
+def _close(connection: Connection, run: Run, status: Status, reason: str) -> None:
+    run_id = run.info.run_id
+    connection.ask(lambda client: client.set_tag(run_id, TAG_REASON, reason))
+    connection.ask(lambda client: client.set_terminated(run_id, status))
 
 
 def _running(connection: Connection) -> list[Run]:
@@ -66,11 +89,13 @@ def _running(connection: Connection) -> list[Run]:
     token: str | None = None
     runs: list[Run] = []
     while True:
-        page = connection.client.search_runs(
-            [connection.experiment_id],
-            filter_string="attributes.status = 'RUNNING'",
-            max_results=_PAGE,
-            page_token=token,
+        page = connection.ask(
+            lambda client, token=token: client.search_runs(  # type: ignore[misc]
+                [connection.known_experiment()],
+                filter_string="attributes.status = 'RUNNING'",
+                max_results=_PAGE,
+                page_token=token,
+            )
         )
         runs += page
         token = page.token or None

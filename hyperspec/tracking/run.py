@@ -5,13 +5,18 @@ from __future__ import annotations
 import getpass
 import json
 import logging
+import posixpath
+import re
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-from hyperspec.tracking.buffer import MetricBuffer
+from hyperspec.spectra.errors import TrackingError
+from hyperspec.tracking.courier import MAX_METRICS, MAX_NAMES, Courier
+from hyperspec.tracking.journal import Head, Journal, new_local_id
 from hyperspec.tracking.names import (
     PARAM_LIMIT,
     TAG_HOST,
@@ -22,19 +27,24 @@ from hyperspec.tracking.names import (
     TAG_REASON,
     TRACEBACK_ARTIFACT,
 )
+from hyperspec.tracking.patience import LOCKED_SECONDS, UnreachableError, patiently
 from hyperspec.tracking.process import host_name, process_tag
+from hyperspec.tracking.sender import Sender
 from hyperspec.tracking.source import git_tags
-from hyperspec.tracking.store import Connection
+from hyperspec.tracking.store import Connection, database_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow.tracking import MlflowClient
 
     from hyperspec.tracking.datasets import DataPart
 
 log = logging.getLogger(__name__)
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-_PARAM_BATCH = 100  # parameters that MLflow takes in one call
+_REFUSED = re.compile(r"[^\w./: -]")
+_NAME_LIMIT = 250  # characters of a name, MLflow's
+_LEAVE_SECONDS = 2.0  # for the store, of a job that was told to leave
 _TAG_LIMIT = 5000  # characters of a tag's value, below MLflow's limit of 8000
 _SIGNAL_EXITS = (130, 143)  # a shell's exit status after Ctrl-C and after SIGTERM
 
@@ -72,10 +82,10 @@ def start_run(
     if parent_run_id is not None:
         own[TAG_PARENT] = parent_run_id
     clipped = {key: str(value)[:_TAG_LIMIT] for key, value in (tags or {}).items()}
-    created = connection.client.create_run(
-        connection.experiment_id, tags={**own, **clipped}, run_name=name
+    head = Head(
+        new_local_id(), connection.uri, connection.experiment, name, _now_ms(), {**own, **clipped}
     )
-    run = JobRun(connection, str(created.info.run_id), name, flush_seconds)
+    run = JobRun(connection, _begin_journal(connection, head), flush_seconds)
     try:
         run.log_params(params or {})
     except BaseException as error:
@@ -84,21 +94,61 @@ def start_run(
     return run
 
 
+def _begin_journal(connection: Connection, head: Head) -> Journal:
+    try:
+        return Journal.create(connection.outbox, head)
+    except OSError as error:
+        raise TrackingError(
+            f"What runs have to say is kept in {connection.outbox} until the store has it, and "
+            f"that folder cannot be written ({error}). Choose another with tracking.outbox=FOLDER."
+        ) from error
+
+
 class JobRun:
     """A run that is being written. Made by :func:`start_run`.
 
-    There is no global active run: two of these in one process never mix.
+    What is logged goes to a journal on disk at once, and to the store from a thread of its own:
+    no step waits for a server, and an outage costs nothing but time. There is no global active
+    run: two of these in one process never mix.
+
+    Args:
+        connection: Store and experiment.
+        journal: The run's journal, freshly begun.
+        flush_seconds: Longest wait of a line before it is sent, seconds.
     """
 
-    def __init__(
-        self, connection: Connection, run_id: str, name: str, flush_seconds: float = 2.0
-    ) -> None:
-        self.connection = connection
-        self.client = connection.client
-        self.run_id = run_id
-        self.name = name
-        self.metrics = MetricBuffer(connection.client, run_id, flush_seconds)
+    def __init__(self, connection: Connection, journal: Journal, flush_seconds: float) -> None:
+        self.connection, self.name = connection, journal.head.name
         self.status: Status | Literal["RUNNING"] = "RUNNING"
+        self.last: dict[str, float] = {}
+        """Last value of each metric."""
+        self._journal, self._params = journal, dict[str, str]()
+        courier = Courier(journal, connection)
+        try:
+            locked = LOCKED_SECONDS if database_path(connection.uri) else 0.0
+            patiently(courier.open_run, locked, connection.shown_uri)
+        except UnreachableError as error:
+            log.warning("%s: %s Its run is kept in %s.", self.name, error, journal.folder)
+        except BaseException:
+            journal.close(remove=True)
+            raise
+        self.run_id = journal.run_id or journal.head.local_id
+        """Identity on the store; one that begins with ``local-`` when it could not be asked."""
+        self._sender = Sender(courier, flush_seconds)
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client of the store, for reading.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
+        return self.connection.client
+
+    @property
+    def stored_id(self) -> str | None:
+        """Identity on the store, or None as long as the store does not know the run."""
+        return self._journal.run_id
 
     def __enter__(self) -> JobRun:
         return self
@@ -121,12 +171,15 @@ class JobRun:
             self.fail(error)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or replace tags."""
-        from mlflow.entities import RunTag
+        """Set or replace tags.
 
-        entries = [RunTag(key, str(value)[:_TAG_LIMIT]) for key, value in tags.items()]
-        for start in range(0, len(entries), _PARAM_BATCH):
-            self.client.log_batch(self.run_id, tags=entries[start : start + _PARAM_BATCH])
+        Raises:
+            TrackingError: If MLflow would refuse a name.
+        """
+        _check_names("tag", tags)
+        clipped = {key: str(value)[:_TAG_LIMIT] for key, value in tags.items()}
+        for part in _parts(clipped):
+            self._sender.put({"op": "tags", "tags": part})
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log parameters; nothing is cut in silence, and a changed value does not crash.
@@ -134,18 +187,21 @@ class JobRun:
         A value beyond MLflow's 6000 characters is cut with a note and kept whole as an artifact
         under ``params/``. MLflow keeps a parameter's first value for ever; a changed one is put
         into the tag ``hyperspec.params.changed``.
-        """
-        from mlflow.entities import Param
 
-        known = self.client.get_run(self.run_id).data.params
+        Raises:
+            TrackingError: If MLflow would refuse a name.
+        """
+        _check_names("parameter", params)
+        known = self._params
         short = {key: self._shorten(key, str(value)) for key, value in params.items()}
         changed = {k: v for k, v in short.items() if k in known and known[k] != v}
         if changed:
             log.warning("%s: parameters changed since the run began: %s", self.name, changed)
             self.set_tags({TAG_PARAMS_CHANGED: json.dumps(changed, sort_keys=True)})
-        entries = [Param(key, value) for key, value in short.items() if key not in known]
-        for start in range(0, len(entries), _PARAM_BATCH):
-            self.client.log_batch(self.run_id, params=entries[start : start + _PARAM_BATCH])
+        fresh = {key: value for key, value in short.items() if key not in known}
+        known |= fresh
+        for part in _parts(fresh):
+            self._sender.put({"op": "params", "params": part})
 
     def _shorten(self, key: str, value: str) -> str:
         if len(value) <= PARAM_LIMIT:
@@ -156,49 +212,97 @@ class JobRun:
         return value[: PARAM_LIMIT - len(note)] + note
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Keep metrics for the next batch; see :class:`MetricBuffer`."""
-        self.metrics.add(metrics, step)
+        """Keep metrics for the next batch; characters that MLflow refuses in a name become ``_``.
 
-    def flush(self) -> None:
-        """Write the metrics that wait."""
-        self.metrics.flush()
+        Args:
+            metrics: Names and values.
+            step: Step of the run that they belong to.
+        """
+        values = {_REFUSED.sub("_", name): float(value) for name, value in metrics.items()}
+        self.last |= values
+        now = _now_ms()
+        rows = [[name, value, now, step] for name, value in values.items()]
+        for start in range(0, len(rows), MAX_METRICS):
+            self._sender.put({"op": "metrics", "rows": rows[start : start + MAX_METRICS]})
 
     def log_datasets(self, parts: Sequence[DataPart]) -> None:
         """Link the run to the parts of the data that it uses."""
         from hyperspec.tracking.datasets import as_input
 
-        self.client.log_inputs(self.run_id, [as_input(part) for part in parts])
+        inputs = [
+            {"dataset": dict(found.dataset), "tags": {tag.key: tag.value for tag in found.tags}}
+            for found in map(as_input, parts)
+        ]
+        self._sender.put({"op": "datasets", "inputs": inputs})
+
+    def copy_from(
+        self, run_id: str, until_step: int | None = None, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Take over another run's result, or its metrics up to a step, when both are on the store.
+
+        Args:
+            run_id: The other run; see :func:`hyperspec.tracking.copying.copy_run`.
+            until_step: Last step of the metrics; None takes over everything but checkpoints.
+            metrics: What is known of its metrics already, for as long as the store is away.
+        """
+        self.last |= metrics or {}
+        entry = {"op": "copy", "source": run_id, "until_step": until_step}
+        self._sender.put({**entry, "metrics": dict(metrics or {})})
+
+    def flush(self) -> bool:
+        """Send what waits; return whether the store has everything."""
+        return self._sender.drain()
+
+    def secure(self) -> None:
+        """Put what was logged so far on the disk; the store gets it in its own time."""
+        self._journal.secure()
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file into the run, into ``folder`` when given."""
-        self.client.log_artifact(self.run_id, str(path), folder)
+        try:
+            kept = self._journal.keep_file(path, path.name)
+        except OSError as error:
+            if not path.exists():
+                raise
+            log.warning("%s: no room to keep %s until it is sent (%s)", self.name, path, error)
+            kept = str(path.absolute())
+        self._sender.put({"op": "artifact", "file": kept, "folder": folder})
 
     def log_text(self, text: str, artifact: str) -> None:
         """Write text as the artifact of that relative path."""
-        self.client.log_text(self.run_id, text, artifact)
+        self._log_new(artifact, lambda path: path.write_text(text, encoding="utf-8"))
 
     def log_dict(self, value: Mapping[str, object], artifact: str) -> None:
         """Write plain values as JSON, or as YAML when ``artifact`` ends in ``.yaml``."""
-        self.client.log_dict(self.run_id, dict(value), artifact)
+        import yaml
+
+        plain = dict(value)
+        if artifact.endswith((".yaml", ".yml")):
+            self.log_text(yaml.dump(plain, indent=2, default_flow_style=False), artifact)
+        else:
+            self.log_text(json.dumps(plain, indent=2, default=str), artifact)
 
     def log_figure(self, figure: Figure, artifact: str) -> None:
         """Write a matplotlib figure; the ending of ``artifact`` names the format."""
-        self.client.log_figure(self.run_id, figure, artifact)
+        self._log_new(artifact, figure.savefig)
+
+    def _log_new(self, artifact: str, write: Callable[[Path], object]) -> None:
+        folder, _, name = artifact.rpartition("/")
+        path = self._journal.new_file(name)
+        write(path)
+        kept = str(path.relative_to(self._journal.folder))
+        self._sender.put({"op": "artifact", "file": kept, "folder": folder or None})
 
     def finish(self, status: Status = "FINISHED", reason: str | None = None) -> None:
-        """Write what waits and close the run.
+        """Write what waits and close the run; what the store does not take stays in the outbox.
 
         Args:
             status: How it ended.
             reason: One line why, kept as a tag.
-
-        Raises:
-            MlflowException: If the store refuses.
         """
-        self.flush()
         if reason is not None:
             self.set_tags({TAG_REASON: reason})
-        self._terminate(status)
+        self._end(status)
 
     def fail(self, error: BaseException) -> None:
         """Close the run after an error: traceback as artifact, reason as tag, then the status.
@@ -207,8 +311,7 @@ class JobRun:
         even when the rest cannot be.
         """
         text = "".join(traceback.format_exception(error))
-        steps = (
-            self.flush,
+        steps: tuple[Callable[[], object], ...] = (
             lambda: self.set_tags({TAG_REASON: describe(error)}),
             lambda: self.log_text(text, TRACEBACK_ARTIFACT),
         )
@@ -217,11 +320,51 @@ class JobRun:
                 step()
             except Exception:
                 log.warning("%s: part of the failure could not be logged", self.name, exc_info=True)
-        self._terminate("KILLED" if interrupted(error) else "FAILED")
+        if interrupted(error):
+            self._end("KILLED", _LEAVE_SECONDS)
+        else:
+            self._end("FAILED")
 
-    def _terminate(self, status: Status) -> None:
-        self.client.set_terminated(self.run_id, status)
+    def _end(self, status: Status, seconds: float | None = None) -> None:
+        if self.status != "RUNNING":  # closed from outside meanwhile
+            return
         self.status = status
+        self._sender.put({"op": "end", "status": status, "time_ms": _now_ms()})
+        self._journal.secure()
+        if not self._sender.close(seconds):
+            log.warning(
+                "%s is %s; the store does not know all of it yet, and `hyperspec sync %s` sends "
+                "the rest when it answers.",
+                self.name,
+                status,
+                self.connection.outbox,
+            )
+
+
+def _check_names(kind: str, values: Mapping[str, str]) -> None:
+    """Refuse names here: the store would only say so when the run is long over.
+
+    Raises:
+        TrackingError: With the first name that MLflow would not take.
+    """
+    for name in values:
+        alone = posixpath.normpath(name) == name and not name.startswith(("/", "."))
+        if not name or _REFUSED.search(name) or len(name) > _NAME_LIMIT or not alone:
+            raise TrackingError(
+                f"'{name}' cannot be the name of a {kind}: MLflow takes at most {_NAME_LIMIT} "
+                "letters, digits, spaces and any of _ - . : / in it, and no path that starts with "
+                "/ or . or has an empty part."
+            )
+
+
+def _parts(values: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    entries = list(values.items())
+    for start in range(0, len(entries), MAX_NAMES):
+        yield dict(entries[start : start + MAX_NAMES])
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def describe(error: BaseException) -> str:

@@ -11,13 +11,14 @@ import hashlib
 import logging
 import os
 import re
+import socket
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -25,25 +26,90 @@ from urllib.request import urlopen
 from filelock import FileLock
 
 from hyperspec.spectra.errors import TrackingError
+from hyperspec.tracking.patience import (
+    LOCKED_SECONDS,
+    UnreachableError,
+    bound_requests,
+    first_line,
+    patiently,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 _SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "postgresql", "mysql", "mssql")
-_KNOCK_SECONDS = 10.0
+_KNOCK_SECONDS = 5.0
+_ASK_SECONDS = 3.0  # for an answer of a server that is in trouble
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _LOCK_SECONDS = 120.0  # creating the tables takes about 2 s; 16 waiting processes stay below it
 
 
-@dataclass(frozen=True)
 class Connection:
-    """An open store and the experiment in it that runs go to."""
+    """A store and the experiment in it that runs go to; either may be out of reach for a while.
 
-    client: MlflowClient
-    uri: str
-    experiment: str
-    experiment_id: str
+    Args:
+        uri: Absolute address.
+        experiment: Name of the experiment.
+        outbox: Folder that keeps what runs have to say until the store has it.
+    """
+
+    def __init__(self, uri: str, experiment: str, outbox: Path) -> None:
+        self.uri, self.experiment, self.outbox = uri, experiment, outbox
+        self.experiment_id = ""
+        self._client: MlflowClient | None = None
+
+    @property
+    def offline(self) -> bool:
+        """Whether the store has never been reached."""
+        return not self.experiment_id
+
+    @property
+    def shown_uri(self) -> str:
+        """The address without its password."""
+        parts = urlsplit(self.uri)
+        return self.uri.replace(f":{parts.password}@", "@") if parts.password else self.uri
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
+        if self._client is None:
+            self._client = open_client(self.uri)
+        return self._client
+
+    def ask(self, call: Callable[[MlflowClient], T]) -> T:
+        """Read from the store; a moment of trouble is waited for, 60 s of a locked SQLite file.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
+        seconds = LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
+        return patiently(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
+
+    def known_experiment(self) -> str:
+        """Return the experiment's identity; create the experiment at first use.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+            TrackingError: If the experiment was deleted.
+        """
+        if not self.experiment_id:
+            client = self.client
+            self.experiment_id = patiently(
+                lambda: _get_or_create(client, self.uri, self.experiment),
+                LOCKED_SECONDS if database_path(self.uri) else 0.0,
+                f"tracking.uri={self.shown_uri}",
+            )
+        return self.experiment_id
 
 
 def resolve_uri(uri: str, base: Path | None = None) -> str:
@@ -91,6 +157,7 @@ def open_client(uri: str) -> MlflowClient:
     """Return an MLflow client for an absolute address, without telemetry and migration chatter.
 
     Raises:
+        UnreachableError: If a server does not answer.
         TrackingError: If the store cannot be opened; the message names it.
     """
     # Set before the import: MLflow otherwise reports usage to its makers over the network.
@@ -99,8 +166,10 @@ def open_client(uri: str) -> MlflowClient:
     from mlflow.tracking import MlflowClient
     from sqlalchemy.exc import SQLAlchemyError
 
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It prints a traceback for every busy moment of a database; ours say it in a line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    bound_requests()
     database = database_path(uri)
     if database is not None:
         try:
@@ -110,52 +179,117 @@ def open_client(uri: str) -> MlflowClient:
                 f"tracking.uri={uri}: the folder {database.parent} cannot be made ({error}). "
                 "Choose another place with tracking.uri=sqlite:////folder/mlflow.db."
             ) from error
-    elif uri.startswith("http"):
+    else:
         _knock(uri)
     try:
-        return MlflowClient(tracking_uri=uri)
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        return patiently(
+            lambda: MlflowClient(tracking_uri=uri),
+            LOCKED_SECONDS if database is not None and is_locked(database) else 0.0,
+            f"tracking.uri={uri}",
+        )
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, UnreachableError) as error:
         raise TrackingError(
-            f"tracking.uri={uri} cannot be opened ({_first_line(error)}). Check the address, or "
+            f"tracking.uri={uri} cannot be opened ({first_line(error)}). Check the address, or "
             "choose another store, for example tracking.uri=sqlite:///mlflow.db."
         ) from error
 
 
-def connect(uri: str, experiment: str, base: Path | None = None) -> Connection:
+def connect(
+    uri: str,
+    experiment: str,
+    base: Path | None = None,
+    *,
+    outbox: str | None = None,
+    offline: bool = False,
+) -> Connection:
     """Open the store and the experiment, creating both at first use.
 
     Args:
         uri: See :func:`resolve_uri`.
         experiment: Name of the experiment.
         base: Folder that a relative path in ``uri`` starts from.
+        outbox: Folder for what the store does not have yet; see :func:`outbox_folder`.
+        offline: Whether a store that does not answer will do: runs then wait in the outbox.
 
     Raises:
+        UnreachableError: If the store does not answer and ``offline`` is false.
         TrackingError: If the address is unusable or the experiment was deleted.
     """
     address = resolve_uri(uri, base)
-    if _experiment_in_file(address, experiment):
-        client = open_client(address)
-        return Connection(client, address, experiment, _get_or_create(client, address, experiment))
-    with FileLock(_lock_path(address), timeout=_LOCK_SECONDS):
-        client = open_client(address)
-        return Connection(client, address, experiment, _get_or_create(client, address, experiment))
+    connection = Connection(address, experiment, outbox_folder(address, base, outbox))
+    try:
+        if _experiment_in_file(address, experiment):
+            connection.known_experiment()
+        else:
+            with FileLock(_lock_path(address), timeout=_LOCK_SECONDS):
+                connection.known_experiment()
+    except UnreachableError as error:
+        if not offline:
+            raise
+        log.warning(
+            "%s Training goes on without it: runs are kept in %s, and sent when it answers or by "
+            "`hyperspec sync`.",
+            error,
+            connection.outbox,
+        )
+    return connection
+
+
+def outbox_folder(uri: str, base: Path | None = None, given: str | None = None) -> Path:
+    """Return the folder that keeps what a store does not have yet.
+
+    It lies beside a SQLite file, and in the folder of the command for a server.
+
+    Args:
+        uri: Absolute address.
+        base: Folder of the command; the current one by default.
+        given: ``tracking.outbox``.
+    """
+    start = (base or Path.cwd()).absolute()
+    if given:
+        return start / Path(given).expanduser()
+    database = database_path(uri)
+    return (start if database is None else database.parent) / ".hyperspec" / "outbox"
+
+
+def is_locked(database: Path) -> bool:
+    """Say whether another process holds a SQLite file so that it cannot be read."""
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT name FROM sqlite_master LIMIT 1")
+    except sqlite3.OperationalError as error:
+        return "locked" in str(error)
+    except sqlite3.Error:
+        return False
+    return False
 
 
 def _knock(uri: str) -> None:
-    """Ask a tracking server whether it is there; MLflow's own client retries for minutes.
+    """Ask a server whether it is there; MLflow's own client retries for minutes.
 
     Raises:
-        TrackingError: If it does not answer.
+        UnreachableError: If it does not answer.
+        TrackingError: If the address is none.
     """
     try:
-        urlopen(f"{uri.rstrip('/')}/health", timeout=_KNOCK_SECONDS).close()
+        if uri.startswith("http"):
+            urlopen(f"{uri.rstrip('/')}/health", timeout=_KNOCK_SECONDS).close()
+            return
+        parts = urlsplit(uri)
+        port = parts.port or _PORTS.get(parts.scheme.split("+")[0])
+        if parts.hostname and port:
+            socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
     except HTTPError as error:
         # It answers, if only to ask for credentials, which MLflow's client knows from its
         # environment.
         error.close()
-    except (OSError, HTTPException, ValueError) as error:
+    except (ValueError, HTTPException) as error:
         raise TrackingError(
-            f"tracking.uri={uri} does not answer ({_first_line(error)}). Start the server, check "
+            f"tracking.uri={uri} does not answer ({first_line(error)}). Check the address."
+        ) from error
+    except OSError as error:
+        raise UnreachableError(
+            f"tracking.uri={uri} does not answer ({first_line(error)}). Start the server, check "
             "the address, or keep runs in a file with tracking.uri=sqlite:///mlflow.db."
         ) from error
 
@@ -177,7 +311,7 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
             if found is None:
                 raise TrackingError(
                     f"tracking.experiment={name} cannot be created in {uri} "
-                    f"({_first_line(error)}). Choose another name."
+                    f"({first_line(error)}). Choose another name."
                 ) from error
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
@@ -215,8 +349,3 @@ def _lock_path(uri: str) -> Path:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]

@@ -1,0 +1,242 @@
+"""What a run has to say, on disk before it is sent: one folder per run, one line per saying.
+
+The folder holds ``run.json`` (what the run is), ``journal.jsonl`` (tags, parameters, metrics,
+files and the end, in order), ``files/`` (copies of artifacts), ``sent.json`` (how far the server
+has it) and ``lock`` (held by the process that writes). A line is in the operating system's hands
+when :meth:`Journal.append` returns, so that a killed process loses none; :meth:`Journal.secure`
+puts it on the disk, against a power cut.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+LOCAL = "local-"  # beginning of the identity that a run has before a server gives it one
+_HEAD, _LINES, _SENT, _LOCK, _FILES = "run.json", "journal.jsonl", "sent.json", "lock", "files"
+_LINKED = 4 << 20  # bytes from which a file is linked, not copied: checkpoints, which are replaced
+
+Entry = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is known of a run at its start."""
+
+    local_id: str
+    uri: str
+    experiment: str
+    name: str
+    start_ms: int
+    tags: Mapping[str, str]
+
+
+def new_local_id() -> str:
+    """Return a fresh identity of a run."""
+    return f"{LOCAL}{uuid.uuid4().hex}"
+
+
+class Journal:
+    """One run's folder, locked for this process.
+
+    Args:
+        folder: The folder; it must exist and hold ``run.json``. See :meth:`create`, :meth:`open`.
+    """
+
+    def __init__(self, folder: Path, head: Head, lock: FileLock) -> None:
+        self.folder, self.head, self._lock = folder, head, lock
+        self.run_id, self.sent = _read_sent(folder)
+        self._file: IO[str] | None = None
+        self._torn = False
+        self._next = 1 + max((int(str(entry["seq"])) for entry in self.entries()), default=0)
+
+    @classmethod
+    def create(cls, outbox: Path, head: Head) -> Journal:
+        """Begin a run's folder.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        folder = outbox / head.local_id
+        folder.mkdir(parents=True)
+        lock = FileLock(folder / _LOCK, thread_local=False)
+        lock.acquire(timeout=0)
+        _write_whole(folder / _HEAD, asdict(head), secure=True)
+        return cls(folder, head, lock)
+
+    @classmethod
+    def open(cls, folder: Path) -> Journal | None:
+        """Take over a folder whose writer is gone; None when another process holds it.
+
+        A folder without a readable ``run.json`` was begun by a process that died at once: nothing
+        was said in it, and it is removed.
+        """
+        lock = FileLock(folder / _LOCK, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        except OSError:  # removed by another process meanwhile
+            return None
+        head = read_head(folder)
+        if head is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.release()
+            return None
+        return cls(folder, head, lock)
+
+    def append(self, entry: Entry) -> Entry:
+        """Write one line; return it with its number. A full disk is told once and survived."""
+        line = {"seq": self._next, **entry}
+        self._next += 1
+        try:
+            if self._file is None:
+                self._file = (self.folder / _LINES).open("a", encoding="utf-8")
+            # After a write that failed half way, the next line begins on a line of its own.
+            self._file.write(("\n" if self._torn else "") + json.dumps(line) + "\n")
+            self._file.flush()
+            self._torn = False
+        except OSError as error:
+            if not self._torn:
+                log.warning("%s cannot be written (%s); it is sent unkept", self.folder, error)
+            self._torn = True
+            self._close_file()
+        return line
+
+    def secure(self) -> None:
+        """Put what was written on the disk."""
+        if self._file is not None:
+            try:
+                os.fsync(self._file.fileno())
+            except (OSError, ValueError) as error:  # a full disk, or closed after one
+                log.warning("%s cannot be secured: %s", self.folder, error)
+
+    def entries(self) -> list[Entry]:
+        """Return the lines that are not known to be sent, in order; torn lines are left out."""
+        return [e for e in read_entries(self.folder) if int(str(e["seq"])) > self.sent]
+
+    def keep_file(self, source: Path, name: str) -> str:
+        """Keep a file until it is sent; return where, relative to the folder.
+
+        Raises:
+            OSError: If there is no room.
+        """
+        target = self.new_file(name)
+        try:
+            if source.stat().st_size >= _LINKED:
+                os.link(source, target)
+                return str(target.relative_to(self.folder))
+        except OSError as error:
+            log.debug("%s is copied, since it cannot be linked: %s", source, error)
+        shutil.copyfile(source, target)
+        return str(target.relative_to(self.folder))
+
+    def new_file(self, name: str) -> Path:
+        """Return a fresh path for an artifact of that name."""
+        folder = self.folder / _FILES
+        folder.mkdir(exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=folder)) / name
+
+    def set_run_id(self, run_id: str) -> None:
+        """Note the identity that the server gave."""
+        self.run_id = run_id
+        self._note()
+
+    def set_sent(self, seq: int) -> None:
+        """Note that the server has everything up to a line."""
+        self.sent = seq
+        self._note()
+
+    def _note(self) -> None:
+        try:
+            _write_whole(self.folder / _SENT, {"run_id": self.run_id, "seq": self.sent})
+        except OSError as error:  # the line is sent once more at worst, and not doubled
+            log.warning("%s cannot be written: %s", self.folder / _SENT, error)
+
+    def close(self, remove: bool = False, refused: Sequence[str] = ()) -> None:
+        """Let go of the folder.
+
+        Args:
+            remove: Whether everything was sent, so that it is not needed any more.
+            refused: What the store will never take; the folder then goes to ``refused`` beside
+                the outbox, with these texts in ``refused.txt``.
+        """
+        self._close_file()
+        if remove and refused:
+            text = "".join(f"{line}\n" for line in refused)
+            (self.folder / "refused.txt").write_text(text, encoding="utf-8")
+            target = self.folder.parent.parent / "refused" / self.folder.name
+            target.parent.mkdir(exist_ok=True)
+            self.folder.rename(target)
+        elif remove:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()
+
+    def _close_file(self) -> None:
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            file.close()
+        except OSError as error:
+            log.debug("closing %s: %s", self.folder, error)
+
+
+def read_head(folder: Path) -> Head | None:
+    """Return what a run's folder is about, or None without a readable head."""
+    try:
+        return Head(**json.loads((folder / _HEAD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_entries(folder: Path) -> list[Entry]:
+    """Return all lines of a run's folder; a line torn by a crash or a full disk is left out."""
+    try:
+        text = (folder / _LINES).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found: list[Entry] = []
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "seq" in entry:
+            found.append(entry)
+    return found
+
+
+def read_run_id(folder: Path) -> str | None:
+    """Return the identity that the store gave the run of a folder, or None."""
+    return _read_sent(folder)[0]
+
+
+def _read_sent(folder: Path) -> tuple[str | None, int]:
+    try:
+        found = json.loads((folder / _SENT).read_text(encoding="utf-8"))
+        return found["run_id"], int(found["seq"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, 0
+
+
+def _write_whole(path: Path, value: Mapping[str, object], secure: bool = False) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(value, file)
+        if secure:
+            file.flush()
+            os.fsync(file.fileno())
+    partial.replace(path)
