@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench-cubes bench-bands bench-sweep study ui clean
+.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ type: $(READY)  ## mypy alone
 format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(READY)  ## steps and a whole sweep beside what a careful user writes today (an hour)
+	$(BIN)/python benchmarks/bench_recipe.py
 
 bench-bands: $(READY)  ## every band strategy at 20 of 408 bands, against its time limit
 	$(BIN)/python benchmarks/bench_bands.py
