@@ -115,7 +115,8 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
         client.log_dict(run_id, results, "search/results.json")
         client.log_text(run_id, _table(study, outcome), "search/trials.csv")
         note = client.get_run(run_id).data.tags.get(TAG_NOTE, "")
-        client.set_tag(run_id, TAG_NOTE, f"{note}\n\n{outcome.text}"[:5000])
+        before, mark, after = note.partition("\n\nThe report is under")
+        client.set_tag(run_id, TAG_NOTE, f"{before}\n\n{outcome.text}{mark}{after}"[:5000])
         client.set_tag(run_id, TAG_OBJECTIVES, ",".join(outcome.objectives))
     except (MlflowException, HyperspecError) as error:
         log.warning("the outcome is in %s, not in MLflow: %s", folder, error)

@@ -10,8 +10,8 @@ import copy
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hyperspec.spectra.errors import HyperspecError
+from hyperspec.sweeps.asked import Branches, branches_of, check_search, num_seeds, num_trials
 
 Check = Callable[[DictConfig], object]
 Job = tuple[str, ...]
@@ -48,6 +49,11 @@ class Axis:
         """The values as they are typed."""
         return [word.partition("=")[2] for word in self.words]
 
+    @property
+    def shown(self) -> str:
+        """The values in words: all, or the ends of the range."""
+        return (", " if self.whole else " to ").join(self.values)
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -67,6 +73,8 @@ class Plan:
     num_jobs: int
     num_checked: int
     problems: tuple[Problem, ...]
+    told: tuple[str, ...] = ()
+    """What else there is to say of a search."""
 
     @property
     def text(self) -> str:
@@ -74,8 +82,8 @@ class Plan:
         varied = [axis for axis in self.axes if len(axis.words) > 1 or not axis.whole]
         lines = [f"sweep: {self.num_jobs} job{'s' * (self.num_jobs != 1)}"]
         for axis in varied:
-            shown = ", ".join(axis.values) if axis.whole else " to ".join(axis.values)
-            lines.append(f"  {axis.key}: {shown}")
+            lines.append(f"  {axis.key}: {axis.shown}")
+        lines += [f"  {line}" for line in self.told]
         if self.num_checked < self.num_jobs:
             lines.append(f"  checked: {self.num_checked} jobs, every value at least once")
         return "\n".join(lines)
@@ -107,27 +115,74 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
     loader = GlobalHydra.instance().config_loader()
     axes = tuple(_axes(config, loader))
     size = math.prod(len(axis.words) for axis in axes)
-    trials = OmegaConf.select(config, "hydra.sweeper.n_trials")
-    jobs = _grid(axes, size, limit) if trials is None else _each_value_once(axes)[:limit]
-    composer = _Composer(loader, config, axes)
+    check_search(config)
+    searches = OmegaConf.select(config, "hydra.sweeper.n_trials") is not None
     seen: dict[str, list[Job]] = {}
-    for job in jobs:
-        problem = composer.problem(job, check)
-        if problem is not None:
-            seen.setdefault(problem, []).append(job)
+    checked = 0
+    for way in _ways(axes, branches_of(config), loader):
+        jobs = _each_value_once(way) if searches else _grid(way, size, limit)
+        composer = _Composer(loader, config, way)
+        for job in jobs[: max(0, limit - checked)]:
+            checked += 1
+            problem = composer.problem(job, check)
+            if problem is not None:
+                seen.setdefault(problem, []).append(job)
     fixed = {axis.words[0] for axis in axes if len(axis.words) == 1}
     problems = tuple(
         Problem(message, tuple(word for word in bad[0] if word not in fixed) or bad[0], len(bad))
         for message, bad in seen.items()
     )
-    return Plan(axes, size if trials is None else int(trials), len(jobs), problems)
+    trials = num_trials(config)
+    if trials is None:
+        return Plan(axes, size, checked, problems)
+    seeds = num_seeds(config)
+    told: tuple[str, ...] = (f"{trials} trials of {seeds} seeds",) if seeds > 1 else ()
+    told += tuple(
+        f"{axis.key} with {key}={value}: {axis.shown}"
+        for key, options in branches_of(config).items()
+        for value, params in options.items()
+        for axis in _read_axes(_words(params), loader)
+    )
+    return Plan(axes, trials * seeds, checked, problems, told)
+
+
+def count_jobs(config: DictConfig) -> int:
+    """Return how many jobs a multirun has, inside of Hydra."""
+    trials = num_trials(config)
+    if trials is not None:
+        return trials * num_seeds(config)
+    loader = GlobalHydra.instance().config_loader()
+    return math.prod(len(axis.words) for axis in _axes(config, loader))
+
+
+def _ways(
+    axes: tuple[Axis, ...], branches: Branches, loader: ConfigLoader
+) -> Iterator[tuple[Axis, ...]]:
+    """Return the axes of each way through the branches of a search."""
+    for place, axis in enumerate(axes):
+        if axis.key in branches:
+            left = {key: options for key, options in branches.items() if key != axis.key}
+            for word, value in zip(axis.words, axis.values, strict=True):
+                taken = replace(axis, words=(word,), whole=True)
+                opened = _read_axes(_words(branches[axis.key].get(value, {})), loader)
+                along = (*axes[:place], taken, *axes[place + 1 :], *opened)
+                yield from _ways(along, left, loader)
+            return
+    yield axes
 
 
 def _axes(config: DictConfig, loader: ConfigLoader) -> Iterator[Axis]:
     """Read the sweeper's parameters and the command line as the basic sweeper does."""
-    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    words = [f"{key}={value}" for key, value in params.items()]
+    words = _words(OmegaConf.select(config, "hydra.sweeper.params") or {})
     words += [str(word) for word in config.hydra.overrides.task]
+    yield from _read_axes(words, loader)
+
+
+def _words(params: Mapping[str, str] | DictConfig) -> list[str]:
+    return [f"{key!s}={value}" for key, value in params.items()]
+
+
+def _read_axes(words: list[str], loader: ConfigLoader) -> Iterator[Axis]:
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
     last = {override.get_key_element(): override for override in parsed}  # the later word wins
     for key, override in last.items():

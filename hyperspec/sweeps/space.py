@@ -24,10 +24,10 @@ from optuna.distributions import (
 from optuna.trial import Trial
 
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.asked import Branches
 from hyperspec.tracking.names import as_text
 
 Space = dict[str, BaseDistribution]
-Branches = Mapping[str, Mapping[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
