@@ -16,7 +16,8 @@ from hyperspec.material import Material
 from hyperspec.pipeline import execute, prepare
 from hyperspec.schema import Train
 from hyperspec.spectra.errors import ConfigError, HyperspecError
-from hyperspec.sweeps.identity import Objective, claim, find_finished, identity
+from hyperspec.sweeps.claims import claim
+from hyperspec.sweeps.identity import Objective, find_finished, identity
 from hyperspec.sweeps.resume import adopt, continue_history
 from hyperspec.sweeps.trial import TrialReporter
 from hyperspec.tracking import names
@@ -50,7 +51,7 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
         slots = Slots(context.output_dir / "interrupted")
         if context.parent is not None and config.sweep.resume:
             if os.environ.get("LOCAL_RANK", "0") == "0":  # the others train with the one who claims
-                stack.enter_context(claim(run.connection, wanted))
+                stack.enter_context(claim(run.connection, wanted, run.stored_id))
             found = find_finished(run.connection, wanted)
             if found is not None:
                 return adopt(run, found)

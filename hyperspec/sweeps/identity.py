@@ -13,19 +13,15 @@ import hashlib
 import json
 import logging
 import math
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
-
-from filelock import FileLock
 
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.tracking.names import OBJECTIVE, TAG_IDENTITY, TAG_OBJECTIVES
 from hyperspec.tracking.outbox import waiting_runs
 from hyperspec.tracking.patience import UnreachableError
-from hyperspec.tracking.store import Connection, database_path
+from hyperspec.tracking.store import Connection
 
 log = logging.getLogger(__name__)
 
@@ -159,19 +155,3 @@ def _result(run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) 
         return None
     known = dict(zip(named, values, strict=True))
     return Finished(run_id, values[0] if several is None else values, known)
-
-
-@contextmanager
-def claim(connection: Connection, wanted: str) -> Iterator[None]:
-    """Hold an identity while its job runs, so that no other sweep here runs it at the same time.
-
-    Look for a finished run (:func:`find_finished`) inside the claim: the one who waited then finds
-    the result of the one who held it. The lock falls with its process, however that ends. Its
-    reach is one machine, or the machines that share the SQLite file's folder.
-    """
-    database = database_path(connection.uri)
-    root = Path(tempfile.gettempdir()) if database is None else database.parent
-    folder = root / ".hyperspec-claims"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{wanted}.lock"):
-        yield

@@ -12,10 +12,10 @@ import pytest
 from fake_sweeps import FakeSweep
 
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.claims import claim
 from hyperspec.sweeps.identity import (
     Finished,
     canonical,
-    claim,
     find_finished,
     identity,
     source_hash,
@@ -130,7 +130,7 @@ def test_the_newest_finished_run_of_an_identity_is_found(fake_sweep: FakeSweep) 
 
 def test_a_claimed_identity_waits_and_a_dead_holder_does_not_hold(fake_sweep: FakeSweep) -> None:
     program = (
-        "import sys, time; from hyperspec.sweeps.identity import claim; "
+        "import sys, time; from hyperspec.sweeps.claims import claim; "
         "from hyperspec.tracking.store import connect; c = connect(sys.argv[1], sys.argv[2])\n"
         "with claim(c, 'feed'): print('held', flush=True); time.sleep(60)"
     )

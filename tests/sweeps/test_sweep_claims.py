@@ -1,0 +1,117 @@
+"""One job at a time, also where machines share nothing but the tracking store."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hyperspec.sweeps import claims
+from hyperspec.sweeps.claims import TAG_BEAT, TAG_CLAIM, TAG_TICKET, Rhythm
+from hyperspec.tracking.store import Connection, connect, open_client
+
+QUICK = Rhythm(look=0.02, beat=0.05, silence=0.5)
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def connection(sweep_uri: str) -> Connection:
+    return connect(sweep_uri, f"claims-{next(_NUMBERS)}")
+
+
+def lease(connection: Connection, rhythm: Rhythm = QUICK, **tags: str) -> claims._Lease:
+    """A contender as another machine would be: a client of its own, no common lock."""
+    client = open_client(connection.uri)
+    experiment = client.get_experiment_by_name(connection.experiment)
+    run = client.create_run(experiment.experiment_id, tags={"hyperspec.host": "other", **tags})
+    return claims._Lease(client, run.info.run_id, "abc", rhythm)
+
+
+def test_contenders_take_turns(connection: Connection) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(contender: claims._Lease, number: int) -> None:
+        with contender.held():
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.1)
+            inside.remove(number)
+
+    threads = [
+        threading.Thread(target=work, args=(lease(connection), number)) for number in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1, 1, 1, 1]
+
+
+def test_a_contender_that_is_choosing_is_waited_for(connection: Connection) -> None:
+    choosing = lease(connection)
+    for key, value in ((TAG_BEAT, "0"), (TAG_TICKET, "0"), (TAG_CLAIM, "abc")):
+        choosing._tag(key, value)
+    entered = threading.Event()
+
+    def enter() -> None:
+        with lease(connection).held():
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    beats = 0
+    for beats in range(12):
+        choosing._tag(TAG_BEAT, str(beats))
+        time.sleep(0.05)
+    assert beats == 11
+    assert not entered.is_set()
+    choosing._tag(TAG_TICKET, "99")
+    thread.join(30)
+    assert entered.is_set()
+
+
+def test_a_silent_contender_loses_its_turn(connection: Connection) -> None:
+    dead = lease(connection)
+    for key, value in ((TAG_BEAT, "0"), (TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+        dead._tag(key, value)
+    since = time.monotonic()
+    with lease(connection).held():
+        assert time.monotonic() - since >= QUICK.silence - 2 * QUICK.look
+
+
+def test_a_clock_that_jumps_or_a_store_that_was_away_orphans_nobody(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = lease(connection)
+    for key, value in ((TAG_BEAT, "0"), (TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+        other._tag(key, value)
+    own = lease(connection)
+    assert len(own._others()) == 1
+    real = time.monotonic
+    monkeypatch.setattr(claims.time, "monotonic", lambda: real() + 3600)
+    assert len(own._others()) == 1
+
+
+def test_ended_runs_and_dead_processes_hold_nothing(connection: Connection) -> None:
+    ended = lease(connection)
+    for key, value in ((TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+        ended._tag(key, value)
+    ended.client.set_terminated(ended.run_id, "FAILED")
+    from hyperspec.tracking.process import host_name, process_tag
+
+    boot, namespace, _, _ = process_tag().split("/")
+    gone = f"{boot}/{namespace}/{2**22 + 1}/1"
+    dead = lease(connection, **{"hyperspec.host": host_name(), "hyperspec.process": gone})
+    for key, value in ((TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+        dead._tag(key, value)
+    assert lease(connection)._others() == []
+
+
+def test_a_store_in_a_file_needs_the_lock_alone(connection: Connection, sweep_uri: str) -> None:
+    with claims.claim(connection, "abc", "no-such-run"):
+        folder = Path(sweep_uri.removeprefix("sqlite:///")).parent / ".hyperspec-claims"
+        assert (folder / "abc.lock").exists()
