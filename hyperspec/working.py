@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 from contextlib import ExitStack
 from dataclasses import replace
@@ -33,6 +34,10 @@ class OutOfMemoryError(HyperspecError):
     """The job needs more memory than there is."""
 
 
+class ObjectiveError(HyperspecError):
+    """The job gave no finite objective."""
+
+
 def work(config: Train, run: JobRun, context: JobContext) -> Objective:
     """Do one job and return what it optimises.
 
@@ -59,9 +64,23 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
         objective = _train(config, material, run, context, slots)
         # The result is written before the claim falls, so that the next one finds it.
         if run.status == "RUNNING":
+            _check_finite(objective)
             run.finish()
         slots.clear()
     return objective
+
+
+def _check_finite(objective: Objective) -> None:
+    """Refuse a result that is no number: a search or a report would stumble over it later.
+
+    Raises:
+        ObjectiveError: If it is not finite, or missing.
+    """
+    values = objective if isinstance(objective, tuple) else (objective,)
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise ObjectiveError(
+            f"The job ended with {objective!r} as its objective, not with a finite number."
+        )
 
 
 def _train(
