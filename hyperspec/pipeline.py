@@ -6,7 +6,6 @@ import contextlib
 import copy
 import gc
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from hyperspec.scoring import Scorer
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.spectra.terminal import bars_wanted
 from hyperspec.sweeps.identity import Objective
 from hyperspec.tracking import names
 from hyperspec.tracking.logger import RunLogger
@@ -273,7 +273,7 @@ def fit(
     ]
     if config.tracking.system_metrics:
         callbacks.append(SystemMetrics(run))
-    if sys.stderr.isatty():
+    if bars_wanted():
         callbacks.append(RichProgressBar())
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
@@ -288,7 +288,7 @@ def fit(
         plugins=[AtomicCheckpointIO()],
         default_root_dir=output_dir,
         enable_checkpointing=False,  # one checkpoint at the end, written below
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=bars_wanted(),
         enable_model_summary=False,
         use_distributed_sampler=False,  # EpochBatches shares out the batches itself
     )

@@ -19,6 +19,7 @@ from hyperspec.schema import Train
 from hyperspec.spectra.errors import ConfigError, HyperspecError
 from hyperspec.sweeps.claims import claim
 from hyperspec.sweeps.identity import Objective, find_finished, identity
+from hyperspec.sweeps.progress import STOPPED, TAKEN, mark
 from hyperspec.sweeps.resume import adopt, continue_history
 from hyperspec.sweeps.trial import TrialReporter
 from hyperspec.tracking import names
@@ -59,6 +60,7 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
                 stack.enter_context(claim(run.connection, wanted, run.stored_id))
             found = find_finished(run.connection, wanted)
             if found is not None:
+                mark(context.output_dir, TAKEN)
                 return adopt(run, found)
             slots = Slots(Path(config.data.cache_dir) / "interrupted" / wanted)
         objective = _train(config, material, run, context, slots)
@@ -123,6 +125,7 @@ def _attempt(
     objective = execute(config, material, run, context.output_dir, session)
     if session.stopped is not None:
         epoch, score = session.stopped
+        mark(context.output_dir, STOPPED)
         run.set_tags({names.TAG_PRUNED: str(epoch)})
         run.finish("KILLED", f"stopped early by the search after epoch {epoch} at {score:.4g}")
     return objective

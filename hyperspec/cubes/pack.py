@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from hyperspec.cubes.records import Catalogue, CubeRecord
 from hyperspec.cubes.shards import Shards
 from hyperspec.cubes.store import Store, shards_of, write_index
 from hyperspec.spectra.errors import CatalogueError, HyperspecError
+from hyperspec.spectra.terminal import bars_wanted
 
 _LOG = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ def _check_room(cache: Path, shards: Shards, count: int) -> None:
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
     """Show a bar on standard error when that is a terminal."""
-    if not total or not sys.stderr.isatty():
+    if not total or not bars_wanted():
         yield lambda: None
         return
     from rich.console import Console

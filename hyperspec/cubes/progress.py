@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from hyperspec.spectra.terminal import bars_wanted
 
 
 @contextmanager
@@ -15,7 +16,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         what: What is counted, such as ``Reading cubes``.
         total: Number of items.
     """
-    if not total or not sys.stderr.isatty():
+    if not total or not bars_wanted():
         yield lambda: None
         return
     from rich.console import Console
