@@ -42,6 +42,7 @@ from hyperspec.tracking.system import SystemMetrics
 from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.module import SimCLR
+from hyperspec.training.guards import CheckCachedGradient, NoticeCollapse
 from hyperspec.training.moments import Moments
 from hyperspec.training.sampling import BandSampling
 from hyperspec.training.session import Session
@@ -272,6 +273,8 @@ def fit(
         *watchers,
     ]
     if config.tracking.system_metrics:
+        NoticeCollapse(config.log_every_n_steps, run.set_tags),
+        *([CheckCachedGradient()] if hardware.check_micro_batch else []),
         callbacks.append(SystemMetrics(run))
     if bars_wanted():
         callbacks.append(RichProgressBar())

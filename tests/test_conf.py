@@ -190,6 +190,8 @@ def test_a_fixed_searched_key_is_refused() -> None:
         (["clip_norm=0"], "clip_norm is 0.0"),
         (["hardware.micro_batch=65"], r"hardware\.micro_batch is 65, above batch_size=64"),
         (["hardware.micro_batch=0"], r"hardware\.micro_batch is 0"),
+        (["hardware.check_micro_batch=true"], r"hardware\.check_micro_batch is true, but"),
+        (["loss=combined", "loss.global_weight=-1"], r"loss\.global_weight=-1 is out of range"),
         (["hardware.accelerator=tpu"], r"hardware\.accelerator is 'tpu'"),
         (["evaluation.k=0"], r"evaluation\.k is 0"),
         (["views.rotation_deg=200"], r"views\.rotation_deg is 200"),

@@ -28,6 +28,7 @@ OPTIONS = [
         for name in ("none", "minmax", "zscore", "snv", "l2", "derivative", "continuum")
     ),
     *("hardware.precision=bf16-mixed", "hardware.accumulate=2", "clip_norm=1.0"),
+    "hardware.check_micro_batch=true",
     *("hardware.checkpointing=true", "evaluation.every_n_epochs=1", "weight_decay=0"),
     *("data.calibrate=none", "data.mask=none", "data/labels=pattern", "evaluation.linear=false"),
     *("evaluation.controls=false", "objective=val/linear_top1", "head.dim=16", "head.hidden=32"),
@@ -37,6 +38,7 @@ EXTRA = {
     "bands=list": NEEDS["bands=list"],
     "bands=rgb": ["bands.tolerance_nm=30"],
     "bands=learned": ["epochs=4"],
+    "hardware.check_micro_batch=true": ["hardware.micro_batch=4", "model.norm=group"],
     "loss/global_loss=nt_xent": ["loss.global_loss.queue_size=8", "loss.local_weight=1"],
     "hardware=low_memory": ["hardware.threads=1"],
     "data/labels=pattern": ["data.labels.column=label"],

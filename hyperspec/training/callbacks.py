@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 from hyperspec.data.datamodule import Batch
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.training import memory
+from hyperspec.training.resume import KeepCheckpoints, origin
 
 # What a search may stop a run by, the best that the data allow first.
 REPORTED = ("val/knn_top1", "val/view_retrieval_top1", "val/rankme")
@@ -24,16 +25,17 @@ class TrainingError(HyperspecError):
 
 
 class StopOnNonFinite(pl.Callback):
-    """Stop with the step and the batch's files when the loss is NaN or infinite.
+    """Stop with the step, the batch's files and the last good checkpoint at a NaN or infinity.
 
     Args:
         files: File of each row of the source, for the message.
         every_n_steps: Steps between checks. Looking at a loss on a GPU waits for it, so that a
-            GPU run checks now and then; a non-finite loss does not become finite again.
+            GPU run looks at several losses at once, and names the first that is not finite.
     """
 
     def __init__(self, files: list[str], every_n_steps: int = 1) -> None:
         self.files, self.every_n_steps = files, every_n_steps
+        self._losses: list[tuple[int, Tensor, Tensor]] = []  # step, rows and loss not yet looked at
 
     def on_train_batch_end(
         self,
@@ -43,19 +45,43 @@ class StopOnNonFinite(pl.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Check the loss of the step that just ended."""
-        if batch_idx % self.every_n_steps:
+        """Check the losses of the steps since the last check."""
+        self._losses.append((trainer.global_step, batch.rows, outputs["loss"].detach()))
+        if len(self._losses) >= self.every_n_steps:
+            self._check(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check losses and weights before anything keeps a checkpoint of them."""
+        last = self._losses[-1] if self._losses else None
+        self._check(trainer)
+        weights = [p.detach() for p in pl_module.parameters()]
+        if not bool(torch.stack([torch.isfinite(p).all() for p in weights]).all()):
+            step, rows = (last[0], last[1]) if last is not None else (trainer.global_step, None)
+            self._stop(trainer, "Weights became NaN or infinite", step, rows)
+
+    def _check(self, trainer: pl.Trainer) -> None:
+        if not self._losses:
             return
-        loss: Tensor = outputs["loss"]
-        if bool(torch.isfinite(loss)):
-            return
-        names = [self.files[row] for row in batch.rows.tolist()]
+        finite = torch.isfinite(torch.stack([loss for _, _, loss in self._losses])).tolist()
+        if not all(finite):
+            step, rows, loss = self._losses[finite.index(False)]
+            self._stop(trainer, f"The loss became {loss.item()}", step, rows)
+        self._losses.clear()
+
+    def _stop(self, trainer: pl.Trainer, what: str, step: int, rows: Tensor | None) -> None:
+        names = [] if rows is None else [self.files[row] for row in rows.tolist()]
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        where = f" on a batch of {len(names)} images: {shown}" if names else ""
+        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        kept = next((c for c in callbacks if isinstance(c, KeepCheckpoints)), None)
+        path = None if kept is None else kept.slots.latest()
+        good = "No checkpoint was kept before."
+        if path is not None:
+            good = f"The last good checkpoint is {path} (step {origin(path)[1]})."
         raise TrainingError(
-            f"The loss became {loss.item()} at step {trainer.global_step} (epoch "
-            f"{trainer.current_epoch}) on a batch of {len(names)} images: {shown}. Lower lr, raise "
+            f"{what} at step {step} (epoch {trainer.current_epoch}){where}. Lower lr, raise "
             "loss.temperature, set clip_norm, or use hardware.precision=32; `hyperspec check` "
-            "finds NaN in cubes."
+            f"finds NaN in cubes. {good}"
         )
 
 
@@ -108,7 +134,7 @@ class CostMeter(pl.Callback):
 
 
 class GradientNorm(pl.Callback):
-    """Logs the norm of the whole gradient before clipping.
+    """Logs the norm of the gradient before clipping, whole and by stage of the network.
 
     Args:
         every_n_steps: Optimizer steps between logged norms, at least 1.
@@ -120,11 +146,32 @@ class GradientNorm(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Log ``train/grad_norm``."""
+        """Log ``train/grad_norm`` and ``grad_norm/<stage>``."""
         if trainer.global_step % self.every_n_steps:
             return
-        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        pl_module.log("train/grad_norm", get_total_norm(gradients))
+        gradients: dict[str, list[Tensor]] = {}
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None:
+                gradients.setdefault(stage_of(name), []).append(parameter.grad)
+        norms = {f"grad_norm/{stage}": get_total_norm(of) for stage, of in gradients.items()}
+        if norms:
+            pl_module.log("train/grad_norm", get_total_norm(list(norms.values())))
+            pl_module.log_dict(norms)
+
+
+def stage_of(parameter: str) -> str:
+    """Return the stage of the network that a parameter belongs to, by its dotted name.
+
+    Returns:
+        ``projection`` (bands to channels), a stage of the backbone (``stem``, ``layer1``, ...), or
+        ``head`` and its like.
+    """
+    words = parameter.split(".")
+    if "stages" in words:
+        return words[words.index("stages") + 1]
+    if words[0] == "encoder":
+        return "after_pool" if "after_pool" in words else "projection"
+    return words[0]
 
 
 class Validate(pl.Callback):

@@ -85,6 +85,8 @@ class SimCLR(pl.LightningModule):
         self.views, self.normalisation = parts.views, parts.normalisation
         self.reduction, self.cell_head = parts.reduction, parts.cell_head
         self.bank, self.optimisation, self.micro_batch = bank, optimisation, micro_batch
+        self.seen: tuple[Tensor, Tensor] | None = None
+        """Features and embeddings of the last batch, for what watches the training."""
         if micro_batch is not None:
             for inside in (self.encoder, self.cell_head):
                 if inside is not None:
@@ -166,15 +168,19 @@ class SimCLR(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        embedded = micro_batched(
-            lambda chosen: self._embedded(batch, chosen), len(batch.rows), self.micro_batch
-        )
-        loss = self._compare(*embedded)
+        loss, terms = self.compare(*self.embed_batch(batch))
+        self.log_dict(terms, batch_size=len(batch.rows))
         self.log(self.loss_name, loss.detach(), batch_size=len(batch.rows), prog_bar=True)
         return loss
 
-    def _embedded(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, ...]:
-        """Augment and embed some items: features ``(m, 2, F)`` and what :meth:`_compare` needs.
+    def embed_batch(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Augment and embed a batch, in micro-batches if they are set; see :meth:`embed_views`."""
+        return micro_batched(
+            lambda chosen: self.embed_views(batch, chosen), len(batch.rows), self.micro_batch
+        )
+
+    def embed_views(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, ...]:
+        """Augment and embed some items: features ``(m, 2, F)`` and what :meth:`compare` needs.
 
         With a local term also cells ``(m, 2, D, h, w)`` and matrices ``(m, 2, 3, 3)`` from view to
         source pixels: one forward pass serves both terms.
@@ -194,25 +200,30 @@ class SimCLR(pl.LightningModule):
         inverse = torch.stack([params.inverse for params in drawn], dim=1)
         return features, _by_item(self.cell_head(maps)), inverse
 
-    def _compare(
+    def compare(
         self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None
-    ) -> Tensor:
-        """Return the loss of the whole batch's features, and of its cells if the loss has them."""
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a whole batch, and its terms by the name they are logged under.
+
+        Args:
+            features: Shape ``(B, 2, F)``.
+            cells: Shape ``(B, 2, D, h, w)``, for a loss with a local term.
+            inverse: Maps from view to source pixels of these cells, shape ``(B, 2, 3, 3)``.
+        """
         # One head over both views: its BatchNorm needs the whole batch, as in SimCLR.
-        embeddings = self.head(features.transpose(0, 1).flatten(0, 1)).chunk(NUM_VIEWS)
+        embeddings: Tensor = self.head(features.transpose(0, 1).flatten(0, 1))
+        self.seen = (features.detach().flatten(0, 1), embeddings.detach())
         if cells is None or inverse is None:
-            loss: Tensor = self.loss(*embeddings)
-            return loss
+            loss: Tensor = self.loss(*embeddings.chunk(NUM_VIEWS))
+            return loss, {}
         assert isinstance(self.loss, Combined), "cells are embedded for a loss with a local term"
         places = Cells(cells, inverse, self.views.size, self.views.source_size)
-        terms: Terms = self.loss(*embeddings, places)
-        parts = {
+        terms: Terms = self.loss(*embeddings.chunk(NUM_VIEWS), places)
+        return terms.total, {
             f"{self.loss_name}_global": terms.whole.detach(),
             f"{self.loss_name}_local": terms.local.detach(),
             "train/paired_cells": terms.pairs,
         }
-        self.log_dict(parts, batch_size=len(features))
-        return terms.total
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
         """Embed images without augmentation.

@@ -152,8 +152,8 @@ def test_micro_batches_are_exact_with_augmentation_and_dropout(
                 value = step(module)
                 continue
             torch.manual_seed(5)
-            parts = [module._embedded(Batch(rows), chunk) for chunk in rows.split(3)]
-            value = module._compare(*(torch.cat(same) for same in zip(*parts, strict=True)))
+            parts = [module.embed_views(Batch(rows), chunk) for chunk in rows.split(3)]
+            value, _ = module.compare(*(torch.cat(same) for same in zip(*parts, strict=True)))
             value.backward()
         grads = [p.grad.flatten() for p in module.parameters() if p.grad is not None]
         return value.detach(), torch.cat(grads)
