@@ -14,7 +14,8 @@ import hashlib
 import os
 import uuid
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +31,7 @@ from hyperspec.spectra.statistics import SpectralStatistics
 # NumPy pads the header of a .npy file of this kind to 128 bytes (NEP 1: a multiple of 64).
 HEADER_BYTES = 128
 PART = ".part"
+_CONVERT_BYTES = 2**20
 
 
 class Shards:
@@ -93,14 +95,13 @@ class Shards:
         Raises:
             OSError: If the disk is full or cannot be written; nothing is left behind.
         """
-        image = np.ascontiguousarray(prepared.image, self.dtype)
-        details = {
-            "mask": prepared.mask,
-            "planes_checksum": np.array(_checksum(image.data)),
-            **prepared.statistics.to_arrays(),
-        }
-        write_atomic(self.details_path(key), lambda file: np.savez(file, **details))  # type: ignore[arg-type]
-        write_atomic(self.planes_path(key), lambda file: _save(file, image))
+        with _atomic(self.planes_path(key)) as file:
+            details = {
+                "planes_checksum": np.array(_save(file, prepared.image, self.dtype)),
+                "mask": prepared.mask,
+                **prepared.statistics.to_arrays(),
+            }
+            write_atomic(self.details_path(key), lambda file: np.savez(file, **details))  # type: ignore[arg-type]
 
     def read_planes(self, key: str, bands: Sequence[int], out: NDArray[np.floating]) -> None:
         """Read band planes in the given order.
@@ -203,20 +204,42 @@ def runs(bands: Sequence[int]) -> list[tuple[int, int, int]]:
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name, then give it its own."""
+    with _atomic(path) as file:
+        write(file)
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that gets its name when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{PART}")
     try:
         with part.open("wb") as file:
-            write(file)
+            yield file
+            file.flush()
+            # Else the name may reach the disk before the content, and a power cut leaves a file of
+            # the right name and zeros.
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _save(file: BinaryIO, array: NDArray[np.floating]) -> None:
-    """Write an array as ``numpy.save`` does, but let a full disk be called by its name."""
-    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-    file.write(array.data)
+def _save(file: BinaryIO, image: NDArray[np.float32], dtype: np.dtype[np.floating]) -> str:
+    """Write an array as ``numpy.save`` does, and return the checksum of its values.
+
+    Some planes at a time, so that they are converted, summed and written from the processor's
+    cache. Not by ``numpy.save``, which does not call a full disk by its name.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    np.lib.format.write_array_header_1_0(file, {**header, "shape": image.shape})
+    digest = hashlib.blake2b(digest_size=16)
+    step = max(_CONVERT_BYTES // max(image[0].nbytes, 1), 1)
+    for start in range(0, len(image), step):
+        planes = np.ascontiguousarray(image[start : start + step], dtype)
+        digest.update(planes.data)
+        file.write(planes.data)
+    return digest.hexdigest()
 
 
 def _checksum(data: memoryview) -> str:

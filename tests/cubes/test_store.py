@@ -354,7 +354,7 @@ def test_too_little_room_is_told_before_anything_is_written(root, cache, monkeyp
 
 
 def test_a_failed_write_leaves_nothing_half_done(root, cache, monkeypatch):
-    def fail(file, array):
+    def fail(file, image, dtype):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
