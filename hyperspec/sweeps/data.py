@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from hyperspec.evaluation.intervals import Floats
 from hyperspec.spectra.errors import TrackingError
+from hyperspec.sweeps.details import read_history, read_table
 from hyperspec.sweeps.parent import NOTE, find_parent
 from hyperspec.tracking import names
 from hyperspec.tracking.journal import LOCAL
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _PAGE = 1000
-_RIGHT = {"1": 1, "0": 0, "True": 1, "False": 0}
 _LISTED = 8  # sweeps that an error message names
 
 
@@ -51,9 +52,9 @@ class SweepData:
     Args:
         sweeps: The parents.
         jobs: One row per job: ``run_id, sweep_id, sweep, name, status, strategy, n, num_classes,
-            seed, lr, temperature, reason, resumed_from, seconds, uri, artifact_uri``, then every
-            parameter as ``params.<name>`` (text) and every last metric as ``metrics.<name>``
-            (float, NaN where missing).
+            seed, lr, temperature, reason, pruned_at, objectives, resumed_from, seconds, uri,
+            artifact_uri``, then every parameter as ``params.<name>`` (text) and every last
+            metric as ``metrics.<name>`` (float, NaN where missing).
     """
 
     sweeps: tuple[SweepInfo, ...]
@@ -96,8 +97,12 @@ class SweepData:
     ) -> pd.DataFrame | None:
         if run_id not in known:
             artifact_uri, uri = self._places[run_id]
-            known[run_id] = _read_table(artifact_uri, run_id, uri, artifact)
+            known[run_id] = read_table(artifact_uri, run_id, uri, artifact)
         return known[run_id]
+
+    def history(self, run_id: str, metric: str) -> Floats:
+        """Return the steps and values of a job's metric, ``(2, T)``; one call to the store."""
+        return read_history(self._places[run_id][1], run_id, metric)
 
     @cached_property
     def _places(self) -> dict[str, tuple[str, str]]:
@@ -261,6 +266,8 @@ def _row(run: Run, info: SweepInfo) -> dict[str, object]:
         "lr": _number(params.get("lr")),
         "temperature": _number(params.get("loss.temperature")),
         "reason": tags.get(names.TAG_REASON, ""),
+        "pruned_at": _number(tags.get(names.TAG_PRUNED)),
+        "objectives": tags.get(names.TAG_OBJECTIVES, ""),
         "resumed_from": tags.get(names.TAG_RESUMED, ""),
         # A copy's own second says nothing; what the first run took does.
         "seconds": float(tags.get(names.TAG_SECONDS) or _seconds(run)),
@@ -282,23 +289,5 @@ def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     # An empty sweep still has the columns that the report looks at.
     columns = ["run_id", "sweep_id", "sweep", "name", "status", "strategy", "n", "num_classes"]
     columns += ["seed", "lr", "temperature", "reason", "resumed_from", "seconds", "uri"]
-    columns += ["artifact_uri"]
+    columns += ["artifact_uri", "pruned_at", "objectives"]
     return pd.DataFrame(rows, columns=None if rows else columns)
-
-
-def _read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:
-    path = f"{artifact_uri.removeprefix('file://')}/{artifact}"
-    if not Path(artifact_uri.removeprefix("file://")).is_absolute():
-        from mlflow.artifacts import download_artifacts
-
-        folder, _, file = artifact.rpartition("/")
-        listed = open_client(uri).list_artifacts(run_id, folder)
-        if file not in {Path(entry.path).name for entry in listed}:
-            return None
-        path = download_artifacts(artifact_uri=f"{artifact_uri}/{artifact}", tracking_uri=uri)
-    elif not Path(path).exists():
-        return None
-    # Labels such as 001 or NA are text; the only numbers are 0 and 1 of `..._correct`.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    right = [str(column) for column in table if str(column).endswith("_correct")]
-    return table.assign(**{column: table[column].map(_RIGHT) for column in right})

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from hyperspec import __version__
+from hyperspec.sweeps.charts.accuracy import charts
+from hyperspec.sweeps.charts.chart import Section, figure_html
 from hyperspec.sweeps.data import SweepData, SweepInfo
 from hyperspec.sweeps.differences import Differences
-from hyperspec.sweeps.figure import alt_text, to_png
 from hyperspec.sweeps.summary import Summary
-from hyperspec.sweeps.table import Grid, caveat, duration, failures, ranking
+from hyperspec.sweeps.table import Grid, caveat, duration, failures, pruned, ranking
 from hyperspec.sweeps.verdicts import band_count_sentences, differences_grid, differences_note
 
+_ACCURACY = "How does accuracy change with the number of bands?"
+_HEADING = re.compile(r'<section id="([\w-]+)">\n<h2>(.*?)</h2>')
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1c1c1c;
-  background: #fff; max-width: 1320px; margin: 0 auto; padding: 1rem; }
+  background: #fff; max-width: 1360px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0; }
-.pictures img { flex: 1 1 20rem; min-width: 0; max-width: min(100%, 48rem); height: auto; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
+p { max-width: 60rem; margin: .5rem 0; }
+nav { font-size: .9rem; } nav a { margin-right: 1rem; display: inline-block; }
+a { color: #0056a0; }
+.lead { font-size: 1.05rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0; align-items: flex-start; }
+figure { margin: 0; flex: 1 1 24rem; min-width: min(100%, 20rem); max-width: min(100%, 34rem); }
+figure svg { display: block; width: 100%; height: auto; }
 .note { border-left: 4px solid #0072B2; background: #f2f7fb; padding: .5rem .8rem; }
-.scroll { overflow-x: auto; max-width: 100%; border: 1px solid #ddd; border-radius: 4px; }
+.scroll { overflow: auto; max-width: 100%; max-height: 36rem; border: 1px solid #ddd;
+  border-radius: 4px; }
 .scroll:focus { outline: 2px solid #0072B2; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums;
   width: 100%; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid #e5e5e5; text-align: right;
   white-space: nowrap; vertical-align: top; }
-th { background: #f6f6f6; white-space: normal; vertical-align: bottom; }
+th { background: #f6f6f6; position: sticky; top: 0; white-space: normal; vertical-align: bottom; }
 th.text, td.text { text-align: left; }
 table.wrap td { white-space: normal; overflow-wrap: break-word; min-width: 6rem;
   max-width: 60rem; }
@@ -43,37 +53,42 @@ footer { margin-top: 2.5rem; color: #555; font-size: .85rem; overflow-wrap: anyw
 """
 
 
-def write_page(data: SweepData, summary: Summary, path: Path, found: Differences) -> Path:
-    """Write the page with its pictures inside it, one per probe so that narrow screens show them.
+def write_page(
+    data: SweepData,
+    summary: Summary,
+    path: Path,
+    found: Differences,
+    sections: Sequence[Section] = (),
+) -> Path:
+    """Write the page with its pictures inside it.
 
     Args:
         data: The sweeps.
         summary: Their points.
         path: File to write.
         found: Their paired comparisons.
+        sections: Further parts, see :mod:`hyperspec.sweeps.charts`.
     """
     title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
-    failed = failures(data)
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(_counts(data))}</p>",
-        f'<p class="note">{escape(caveat(summary))}</p>',
-    ]
+    parts = [_head(data, summary, found, title)]
     if summary.points:
-        parts += [
-            f'<div class="pictures">{_pictures(summary)}</div>',
-            f"<h2>{escape(ranking(summary).title)}</h2>",
-            _table(ranking(summary)),
-        ]
+        grid = ranking(summary)
+        pictures = "\n".join(figure_html(chart) for chart in charts(summary))
+        parts.append(_part("accuracy", _ACCURACY, f'<div class="pictures">{pictures}</div>'))
+        parts.append(_part("ranking", grid.title, _table(grid)))
     parts += _differences(found, summary)
-    if failed.rows:
-        parts += [f"<h2>{escape(failed.title)}</h2>", _table(failed, wrap=True)]
-    parts += ["<h2>How it was run</h2>", *(_sweep(data, info) for info in data.sweeps)]
+    parts += [_section(section) for section in sections]
+    for key, grid in (("failed", failures(data)), ("stopped", pruned(data))):
+        if grid.rows:
+            parts.append(_part(key, grid.title, _table(grid, wrap=True)))
+    runs = "\n".join(_sweep(data, info) for info in data.sweeps)
+    parts.append(_part("sweeps", "How it was run", runs))
     stores = ", ".join(dict.fromkeys(info.uri for info in data.sweeps))
     parts.append(
         f"<footer>hyperspec {escape(__version__)}. Read from MLflow at "
         f"<code>{escape(stores)}</code>; open it with <code>hyperspec ui</code>.</footer>"
     )
+    parts.insert(1, _contents(parts))
     html = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -85,29 +100,60 @@ def write_page(data: SweepData, summary: Summary, path: Path, found: Differences
     return path
 
 
+def _head(data: SweepData, summary: Summary, found: Differences, title: str) -> str:
+    verdicts = "".join(f"<li>{escape(text)}</li>" for text in band_count_sentences(found))
+    return (
+        f"<h1>{escape(title)}</h1>\n<p>{escape(_counts(data))}</p>\n"
+        + (f'<ul class="lead">{verdicts}</ul>\n' if verdicts else "")
+        + f'<p class="note">{escape(caveat(summary))}</p>'
+    )
+
+
+def _part(key: str, title: str, body: str) -> str:
+    return f'<section id="{key}">\n<h2>{escape(title)}</h2>\n{body}\n</section>'
+
+
+def _contents(parts: Sequence[str]) -> str:
+    """Return links to the parts; their titles up to the first question or colon."""
+    found = (_HEADING.search(part) for part in parts)
+    links = "".join(
+        f'<a href="#{match[1]}">{_short(match[2])}</a>\n' for match in found if match is not None
+    )
+    return f'<nav aria-label="Parts of this report">{links}</nav>'
+
+
+def _short(title: str) -> str:
+    return re.split(r"(?<=\?)|[:;,]", title)[0]
+
+
+def _section(section: Section) -> str:
+    body = f"<p>{escape(section.intro)}</p>"
+    if section.note:
+        body += f'\n<p class="note">{escape(section.note)}</p>'
+    pictures = "\n".join(figure_html(chart) for chart in section.charts)
+    body += f'\n<div class="pictures">{pictures}</div>'
+    for grid in section.grids:
+        body += f"\n<details><summary>{escape(grid.title)}</summary>{_table(grid, wrap=True)}"
+        body += "</details>"
+    return _part(section.key, section.title, body)
+
+
 def _differences(found: Differences, summary: Summary) -> list[str]:
     grid, note = differences_grid(found), differences_note(found, summary)
-    sentences = band_count_sentences(found)
-    parts = [f"<h2>{escape(grid.title)}</h2>"] if grid.rows or sentences or note else []
-    parts += [f"<p>{escape(sentence)}</p>" for sentence in sentences]
-    parts += [_table(grid)] if grid.rows else []
-    return parts + ([f'<p class="note">{escape(note)}</p>'] if note else [])
+    if not grid.rows and not note and not found.counts:
+        return []
+    body = _table(grid) if grid.rows else ""
+    body += f'<p class="note">{escape(note)}</p>' if note else ""
+    return [_part("differences", grid.title, body)]
 
 
 def _counts(data: SweepData) -> str:
     total, done, failed = len(data.jobs), len(data.finished), len(data.failed)
+    stopped = len(data.pruned)
     text = f"{total} jobs: {done} finished, {failed} failed"
-    return text + (f", {total - done - failed} still running." if total > done + failed else ".")
-
-
-def _pictures(summary: Summary) -> str:
-    panels = [[probe] for probe in summary.probes] or [[]]
-    return "\n".join(_image(to_png(summary, p), alt_text(summary, p)) for p in panels)
-
-
-def _image(png: bytes, text: str) -> str:
-    content = base64.b64encode(png).decode("ascii")
-    return f'<img alt="{escape(text, quote=True)}" src="data:image/png;base64,{content}">'
+    text += f", {stopped} stopped early by the search" if stopped else ""
+    running = total - done - failed - stopped
+    return text + (f", {running} still running." if running else ".")
 
 
 def _table(grid: Grid, wrap: bool = False) -> str:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hyperspec.sweeps.charts import curves, heat, importance, parallel, pareto, wavelengths
+from hyperspec.sweeps.charts.accuracy import save
+from hyperspec.sweeps.charts.chart import Section, to_png
 from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
 from hyperspec.sweeps.differences import Differences, compare
-from hyperspec.sweeps.figure import save
 from hyperspec.sweeps.margin import check_margin
 from hyperspec.sweeps.page import write_page
 from hyperspec.sweeps.summary import Summary, summarise
-from hyperspec.sweeps.table import caveat, compact, failures, ranking, to_rich, to_text
+from hyperspec.sweeps.table import caveat, compact, failures, pruned, ranking, to_rich, to_text
 from hyperspec.sweeps.verdicts import (
     band_count_sentences,
     differences_compact,
@@ -44,11 +46,13 @@ class ReportPaths:
     picture: Path
     table: Path
     differences: Differences
+    charts: tuple[Path, ...] = ()
+    """The other pictures, one file each."""
 
     @property
-    def files(self) -> tuple[Path, Path, Path]:
+    def files(self) -> tuple[Path, ...]:
         """All files."""
-        return self.html, self.picture, self.table
+        return self.html, self.picture, self.table, *self.charts
 
 
 def report(
@@ -82,23 +86,49 @@ def report(
 
 
 def write_report(data: SweepData, out_dir: Path, margin: float | None = None) -> ReportPaths:
-    """Write ``report.html``, ``accuracy_against_bands.png`` and ``table.txt``."""
+    """Write ``report.html``, ``accuracy_against_bands.png``, ``table.txt`` and a PNG per chart."""
     out_dir.mkdir(parents=True, exist_ok=True)
     summary = summarise(data)
     picture = save(summary, out_dir / "accuracy_against_bands.png")
     found = compare(data, summary, margin)
-    html = write_page(data, summary, out_dir / "report.html", found)
+    parts = sections(data, summary)
+    html = write_page(data, summary, out_dir / "report.html", found, parts)
+    drawn = []
+    for chart in (chart for part in parts for chart in part.charts):
+        path = out_dir / f"{chart.name}.png"
+        path.write_bytes(to_png(chart))
+        drawn.append(path)
     table = out_dir / "table.txt"
+    table.write_text(_text(data, summary, found, parts), encoding="utf-8")
+    return ReportPaths(html, picture, table, found, tuple(drawn))
+
+
+def sections(data: SweepData, summary: Summary) -> list[Section]:
+    """Return the parts of the report beyond its tables, those that the sweeps have data for."""
+    found = (
+        pareto.section(data, summary),
+        heat.section(summary),
+        parallel.section(summary),
+        importance.section(data, summary),
+        wavelengths.section(data, summary),
+        curves.section(data, summary),
+    )
+    return [section for section in found if section is not None]
+
+
+def _text(data: SweepData, summary: Summary, found: Differences, parts: Sequence[Section]) -> str:
+    """Return the tables and the sentences of the report as plain text."""
     text = to_text(ranking(summary)) + f"\n{caveat(summary)}\n"
     if found.rows:
         text += "\n" + to_text(differences_grid(found))
     words = [*band_count_sentences(found), differences_note(found, summary)]
     text += "".join(f"\n{sentence}\n" for sentence in words if sentence)
-    failed = failures(data)
-    if failed.rows:
-        text += "\n" + to_text(failed)
-    table.write_text(text, encoding="utf-8")
-    return ReportPaths(html, picture, table, found)
+    for part in parts:
+        text += f"\n{part.title}\n" + (f"{part.note}\n" if part.note else "")
+        text += "".join("\n" + to_text(grid) for grid in part.grids)
+    for grid in (failures(data), pruned(data)):
+        text += "\n" + to_text(grid) if grid.rows else ""
+    return text
 
 
 def print_report(data: SweepData, paths: ReportPaths, console: Console | None = None) -> None:

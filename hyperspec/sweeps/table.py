@@ -91,6 +91,23 @@ def failures(data: SweepData) -> Grid:
     return Grid("Failed jobs", columns[first:], tuple(r[first:] for r in rows), num_text=4 - first)
 
 
+def pruned(data: SweepData) -> Grid:
+    """Return the jobs that a search stopped early, with the epoch and the reason."""
+    rows = [
+        (
+            str(job.sweep),
+            str(job.name),
+            "-" if math.isnan(float(str(job.pruned_at))) else f"{float(str(job.pruned_at)):.0f}",
+            str(job.reason) or "no reason logged",
+        )
+        for job in data.pruned[["sweep", "name", "pruned_at", "reason"]].itertuples(index=False)
+    ]
+    columns = ("sweep", "job", "epoch", "reason")
+    first = 0 if len(data.sweeps) > 1 else 1
+    title = "Jobs that the search stopped early"
+    return Grid(title, columns[first:], tuple(r[first:] for r in rows), num_text=4 - first)
+
+
 def caveat(summary: Summary) -> str:
     """Say what the intervals mean, and what one seed does not show."""
     kinds = {score.kind for point in summary.points for score in point.scores.values()}

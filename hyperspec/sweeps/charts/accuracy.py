@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hyperspec.sweeps.charts.chart import Chart, new_figure, to_png
+from hyperspec.sweeps.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, looks
 from hyperspec.sweeps.summary import CONTROLS, PROBES, Point, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers too; the light
-# yellow is left out, since it vanishes on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = "osD^vPX"
-_BASELINES = ("uniform", "random")  # always in a comparison: same colours in every report
 _CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
 _SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+"}
-_DPI = 150
+_WIDE = 6.4  # inches of each of several panels
 
 
 def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
@@ -34,38 +30,40 @@ def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
         summary: The points.
         probes: Which probes; all by default.
     """
-    from matplotlib.figure import Figure
-
     panels: list[str | None] = list(summary.probes if probes is None else probes) or [None]
-    figure = Figure(figsize=(6.4 * len(panels), 5.4), layout="constrained")
+    figure = new_figure(NARROW if len(panels) == 1 else _WIDE * len(panels), 5.4)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     points = best_per_count(summary)
     for ax, probe in zip(axes, panels, strict=True):
         _panel(ax, summary, points, probe)
     title = "Accuracy against number of bands" if summary.probes else "Objective against bands"
-    figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=12)
+    if len(panels) > 1:  # a single one stands in a page that says this above it
+        figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=12)
     handles, labels = axes[0].get_legend_handles_labels()
     columns = min(len(labels), 2 * len(panels))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
     return figure
 
 
 def save(summary: Summary, path: Path) -> Path:
-    """Draw all panels and write a PNG."""
-    path.write_bytes(to_png(summary))
+    """Draw all panels side by side and write a PNG."""
+    path.write_bytes(to_png(Chart(path.stem, alt_text(summary), draw(summary))))
     return path
 
 
-def to_png(summary: Summary, probes: Sequence[str] | None = None) -> bytes:
-    """Draw and return a PNG; see :func:`draw`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure = draw(summary, probes)
-    FigureCanvasAgg(figure)
-    buffer = io.BytesIO()
-    text = alt_text(summary, probes)
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Description": text})
-    return buffer.getvalue()
+def charts(summary: Summary) -> tuple[Chart, ...]:
+    """Return one chart per probe, so that a narrow screen shows them one below the other."""
+    panels = [[probe] for probe in summary.probes] or [[]]
+    return tuple(
+        Chart(
+            "accuracy-" + ("".join(probes) or "objective"),
+            alt_text(summary, probes),
+            draw(summary, probes),
+        )
+        for probes in panels
+    )
 
 
 def best_per_count(summary: Summary) -> list[Point]:
@@ -112,43 +110,35 @@ def _subtitle(summary: Summary) -> str:
 
 
 def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | None) -> None:
+    seen = looks(p.strategy for p in summary.points)
     strategies = sorted({p.strategy for p in points}, key=_by_fame)
-    others = [s for s in strategies if s not in _BASELINES]
     for strategy in strategies:
-        own = [p for p in points if p.strategy == strategy]
-        known = strategy in _BASELINES
-        _strategy(
-            ax,
-            own,
-            probe,
-            _BASELINES.index(strategy) if known else len(_BASELINES) + others.index(strategy),
-        )
+        _strategy(ax, [p for p in points if p.strategy == strategy], probe, seen[strategy])
     if probe is not None:
         counts = {s: sum(p.strategy == s for p in points) for s in strategies}
         reference = max(strategies, key=lambda s: counts[s], default="")
         for control in CONTROLS:
             _control(ax, points, reference, control, probe)
         if not math.isnan(summary.chance):
-            ax.axhline(summary.chance, color="#999999", lw=1, label="chance")
+            ax.axhline(summary.chance, color=NEUTRAL, lw=1, label="chance")
         ax.set_ylim(0, 1.03)
         ax.set_title(PROBES[probe])
-        ax.set_ylabel(f"{summary.part} accuracy (share of images named rightly)")
+        ax.set_ylabel(f"{summary.part} accuracy (share of images named rightly)", fontsize=9)
     else:
         ax.set_ylabel(f"{summary.objective_name} (no labels)")
     _count_axis(ax, sorted({p.n for p in points}))
     ax.grid(axis="y", color="#dddddd", lw=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    clean(ax)
     ax.tick_params(labelleft=True)
 
 
 def _by_fame(strategy: str) -> tuple[int, str]:
-    if strategy in _BASELINES:
-        return _BASELINES.index(strategy), strategy
-    return len(_BASELINES), strategy
+    if strategy in BASELINES:
+        return BASELINES.index(strategy), strategy
+    return len(BASELINES), strategy
 
 
-def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, index: int) -> None:
+def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, look: Look) -> None:
     if probe is None:
         rows = [(p.n, p.objective, math.nan, math.nan) for p in points]
     else:
@@ -156,13 +146,13 @@ def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, index: int) 
         rows = [(n, s.mean, s.low, s.high) for n, s in scored]
     if not rows:
         return
-    colour, marker = _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)]
     x, y, low, high = (list(column) for column in zip(*rows, strict=True))
-    style = "-" if len(rows) > 1 else "none"
+    style = look.line if len(rows) > 1 else "none"
+    colour = look.colour
     ax.plot(
         x,
         y,
-        marker=marker,
+        marker=look.marker,
         ms=6 if len(rows) > 1 else 9,
         ls=style,
         lw=2,

@@ -1,0 +1,122 @@
+"""Every setting as one line through all axes. Axes lie, so that many fit a narrow screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hyperspec.evaluation.intervals import Floats
+from hyperspec.sweeps.charts.chart import Chart, Section, listed, new_figure
+from hyperspec.sweeps.charts.settings import Column, columns, label, less_is_better, objective
+from hyperspec.sweeps.charts.style import NARROW, darker_is_better, spans_decades, value_text, words
+from hyperspec.sweeps.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_AXES = 8
+_FEWEST = 4
+_MOST_LABELS = 9
+_RASTER = 300  # lines from which a picture is smaller than their outlines
+_TOLD = 5
+
+
+def section(summary: Summary) -> Section | None:
+    """Return the parallel coordinates, or None with fewer than two settings or four points."""
+    known = np.isfinite(objective(summary))
+    found = list(columns(summary).values())[:_MOST_AXES]
+    if len(found) < 2 or known.sum() < _FEWEST:
+        return None
+    chart = _chart(summary, found, np.flatnonzero(known))
+    intro = (
+        "Each line is one setting, the mean over its seeds. Follow the dark lines, which score "
+        "best, upwards from the bottom: where they bundle on an axis, that value goes with good "
+        "scores; where they spread, the axis matters little."
+    )
+    return Section("parallel", "Which values go with good scores?", intro, (chart,))
+
+
+def _chart(summary: Summary, found: list[Column], rows: np.ndarray) -> Chart:
+    values = objective(summary)
+    lower = less_is_better(summary)
+    places = [_places(column) for column in found]
+    scores = values[rows]
+    low, high = float(scores.min()), float(scores.max())
+    span = high - low if high > low else 1.0
+    table = np.column_stack([*(place[rows] for place, _ in places), (scores - low) / span])
+    figure = new_figure(NARROW, 0.75 + 0.78 * table.shape[1])
+    ax = figure.subplots()
+    _lines(ax, table, lower)
+    for index, (column, (_, ticks)) in enumerate(zip(found, places, strict=True)):
+        _axis(ax, index, column.label, ticks)
+    ends = {low: 0.0, (low + high) / 2: 0.5, high: 1.0} if high > low else {low: 0.0}
+    ticks = [(place, f"{value:.3f}") for value, place in ends.items()]
+    _axis(ax, len(found), words(summary.objective_name), ticks)
+    ax.set_ylim(len(found) + 0.45, -0.45)
+    ax.set_xlim(-0.06, 1.06)
+    ax.set_axis_off()
+    names = ", ".join(column.label for column in found)
+    order = rows[np.argsort(scores if lower else -scores)]
+    told = [f"{label(summary.points[i])}: {values[i]:.3f}" for i in order]
+    worst = told[-1]
+    alt = (
+        f"{len(rows)} settings as lines over the axes {names} and "
+        f"{words(summary.objective_name)} ({low:.3f} to {high:.3f}). Best: "
+        f"{listed(told, _TOLD)}. Worst: {worst}."
+    )
+    return Chart("parallel", alt, figure)
+
+
+def _places(column: Column) -> tuple[Floats, list[tuple[float, str]]]:
+    """Return where each point lies on an axis, 0 to 1, and the axis's labels."""
+    numbers = column.numbers
+    if numbers is None:
+        names = sorted(set(column.texts))
+        step = 1 / max(len(names) - 1, 1)
+        at = {name: place * step for place, name in enumerate(names)}
+        return np.array([at[text] for text in column.texts]), [(at[n], n) for n in names]
+    scaled = np.log(numbers) if spans_decades(numbers.tolist()) else numbers
+    low, span = scaled.min(), float(np.ptp(scaled)) or 1.0
+    places = (scaled - low) / span
+    ticks = sorted({(float(p), value_text(float(v))) for p, v in zip(places, numbers, strict=True)})
+    return places, _apart(ticks)
+
+
+def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Keep labels that do not print over each other; the last one always."""
+    kept: list[tuple[float, str]] = []
+    for tick in ticks:
+        if not kept or tick[0] - kept[-1][0] > 1 / _MOST_LABELS:
+            kept.append(tick)
+    if kept[-1] != ticks[-1]:
+        kept[-1] = ticks[-1]
+    return kept
+
+
+def _lines(ax: Axes, table: Floats, lower: bool) -> None:
+    from matplotlib.collections import LineCollection
+
+    height = np.arange(table.shape[1])
+    quality = 1 - table[:, -1] if lower else table[:, -1]
+    order = np.argsort(quality)  # the best on top
+    lines = LineCollection(
+        [np.column_stack([table[row], height]) for row in order],
+        colors=darker_is_better()(quality[order]),
+        linewidths=0.6 + 1.6 * quality[order] ** 2,
+        alpha=0.85,
+        rasterized=len(order) > _RASTER,
+    )
+    ax.add_collection(lines)
+
+
+def _axis(ax: Axes, index: int, name: str, ticks: list[tuple[float, str]]) -> None:
+    ax.plot([0, 1], [index, index], color="#333333", lw=1.2, zorder=3)
+    ax.text(0, index - 0.14, name, ha="left", va="bottom", size=9, weight="bold", zorder=5,
+            bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.6})  # fmt: skip
+    tilted = sum(len(text) for _, text in ticks) > 60
+    for place, text in ticks:
+        ax.plot([place, place], [index - 0.04, index + 0.04], color="#333333", lw=1.2, zorder=3)
+        ax.text(place, index + 0.07, text, ha="center", va="top", size=7 if tilted else 8.5,
+                zorder=5, bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.4},
+                rotation=20 if tilted else 0)  # fmt: skip

@@ -1,0 +1,115 @@
+"""How strategies and scores look, the same in every chart of a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
+
+# Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers too; the light
+# yellow is left out, since it vanishes on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS = "osD^vPX*"  # one more than colours: no pair of both comes twice among 56
+BASELINES = ("uniform", "random")  # always in a comparison: same colours in every report
+NEUTRAL = "#999999"
+ACCENT = "#D55E00"
+NARROW = 4.5
+"""Inches of a chart that fits a screen of 400 px with readable letters."""
+
+_WORDS = {
+    "objective": "objective",
+    "val/knn_top1": "validation accuracy (k-NN)",
+    "val/linear_top1": "validation accuracy (linear probe)",
+    "val/view_retrieval_top1": "validation view retrieval",
+    "val/rankme": "RankMe (validation)",
+    "train/loss": "training loss",
+    "loss.temperature": "temperature",
+    "lr": "learning rate",
+    "n": "number of bands",
+    "bands.n": "number of bands",
+    "strategy": "strategy",
+    "seed": "seed",
+    "cost/train_seconds": "training time (s)",
+    "cost/peak_memory_mb": "peak memory (MB)",
+    "cost/samples_per_second": "specimen images per second",
+    "cost/gpu_memory_mb": "GPU memory (MB)",
+}
+_LOG_SPAN = 8.0  # values that span more are read on a log scale
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and line of a strategy."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+def looks(strategies: Iterable[str]) -> Mapping[str, Look]:
+    """Return the look of each strategy: baselines first, the others by name."""
+    names = set(strategies)
+    others = sorted(names - set(BASELINES))
+    places = {name: place for place, name in enumerate(BASELINES) if name in names}
+    places |= {name: len(BASELINES) + place for place, name in enumerate(others)}
+    return {name: _look(place) for name, place in places.items()}
+
+
+def _look(place: int) -> Look:
+    line = "-" if place < len(_COLOURS) else "--"
+    return Look(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], line)
+
+
+def darker_is_better() -> ListedColormap:
+    """Return viridis from light to dark, without its palest end, which vanishes on white."""
+    import numpy as np
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["viridis_r"](np.linspace(0.06, 1.0, 256)))
+
+
+def words(name: str) -> str:
+    """Return a metric or a parameter as a reader says it; its own name where nobody does."""
+    return _WORDS.get(name, name)
+
+
+def value_text(value: float) -> str:
+    """Return a parameter's value as short as it is exact to three digits."""
+    text = f"{value:.3g}"
+    return f"{value:g}" if "e+" in text else text.replace("e-0", "e-")
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """Say whether positive values span so much that a log scale reads better."""
+    known = [value for value in values if not math.isnan(value)]
+    return bool(known) and min(known) > 0 and max(known) / min(known) >= _LOG_SPAN
+
+
+def clean(ax: Axes) -> None:
+    """Take away what carries no data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=9)
+
+
+def log_ticks(ax: Axes, values: Sequence[float], axis: str = "x") -> None:
+    """Put a log axis's ticks at values that occur, as far as they do not print over each other."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    known = sorted(set(values))
+    span = math.log(known[-1] / known[0]) if len(known) > 1 else 1.0
+    shown: list[float] = []
+    for value in known:
+        if not shown or math.log(value / shown[-1]) > span / 9:
+            shown.append(value)
+    which = ax.xaxis if axis == "x" else ax.yaxis
+    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+    which.set_major_locator(FixedLocator(shown))
+    which.set_ticklabels([value_text(value) for value in shown])
+    which.set_minor_locator(NullLocator())
