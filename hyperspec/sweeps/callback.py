@@ -23,6 +23,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.spectra.errors import HyperspecError
+from hyperspec.sweeps.again import check_busy, settle_folder
 from hyperspec.sweeps.ending import close_sweep
 from hyperspec.sweeps.note import opening
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
@@ -81,10 +82,14 @@ class SweepCallback(Callback):
                 outbox=config.tracking.get("outbox"),
                 offline=True,
             )
+            catch_up(connection)
+            busy = check_busy(config, connection, command_line(config))
+            self._sweep_dir = settle_folder(config, self._sweep_dir, _space(config))
         except HyperspecError as error:
             print(f"\nerror: {error}", file=sys.stderr)
             raise SystemExit(2) from error
-        catch_up(connection)
+        if busy is not None:
+            print(busy, flush=True)
         study = str(config.get("study") or "sweep")
         name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
         tags, params = _tags(config, study), {**_varied(config), **_margin(config)}

@@ -24,6 +24,13 @@ class SweepConfig:
     """Failed jobs after which the rest of the sweep is not started; null never gives up."""
     checkpoint_seconds: float = 60.0
     """Least seconds between checkpoints while training; 0 writes one after every epoch."""
+    when_busy: str = "wait"
+    """When the same command runs already: `wait` for each of its jobs and take the results, `join`
+    it (the jobs in another order, so that the two share the work; several processes only), or
+    `refuse`."""
+    changed: str = "refuse"
+    """When the folder or the study holds another space or config: `refuse` with the differences,
+    or `fork` to a folder or study beside it."""
     live: str = "auto"
     """View of the sweep while it runs: `rich` (a screen), `plain` (a line per job), `off`, or
     `auto`: a screen on a terminal, else lines."""
@@ -40,6 +47,12 @@ class SweepConfig:
                 f"sweep.max_failures is {self.max_failures}; give at least 1, or null to never "
                 "give up."
             )
+        if self.when_busy not in ("wait", "join", "refuse"):
+            raise ConfigError(
+                f"sweep.when_busy is '{self.when_busy}'; choose wait, join or refuse."
+            )
+        if self.changed not in ("refuse", "fork"):
+            raise ConfigError(f"sweep.changed is '{self.changed}'; choose refuse or fork.")
         if self.live not in ("auto", "rich", "plain", "off"):
             raise ConfigError(f"sweep.live is '{self.live}'; choose auto, rich, plain or off.")
         if self.live not in ("auto", "rich", "plain", "off"):

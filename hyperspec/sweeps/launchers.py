@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ class HyperspecLauncher(Launcher):
             raise
 
     def _run(self, pool: Pool, jobs: list[_Job]) -> list[JobReturn]:
-        waiting, running = deque(jobs), list[_Job]()
+        waiting, running = deque(self._order(jobs)), list[_Job]()
         ended: dict[int, JobReturn] = {}
         while waiting or running:
             while waiting and len(running) < pool.size:
@@ -130,6 +131,12 @@ class HyperspecLauncher(Launcher):
                     ended[job.number] = outcome
             time.sleep(_POLL_SECONDS)
         return [ended[job.number] for job in jobs]
+
+    def _order(self, jobs: list[_Job]) -> list[_Job]:
+        """Return the jobs as they are started: one who joins begins elsewhere than the first."""
+        if OmegaConf.select(self._config, "sweep.when_busy") != "join":
+            return jobs
+        return random.sample(jobs, len(jobs))  # an order of its own in every process
 
     def _start(self, pool: Pool, job: _Job) -> _Job:
         assert self._work is not None

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import Trial, TrialState
 
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.again import names
 from hyperspec.sweeps.evidence import pooled
 from hyperspec.sweeps.outcome import OVERRIDES, find_outcome, publish
 from hyperspec.sweeps.request import Request, read_request
@@ -143,13 +144,24 @@ class Search(OptunaSweeperImpl):
                 f"{self.uncomposed[0]}"
             )
 
+    def _open_or_fork(self, asked: Request, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+        """Open the study; a changed space is refused, or takes the first name that fits it."""
+        fork = OmegaConf.select(cast(DictConfig, self.config), "sweep.changed") == "fork"
+        space, directions = asked.space.labelled, asked.directions
+        for name in names(self.study_name) if self.study_name and fork else (self.study_name,):
+            try:
+                return open_study(name, self.address, directions, pruner, space)
+            except ConfigError:
+                if not fork:
+                    raise
+                log.info("the study %s was begun with another space", name)
+        raise AssertionError("names() does not end")
+
     def _open(self, asked: Request) -> optuna.Study:
         """Open the study, close what dead controllers left, and leave a note for the jobs."""
         pruner = build_pruner(self.pruner)
         with study_lock(self.address):
-            study = open_study(
-                self.study_name, self.address, asked.directions, pruner, asked.space.labelled
-            )
+            study = self._open_or_fork(asked, pruner)
             requeue_orphans(study)
         write_study(self.folder, StudyNote(study.study_name, self.address, self.pruner))
         log.info("study %s: %s", study.study_name, self.address)
