@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from pytorch_lightning.callbacks import RichProgressBar
 
 from hyperspec.assembly import assemble, choose_device
+from hyperspec.attention import log_attention
 from hyperspec.bands import Learned
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.evaluation.responses import draw_responses
@@ -41,8 +42,8 @@ from hyperspec.tracking.run import JobRun
 from hyperspec.tracking.system import SystemMetrics
 from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
-from hyperspec.training.module import SimCLR
 from hyperspec.training.guards import CheckCachedGradient, NoticeCollapse
+from hyperspec.training.module import SimCLR
 from hyperspec.training.moments import Moments
 from hyperspec.training.sampling import BandSampling
 from hyperspec.training.session import Session
@@ -125,6 +126,7 @@ def execute(
             return session.stopped[1]
         metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
         objectives = scorer.objectives(metrics, config.objective)
+        log_attention(material, module, run)
         if config.evaluation.importance:
             log_importance(Restored(config, material, module, material.selection, True), run)
         values = tuple(objectives.values())
@@ -270,11 +272,11 @@ def fit(
         cost,
         StopOnNonFinite(material.files, check_every),
         Moments(stage.moments),
+        NoticeCollapse(config.log_every_n_steps, run.set_tags),
+        *([CheckCachedGradient()] if hardware.check_micro_batch else []),
         *watchers,
     ]
     if config.tracking.system_metrics:
-        NoticeCollapse(config.log_every_n_steps, run.set_tags),
-        *([CheckCachedGradient()] if hardware.check_micro_batch else []),
         callbacks.append(SystemMetrics(run))
     if bars_wanted():
         callbacks.append(RichProgressBar())
