@@ -34,9 +34,6 @@ class SweepConfig:
     live: str = "auto"
     """View of the sweep while it runs: `rich` (a screen), `plain` (a line per job), `off`, or
     `auto`: a screen on a terminal, else lines."""
-    live: str = "auto"
-    """View of the sweep while it runs: `rich` (a screen), `plain` (a line per job), `off`, or
-    `auto`: a screen on a terminal, else lines."""
     margin: float = 0.02
     """Difference of accuracy that does not matter, above 0 and below 1: what the report's 'as good
     as' means. Kept with the sweep when it begins, so that it is fixed before any result."""
@@ -53,8 +50,6 @@ class SweepConfig:
             )
         if self.changed not in ("refuse", "fork"):
             raise ConfigError(f"sweep.changed is '{self.changed}'; choose refuse or fork.")
-        if self.live not in ("auto", "rich", "plain", "off"):
-            raise ConfigError(f"sweep.live is '{self.live}'; choose auto, rich, plain or off.")
         if self.live not in ("auto", "rich", "plain", "off"):
             raise ConfigError(f"sweep.live is '{self.live}'; choose auto, rich, plain or off.")
         if not self.checkpoint_seconds >= 0:

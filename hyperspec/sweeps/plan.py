@@ -171,15 +171,6 @@ def _ways(
     yield axes
 
 
-def count_jobs(config: DictConfig) -> int:
-    """Return how many jobs a multirun has, or trials a search, inside of Hydra."""
-    trials = OmegaConf.select(config, "hydra.sweeper.n_trials")
-    if trials is not None:
-        return int(trials)
-    loader = GlobalHydra.instance().config_loader()
-    return math.prod(len(axis.words) for axis in _axes(config, loader))
-
-
 def _axes(config: DictConfig, loader: ConfigLoader) -> Iterator[Axis]:
     """Read the sweeper's parameters and the command line as the basic sweeper does."""
     words = _words(OmegaConf.select(config, "hydra.sweeper.params") or {})
