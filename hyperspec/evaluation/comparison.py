@@ -15,7 +15,7 @@ from hyperspec.evaluation.intervals import (
     Floats,
     Interval,
     clopper_pearson,
-    crossed_bootstrap,
+    table_intervals,
     tabulate,
 )
 
@@ -47,16 +47,32 @@ def paired_bootstrap(
         ValueError: If shapes differ or there is no value.
     """
     first, second = _paired(scores, reference)
+    (found,) = _intervals(first, second, groups, (level,), num_resamples, seed)
+    return found
+
+
+def _intervals(
+    first: Floats,
+    second: Floats,
+    groups: Sequence[str] | NDArray[np.generic],
+    levels: Sequence[float],
+    num_resamples: int,
+    seed: int,
+) -> tuple[Interval, ...]:
     table = tabulate(first - second, groups)
     both = np.concatenate([first, second])
     if not (table.constant and np.isin(both[~np.isnan(both)], (0.0, 1.0)).all()):
-        return crossed_bootstrap(
-            first - second, groups, level=level, num_resamples=num_resamples, seed=seed
+        return table_intervals(
+            table, levels, num_resamples=num_resamples, seed=seed, exact=table.binary
         )
     num_seeds, num_groups = table.sums.shape
-    low, high = clopper_pearson(abs(table.mean) * num_groups, num_groups, level)
-    ends = (-high, high) if table.mean == 0 else (low, high) if table.mean > 0 else (-high, -low)
-    return Interval(table.mean, *ends, level, num_groups, num_seeds, "clopper-pearson")
+    mean = table.mean
+    found = []
+    for level in levels:
+        low, high = clopper_pearson(abs(mean) * num_groups, num_groups, level)
+        ends = (-high, high) if mean == 0 else (low, high) if mean > 0 else (-high, -low)
+        found.append(Interval(mean, *ends, level, num_groups, num_seeds, "clopper-pearson"))
+    return tuple(found)
 
 
 def _paired(scores: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
@@ -137,10 +153,7 @@ def equivalence_test(
     if not margin > 0:
         raise ValueError(f"margin is {margin}; it must be above 0 and fixed beforehand.")
     first, second = _paired(scores, reference)
-    outer, inner = (
-        paired_bootstrap(first, second, groups, level=level, num_resamples=num_resamples, seed=seed)
-        for level in (0.95, 0.90)
-    )
+    outer, inner = _intervals(first, second, groups, (0.95, 0.90), num_resamples, seed)
     if -margin < inner.low and inner.high < margin:
         return Equivalence("as good as", outer, inner, margin, None)
     if outer.low > 0 or outer.high < 0:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -137,15 +138,40 @@ def crossed_bootstrap(
         ValueError: If there is no value, or lengths differ.
     """
     table = tabulate(values, groups)
+    exact = table.binary if binary is None else binary
+    (found,) = table_intervals(table, (level,), num_resamples=num_resamples, seed=seed, exact=exact)
+    return found
+
+
+def table_intervals(
+    table: CrossedTable, levels: Sequence[float], *, num_resamples: int, seed: int, exact: bool
+) -> tuple[Interval, ...]:
+    """Return the interval of a table's mean at each level, all from the same resamples.
+
+    Args:
+        table: Sums and counts.
+        levels: Coverages, each between 0 and 1.
+        num_resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
+        exact: Whether a lack of spread takes the exact binomial interval.
+    """
     num_seeds, num_groups = table.sums.shape
-    if table.constant and (table.binary if binary is None else binary):
-        low, high = clopper_pearson(table.mean * num_groups, num_groups, level)
-        return Interval(table.mean, low, high, level, num_groups, num_seeds, "clopper-pearson")
+    mean = table.mean
+    if table.constant and exact:
+        ends = [clopper_pearson(mean * num_groups, num_groups, level) for level in levels]
+        return tuple(
+            Interval(mean, low, high, level, num_groups, num_seeds, "clopper-pearson")
+            for (low, high), level in zip(ends, levels, strict=True)
+        )
     if num_groups == 1:
-        return Interval(table.mean, np.nan, np.nan, level, 1, num_seeds, "none")
+        nothing = (Interval(mean, np.nan, np.nan, level, 1, num_seeds, "none") for level in levels)
+        return tuple(nothing)
     means = _resampled_means(table, num_resamples, seed)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(table.mean, float(low), float(high), level, num_groups, num_seeds)
+    found = []
+    for level in levels:
+        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+        found.append(Interval(mean, float(low), float(high), level, num_groups, num_seeds))
+    return tuple(found)
 
 
 def clopper_pearson(successes: float, total: int, level: float = 0.95) -> tuple[float, float]:
@@ -193,19 +219,36 @@ def tabulate(values: ArrayLike, groups: Sequence[str] | NDArray[np.generic]) -> 
 
 
 def _resampled_means(table: CrossedTable, num_resamples: int, seed: int) -> Floats:
-    random = np.random.default_rng(seed)
     num_seeds, num_groups = table.sums.shape
+    # A report compares hundreds of tables of one shape: their draws are the same.
+    draw = _draws_kept if num_resamples * num_groups <= _BLOCK else _draws
     means = []
-    for size in _blocks(num_resamples, max(1, _BLOCK // num_groups)):
-        # Drawing with replacement is drawing how often each one appears.
-        specimens = random.multinomial(num_groups - 1, np.full(num_groups, 1 / num_groups), size)
-        draws = max(num_seeds - 1, 1)
-        seeds = random.multinomial(draws, np.full(num_seeds, 1 / num_seeds), size)
+    for specimens, seeds in draw(num_groups, num_seeds, num_resamples, seed):
         sums = np.einsum("rs,sg,rg->r", seeds, table.sums, specimens, optimize=True)
         counts = np.einsum("rs,sg,rg->r", seeds, table.counts, specimens, optimize=True)
         # A sparse table can yield an empty resample; it says nothing and is left out.
         means.append(sums[counts > 0] / counts[counts > 0])
     return np.concatenate(means)
+
+
+def _draws(
+    num_groups: int, num_seeds: int, num_resamples: int, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield in blocks how often each specimen and each seed appears in each resample."""
+    random = np.random.default_rng(seed)
+    for size in _blocks(num_resamples, max(1, _BLOCK // num_groups)):
+        # Drawing with replacement is drawing how often each one appears.
+        specimens = random.multinomial(num_groups - 1, np.full(num_groups, 1 / num_groups), size)
+        draws = max(num_seeds - 1, 1)
+        seeds = random.multinomial(draws, np.full(num_seeds, 1 / num_seeds), size)
+        yield specimens.astype(np.float64), seeds.astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _draws_kept(
+    num_groups: int, num_seeds: int, num_resamples: int, seed: int
+) -> tuple[tuple[Floats, Floats], ...]:
+    return tuple(_draws(num_groups, num_seeds, num_resamples, seed))
 
 
 def _blocks(total: int, size: int) -> Iterator[int]:
