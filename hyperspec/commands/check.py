@@ -46,13 +46,8 @@ def add(commands: Commands) -> None:
         help="keep checksums there, so that packing need not read again",
     )
     add("--all", action="store_true", help="show every cube and every problem")
-    add(
-        "--json",
-        nargs="?",
-        const="-",
-        metavar="FILE",
-        help="write JSON to FILE; to the screen when FILE is - or missing",
-    )
+    add("--json", action="store_true", help="print JSON instead of the table")
+    add("--out", type=Path, metavar="FILE", help="also write the JSON to FILE")
     add_labels(parser)
     parser.set_defaults(command=run)
 
@@ -77,13 +72,12 @@ def run(words: argparse.Namespace) -> int:
         cache_dir=words.cache_dir,
     )
     report = check_folder(words.folder, settings)
-    if words.json == "-":
+    if words.json:
         sys.stdout.write(to_json(report) + "\n")
-        return report.exit_status
-    print_report(report, Console(), everything=words.all)
-    if words.json is not None:
-        target = Path(words.json)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(to_json(report) + "\n")
-        print(f"wrote {target}")
+    else:
+        print_report(report, Console(), everything=words.all)
+    if words.out is not None:
+        words.out.parent.mkdir(parents=True, exist_ok=True)
+        words.out.write_text(to_json(report) + "\n")
+        print(f"wrote {words.out}", file=sys.stderr if words.json else sys.stdout)
     return report.exit_status

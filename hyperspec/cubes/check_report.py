@@ -189,7 +189,7 @@ def _print_problems(
         for problem in shown:
             console.print(Padding(_line(problem, root), (0, 0, 0, 2)), highlight=False)
         if len(shown) < len(some):
-            console.print(f"  and {len(some) - len(shown)} more (--all, or --json)", style="dim")
+            console.print(f"  and {len(some) - len(shown)} more (--all, --out)", style="dim")
         console.print()
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from hyperspec.cubes.prepare import Preparer, PrepareSettings
+from hyperspec.cubes.progress import progress
 from hyperspec.cubes.records import Catalogue, CubeRecord
 from hyperspec.cubes.shards import Shards
 from hyperspec.cubes.store import Store, shards_of, write_index
 from hyperspec.spectra.errors import CatalogueError, HyperspecError
-from hyperspec.spectra.terminal import bars_wanted
 
 _LOG = logging.getLogger(__name__)
 
@@ -132,7 +131,11 @@ def _prepare_all(
     # One thread per cube: matrix products with threads of their own fight these for the cores
     # (measured on two cores: three times the processor time).
     limit = threadpool_limits(1 if num_threads > 1 else None, user_api="blas")
-    with limit, ThreadPoolExecutor(num_threads) as pool, _progress(len(missing)) as advance:
+    with (
+        limit,
+        ThreadPoolExecutor(num_threads) as pool,
+        progress("Preparing cubes", len(missing)) as advance,
+    ):
         # Not map: after a failed write (disk full) what has not begun must not begin.
         jobs = [pool.submit(prepare_one, item) for item in missing.items()]
         try:
@@ -163,17 +166,3 @@ def _check_room(cache: Path, shards: Shards, count: int) -> None:
             f"{free / 1e9:.2f} GB free. Make room, choose another data.cache_dir, a smaller "
             "data.size, or data.store=none."
         )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on standard error when that is a terminal."""
-    if not total or not bars_wanted():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Preparing cubes", total=total)
-        yield lambda: bar.advance(task)

@@ -277,11 +277,14 @@ def test_the_command(root, capsys, tmp_path):
     assert "Nothing to mend." in capsys.readouterr().out
     shutil.copy(root / "a0.bil", root / "copy.bil")
     shutil.copy(root / "a0.hdr", root / "copy.hdr")
-    assert main(["check", str(root), "--json"]) == 1
+    assert main(["check", "--json", str(root)]) == 1  # FOLDER is not taken for a file's name
     assert json.loads(capsys.readouterr().out)["status"] == "warning"
     target = tmp_path / "new" / "check.json"
-    assert main(["check", str(root), "--json", str(target)]) == 1
+    assert main(["check", str(root), "--out", str(target)]) == 1
+    assert f"wrote {target}" in capsys.readouterr().out
     assert json.loads(target.read_text())["num_files"] == 5
+    assert main(["check", str(root), "--json", "--out", str(target)]) == 1
+    assert capsys.readouterr().out == target.read_text()
     (root / "labels.csv").write_text("file,species\n")
     assert main(["check", str(root)]) == 1
     assert "has no row in labels.csv" in capsys.readouterr().out
