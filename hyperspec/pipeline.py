@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from hyperspec.assembly import assemble, choose_device
 from hyperspec.attention import log_attention
 from hyperspec.bands import Learned
+from hyperspec.curve import log_curve, plan_curve
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
@@ -103,6 +104,7 @@ def execute(
             # From here on the run is that of any other choice of bands.
             pl.seed_everything(config.seed, workers=True, verbose=False)
         describe(material, config, run)
+        curve = plan_curve(config, material)
         if config.schedule:
             # Its stages train with the functions of this module.
             from hyperspec.stages import train_stages
@@ -126,6 +128,8 @@ def execute(
             return session.stopped[1]
         metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
         objectives = scorer.objectives(metrics, config.objective)
+        if curve:
+            log_curve(curve, config, material, module, run)
         log_attention(material, module, run)
         if config.evaluation.importance:
             log_importance(Restored(config, material, module, material.selection, True), run)

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from hyperspec import bands
-from hyperspec.bands import Learned, ProjectionStrategy, Strategy
+from hyperspec.bands import CountedStrategy, Learned, ProjectionStrategy, Strategy
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.data.views_config import ViewsConfig
 from hyperspec.evaluation.objective import objective_names
@@ -41,6 +41,7 @@ from hyperspec.training.schedule import StageSpec, check_schedule
 
 # Fields that decide no result: two jobs that differ in them alone are the same job.
 _ASIDE = {"identity": False}
+_COUNTED = [name for name, kind in bands.STRATEGIES.items() if issubclass(kind, CountedStrategy)]
 PER_BAND = ("none", "minmax", "zscore")  # normalisations of one band at a time
 
 
@@ -199,9 +200,22 @@ class Evaluation:
     replaced by the training mean; a table and a picture are kept with the run."""
     importance_window_nm: float = 20.0
     """Width of those windows in nanometres."""
+    curve_strategies: list[str] = field(default_factory=list)
+    """With model.stem=wavelength: strategies that choose sets of bands on which the one trained
+    encoder is scored at the end; empty for none."""
+    curve_counts: list[int] = field(default_factory=lambda: [10, 20, 50, 100, 200, 408])
+    """Sizes of those sets."""
 
     def __post_init__(self) -> None:
         _at_least("evaluation.k", self.k, 1)
+        for count in self.curve_counts or [0]:
+            _at_least("evaluation.curve_counts", count, 1)
+        for name in self.curve_strategies:
+            if name not in _COUNTED:
+                raise ConfigError(
+                    f"evaluation.curve_strategies holds '{name}', which chooses no given number of "
+                    f"bands. Choose among {', '.join(_COUNTED)}."
+                )
         _at_least("evaluation.resamples", self.resamples, 100)
         _at_least("evaluation.every_n_epochs", self.every_n_epochs, 0)
         if not 0 < self.importance_window_nm < float("inf"):
@@ -274,6 +288,18 @@ class Train:
                 f"schedule has {len(self.schedule)} stages, but bands={self.bands.name} chooses no "
                 "set of single bands beforehand that could be thinned. Take another strategy, or "
                 "schedule=[]."
+            )
+        if self.evaluation.curve_strategies and self.model.stem != "wavelength":
+            raise ConfigError(
+                f"evaluation.curve_strategies is {self.evaluation.curve_strategies}, but the "
+                f"weights of model.stem={self.model.stem} belong to its own bands. Set "
+                "model.stem=wavelength, or evaluation.curve_strategies=[]."
+            )
+        if self.evaluation.curve_strategies and isinstance(self.bands, ProjectionStrategy):
+            raise ConfigError(
+                f"evaluation.curve_strategies is {self.evaluation.curve_strategies}, but the "
+                f"channels of bands={self.bands.name} are sums of bands. Take bands=full, or "
+                "evaluation.curve_strategies=[]."
             )
         if self.model.sampling_minimum and self.data.normalisation not in PER_BAND:
             raise ConfigError(

@@ -91,35 +91,19 @@ def on_bands(restored: Restored, selection: BandSelection) -> Iterator[Restored]
     Raises:
         ConfigError: If the encoder's stem is tied to its own bands.
     """
-    from hyperspec.data.bank import PlaneBank, Residency
+    from hyperspec.curve import on_bands as moved
     from hyperspec.models.bands import WavelengthProjection
-    from hyperspec.spectra.normalisation import build_normalisation
 
     module, config = restored.module, restored.config
-    stem = module.encoder.projection
-    if not isinstance(stem, WavelengthProjection):
+    if not isinstance(module.encoder.projection, WavelengthProjection):
         raise ConfigError(
             f"The encoder was trained with model.stem={config.model.stem}, whose weights belong to "
             f"its own {len(restored.trained)} bands; it cannot take bands={selection.strategy} "
             f"with {len(selection)}. Train with model.stem=wavelength, or evaluate each encoder "
             "on its own bands."
         )
-    own = stem.features, module.normalisation, module.bank
-    stem.set_wavelengths(selection.wavelengths_nm, selection.fwhm_nm)
-    statistics = restored.material.statistics.restrict(list(selection.indices))
-    module.normalisation = build_normalisation(
-        config.data.normalisation, statistics, selection.wavelengths_nm
-    ).to(module.device)
-    module.bank = PlaneBank(
-        restored.material.source,
-        selection.indices,
-        module.device,
-        Residency("mmap", "each image is looked at once"),
-    )
-    try:
+    with moved(module, config.data.normalisation, restored.material, selection):
         yield replace(restored, material=replace(restored.material, selection=selection))
-    finally:
-        stem.features, module.normalisation, module.bank = own
 
 
 def knn_correct(restored: Restored, words: argparse.Namespace) -> np.ndarray:

@@ -1,0 +1,124 @@
+"""The one-shot curve: a trained encoder of any bands, scored on many sets (`evaluation.curve`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from hyperspec.bands import STRATEGIES
+from hyperspec.data.bank import PlaneBank, Residency
+from hyperspec.evaluation.curve import CurvePoint, curve_predictions, curve_table, draw_curve
+from hyperspec.evaluation.evaluate import Held, evaluate_features
+from hyperspec.material import Material
+from hyperspec.models.bands import WavelengthProjection
+from hyperspec.schema import Train
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.spectra.normalisation import build_normalisation
+from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.run import JobRun
+from hyperspec.training.module import SimCLR
+
+TABLE = "evaluation/curve.csv"
+PREDICTIONS = "evaluation/curve_predictions.csv"
+PICTURE = "pictures/curve.png"
+
+
+def plan_curve(config: Train, material: Material) -> dict[tuple[str, int], BandSelection]:
+    """Choose the bands of every point, before any training, so that none fails after it.
+
+    Raises:
+        ConfigError: If there are too few bands for one of the counts.
+        HyperspecError: If a strategy cannot choose from this folder.
+    """
+    settings = config.evaluation
+    available = material.source.axis.good_indices.size
+    if settings.curve_strategies and max(settings.curve_counts) > available:
+        raise ConfigError(
+            f"evaluation.curve_counts holds {max(settings.curve_counts)}, but the folder has "
+            f"{available} good bands. Leave out what is above."
+        )
+    found = {}
+    for name in settings.curve_strategies:
+        for n in settings.curve_counts:
+            # Strategies with a seed draw anew for each seed of the run, as a retrained point does.
+            seeded = {"seed": config.seed} if name == "random" else {}
+            strategy = STRATEGIES[name](n=n, **seeded)
+            found[name, n] = strategy.select(material.source.axis, material.statistics)
+    return found
+
+
+def log_curve(
+    plan: dict[tuple[str, int], BandSelection],
+    config: Train,
+    material: Material,
+    module: SimCLR,
+    run: JobRun,
+) -> list[CurvePoint]:
+    """Score the module's encoder on every planned set of bands; log metrics, table and picture.
+
+    The metrics ``curve/<strategy>_knn_top1`` and its like are logged at step n.
+    """
+    points = []
+    for (name, n), selection in plan.items():
+        with on_bands(module, config.data.normalisation, material, selection):
+            result = evaluate_features(
+                {part: _held(module, material, part) for part in ("train", "test")},
+                k=config.evaluation.k,
+                num_resamples=config.evaluation.resamples,
+                linear=config.evaluation.linear,
+            )
+        points.append(CurvePoint(name, n, selection.hash, result))
+        run.log_metrics(points[-1].metrics(), n)
+    run.log_text(curve_table(points).to_csv(index=False), TABLE)
+    run.log_figure(draw_curve(points), PICTURE)
+    predictions = curve_predictions(points)
+    if len(predictions):
+        run.log_text(predictions.to_csv(index=False), PREDICTIONS)
+    return points
+
+
+@contextmanager
+def on_bands(
+    module: SimCLR, normalisation: str, material: Material, selection: BandSelection
+) -> Iterator[None]:
+    """Give a module other bands: projection by nm, normalisation fitted anew, other planes.
+
+    Inside, the module looks at these; afterwards at its own again.
+
+    Args:
+        module: With ``stem=wavelength``.
+        normalisation: Name in the config.
+        material: Specimens, with the statistics that the normalisation is fitted on.
+        selection: The bands.
+    """
+    stem = module.encoder.projection
+    assert isinstance(stem, WavelengthProjection), "only this stem takes any bands"
+    own = stem.features, module.normalisation, module.bank
+    stem.set_wavelengths(selection.wavelengths_nm, selection.fwhm_nm)
+    module.normalisation = build_normalisation(
+        normalisation, selection.statistics(material.statistics), selection.wavelengths_nm
+    ).to(module.device)
+    module.bank = _bank(module.bank, material, selection)
+    try:
+        yield
+    finally:
+        stem.features, module.normalisation, module.bank = own
+
+
+def _bank(own: PlaneBank, material: Material, selection: BandSelection) -> PlaneBank:
+    if set(selection.indices) <= set(own.bands):
+        return own.narrowed(selection.indices)
+    once = Residency("mmap", "each image is looked at once")
+    return PlaneBank(material.source, selection.indices, own.device, once)
+
+
+def _held(module: SimCLR, material: Material, part: str) -> Held:
+    rows = material.split.parts()[part]
+    return Held(
+        module.embed(torch.from_numpy(rows)).numpy(),
+        [material.labels[row] for row in rows],
+        [material.specimens[row] for row in rows],
+        [material.files[row] for row in rows],
+    )
