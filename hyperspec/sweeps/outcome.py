@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.parent import find_parent
+from hyperspec.sweeps.study import DUPLICATE, ORPHAN
 from hyperspec.tracking.names import TAG_NOTE, TAG_OBJECTIVES
 from hyperspec.tracking.store import connect
 
@@ -39,7 +41,7 @@ class Outcome:
     @property
     def text(self) -> str:
         """A few lines of Markdown."""
-        told = ", ".join(f"{count} {state.lower()}" for state, count in self.states.items())
+        told = ", ".join(f"{count} {state}" for state, count in self.states.items())
         lines = [f"Search `{self.study}`: {told or 'no trial'}."]
         if len(self.objectives) > 1:
             wanted = ", ".join(
@@ -57,6 +59,15 @@ class Outcome:
         return "\n".join(lines)
 
 
+def told_state(trial: FrozenTrial) -> str:
+    """Return how a trial ended, in a word that also tells those that were not run."""
+    if DUPLICATE in trial.user_attrs:
+        return "repeated another (not run)"
+    if ORPHAN in trial.user_attrs:
+        return "interrupted (run again)"
+    return trial.state.name.lower()
+
+
 def overrides(trial: FrozenTrial) -> str:
     """Return what was drawn for a trial, as it is typed."""
     words = trial.user_attrs.get(OVERRIDES)
@@ -69,9 +80,7 @@ def find_outcome(
 ) -> Outcome:
     """Return the best trial of a study, or its Pareto front."""
     trials = study.get_trials(deepcopy=False)
-    states: dict[str, int] = {}
-    for trial in trials:
-        states[trial.state.name] = states.get(trial.state.name, 0) + 1
+    states = Counter(told_state(trial) for trial in trials)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     found: list[FrozenTrial] = []
     if complete:
@@ -130,6 +139,6 @@ def _table(study: optuna.Study, outcome: Outcome) -> str:
     writer.writerow(["trial", "state", "best", *outcome.objectives, "overrides"])
     for trial in study.get_trials(deepcopy=False):
         values = trial.values or [""] * len(outcome.objectives)
-        row = [trial.number, trial.state.name, int(trial.number in best), *values]
+        row = [trial.number, told_state(trial), int(trial.number in best), *values]
         writer.writerow([*row, overrides(trial)])
     return text.getvalue()

@@ -50,16 +50,20 @@ def build_sampler(config: Mapping[str, Any], space: SearchSpace, drawn: int) -> 
     options = dict(config)
     target, seed = str(options.get("_target_", "")), options.get("seed")
     own = None if seed is None else int(seed) + drawn
+    given: dict[str, Any] = {}
     if target.endswith("QMCSampler"):
         # The sequence is one for all its points; what it does not cover is drawn anew each time.
-        options["independent_sampler"] = RandomSampler(seed=own)
+        options = {**options, "_partial_": True}
+        given = {"independent_sampler": RandomSampler(seed=own)}
     elif not target.endswith("GridSampler"):  # its seed shuffles the points, once and for all
         options["seed"] = own
     if space.branches and options.get("multivariate"):
         options["group"] = True  # models each set of keys that occur together
     try:
         made = instantiate(options, _execution_whitelist_=TRUSTED)
-        if isinstance(made, partial):
+        if given:
+            made = made(**given)
+        elif isinstance(made, partial):
             choices = OptunaSweeperImpl._to_grid_sampler_choices
             made = Grid({name: choices(d) for name, d in space.always.items()}, seed=seed)
     except (ValueError, TypeError) as error:

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 _SPACE = "hyperspec:space"  # user attribute of a study: the space it was begun with
 _HOST, _PROCESS = "hyperspec:host", "hyperspec:process"  # of a trial: who asked for it
-_DUPLICATE = "hyperspec:duplicate"  # of a trial: its values were another's; not run, not counted
-_ORPHAN = "hyperspec:orphan"  # of a trial: its controller died; another trial repeats it
+DUPLICATE = "hyperspec:duplicate"  # of a trial: its values were another's; not run, not counted
+ORPHAN = "hyperspec:orphan"  # of a trial: its controller died; another trial repeats it
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -97,7 +97,7 @@ def requeue_orphans(study: optuna.Study) -> list[int]:
         if signed and not is_dead(str(attributes.get(_HOST)), str(attributes[_PROCESS])):
             continue
         trial = Trial(study, frozen._trial_id)
-        trial.set_user_attr(_ORPHAN, True)
+        trial.set_user_attr(ORPHAN, True)
         study.tell(trial, state=TrialState.FAIL)
         if frozen.params:
             study.enqueue_trial(frozen.params)
@@ -131,7 +131,7 @@ def is_repeated(study: optuna.Study, trial: Trial) -> bool:
     return any(
         other.number != own.number
         and other.params == own.params
-        and not {_ORPHAN, _DUPLICATE} & other.user_attrs.keys()
+        and not {ORPHAN, DUPLICATE} & other.user_attrs.keys()
         and (other.state in _ENDED or _PROCESS in other.user_attrs)
         for other in study.get_trials(deepcopy=False)
     )
@@ -139,7 +139,7 @@ def is_repeated(study: optuna.Study, trial: Trial) -> bool:
 
 def drop_duplicate(study: optuna.Study, trial: Trial) -> None:
     """Close a trial that only repeats another one; it does not count."""
-    trial.set_user_attr(_DUPLICATE, True)
+    trial.set_user_attr(DUPLICATE, True)
     study.tell(trial, state=TrialState.FAIL)
 
 
@@ -150,7 +150,7 @@ def count(study: optuna.Study) -> int:
     """
     ended = study.get_trials(deepcopy=False, states=_ENDED)
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return sum(not {_ORPHAN, _DUPLICATE} & trial.user_attrs.keys() for trial in ended) + sum(
+    return sum(not {ORPHAN, DUPLICATE} & trial.user_attrs.keys() for trial in ended) + sum(
         _PROCESS in trial.user_attrs for trial in running
     )
 
