@@ -87,7 +87,7 @@ def _count_waiting(run: JobRun) -> tuple[int, int]:
     from hyperspec.tracking.names import TAG_PARENT, TAG_PRUNED
     from hyperspec.tracking.outbox import waiting_runs
 
-    own = {run.run_id, run.stored_id}
+    own = {run.run_id, run.stored_id} - {None}
     jobs = [w for w in waiting_runs(run.connection.outbox) if w.tags.get(TAG_PARENT) in own]
     bad = [w for w in jobs if w.status != "FINISHED" and TAG_PRUNED not in w.tags]
     return len(bad), len(jobs)

@@ -81,6 +81,8 @@ def patiently(call: Callable[[], T], seconds: float, what: str) -> T:
                 raise
             left = deadline - time.monotonic()
             if left <= 0:
+                if isinstance(error, UnreachableError):
+                    raise
                 raise UnreachableError(f"{what} does not answer ({first_line(error)}).") from error
             if not told:
                 log.warning("%s is in trouble (%s); waiting for it", what, first_line(error))
