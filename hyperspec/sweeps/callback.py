@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from hyperspec.sweeps.data import SweepData
+    from hyperspec.sweeps.forecast import Need
     from hyperspec.tracking.run import JobRun
 
 __all__ = ["ParentInfo", "SweepCallback", "find_parent"]
@@ -52,10 +53,11 @@ class SweepCallback(Callback):
     Args:
         check: Raises a HyperspecError when a job's composed config is wrong; with it, all jobs
             are checked before the first one starts, and ``sweep.dry_run`` stops there.
+        need: Says what a checked job writes to the disk.
     """
 
-    def __init__(self, check: Check | None = None) -> None:
-        self._check = check
+    def __init__(self, check: Check | None = None, need: Need | None = None) -> None:
+        self._check, self._need = check, need
         self._run: JobRun | None = None
         self._sweep_dir = Path()
         self._old_handler: Any = None
@@ -67,7 +69,7 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs; create store, experiment and parent run; note them in the folder."""
         if self._check is not None:
-            _announce(config, self._check)
+            _announce(config, self._check, self._need)
         from hyperspec.tracking.reap import catch_up
         from hyperspec.tracking.run import start_run
         from hyperspec.tracking.store import connect
@@ -178,14 +180,17 @@ def _send_artifact(run_id: str, path: str, client: MlflowClient) -> None:
     client.log_artifact(run_id, path, "report")
 
 
-def _announce(config: DictConfig, check: Check) -> None:
+def _announce(config: DictConfig, check: Check, need: Need | None) -> None:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
 
     Raises:
         SystemExit: With status 2 after problems, 0 after a dry run.
     """
+    from hyperspec.sweeps.forecast import predict
+
+    checked: list[object] = []
     try:
-        plan = make_plan(config, check)
+        plan = make_plan(config, lambda made: checked.append(check(made)))
     except (HydraException, HyperspecError) as error:
         print(f"\nerror: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from error
@@ -196,6 +201,7 @@ def _announce(config: DictConfig, check: Check) -> None:
         print(f"\nerror: {PARAM_MARGIN} has several values; a sweep has one.", file=sys.stderr)
         raise SystemExit(2)
     print(plan.text, flush=True)
+    print(predict(config, checked, plan.num_jobs, need), flush=True)
     if OmegaConf.select(config, "sweep.dry_run"):
         print("dry run: every job is sound; none was started")
         raise SystemExit(0)

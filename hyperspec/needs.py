@@ -1,0 +1,63 @@
+"""What a job of a config writes to the disk, from headers and layers alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hyperspec.schema import Data, Train
+    from hyperspec.sweeps.forecast import DiskNeed
+
+_COPIES = 3  # of a float32 weight in a checkpoint: itself and AdamW's two moments
+_BYTES = 4
+
+
+def disk_need(config: Train) -> DiskNeed:
+    """Predict the packed planes that are missing, and the size of a checkpoint, in bytes.
+
+    Args:
+        config: A checked config.
+
+    Raises:
+        HyperspecError: If the folder holds no cube that can be read.
+    """
+    # Hydra imports this module at each start, with everything that the config names.
+    import numpy as np
+    import torch
+
+    from hyperspec.models.encoder import build_encoder
+    from hyperspec.models.head import build_head
+    from hyperspec.sweeps.forecast import DiskNeed
+
+    count, num_bands, missing = _planes(config.data)
+    n = min(int(getattr(config.bands, "n", num_bands) or num_bands), num_bands)
+    with torch.device("meta"):
+        encoder = build_encoder(config.model, np.linspace(400.0, 800.0, n))
+        head = build_head(config.head, encoder.num_features)
+    parameters = sum(p.numel() for module in (encoder, head) for p in module.parameters())
+    return DiskNeed(count, missing, _COPIES * _BYTES * parameters)
+
+
+def _planes(data: Data) -> tuple[int, int, int]:
+    """Return cubes, bands, and bytes of the shards that are not packed yet."""
+    from hyperspec.cubes.cube import open_cube
+    from hyperspec.cubes.discover import find_cubes, frame_kind
+    from hyperspec.cubes.prepare import PrepareSettings
+    from hyperspec.cubes.store import shards_of
+    from hyperspec.schema import FolderData
+    from hyperspec.spectra.axis import SpectralAxis
+
+    spec = data.axis
+    axis = None if spec is None else SpectralAxis.linear(spec.start_nm, spec.stop_nm, spec.count)
+    root = Path(data.root)
+    files, _ = find_cubes(root, data.pattern)
+    cubes = [path for path in files if frame_kind(path) is None]
+    with open_cube(cubes[0] if cubes else files[0], axis) as cube:
+        num_bands = cube.num_bands
+    if not isinstance(data, FolderData) or data.store == "none":
+        return len(cubes), num_bands, 0
+    shards = shards_of(Path(data.cache_dir), num_bands, PrepareSettings(size=data.size))
+    folder = Path(data.cache_dir) / "shards"
+    packed = sum(path.stat().st_size == shards.file_bytes for path in folder.rglob("*.npy"))
+    return len(cubes), num_bands, max(len(cubes) - packed, 0) * shards.shard_bytes

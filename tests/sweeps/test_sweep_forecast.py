@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from sweep_study import Study
+
+from hyperspec.needs import disk_need
+from hyperspec.restore import read_config
+from hyperspec.sweeps.forecast import (
+    DiskNeed,
+    Seen,
+    disk_text,
+    earlier_runs,
+    forecast_time,
+    shape_of,
+    time_text,
+)
+from hyperspec.train import main
+from hyperspec.training.checkpoint import read_checkpoint
+
+PARAMS = {"model.stem": "projection", "batch_size": "8", "data.size": "16", "lr": "1", "seed": "0"}
+SHAPE = shape_of(PARAMS)
+
+
+def seen(n: float, rate: float, epochs: float = 10, beside: float = 2.0) -> Seen:
+    return Seen(SHAPE, n, epochs, rate * epochs, rate * epochs + beside)
+
+
+def job(n: int, epochs: int = 10, **other: str) -> dict[str, str]:
+    return {**PARAMS, "bands.n": str(n), "epochs": str(epochs), **other}
+
+
+def test_the_shape_is_what_time_depends_on() -> None:
+    assert shape_of({**PARAMS, "lr": "2", "seed": "3", "model.num_features": "128"}) == SHAPE
+    assert shape_of({**PARAMS, "batch_size": "16"}) != SHAPE
+    assert shape_of({**PARAMS, "model.stem": "attention"}) != SHAPE
+
+
+def test_time_is_a_line_over_bands_and_grows_with_epochs() -> None:
+    runs = [seen(10, 1.0), seen(50, 5.0), seen(50, 5.0)]
+    found = forecast_time([job(10), job(30), job(30, epochs=20)], 3, runs)
+    assert found.seconds == pytest.approx((10 + 2) + (30 + 2) + (60 + 2))
+    assert found.source == "3 earlier runs of this shape"
+    # Jobs that were not composed count like the others.
+    assert forecast_time([job(10)], 5, runs).seconds == pytest.approx(5 * 12)
+
+
+def test_runs_of_one_count_say_what_they_saw() -> None:
+    found = forecast_time([job(400)], 1, [seen(10, 1.0), seen(10, 3.0), seen(10, 2.0)])
+    assert found.seconds == pytest.approx(2 * 10 + 2)
+
+
+def test_noise_does_not_make_more_bands_cheaper() -> None:
+    found = forecast_time([job(400)], 1, [seen(10, 2.0), seen(20, 1.0)])
+    assert found.seconds == pytest.approx(1.5 * 10 + 2)
+
+
+def test_another_shape_is_unknown() -> None:
+    found = forecast_time([job(10, batch_size="16")], 1, [seen(10, 1.0)])
+    assert math.isnan(found.seconds)
+    said = time_text(found, 1, 1)
+    assert said == "time: unknown until the first job is done (no earlier run of this shape here)"
+
+
+def test_the_text_counts_workers() -> None:
+    found = forecast_time([job(10)], 20, [seen(10, 6.0)])
+    said = time_text(found, 20, 4)
+    assert said.startswith("time: about 5 min (20 x 62 s, 4 at a time; from 1 earlier run of")
+
+
+def test_too_little_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10**9))
+    folder = tmp_path / "not" / "there" / "yet"
+    need = DiskNeed(4, 100_000_000, 200_000_000)
+    said = disk_text(need, 3, folder)
+    expected = "disk: about 1.3 GB (100 MB of packed cubes, 3 x 2 checkpoints of 200 MB) of 1.0 GB"
+    assert said.splitlines()[0] == f"{expected} free"
+    assert said.splitlines()[1].startswith("warning: the disk has too little room")
+    assert "cubes are packed" in disk_text(DiskNeed(4, 0, 1000), 1, folder)
+
+
+def test_a_sweep_says_time_and_disk_first(
+    study: Study, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    dry = [*study.words, "-m", "bands.n=5,6", "sweep.dry_run=true"]
+    assert main(dry) == 0
+    before = capfd.readouterr().out
+    assert "sweep: 2 jobs" in before
+    assert "time: unknown until the first job is done" in before
+    assert study.jobs() == []
+    assert main([*study.words, "-m", "bands.n=5"]) == 0
+    capfd.readouterr()
+    assert main(dry) == 0
+    said = capfd.readouterr().out
+    assert "from 1 earlier run of this shape" in said
+    assert "disk: about" in said
+    (run,) = study.jobs()
+    (earlier,) = earlier_runs(study.uri, study.folder.name)
+    assert earlier.train_seconds == run.data.metrics["cost/train_seconds"]
+    assert (earlier.n, earlier.epochs) == (5, 2)
+    _check_need(Path(run.info.artifact_uri.removeprefix("file://")), tmp_path)
+
+
+def _check_need(artifacts: Path, tmp_path: Path) -> None:
+    """The predicted sizes are those on the disk."""
+    path = artifacts / "checkpoints" / "last.ckpt"
+    config = read_config(read_checkpoint(path), path)
+    need = disk_need(config)
+    assert need.planes == 0
+    assert need.num_cubes == 64  # 8 species, 4 specimens, 2 views
+    assert need.checkpoint == pytest.approx(path.stat().st_size, rel=0.25)
+    packed = Path(config.data.cache_dir)
+    config.data.cache_dir = str(tmp_path / "empty")
+    size = sum(file.stat().st_size for file in (packed / "shards").rglob("*") if file.is_file())
+    assert size <= disk_need(config).planes <= 2.5 * size
