@@ -18,6 +18,7 @@ from hyperspec.commands import (
     export,
     importance,
     info,
+    one_shot,
     pack,
     report,
     signatures,
@@ -42,6 +43,7 @@ COMMANDS = (
     importance,
     signatures,
     report,
+    one_shot,
     sync,
     ui,
 )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from hyperspec.bands import STRATEGIES
+from hyperspec.bands import STRATEGIES, CountedStrategy
 from hyperspec.data.bank import PlaneBank, Residency
 from hyperspec.evaluation.curve import CurvePoint, curve_predictions, curve_table, draw_curve
 from hyperspec.evaluation.evaluate import Held, evaluate_features
@@ -42,10 +42,10 @@ def plan_curve(config: Train, material: Material) -> dict[tuple[str, int], BandS
     found = {}
     for name in settings.curve_strategies:
         for n in settings.curve_counts:
-            # Strategies with a seed draw anew for each seed of the run, as a retrained point does.
-            seeded = {"seed": config.seed} if name == "random" else {}
-            strategy = STRATEGIES[name](n=n, **seeded)
-            found[name, n] = strategy.select(material.source.axis, material.statistics)
+            kind = STRATEGIES[name]
+            assert issubclass(kind, CountedStrategy), "the config allows no other"
+            # With their defaults, as `bands=NAME bands.n=N` chooses them for a retrained point.
+            found[name, n] = kind(n).select(material.source.axis, material.statistics)
     return found
 
 

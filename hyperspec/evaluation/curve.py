@@ -79,11 +79,11 @@ def draw_curve(points: Sequence[CurvePoint]) -> Figure:
         values = [point.result.metrics[measure] for point in own]
         (line,) = axes.plot(counts, values, marker="o", label=strategy)
         if labelled:
-            ends = [
+            low, high = (
                 [point.result.metrics[f"{measure}_{end}"] for point in own]
                 for end in ("low", "high")
-            ]
-            axes.fill_between(counts, *ends, color=line.get_color(), alpha=0.12, linewidth=0)
+            )
+            axes.fill_between(counts, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
     axes.set_xscale("log")
     counts = sorted({point.n for point in points})
     axes.set_xticks(counts, [str(count) for count in counts])
