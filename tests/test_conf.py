@@ -148,7 +148,7 @@ def test_searches_keep_the_space_and_maximise(search: str, experiment: str) -> N
     sweeper = OmegaConf.to_container(config.hydra.sweeper)
     assert isinstance(sweeper, dict)
     assert sweeper["params"]
-    assert sweeper["direction"] == "maximize"
+    assert sweeper["direction"] == ("auto" if search == "nsga2" else "maximize")
     # Each overlay has a study of its own: another search does not count as its trials.
     own = "" if search == "tpe" else f"-{search.removeprefix('tpe_')}"
     assert sweeper["study_name"] == f"${{hydra:runtime.choices.experiment}}{own}-v1"

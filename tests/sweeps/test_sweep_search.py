@@ -312,6 +312,7 @@ def test_jobs_of_a_real_multirun_know_their_trial(tmp_path: Path, launcher: str)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(job[0] for job in _jobs(tmp_path)) == ["0", "1", "2", "3"]
     assert all(number == folder for number, folder, _ in _jobs(tmp_path))
+    assert len({x for _, _, x in _jobs(tmp_path)}) == 4, "trials side by side differ"
     assert set(_states(tmp_path, "x-v1")) <= {"COMPLETE", "PRUNED"}
 
 
