@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import torch
 
 from hyperspec.bands import Binned
+from hyperspec.cross_modal import build_windows
 from hyperspec.data.bank import PlaneBank, choose_residency, predicted_bytes
 from hyperspec.data.views import Views
+from hyperspec.data.views_config import CrossModalViews
 from hyperspec.losses.config import CombinedConfig
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder, build_encoder
@@ -20,6 +23,7 @@ from hyperspec.spectra.errors import ConfigError
 from hyperspec.spectra.normalisation import build_normalisation
 from hyperspec.spectra.pixelwise import Normalisation
 from hyperspec.spectra.projection import BandProjection
+from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.module import Parts, SimCLR
 from hyperspec.training.optimisation import Optimisation
 
@@ -37,14 +41,20 @@ def assemble(
         device: The training device.
         bank: Gives the planes of these bands; by default one is opened.
     """
-    encoder = build_encoder(
-        config.model,
-        material.selection.wavelengths_nm,
-        fwhm_nm=material.selection.fwhm_nm,
-        checkpoint=config.hardware.checkpointing,
-    )
-    parts = assemble_parts(config, material, encoder)
-    module = SimCLR(
+    kind = SimCLR
+    if isinstance(config.views, CrossModalViews):
+        encoder, heads, loss = build_windows(config, config.views, material)
+        parts = replace(assemble_parts(config, material, encoder), head=heads, loss=loss)
+        kind = CrossModal
+    else:
+        encoder = build_encoder(
+            config.model,
+            material.selection.wavelengths_nm,
+            fwhm_nm=material.selection.fwhm_nm,
+            checkpoint=config.hardware.checkpointing,
+        )
+        parts = assemble_parts(config, material, encoder)
+    module = kind(
         parts,
         open_bank(config, material, device) if bank is None else bank,
         optimisation(config),

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hyperspec.data.bank import PlaneBank, Residency
+from hyperspec.data.views_config import CrossModalViews
 from hyperspec.material import Material
 from hyperspec.models.config import EncoderConfig
 from hyperspec.models.grow import grow_weights, interpolation_map, response_map
@@ -138,6 +139,12 @@ def grow_from(
         raise ModelError(
             f"ckpt='{path}' was written while bands=learned was still choosing its bands, so it "
             "holds no encoder of them yet. Let that run finish first, or start anew with ckpt=null."
+        )
+    if isinstance(config.views, CrossModalViews):
+        raise ModelError(
+            f"ckpt='{path}' cannot be continued on other bands with views=cross_modal, whose "
+            "encoder belongs to its windows' bands. Use the bands that it was trained on, or start "
+            "anew with ckpt=null."
         )
     before = BandSelection.from_dict(facts["bands"])
     check_growable(before, material.selection)

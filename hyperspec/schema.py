@@ -16,8 +16,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from hyperspec import bands
 from hyperspec.bands import CountedStrategy, Learned, ProjectionStrategy, Strategy
+from hyperspec.cross_modal import check_cross_modal
 from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
-from hyperspec.data.views_config import ViewsConfig
+from hyperspec.data.views_config import CrossModalViews, ViewsConfig
 from hyperspec.evaluation.objective import objective_names
 from hyperspec.losses.config import (
     CombinedConfig,
@@ -307,6 +308,7 @@ class Train:
                 f"data.normalisation={self.data.normalisation} reads all bands of a pixel, those "
                 f"outside of a step's sample too. Take {', '.join(PER_BAND)}."
             )
+        check_cross_modal(self)
         if isinstance(self.bands, Learned):
             self.bands.search_epochs(self.epochs)  # raises when there are too few
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -370,7 +372,7 @@ _OPTIONS: dict[str, dict[str, type]] = {
         "vicreg": VicRegConfig,
         "combined": CombinedConfig,
     },
-    "views": {"views": ViewsConfig},
+    "views": {"views": ViewsConfig, "cross_modal": CrossModalViews},
     "hardware": {"hardware": Hardware},
     "tracking": {"tracking": TrackingConfig},
 }

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from hyperspec.data.splits import HELD_OUT
+from hyperspec.data.views_config import CrossModalViews
 from hyperspec.evaluation.controls import mean_spectra
 from hyperspec.evaluation.evaluate import (
     EvaluationResult,
@@ -25,11 +26,13 @@ from hyperspec.evaluation.objective import (
     objective_value,
     resolve_objective,
 )
+from hyperspec.evaluation.windows import window_retrieval
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder
 from hyperspec.schema import Evaluation
 from hyperspec.tracking import names
 from hyperspec.tracking.run import JobRun
+from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.module import SimCLR
 
 log = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class Scorer:
             num_resamples=self.settings.resamples,
             linear=False,
         )
-        return self._kept(result.metrics)
+        return {**self._kept(result.metrics), **self._windows("val", "validation")}
 
     def final(self, run: JobRun, untrained: Encoder) -> dict[str, float]:
         """Score encoder and controls on validation and test, and log what they say on test.
@@ -85,7 +88,7 @@ class Scorer:
                 run.log_text(table.to_csv(index=False), names.CONTROLS_ARTIFACT)
         if self.material.split.held_out.size:
             metrics |= self._held_out()
-        return metrics
+        return {**metrics, **self._windows("val", "validation"), **self._windows("test", "test")}
 
     def objectives(self, metrics: dict[str, float], requested: object) -> dict[str, float]:
         """Return by name what a sweep optimises, in the order of ``objective``.
@@ -154,6 +157,19 @@ class Scorer:
             )
             for name, parts in features.items()
         }
+
+    def _windows(self, prefix: str, part: str) -> dict[str, float]:
+        """Score how well windows of wavelengths find each other; nothing without windows."""
+        module, views = self.module, self.module.views.config
+        if not isinstance(module, CrossModal) or not isinstance(views, CrossModalViews):
+            return {}
+        rows = self.material.split.parts()[part]
+        found = window_retrieval(
+            module.embed_windows(torch.from_numpy(rows)).numpy(),
+            [self.material.specimens[row] for row in rows],
+            list(views.windows_nm),
+        )
+        return {f"{prefix}/{name}": value for name, value in found.items()}
 
     def _held_out(self) -> dict[str, float]:
         """Score labels that training never saw: their specimens can only name each other."""

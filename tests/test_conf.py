@@ -24,6 +24,11 @@ GROUPS = {
 }
 EXPERIMENTS = sorted(p.stem for p in (CONF / "experiment").glob("*.yaml"))
 SEARCHES = sorted(p.stem for p in (CONF / "search").glob("*.yaml"))
+# What cannot be had together.
+CONTRADICTIONS = [
+    ("views=cross_modal", other)
+    for other in ("loss=combined", "bands=learned", "bands=pca_projection", "bands=nmf_projection")
+]
 # What an option needs besides its name.
 NEEDS = {"bands=list": ["bands.nm=[450,700]"], "tracking=server": ["tracking.uri=http://x:1"]}
 
@@ -90,11 +95,19 @@ def pairs(row: dict[str, str], group: str, option: str) -> list[tuple[tuple[str,
     return [((known, row[known]), (group, option)) for known in row]
 
 
+def words_against(row: dict[str, str], *pair: str) -> bool:
+    return {f"{group}={option}" for group, option in row.items()} >= set(pair)
+
+
 def test_every_pair_of_options_composes_and_validates() -> None:
     rows = covering_rows()
     for row in rows:
         words = [f"{group}={option}" for group, option in row.items()]
         needs = [need for word in words for need in NEEDS.get(word, [])]
+        if any(words_against(row, *pair) for pair in CONTRADICTIONS):
+            with pytest.raises(ConfigError, match="views=cross_modal does not go with this config"):
+                schema.to_train(composed(*words, *needs))
+            words = [word for word in words if word != "views=cross_modal"]
         made = schema.to_train(composed(*words, *needs))
         assert made.bands.name == row["bands"]
         assert made.model.name.startswith(row["model"])
@@ -190,6 +203,10 @@ def test_a_fixed_searched_key_is_refused() -> None:
         (["clip_norm=0"], "clip_norm is 0.0"),
         (["hardware.micro_batch=65"], r"hardware\.micro_batch is 65, above batch_size=64"),
         (["hardware.micro_batch=0"], r"hardware\.micro_batch is 0"),
+        (["views=cross_modal", "views.fusion=attention"], "set model.stem=wavelength instead of"),
+        (["views=cross_modal", "loss.queue_size=4"], r"loss\.queue_size would mix the embeddings"),
+        (["views=cross_modal", "~views.windows_nm.uv", "~views.windows_nm.nir"], r"has 1 window"),
+        (["views=cross_modal", "views.windows_nm.uv=[400,300]"], r"windows_nm\.uv is \[400"),
         (["hardware.check_micro_batch=true"], r"hardware\.check_micro_batch is true, but"),
         (["loss=combined", "loss.global_weight=-1"], r"loss\.global_weight=-1 is out of range"),
         (["hardware.accelerator=tpu"], r"hardware\.accelerator is 'tpu'"),

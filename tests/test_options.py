@@ -20,6 +20,7 @@ OPTIONS = [
     *(f"loss={name}" for name in GROUPS["loss"]),
     *(f"loss/global_loss={name}" for name in ("nt_xent", "dcl", "vicreg")),
     *(f"views={name}" for name in GROUPS["views"]),
+    *(f"views.fusion={name}" for name in ("concatenation", "attention")),
     *("hardware=cpu", "hardware=low_memory"),
     *(f"model.stem={name}" for name in ("projection", "inflate", "wavelength", "attention")),
     *("model.norm=batch", "model.norm=group"),
@@ -38,6 +39,10 @@ EXTRA = {
     "bands=list": NEEDS["bands=list"],
     "bands=rgb": ["bands.tolerance_nm=30"],
     "bands=learned": ["epochs=4"],
+    **{
+        f"views.fusion={name}": ["views=cross_modal", "model.stem=wavelength"]
+        for name in ("concatenation", "attention")
+    },
     "hardware.check_micro_batch=true": ["hardware.micro_batch=4", "model.norm=group"],
     "loss/global_loss=nt_xent": ["loss.global_loss.queue_size=8", "loss.local_weight=1"],
     "hardware=low_memory": ["hardware.threads=1"],

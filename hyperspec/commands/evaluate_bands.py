@@ -92,9 +92,15 @@ def on_bands(restored: Restored, selection: BandSelection) -> Iterator[Restored]
         ConfigError: If the encoder's stem is tied to its own bands.
     """
     from hyperspec.curve import on_bands as moved
+    from hyperspec.data.views_config import CrossModalViews
     from hyperspec.models.bands import WavelengthProjection
 
     module, config = restored.module, restored.config
+    if isinstance(config.views, CrossModalViews):
+        raise ConfigError(
+            "The encoder was trained with views=cross_modal: it belongs to its windows' bands and "
+            f"cannot take bands={selection.strategy} with {len(selection)}. Leave --bands out."
+        )
     if not isinstance(module.encoder.projection, WavelengthProjection):
         raise ConfigError(
             f"The encoder was trained with model.stem={config.model.stem}, whose weights belong to "

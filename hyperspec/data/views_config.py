@@ -7,8 +7,9 @@ nanometres, never band counts, so that a setting means the same on 10 bands and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hyperspec.spectra.errors import ConfigError
 
@@ -168,6 +169,89 @@ class ViewsConfig:
         return tuple(found)
 
 
+FUSIONS = ("towers", "concatenation", "attention")
+
+
+@dataclass
+class CrossModalViews(ViewsConfig):
+    """Views of windows of wavelengths, each a modality of its own; the rest is as by default.
+
+    Raises:
+        ConfigError: If there are fewer than two windows, or a value is out of its range.
+    """
+
+    windows_nm: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            "uv": [348.0, 400.0],
+            "visible": [400.0, 700.0],
+            "nir": [700.0, 810.0],
+        }
+    )
+    """Lowest and highest wavelength of each window in nanometres, by name; the lower end belongs to
+    it, the upper does not. Take one out by ``~views.windows_nm.uv``."""
+    intra_weight: float = 1.0
+    """Weight of the loss between two views of one window, at least 0, beside that between
+    windows."""
+    fusion: str = "towers"
+    """How windows make one embedding: ``towers`` (an encoder per window, features side by side),
+    ``concatenation`` (one encoder for all, features side by side) or ``attention`` (one encoder,
+    features weighed by learned shares); the last two need ``model.stem=wavelength``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.windows_nm) < 2:
+            raise ConfigError(
+                f"views.windows_nm has {len(self.windows_nm)} window(s), but views=cross_modal "
+                "compares windows with each other: give at least two, or take views=default."
+            )
+        for name, ends in self.windows_nm.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ConfigError(
+                    f"views.windows_nm names a window '{name}'; use small letters, digits and _, "
+                    "since metrics are named after it."
+                )
+            if len(ends) != 2 or not ends[0] < ends[1]:
+                raise ConfigError(
+                    f"views.windows_nm.{name} is {ends}; give its lowest and highest wavelength in "
+                    "nanometres, for example [400, 700]."
+                )
+        if not (math.isfinite(self.intra_weight) and self.intra_weight >= 0):
+            raise ConfigError(
+                f"views.intra_weight is {self.intra_weight:g}; give a finite weight of at least 0."
+            )
+        if self.fusion not in FUSIONS:
+            raise ConfigError(
+                f"views.fusion is '{self.fusion}'; choose one of {', '.join(FUSIONS)}."
+            )
+        if self.fusion == "attention" and self.intra_weight == 0:
+            raise ConfigError(
+                "views.fusion=attention learns its shares from the two views of the fused "
+                "embedding, which views.intra_weight=0 leaves out. Set it above 0, or choose "
+                "views.fusion=concatenation."
+            )
+
+    def places(self, wavelengths_nm: Sequence[float]) -> dict[str, list[int]]:
+        """Return the places of each window's bands among the chosen ones.
+
+        Args:
+            wavelengths_nm: Centres of the chosen bands in channel order, length n.
+
+        Raises:
+            ConfigError: If a window has no chosen band.
+        """
+        found = {}
+        for name, (low, high) in self.windows_nm.items():
+            found[name] = [i for i, nm in enumerate(wavelengths_nm) if low <= nm < high]
+            if not found[name]:
+                raise ConfigError(
+                    f"views.windows_nm.{name} is {low:g} to {high:g} nm, but none of the "
+                    f"{len(wavelengths_nm)} chosen bands ({min(wavelengths_nm):.1f} to "
+                    f"{max(wavelengths_nm):.1f} nm) lies there. Choose more bands or others, or "
+                    f"take the window out: '~views.windows_nm.{name}'."
+                )
+        return found
+
+
 PRESETS: Mapping[str, ViewsConfig] = {
     "none": ViewsConfig(
         crop_min=1.0,
@@ -199,4 +283,5 @@ PRESETS: Mapping[str, ViewsConfig] = {
         drop_probability=0.1,
         mix_max=0.2,
     ),
+    "cross_modal": CrossModalViews(),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +14,9 @@ from hyperspec.models.bands import BandAttention, WavelengthProjection
 from hyperspec.models.config import EncoderConfig, PretrainableConfig
 from hyperspec.models.selectors import ConcreteSelector, SelectedProjection
 from hyperspec.models.stems import Projection, projection_centres, smooth_projection
+
+if TYPE_CHECKING:
+    from hyperspec.models.windows import WindowProjection
 
 
 class Encoder(nn.Module):
@@ -28,7 +33,11 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        projection: Projection | WavelengthProjection | SelectedProjection | None,
+        projection: Projection
+        | WavelengthProjection
+        | SelectedProjection
+        | WindowProjection
+        | None,
         backbone: Backbone,
     ) -> None:
         super().__init__()
@@ -152,9 +161,10 @@ def build_search_encoder(
     """
     nm = np.asarray(wavelengths_nm, dtype=np.float64)
     inner = build_encoder(config, projection_centres(nm, n), checkpoint=checkpoint)
-    assert not isinstance(inner.projection, SelectedProjection)
+    stem = inner.projection
+    assert stem is None or isinstance(stem, Projection | WavelengthProjection)
     selector = ConcreteSelector(n, nm.size)
-    return Encoder(SelectedProjection(selector, inner.projection, nm, fwhm_nm), inner.backbone)
+    return Encoder(SelectedProjection(selector, stem, nm, fwhm_nm), inner.backbone)
 
 
 @torch.no_grad()

@@ -185,6 +185,20 @@ class SimCLR(pl.LightningModule):
         With a local term also cells ``(m, 2, D, h, w)`` and matrices ``(m, 2, 3, 3)`` from view to
         source pixels: one forward pass serves both terms.
         """
+        maps, drawn = self.maps_of(batch, chosen)
+        features = _by_item(self.encoder.pool(maps))
+        if self.cell_head is None:
+            return (features,)
+        inverse = torch.stack([params.inverse for params in drawn], dim=1)
+        return features, _by_item(self.cell_head(maps)), inverse
+
+    def maps_of(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, list[ViewParams]]:
+        """Augment some items and run the encoder once on both views.
+
+        Returns:
+            Feature maps of both views, ``(2 m, ...)``, first views in front, and what was drawn for
+            either view.
+        """
         if batch.images is None or batch.masks is None:
             images, masks = self.bank.batch(batch.rows[chosen])
         else:
@@ -193,12 +207,7 @@ class SimCLR(pl.LightningModule):
         for _ in range(NUM_VIEWS):
             drawn.append(self.views.draw(len(images), device=images.device))
             made.append(self.view(images, masks, drawn[-1]))
-        maps = self.encoder.feature_map(torch.cat(made))
-        features = _by_item(self.encoder.pool(maps))
-        if self.cell_head is None:
-            return (features,)
-        inverse = torch.stack([params.inverse for params in drawn], dim=1)
-        return features, _by_item(self.cell_head(maps)), inverse
+        return self.encoder.feature_map(torch.cat(made)), drawn
 
     def compare(
         self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None

@@ -1,0 +1,77 @@
+"""Contrastive training across windows of wavelengths (``views=cross_modal``)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hyperspec.data.datamodule import Batch
+from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
+from hyperspec.models.windows import WindowBackbone
+from hyperspec.training.module import NUM_VIEWS, SimCLR
+
+
+class CrossModal(SimCLR):
+    """Each window of wavelengths is a modality: its embedding finds those of the other windows.
+
+    Both views are drawn and made as in :class:`SimCLR`, all windows of a view under the same warp
+    and light; the encoder then looks at each window alone. Its parts are an encoder of
+    ``build_window_encoder``, ``WindowHeads`` and a :class:`CrossModalLoss`.
+    """
+
+    @property
+    def windows(self) -> WindowBackbone:
+        """The backbone, which knows its windows."""
+        backbone = self.encoder.backbone
+        assert isinstance(backbone, WindowBackbone), "not from build_window_encoder"
+        return backbone
+
+    def embed_views(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, ...]:
+        """Augment and embed some items: features of each window, ``(m, 2, W, F)``."""
+        maps, _ = self.maps_of(batch, chosen)
+        features = self.windows.window_features(maps)
+        return (torch.stack(features.chunk(NUM_VIEWS), dim=1),)
+
+    def compare(
+        self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a whole batch's features ``(B, 2, W, F)``, and its terms."""
+        assert isinstance(self.loss, CrossModalLoss), "compares windows"
+        both = features.transpose(0, 1).flatten(0, 1)  # (2 B, W, F)
+        fused = self.windows.fuse(both)
+        if self.windows.score is not None:
+            both = torch.cat([both, fused[:, None]], dim=1)
+        embeddings: Tensor = self.head(both)
+        self.seen = (fused.detach(), embeddings[:, 0].detach())
+        terms: CrossTerms = self.loss(*embeddings.chunk(NUM_VIEWS), self.windows.num_windows)
+        return terms.total, {
+            f"{self.loss_name}_cross": terms.cross.detach(),
+            f"{self.loss_name}_intra": terms.intra.detach(),
+        }
+
+    @torch.no_grad()
+    def embed_windows(self, rows: Tensor, chunk: int = 64) -> Tensor:
+        """Embed each window of specimens of the bank, as the loss compares them.
+
+        Args:
+            rows: Row numbers in the source, shape ``(N,)``.
+            chunk: Images embedded at once.
+
+        Returns:
+            Shape ``(N, W, D)``, on the CPU, float32.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            parts = []
+            for some in torch.split(rows, chunk):
+                pixels = self.prepare(*self.bank.batch(some))
+                maps = self.encoder.feature_map(self.encoder.project(pixels))
+                features = self.windows.window_features(maps)
+                if self.windows.score is not None:  # the last head is that of the fused features
+                    features = torch.cat([features, self.windows.fuse(features)[:, None]], dim=1)
+                embedded: Tensor = self.head(features)
+                parts.append(embedded[:, : self.windows.num_windows].float().cpu())
+        finally:
+            self.train(was_training)
+        return torch.cat(parts)
