@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep bench-pruning study ui clean
+.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep bench-pruning faults study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ bench-sweep: $(READY)  ## time that a sweep costs beyond its jobs' training, aga
 
 bench-pruning: $(READY)  ## the same search with and without pruning: steps and best score
 	$(BIN)/python benchmarks/bench_pruning.py --pruners none,median,hyperband
+
+faults: $(READY)  ## inject every fault that a sweep survives (FAULTS_KILLS=n, ONLY=part)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/run_faults.py
 
 study: $(READY)  ## run a study: make study EXPERIMENT=band_count DATA=FOLDER ARGS="..."
 	$(BIN)/hyperspec train experiment=$(EXPERIMENT) data.root=$(DATA) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,26 @@ if TYPE_CHECKING:
 
 _COPIES = 3  # of a float32 weight in a checkpoint: itself and AdamW's two moments
 _BYTES = 4
+
+
+def check_data(jobs: Sequence[Train]) -> None:
+    """Open the specimens of all jobs, so that a missing or damaged file is found before them.
+
+    What is not packed yet is packed here; the first job would have to.
+
+    Args:
+        jobs: Checked configs.
+
+    Raises:
+        HyperspecError: With the files that cannot be used.
+    """
+    from hyperspec.material import open_source
+
+    opened: list[Data] = []
+    for job in jobs:
+        if job.data not in opened:
+            open_source(job.data)
+            opened.append(job.data)
 
 
 def disk_need(config: Train) -> DiskNeed:

@@ -12,7 +12,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -54,10 +54,16 @@ class SweepCallback(Callback):
         check: Raises a HyperspecError when a job's composed config is wrong; with it, all jobs
             are checked before the first one starts, and ``sweep.dry_run`` stops there.
         need: Says what a checked job writes to the disk.
+        data: Opens the specimens of checked jobs; raises a HyperspecError when one is damaged.
     """
 
-    def __init__(self, check: Check | None = None, need: Need | None = None) -> None:
-        self._check, self._need = check, need
+    def __init__(
+        self,
+        check: Check | None = None,
+        need: Need | None = None,
+        data: Callable[[Sequence[object]], None] | None = None,
+    ) -> None:
+        self._check, self._need, self._data = check, need, data
         self._run: JobRun | None = None
         self._sweep_dir = Path()
         self._old_handler: Any = None
@@ -69,7 +75,8 @@ class SweepCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs; create store, experiment and parent run; note them in the folder."""
         if self._check is not None:
-            _announce(config, self._check, self._need)
+            checked = _announce(config, self._check, self._need)
+            self._check_data(checked)
         from hyperspec.tracking.reap import catch_up
         from hyperspec.tracking.run import start_run
         from hyperspec.tracking.store import connect
@@ -114,6 +121,20 @@ class SweepCallback(Callback):
             raise
         self._run = run
         self._old_handler = _exit_on_terminate()
+
+    def _check_data(self, checked: Sequence[object]) -> None:
+        """Open the specimens of all jobs, and refuse the sweep when they cannot be used.
+
+        Raises:
+            SystemExit: With status 2.
+        """
+        if self._data is None:
+            return
+        try:
+            self._data(checked)
+        except HyperspecError as error:
+            print(f"\nerror: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close the parent, report, and leave with status 1 when a job failed."""
@@ -180,8 +201,11 @@ def _send_artifact(run_id: str, path: str, client: MlflowClient) -> None:
     client.log_artifact(run_id, path, "report")
 
 
-def _announce(config: DictConfig, check: Check, need: Need | None) -> None:
+def _announce(config: DictConfig, check: Check, need: Need | None) -> list[object]:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
+
+    Returns:
+        The checked configs of its jobs.
 
     Raises:
         SystemExit: With status 2 after problems, 0 after a dry run.
@@ -205,6 +229,7 @@ def _announce(config: DictConfig, check: Check, need: Need | None) -> None:
     if OmegaConf.select(config, "sweep.dry_run"):
         print("dry run: every job is sound; none was started")
         raise SystemExit(0)
+    return checked
 
 
 def _tags(config: DictConfig, study: str) -> dict[str, str]:

@@ -103,6 +103,7 @@ class Journal:
         self._next += 1
         try:
             if self._file is None:
+                self._torn = self._torn or _ends_torn(self.folder / _LINES)
                 self._file = (self.folder / _LINES).open("a", encoding="utf-8")
             # After a write that failed half way, the next line begins on a line of its own.
             self._file.write(("\n" if self._torn else "") + json.dumps(line) + "\n")
@@ -222,6 +223,18 @@ def read_entries(folder: Path) -> list[Entry]:
 def read_run_id(folder: Path) -> str | None:
     """Return the identity that the store gave the run of a folder, or None."""
     return _read_sent(folder)[0]
+
+
+def _ends_torn(path: Path) -> bool:
+    """Say whether the last line was cut short by a crash."""
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False
 
 
 def _read_sent(folder: Path) -> tuple[str | None, int]:
