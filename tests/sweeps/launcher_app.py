@@ -1,0 +1,72 @@
+"""A Hydra program with instant jobs for the launchers of conf/, started as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from hyperspec.sweeps.parent import find_parent
+from hyperspec.sweeps.watchdog import closing
+from hyperspec.tracking.run import start_run
+from hyperspec.tracking.store import connect
+
+ALLOWED = ["hyperspec.*", "hydra.*", "hydra_plugins.*", "logging.*"]
+
+
+@hydra.main(config_path=None, config_name="app", execution_whitelist=ALLOWED)
+def job(config: DictConfig) -> float:
+    """Log one run and end as ``behaviour`` says."""
+    note = find_parent(Path(HydraConfig.get().sweep.dir))
+    assert note is not None
+    connection = connect(note.tracking_uri, note.experiment)
+    params = {"bands": "uniform", "bands.n": str(config.n), "seed": "0"}
+    name = f"uniform n={config.n}"
+    run = start_run(connection, name, parent_run_id=note.parent_run_id, params=params)
+    with run, closing(lambda: run.finish("KILLED", "closed by the watchdog")):
+        lost = config.n == 20 and (
+            config.behaviour == "die" or (config.behaviour == "die_once" and once("died"))
+        )
+        if lost:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if config.behaviour == "wait":
+            (Path(config.folder) / f"{config.n}.pid").write_text(str(os.getpid()))
+            time.sleep(120)
+        objective = 1.0 - 1.0 / config.n
+        run.log_metrics({"objective": objective, "test/knn_top1": objective})
+    return objective
+
+
+def once(name: str) -> bool:
+    """Say whether this is the first call with a name, over all processes."""
+    try:
+        Path(name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(
+        name="app",
+        node={
+            "study": "band_count",
+            "n": 10,
+            "behaviour": "well",
+            "folder": os.getcwd(),
+            "tracking": {"uri": "sqlite:///store/mlflow.db", "experiment": "app"},
+            "hydra": {
+                "callbacks": {"sweep": {"_target_": "hyperspec.sweeps.callback.SweepCallback"}},
+                "sweep": {"dir": "out"},
+            },
+        },
+    )
+    sys.exit(job())

@@ -1,0 +1,205 @@
+"""Sweeps in several processes: lost workers, lost controllers, and the cores shared out."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.entities import Run
+from sweep_study import Study
+
+from hyperspec.launch import config_dir
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.launchers import HyperspecLauncher
+from hyperspec.sweeps.pools import Slots, make_pool
+from hyperspec.tracking.store import open_client
+
+APP = Path(__file__).with_name("launcher_app.py")
+LIMIT = 10.0  # seconds that a worker may outlive its controller
+
+
+def needs(module: str, name: str) -> object:
+    missing = importlib.util.find_spec(module) is None
+    return pytest.param(
+        name, marks=pytest.mark.skipif(missing, reason=f"{module} is not installed (an extra)")
+    )
+
+
+LAUNCHERS = ["joblib", needs("submitit", "submitit_local"), needs("ray", "ray")]
+
+
+@pytest.fixture
+def folder(sweep_uri: str, tmp_path: Path) -> Path:
+    """A working folder with a store that has its tables already (they take two seconds)."""
+    (tmp_path / "store").mkdir()
+    open_client(sweep_uri).search_experiments()
+    shutil.copy(sweep_uri.removeprefix("sqlite:///"), tmp_path / "store" / "mlflow.db")
+    return tmp_path
+
+
+def start(folder: Path, launcher: str, *words: str) -> subprocess.Popen[str]:
+    options = [f"hydra/launcher={launcher}", f"hydra.searchpath=[file://{config_dir()}]"]
+    options += ["hydra.launcher.n_jobs=2", "-m", "n=10,20,50"]
+    return subprocess.Popen(
+        [sys.executable, str(APP), *options, *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def runs(folder: Path) -> list[Run]:
+    client = open_client(f"sqlite:///{folder}/store/mlflow.db")
+    found = client.get_experiment_by_name("app")
+    order = ["attributes.start_time ASC"]
+    return [] if found is None else list(client.search_runs([found.experiment_id], order_by=order))
+
+
+def jobs(folder: Path) -> list[Run]:
+    return [run for run in runs(folder) if run.data.tags["hyperspec.kind"] == "job"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_killed_worker_costs_its_job_one_start(folder: Path, launcher: str) -> None:
+    process = start(folder, launcher, "behaviour=die_once")
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    parent, *children = runs(folder)
+    assert parent.info.status == "FINISHED"
+    lost = [run for run in children if "hyperspec.requeued" in run.data.tags]
+    assert [run.info.status for run in lost] == ["FAILED"]
+    assert "ended without closing its run" in lost[0].data.tags["hyperspec.failure.reason"]
+    kept = [run for run in children if run not in lost]
+    ended = sorted((int(run.data.params["bands.n"]), run.info.status) for run in kept)
+    assert ended == [(10, "FINISHED"), (20, "FINISHED"), (50, "FINISHED")]
+    processes = {run.data.tags["hyperspec.process"] for run in children}
+    assert parent.data.tags["hyperspec.process"] not in processes
+    assert "lost its process" in output
+    assert "(start 2)" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", needs("submitit", "submitit_local")])
+def test_a_job_that_is_killed_again_and_again_fails_alone(folder: Path, launcher: str) -> None:
+    process = start(folder, launcher, "behaviour=die", "hydra.launcher.retries=1")
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 1, output
+    parent, *children = runs(folder)
+    ended = sorted((int(run.data.params["bands.n"]), run.info.status) for run in children)
+    assert ended == [(10, "FINISHED"), (20, "FAILED"), (20, "FAILED"), (50, "FINISHED")]
+    assert parent.info.status == "FAILED"
+    assert "was killed 2 times" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_workers_leave_with_their_controller(folder: Path, launcher: str, number: int) -> None:
+    process = start(folder, launcher, "behaviour=wait")
+    deadline = time.monotonic() + 120
+    while len(pids := list(folder.glob("*.pid"))) < 2 or not all(p.read_text() for p in pids):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    workers = [int(path.read_text()) for path in pids]
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert set(workers) <= {child.pid for child in below}
+    process.send_signal(number)
+    since = time.monotonic()
+    while any(psutil.pid_exists(pid) for pid in workers):
+        assert time.monotonic() - since < LIMIT
+        time.sleep(0.05)
+    process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(below, timeout=max(0.0, LIMIT - (time.monotonic() - since)))
+    assert alive == []
+    if number != signal.SIGKILL:
+        assert {run.info.status for run in runs(folder)} == {"KILLED"}
+        return
+    again = start(folder, launcher, "behaviour=well")
+    output, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, output
+    assert "RUNNING" not in {run.info.status for run in runs(folder)}
+    finished = [run for run in jobs(folder) if run.info.status == "FINISHED"]
+    assert len(finished) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_killed_sweep_ends_with_the_table_of_an_unbroken_one(study: Study, launcher: str) -> None:
+    words = ["-m", "bands.n=5,6,7", "epochs=4", "sweep.checkpoint_seconds=0"]
+    words += [f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
+    process = study.start(*words)
+    deadline = time.monotonic() + 240
+    while not any(run.info.status == "FINISHED" for run in study.jobs()):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.kill()
+    process.communicate(timeout=60)
+    again = study.start(*words)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    last = study.runs()[-1].data.tags["mlflow.parentRunId"]
+    table = {
+        run.data.params["bands.n"]: run.data.metrics["test/linear_top1"]
+        for run in study.jobs()
+        if run.data.tags["mlflow.parentRunId"] == last
+    }
+    unbroken = study.start(*words[:4], "sweep.resume=false")
+    output, _ = unbroken.communicate(timeout=300)
+    assert unbroken.returncode == 0, output
+    assert table == {
+        run.data.params["bands.n"]: run.data.metrics["test/linear_top1"]
+        for run in study.jobs()[-3:]
+    }
+    assert "RUNNING" not in {run.info.status for run in study.runs()}
+    trained = [run for run in study.jobs()[:-3] if "hyperspec.resumed_from" not in run.data.tags]
+    finished = [run for run in trained if run.info.status == "FINISHED"]
+    assert sorted(run.data.params["bands.n"] for run in finished) == ["5", "6", "7"]
+
+
+def test_slots_share_threads_and_gpus() -> None:
+    slots = Slots(3, threads=2, gpus=2)
+    taken = [slots.take() for _ in range(3)]
+    assert taken == [0, 1, 2]
+    assert [slots.settings(slot)["CUDA_VISIBLE_DEVICES"] for slot in taken] == ["0", "1", "0"]
+    slots.give(1)
+    assert slots.take() == 1
+    assert Slots(1, 4, None).settings(0) == {"OMP_NUM_THREADS": "4"}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"n_jobs": 0}, "hydra.launcher.n_jobs is 0; give at least 1, or null."),
+        ({"gpus": 0}, "hydra.launcher.gpus is 0; give at least 1, or null."),
+        ({"retries": -1}, "hydra.launcher.retries is -1; give 0 or more."),
+    ],
+)
+def test_options_are_checked(options: dict[str, int], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        HyperspecLauncher("joblib", **options)
+
+
+def test_pools_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.pool is threads; choose joblib,"):
+        make_pool("threads", 1, 1, None, tmp_path, {})
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.options does not fit joblib: .*speed"):
+        make_pool("joblib", 1, 1, None, tmp_path, {"speed": 2})
+
+
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(ConfigError, match=r"pip install 'hyperspec-sweeps\[slurm\]'"):
+        make_pool("submitit_local", 1, 1, None, tmp_path, {})
