@@ -7,6 +7,7 @@ controllers side by side do not repeat each other.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -14,6 +15,7 @@ from typing import Any, cast
 import optuna
 from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -60,10 +62,13 @@ def build_sampler(config: Mapping[str, Any], space: SearchSpace, drawn: int) -> 
     if space.branches and options.get("multivariate"):
         options["group"] = True  # models each set of keys that occur together
     try:
-        made = instantiate(options, _execution_whitelist_=TRUSTED)
-        if given:
-            made = made(**given)
-        elif isinstance(made, partial):
+        with warnings.catch_warnings():
+            # Some samplers and options may change in a later Optuna; they are chosen knowingly.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            made = instantiate(options, _execution_whitelist_=TRUSTED)
+            if given:
+                made = made(**given)
+        if isinstance(made, partial):
             choices = OptunaSweeperImpl._to_grid_sampler_choices
             made = Grid({name: choices(d) for name, d in space.always.items()}, seed=seed)
     except (ValueError, TypeError) as error:
