@@ -97,7 +97,7 @@ def test_a_trial_killed_between_its_seeds_goes_on_and_tells_their_mean(
     ):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert main([*study.words, *words]) == 0
