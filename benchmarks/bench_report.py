@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import record
-from mlflow.entities import Metric
 
 from hyperspec.sweeps.data import load_sweep
 from hyperspec.sweeps.report import sections, write_report
@@ -90,15 +89,12 @@ def fake_job(
     )
     with run:
         steps = np.linspace(1, 600, NUM_STEPS).astype(int)
-        now = int(time.time() * 1000)
         losses = 1.5 + 3 * np.exp(-steps / 150) + 0.05 * draw.normal(size=NUM_STEPS)
-        metrics = [
-            Metric("train/loss", float(v), now, int(s)) for s, v in zip(steps, losses, strict=True)
-        ]
+        for step, loss in zip(steps, losses, strict=True):
+            run.log_metrics({"train/loss": float(loss)}, int(step))
         for step, share in zip(steps[::6], np.linspace(0.4, 0.95, 5), strict=True):
-            metrics.append(Metric("val/knn_top1", own * float(share), now, int(step)))
-        metrics += [Metric(k, v, now, 600) for k, v in scores.items()]
-        run.client.log_batch(run.run_id, metrics=metrics)
+            run.log_metrics({"val/knn_top1": own * float(share)}, int(step))
+        run.log_metrics(scores, 600)
         specimens = [f"s{i % 8}/{i}" for i in range(NUM_SPECIMENS)]
         files = [f"{s}.bil" for s in specimens]
         table = pd.DataFrame({"file": files, "specimen": specimens, "label": "s0"})

@@ -14,7 +14,7 @@ from hyperspec.evaluation.comparison import Equivalence, equivalence_test
 from hyperspec.evaluation.intervals import Floats
 from hyperspec.sweeps.data import SweepData
 from hyperspec.sweeps.margin import Margin, find_margin
-from hyperspec.sweeps.summary import CONTROLS, Point, Summary
+from hyperspec.sweeps.summary import CONTROLS, Point, Summary, setting_text
 
 _BySeed: TypeAlias = dict[float, Floats]
 BASELINES = ("uniform", "random")
@@ -122,7 +122,7 @@ def compare(data: SweepData, summary: Summary, margin: float | None = None) -> D
 
 def setting_words(point: Point) -> str:
     """Return the settings besides strategy and bands, as ``name=value, ...``."""
-    return ", ".join(f"{name}={value}" for name, value in point.extra.items())
+    return ", ".join(f"{name}={setting_text(value)}" for name, value in point.extra.items())
 
 
 def _references(point: Point, points: Sequence[Point]) -> Iterator[tuple[Point, str]]:

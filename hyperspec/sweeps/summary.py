@@ -25,6 +25,17 @@ _NOT_SETTINGS |= {"data.cache_dir"}
 _NOT_SETTING_GROUPS = ("tracking.", "hardware.", "sweep.")
 _OBJECTIVES = ("val/knn_top1", "val/linear_top1", "val/view_retrieval_top1", "val/rankme")
 
+_LONG = 7  # characters from which a number is written shorter
+
+
+def setting_text(value: str) -> str:
+    """Return a setting's value for a reader; numbers that a search drew with four digits."""
+    try:
+        return f"{float(value):.4g}" if len(value) > _LONG and "." in value else value
+    except ValueError:
+        return value
+
+
 IntervalKind = Literal["seeds and specimens", "specimens", "none"]
 
 

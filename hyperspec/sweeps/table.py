@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from hyperspec.sweeps.data import SweepData
-from hyperspec.sweeps.summary import CONTROLS, MIN_SEEDS, PROBES, Point, Score, Summary
+from hyperspec.sweeps.summary import (
+    CONTROLS,
+    MIN_SEEDS,
+    PROBES,
+    Point,
+    Score,
+    Summary,
+    setting_text,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ def ranking(summary: Summary) -> Grid:
     rows = []
     for rank, point in enumerate(summary.points, 1):
         row = [str(rank), point.strategy, str(point.n or "?")]
-        row += [point.extra.get(name, "-") for name in summary.extra_names]
+        row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
         row += [str(point.num_seeds), number(point.objective)]
         row += [with_interval(point.scores.get(probe)) for probe in probes]
         row += [_control(point, control, probe) for control, probe in shown]
@@ -63,7 +71,7 @@ def compact(summary: Summary) -> Grid:
     rows = []
     for rank, point in enumerate(summary.points, 1):
         row = [str(rank), point.strategy, str(point.n or "?")]
-        row += [point.extra.get(name, "-") for name in summary.extra_names]
+        row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
         row += [] if same_seeds else [str(point.num_seeds)]
         row.append(number(point.objective))
         if probe is not None:

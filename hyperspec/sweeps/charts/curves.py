@@ -12,7 +12,15 @@ from hyperspec.evaluation.intervals import Floats
 from hyperspec.sweeps.charts.accuracy import best_per_count
 from hyperspec.sweeps.charts.chart import Chart, Section, listed, new_figure
 from hyperspec.sweeps.charts.settings import label
-from hyperspec.sweeps.charts.style import NARROW, NEUTRAL, clean, darker_is_better, looks, words
+from hyperspec.sweeps.charts.style import (
+    NARROW,
+    NEUTRAL,
+    clean,
+    darker_is_better,
+    first_upper,
+    looks,
+    words,
+)
 from hyperspec.sweeps.data import SweepData
 from hyperspec.sweeps.summary import Point, Summary
 
@@ -145,7 +153,7 @@ def _chart(curves: Sequence[Curve], metric: str, place: int) -> Chart:
         if curve.name and mean.shape[1]:
             told.append(f"{curve.name}: {mean[1, 0]:.3g} to {mean[1, -1]:.3g}")
     num_stopped = sum(not curve.name for curve in curves)
-    alt = f"{words(metric).capitalize()} over optimizer steps, first to last. {listed(told, 12)}."
+    alt = f"{first_upper(words(metric))} over optimizer steps, first to last. {listed(told, 12)}."
     if num_stopped:
         alt += f" {num_stopped} jobs stopped early."
     return Chart(f"curves-{place}", alt, figure)

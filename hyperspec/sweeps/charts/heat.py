@@ -24,8 +24,8 @@ from hyperspec.sweeps.charts.style import (
     NARROW,
     clean,
     darker_is_better,
-    log_ticks,
-    spans_decades,
+    first_upper,
+    label_axis,
     value_text,
     words,
 )
@@ -69,21 +69,24 @@ def section(summary: Summary) -> Section | None:
     if len(keys) < 2 or known.sum() < 4:
         return None
     x, y = found[keys[0]], found[keys[1]]
-    facet = _facet(found, keys)
+    is_grid = _is_grid(x, y, known)
+    facet = _facet(found, keys) if is_grid else None
     panels = _panels(facet, known)
     values = objective(summary)
     low, high = float(values[known].min()), float(values[known].max())
     colours = darker_is_better()
     scale = _Scale(low, high, colours.reversed() if less_is_better(summary) else colours)
     charts = tuple(
-        _chart(summary, x, y, panel, scale, place) for place, panel in enumerate(panels, 1)
+        _chart(summary, (x, y), panel, scale, place, is_grid)
+        for place, panel in enumerate(panels, 1)
     )
     averaged = [c.label for c in found.values() if c not in (x, y, facet)]
-    over = f", and over {', '.join(averaged)}," if averaged else ""
+    over = f" and {', '.join(averaged)}" if averaged else ""
+    each = f"Each value is a mean over seeds{over}." if is_grid else "Each dot is one setting."
     intro = (
-        f"{words(summary.objective_name).capitalize()} over {x.label} (across) and {y.label} "
-        f"(upwards), on the validation part, where settings may be chosen. Means over seeds{over} "
-        "share one scale: darker is better; the best of each map is framed."
+        f"{first_upper(words(summary.objective_name))} over {x.label} (across) and {y.label} "
+        f"(upwards), where settings may be chosen. {each} Darker "
+        "is better, on one scale for all maps; the best of each map is marked."
     )
     title = f"Which {x.label} and {y.label}? {_finding(summary, x, y)}"
     return Section("heat", title, intro, charts)
@@ -92,7 +95,19 @@ def section(summary: Summary) -> Section | None:
 def _finding(summary: Summary, x: Column, y: Column) -> str:
     values = objective(summary)
     best = int(np.nanargmin(values) if less_is_better(summary) else np.nanargmax(values))
-    return f"Best seen at {x.texts[best]} and {y.texts[best]} ({values[best]:.3f})"
+    assert x.numbers is not None
+    assert y.numbers is not None
+    at = f"{value_text(float(x.numbers[best]))} and {value_text(float(y.numbers[best]))}"
+    return f"Best seen at {at} ({values[best]:.3f})"
+
+
+def _is_grid(x: Column, y: Column, known: NDArray[np.bool_]) -> bool:
+    """Say whether the values tried form a grid; those of a search are drawn freely."""
+    pairs = {
+        pair for pair, seen in zip(zip(x.texts, y.texts, strict=True), known, strict=True) if seen
+    }
+    size = len({a for a, _ in pairs}) * len({b for _, b in pairs})
+    return len(pairs) >= _FILLED * size
 
 
 def _facet(found: dict[str, Column], keys: Sequence[str]) -> Column | None:
@@ -119,8 +134,14 @@ def _panels(facet: Column | None, known: NDArray[np.bool_]) -> list[_Panel]:
 
 
 def _chart(
-    summary: Summary, x: Column, y: Column, panel: _Panel, scale: _Scale, place: int
+    summary: Summary,
+    axes: tuple[Column, Column],
+    panel: _Panel,
+    scale: _Scale,
+    place: int,
+    is_grid: bool,
 ) -> Chart:
+    x, y = axes
     assert x.numbers is not None
     assert y.numbers is not None
     values = objective(summary)[panel.rows]
@@ -128,20 +149,19 @@ def _chart(
     figure = new_figure(NARROW, 3.6)
     ax = figure.subplots()
     cells = _cells(across, upwards, values)
-    size = len(set(across.tolist())) * len(set(upwards.tolist()))
     best = (
         min(cells, key=cells.__getitem__)
         if less_is_better(summary)
         else max(cells, key=cells.__getitem__)
     )
-    if len(cells) >= _FILLED * size:
+    if is_grid:
         _grid(ax, cells, best, scale)
     else:
         _scatter(ax, across, upwards, values, scale, less_is_better(summary))
     ax.set_xlabel(x.label)
     ax.set_ylabel(y.label)
     ax.set_title(panel.title or f"darker is better: {scale.low:.2f} to {scale.high:.2f}", size=10)
-    _bar(figure, ax, scale, words(summary.objective_name))
+    _bar(ax, scale, words(summary.objective_name))
     order = sorted(cells, key=cells.__getitem__, reverse=not less_is_better(summary))
     told = [f"{x.label} {value_text(a)}, {y.label} {value_text(b)}: {cells[a, b]:.3f}"
             for a, b in order]  # fmt: skip
@@ -196,12 +216,11 @@ def _scatter(ax: Axes, x: Floats, y: Floats, values: Floats, scale: _Scale, lowe
     ax.scatter(x[order], y[order], c=shades, s=34, edgecolors="#666666", linewidths=0.4)
     ax.scatter(x[order[-1:]], y[order[-1:]], s=130, fc="none", ec=ACCENT, lw=2)
     for axis, numbers in (("x", x), ("y", y)):
-        if spans_decades(numbers.tolist()):
-            log_ticks(ax, numbers.tolist(), axis)
+        label_axis(ax, numbers.tolist(), axis)
     clean(ax)
 
 
-def _bar(figure: object, ax: Axes, scale: _Scale, name: str) -> None:
+def _bar(ax: Axes, scale: _Scale, name: str) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

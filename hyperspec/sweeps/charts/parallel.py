@@ -9,7 +9,14 @@ import numpy as np
 from hyperspec.evaluation.intervals import Floats
 from hyperspec.sweeps.charts.chart import Chart, Section, listed, new_figure
 from hyperspec.sweeps.charts.settings import Column, columns, label, less_is_better, objective
-from hyperspec.sweeps.charts.style import NARROW, darker_is_better, spans_decades, value_text, words
+from hyperspec.sweeps.charts.style import (
+    NARROW,
+    darker_is_better,
+    spans_decades,
+    ticks,
+    value_text,
+    words,
+)
 from hyperspec.sweeps.summary import Summary
 
 if TYPE_CHECKING:
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_AXES = 8
 _FEWEST = 4
-_MOST_LABELS = 9
+_GAP = 0.13  # room of a label on an axis
 _RASTER = 300  # lines from which a picture is smaller than their outlines
 _TOLD = 5
 
@@ -48,11 +55,11 @@ def _chart(summary: Summary, found: list[Column], rows: np.ndarray) -> Chart:
     figure = new_figure(NARROW, 0.75 + 0.78 * table.shape[1])
     ax = figure.subplots()
     _lines(ax, table, lower)
-    for index, (column, (_, ticks)) in enumerate(zip(found, places, strict=True)):
-        _axis(ax, index, column.label, ticks)
-    ends = {low: 0.0, (low + high) / 2: 0.5, high: 1.0} if high > low else {low: 0.0}
-    ticks = [(place, f"{value:.3f}") for value, place in ends.items()]
-    _axis(ax, len(found), words(summary.objective_name), ticks)
+    for index, (column, (_, labels)) in enumerate(zip(found, places, strict=True)):
+        _axis(ax, index, column.label, labels)
+    marks = {low: 0.0, (low + high) / 2: 0.5, high: 1.0} if high > low else {low: 0.0}
+    written = [(place, f"{value:.3f}") for value, place in marks.items()]
+    _axis(ax, len(found), words(summary.objective_name), written)
     ax.set_ylim(len(found) + 0.45, -0.45)
     ax.set_xlim(-0.06, 1.06)
     ax.set_axis_off()
@@ -77,21 +84,9 @@ def _places(column: Column) -> tuple[Floats, list[tuple[float, str]]]:
         at = {name: place * step for place, name in enumerate(names)}
         return np.array([at[text] for text in column.texts]), [(at[n], n) for n in names]
     scaled = np.log(numbers) if spans_decades(numbers.tolist()) else numbers
-    low, span = scaled.min(), float(np.ptp(scaled)) or 1.0
-    places = (scaled - low) / span
-    ticks = sorted({(float(p), value_text(float(v))) for p, v in zip(places, numbers, strict=True)})
-    return places, _apart(ticks)
-
-
-def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Keep labels that do not print over each other; the last one always."""
-    kept: list[tuple[float, str]] = []
-    for tick in ticks:
-        if not kept or tick[0] - kept[-1][0] > 1 / _MOST_LABELS:
-            kept.append(tick)
-    if kept[-1] != ticks[-1]:
-        kept[-1] = ticks[-1]
-    return kept
+    span = float(np.ptp(scaled)) or 1.0
+    shown = ticks(numbers.tolist(), _GAP)
+    return (scaled - scaled.min()) / span, [(place, value_text(value)) for value, place in shown]
 
 
 def _lines(ax: Axes, table: Floats, lower: bool) -> None:
@@ -110,12 +105,12 @@ def _lines(ax: Axes, table: Floats, lower: bool) -> None:
     ax.add_collection(lines)
 
 
-def _axis(ax: Axes, index: int, name: str, ticks: list[tuple[float, str]]) -> None:
+def _axis(ax: Axes, index: int, name: str, labels: list[tuple[float, str]]) -> None:
     ax.plot([0, 1], [index, index], color="#333333", lw=1.2, zorder=3)
     ax.text(0, index - 0.14, name, ha="left", va="bottom", size=9, weight="bold", zorder=5,
             bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.6})  # fmt: skip
-    tilted = sum(len(text) for _, text in ticks) > 60
-    for place, text in ticks:
+    tilted = sum(len(text) for _, text in labels) > 50
+    for place, text in labels:
         ax.plot([place, place], [index - 0.04, index + 0.04], color="#333333", lw=1.2, zorder=3)
         ax.text(place, index + 0.07, text, ha="center", va="top", size=7 if tilted else 8.5,
                 zorder=5, bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.4},

@@ -17,14 +17,14 @@ from hyperspec.sweeps.charts.style import (
     NARROW,
     NEUTRAL,
     clean,
-    log_ticks,
+    first_upper,
+    label_axis,
     looks,
-    spans_decades,
     value_text,
     words,
 )
 from hyperspec.sweeps.data import SweepData
-from hyperspec.sweeps.summary import PROBES, Summary
+from hyperspec.sweeps.summary import PROBES, Summary, setting_text
 from hyperspec.sweeps.table import Grid, number
 
 if TYPE_CHECKING:
@@ -168,16 +168,16 @@ def _chart(
                 mec="#222222" if filled else look.colour,
                 mew=0.6 if filled else 1.2,
                 alpha=1.0 if filled else 0.55,
-                label=strategy if filled or not best[strategies == strategy].any() else None,
                 zorder=3 if filled else 2,
             )
-    if spans_decades(other.values[rows].tolist()):
-        log_ticks(ax, other.values[rows].tolist())
+    label_axis(ax, other.values[rows].tolist())
     ax.set_xlabel(f"{words(other.name)}, {'more' if other.more_is_better else 'less'} is better")
     ax.set_ylabel(words(first.name))
     ax.grid(color="#e4e4e4", lw=0.7)
     clean(ax)
     if len(seen) > 1:
+        for strategy, look in seen.items():  # each once, whichever of its marks the chart shows
+            ax.plot([], [], ls="none", marker=look.marker, color=look.colour, label=strategy)
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
     return Chart(f"pareto-{place}", _alt(summary, first, other, rows[pair]), figure)
 
@@ -189,7 +189,7 @@ def _alt(summary: Summary, first: Goal, other: Goal, members: NDArray[np.intp]) 
         for i in order
     ]
     return (
-        f"{words(first.name).capitalize()} against {words(other.name)}. Best in these two: "
+        f"{first_upper(words(first.name))} against {words(other.name)}. Best in these two: "
         f"{listed(told, _TOLD)}."
     )
 
@@ -213,7 +213,7 @@ def _table(summary: Summary, goals: Sequence[Goal], best: NDArray[np.bool_]) -> 
     for i in order[:_MOST_ROWS]:
         point = summary.points[i]
         cells = [point.strategy, str(point.n)]
-        cells += [point.extra.get(name, "-") for name in summary.extra_names]
+        cells += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
         cells += [
             value_text(goal.values[i]) if place else number(goal.values[i])
             for place, goal in enumerate(shown)

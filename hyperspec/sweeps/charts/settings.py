@@ -11,7 +11,7 @@ import numpy as np
 from hyperspec.evaluation.intervals import Floats
 from hyperspec.sweeps.charts.style import words
 from hyperspec.sweeps.data import SweepData
-from hyperspec.sweeps.summary import Point, Summary
+from hyperspec.sweeps.summary import Point, Summary, setting_text
 
 # The two that a contrastive study asks for first; then by name, and the number of bands last.
 _FIRST = ("loss.temperature", "lr")
@@ -64,7 +64,8 @@ def numeric(found: Mapping[str, Column]) -> list[str]:
 def label(point: Point) -> str:
     """Return a point as a reader calls it, such as ``uniform, 20 bands, lr=0.01``."""
     bands = "1 band" if point.n == 1 else f"{point.n} bands"
-    return ", ".join([point.strategy, bands, *(f"{k}={v}" for k, v in point.extra.items())])
+    extra = (f"{key.split('.')[-1]}={setting_text(v)}" for key, v in point.extra.items())
+    return ", ".join([point.strategy, bands, *extra])
 
 
 def objective(summary: Summary) -> Floats:

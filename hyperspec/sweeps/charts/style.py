@@ -39,6 +39,7 @@ _WORDS = {
     "cost/samples_per_second": "specimen images per second",
     "cost/gpu_memory_mb": "GPU memory (MB)",
 }
+_MOST_WRITTEN = 8  # different values up to which an axis names each
 _LOG_SPAN = 8.0  # values that span more are read on a log scale
 
 
@@ -82,7 +83,7 @@ def words(name: str) -> str:
 def value_text(value: float) -> str:
     """Return a parameter's value as short as it is exact to three digits."""
     text = f"{value:.3g}"
-    return f"{value:g}" if "e+" in text else text.replace("e-0", "e-")
+    return f"{value:.0f}" if "e+" in text else text.replace("e-0", "e-")
 
 
 def spans_decades(values: Sequence[float]) -> bool:
@@ -98,18 +99,62 @@ def clean(ax: Axes) -> None:
     ax.tick_params(labelsize=9)
 
 
-def log_ticks(ax: Axes, values: Sequence[float], axis: str = "x") -> None:
-    """Put a log axis's ticks at values that occur, as far as they do not print over each other."""
+def first_upper(text: str) -> str:
+    """Return a sentence's beginning; unlike ``capitalize`` it leaves names such as k-NN alone."""
+    return text[:1].upper() + text[1:]
+
+
+def ticks(values: Sequence[float], gap: float = 0.12) -> list[tuple[float, float]]:
+    """Return values to write at an axis and where each lies, 0 to 1.
+
+    Few values are written themselves, many give way to round ones; on a log scale where they span
+    decades. None prints over its neighbour.
+
+    Args:
+        values: What the axis shows.
+        gap: Least distance, as a share of the axis.
+    """
+    known = sorted({value for value in values if not math.isnan(value)})
+    is_log = spans_decades(known)
+    low, high = known[0], known[-1]
+    shown = known if len(known) <= _MOST_WRITTEN else _round_values(low, high, is_log)
+
+    def place(value: float) -> float:
+        if high == low:
+            return 0.5
+        if is_log:
+            return math.log(value / low) / math.log(high / low)
+        return (value - low) / (high - low)
+
+    kept: list[tuple[float, float]] = []
+    for value in shown:
+        if not kept or place(value) - kept[-1][1] >= gap:
+            kept.append((value, place(value)))
+    if kept and shown[-1] != kept[-1][0] and len(known) <= _MOST_WRITTEN:
+        kept[-1] = (shown[-1], place(shown[-1]))  # the largest value tried is always named
+    return kept
+
+
+def _round_values(low: float, high: float, is_log: bool) -> list[float]:
+    if is_log:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        found = [digit * 10.0**power for power in decades for digit in (1, 2, 5)]
+    else:
+        step = 10.0 ** math.floor(math.log10((high - low) / 4))
+        step *= next(m for m in (1, 2, 5, 10) if (high - low) / (step * m) <= 6)
+        found = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    inside = [float(f"{value:.6g}") for value in found if low <= value <= high]
+    return inside or [low, high]
+
+
+def label_axis(ax: Axes, values: Sequence[float], axis: str = "x") -> None:
+    """Put an axis's ticks at values that occur, and take a log scale where they span decades."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    known = sorted(set(values))
-    span = math.log(known[-1] / known[0]) if len(known) > 1 else 1.0
-    shown: list[float] = []
-    for value in known:
-        if not shown or math.log(value / shown[-1]) > span / 9:
-            shown.append(value)
+    shown = [value for value, _ in ticks(values)]
     which = ax.xaxis if axis == "x" else ax.yaxis
-    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+    if spans_decades(values):
+        (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
     which.set_major_locator(FixedLocator(shown))
     which.set_ticklabels([value_text(value) for value in shown])
     which.set_minor_locator(NullLocator())

@@ -144,7 +144,7 @@ def _mark_sight(ax: Axes, low: float, high: float) -> None:
     for left, right in itertools.pairwise(edges):
         middle = (left + right) / 2
         kind = "UV" if middle < _VISIBLE[0] else "visible" if middle < _VISIBLE[1] else "infrared"
-        if right - left > 0.08 * (high - low):
+        if right - left > 0.05 * (high - low):
             ax.text(middle, -0.62, kind, ha="center", va="bottom", size=8.5, color="#555555")
 
 
