@@ -29,6 +29,7 @@ from hyperspec.tracking.run import JobRun
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.module import SimCLR
 from hyperspec.training.selection import BandSearch, SearchSettings
+from hyperspec.training.session import Session
 
 log = logging.getLogger(__name__)
 SEARCH_CHECKPOINT = "search.ckpt"
@@ -103,6 +104,7 @@ def learn(
     device: torch.device,
     run: JobRun,
     output_dir: Path,
+    session: Session,
 ) -> Found:
     """Search for bands, or take them from the checkpoint that the run continues.
 
@@ -113,13 +115,17 @@ def learn(
         device: The training device.
         run: The tracked run.
         output_dir: Folder of the job.
+        session: What the sweep asks of the job; its ``search`` is of this stage.
 
     Raises:
         ConfigError: If there are too few epochs.
         ModelError: If the checkpoint is of another run.
     """
-    facts = read_checkpoint(config.ckpt)["hyperspec"] if config.ckpt is not None else None
-    if facts is not None:
+    inner = session.search or Session()
+    ckpt = config.ckpt if inner.ckpt is None else str(inner.ckpt)
+    checkpoint = None if ckpt is None else read_checkpoint(ckpt)
+    if checkpoint is not None:
+        facts = checkpoint["hyperspec"]
         before = _check_continues(facts, strategy, material, config)
         if facts.get("stage") != "search":
             resumed = dataclasses.replace(material, selection=before)
@@ -127,9 +133,15 @@ def learn(
     search = assemble_search(config, strategy, material, device)
     scorer = Scorer(material, search, config.evaluation)
     scorer.check_objective(config.objective)
-    stage = Stage(search.settings.epochs, config.ckpt, SEARCH_CHECKPOINT)
-    spent = fit(config, material, search, run, output_dir, stage)
-    log_search(search, scorer, material, run)
+    epochs = search.settings.epochs
+    stage = Stage(epochs, ckpt, SEARCH_CHECKPOINT)
+    spent = fit(config, material, search, run, output_dir, stage, inner.callbacks)
+    # Kept once its scores are logged, so that a run that goes on from there logs them no more.
+    logged = inner.ckpt is not None and checkpoint is not None and checkpoint["epoch"] >= epochs
+    log_search(search, scorer, material, run, with_scores=not logged)
+    if inner.keep is not None and not logged:
+        run.secure()
+        inner.keep(output_dir / SEARCH_CHECKPOINT)
     indices = np.asarray(material.selection.indices)[search.selector.assignment()]
     chosen = strategy.chosen(material.source.axis, indices.tolist())
     log.info("bands=learned chose %s nm", np.round(chosen.wavelengths_nm, 1).tolist())
@@ -173,11 +185,28 @@ def assemble_search(
     return search.to(device)
 
 
-def log_search(search: BandSearch, scorer: Scorer, material: Material, run: JobRun) -> None:
+def log_search(
+    search: BandSearch, scorer: Scorer, material: Material, run: JobRun, *, with_scores: bool
+) -> None:
     """Log the soft selection's scores beside the hard one's, and the choice of each epoch.
 
     Leaves the selectors hard.
     """
+    if with_scores:
+        _log_gaps(search, scorer, run)
+    search.selector.hard = True
+    choices_nm = material.selection.bands_nm[search.choices]
+    temperatures = [search.settings.temperature(epoch) for epoch in range(len(choices_nm))]
+    run.log_figure(draw_choices(choices_nm, temperatures), "pictures/search.png")
+    header = "epoch,temperature," + ",".join(f"nm_{i}" for i in range(choices_nm.shape[1]))
+    rows = [
+        ",".join([str(epoch), f"{warmth:.6g}", *(f"{nm:.2f}" for nm in chosen)])
+        for epoch, (warmth, chosen) in enumerate(zip(temperatures, choices_nm, strict=True))
+    ]
+    run.log_text("\n".join([header, *rows, ""]), "evaluation/search.csv")
+
+
+def _log_gaps(search: BandSearch, scorer: Scorer, run: JobRun) -> None:
     soft = scorer.validate()
     search.selector.hard = True
     hard = scorer.validate()
@@ -190,15 +219,6 @@ def log_search(search: BandSearch, scorer: Scorer, material: Material, run: JobR
                 f"search/gap_{name}": soft[key] - hard[key],
             }
     run.log_metrics(metrics, search.global_step)
-    choices_nm = material.selection.bands_nm[search.choices]
-    temperatures = [search.settings.temperature(epoch) for epoch in range(len(choices_nm))]
-    run.log_figure(draw_choices(choices_nm, temperatures), "pictures/search.png")
-    header = "epoch,temperature," + ",".join(f"nm_{i}" for i in range(choices_nm.shape[1]))
-    rows = [
-        ",".join([str(epoch), f"{warmth:.6g}", *(f"{nm:.2f}" for nm in chosen)])
-        for epoch, (warmth, chosen) in enumerate(zip(temperatures, choices_nm, strict=True))
-    ]
-    run.log_text("\n".join([header, *rows, ""]), "evaluation/search.csv")
 
 
 def _check_continues(

@@ -98,7 +98,7 @@ def execute(
             # It trains too, with the functions of this module.
             from hyperspec.learning import learn
 
-            found = learn(config, config.bands, material, device, run, output_dir)
+            found = learn(config, config.bands, material, device, run, output_dir, session)
             material = found.material
             gc.collect()  # the planes of all bands: Lightning's trainer and module hold each other
             # From here on the run is that of any other choice of bands.
@@ -268,7 +268,6 @@ def fit(
     )
     if hardware.compile:
         module.encoder.backbone.compile()
-    run.log_params({"model.num_features": str(module.encoder.num_features)})
     run.log_params({"model.num_features": str(module.encoder.num_features)})
     cost = CostMeter()
     check_every = config.log_every_n_steps if module.device.type == "cuda" else 1

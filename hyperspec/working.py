@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from hyperspec.bands import Learned
 from hyperspec.jobs import JobContext
 from hyperspec.material import Material
 from hyperspec.pipeline import execute, prepare
@@ -134,17 +135,27 @@ def _attempt(
 def open_session(config: Train, run: JobRun, context: JobContext, slots: Slots) -> Session:
     """Return what the sweep asks of the job's training; a job of its own keeps checkpoints too."""
     soft = StopSoftly()
-    keep = KeepCheckpoints(
-        slots, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft
-    )
-    latest = slots.latest()
+    keep = KeepCheckpoints(slots, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft)
+    latest, search = slots.latest(), None
+    if isinstance(config.bands, Learned):
+        earlier = Slots(slots.folder / "search")
+        keep_search = KeepCheckpoints(
+            earlier, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft
+        )
+        search = Session(earlier.latest(), [soft, keep_search], keep=earlier.keep)
     if latest is not None:
-        before, step = origin(latest)
-        log.info("%s: goes on from step %d of run %s", run.name, step, before)
-        if before != run.run_id:
-            continue_history(run, before, step)
+        _go_on(run, latest, "the training", whole=("search/",) if search else ())
+    elif search is not None and search.ckpt is not None:
+        _go_on(run, search.ckpt, "the search for bands")
     trial = None if context.sweep_dir is None else TrialReporter.current(context.sweep_dir)
-    return Session(latest, [soft, keep], None if trial is None else trial.report)
+    return Session(latest, [soft, keep], None if trial is None else trial.report, search)
+
+
+def _go_on(run: JobRun, ckpt: Path, what: str, whole: tuple[str, ...] = ()) -> None:
+    before, step = origin(ckpt)
+    log.info("%s: goes on with %s from step %d of run %s", run.name, what, step, before)
+    if before != run.run_id:
+        continue_history(run, before, step, whole)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

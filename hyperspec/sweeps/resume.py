@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.identity import Finished, Objective
@@ -35,11 +36,18 @@ def adopt(run: JobRun, found: Finished) -> Objective:
     return found.objective
 
 
-def continue_history(run: JobRun, run_id: str, until_step: int) -> None:
-    """Copy the metrics that an interrupted run logged before its checkpoint, and name the run."""
+def continue_history(run: JobRun, run_id: str, until_step: int, whole: Sequence[str] = ()) -> None:
+    """Copy the metrics that an interrupted run logged before its checkpoint, and name the run.
+
+    Args:
+        run: The run that goes on.
+        run_id: The interrupted one.
+        until_step: Optimizer steps of the checkpoint.
+        whole: Beginnings of the names of metrics of an earlier stage, which was over by then.
+    """
     # Its process may have died with lines that the store does not have yet.
     send_outbox(run.connection.outbox, only=run.connection.uri)
-    run.copy_from(run_id, until_step)
+    run.copy_from(run_id, until_step, whole=whole)
 
 
 def give_up_after(parent: ParentInfo, max_failures: int) -> None:

@@ -35,7 +35,13 @@ _PARAM_BATCH = 100  # parameters and tags that it takes
 _LARGE = "checkpoints"  # artifacts that stay with the first run
 
 
-def copy_run(client: MlflowClient, source: str, target: str, until_step: int | None) -> None:
+def copy_run(
+    client: MlflowClient,
+    source: str,
+    target: str,
+    until_step: int | None,
+    whole: tuple[str, ...] = (),
+) -> None:
     """Make a run the light copy of another, or copy its metrics up to a step.
 
     The light copy has parameters, metrics with their history, tags and artifacts without
@@ -48,6 +54,7 @@ def copy_run(client: MlflowClient, source: str, target: str, until_step: int | N
         source: The run to copy.
         target: The run to write.
         until_step: Last step of the metrics to copy; None makes the light copy.
+        whole: Beginnings of the names of metrics that are copied whatever their step.
     """
     from mlflow.exceptions import MlflowException
 
@@ -65,7 +72,7 @@ def copy_run(client: MlflowClient, source: str, target: str, until_step: int | N
         _copy_artifacts(client, source, target)
         if found.inputs is not None and found.inputs.dataset_inputs:
             client.log_inputs(target, found.inputs.dataset_inputs)
-    _copy_metrics(client, found, target, until_step)
+    _copy_metrics(client, found, target, until_step, whole)
 
 
 def _copy_names(client: MlflowClient, source: Run, target: str) -> None:
@@ -87,13 +94,15 @@ def _copy_names(client: MlflowClient, source: Run, target: str) -> None:
     client.log_batch(target, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def _copy_metrics(client: MlflowClient, source: Run, target: str, until_step: int | None) -> None:
+def _copy_metrics(
+    client: MlflowClient, source: Run, target: str, until_step: int | None, whole: tuple[str, ...]
+) -> None:
     rows = [
         metric
         for key in source.data.metrics
         if not key.startswith(SYSTEM)  # how busy the machine was then
         for metric in client.get_metric_history(source.info.run_id, key)
-        if until_step is None or metric.step <= until_step
+        if until_step is None or metric.step <= until_step or key.startswith(whole)
     ]
     for start in range(0, len(rows), _BATCH):
         client.log_batch(target, metrics=rows[start : start + _BATCH])

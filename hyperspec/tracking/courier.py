@@ -126,7 +126,9 @@ class Courier:
                 log.error("%s: the file %s is gone", self.journal.head.name, path)
         elif kind == "copy":
             source, until = self._source(str(entry["source"])), entry.get("until_step")
-            copy_run(client, source, run_id, until if isinstance(until, int) else None)
+            names = entry.get("whole")
+            whole = tuple(map(str, names)) if isinstance(names, list) else ()
+            copy_run(client, source, run_id, until if isinstance(until, int) else None, whole)
         elif kind == "datasets":
             client.log_inputs(run_id, _datasets(entry))
         elif kind == "end":

@@ -236,7 +236,11 @@ class JobRun:
         self._sender.put({"op": "datasets", "inputs": inputs})
 
     def copy_from(
-        self, run_id: str, until_step: int | None = None, metrics: Mapping[str, float] | None = None
+        self,
+        run_id: str,
+        until_step: int | None = None,
+        metrics: Mapping[str, float] | None = None,
+        whole: Sequence[str] = (),
     ) -> None:
         """Take over another run's result, or its metrics up to a step, when both are on the store.
 
@@ -244,9 +248,10 @@ class JobRun:
             run_id: The other run; see :func:`hyperspec.tracking.copying.copy_run`.
             until_step: Last step of the metrics; None takes over everything but checkpoints.
             metrics: What is known of its metrics already, for as long as the store is away.
+            whole: Beginnings of the names of metrics that are taken over whatever their step.
         """
         self.last |= metrics or {}
-        entry = {"op": "copy", "source": run_id, "until_step": until_step}
+        entry = {"op": "copy", "source": run_id, "until_step": until_step, "whole": [*whole]}
         self._sender.put({**entry, "metrics": dict(metrics or {})})
 
     def flush(self) -> bool:

@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 
 from hyperspec.spectra.errors import ModelError
-from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.stopping import StopSoftly
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,12 @@ class Slots:
         self._turn = 1 - self._turn
         return path
 
+    def keep(self, path: Path) -> None:
+        """Copy a checkpoint that was written elsewhere."""
+        AtomicCheckpointIO().save_checkpoint(read_checkpoint(path), self.next())
+
     def clear(self) -> None:
-        """Remove both: the job is done."""
+        """Remove both, and those of earlier stages below: the job is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -19,11 +19,15 @@ class Session:
         ckpt: Checkpoint of the same job to go on from, before any that the config names.
         callbacks: What watches the training besides the run's own callbacks, after them.
         reporter: Takes score and epoch, and says whether to stop.
+        search: The same for the search of ``bands=learned``, which trains before.
+        keep: Takes the checkpoint at the end of the training, when that is to be kept.
     """
 
     ckpt: Path | None = None
     callbacks: list[pl.Callback] = field(default_factory=list)
     reporter: Report | None = None
+    search: Session | None = None
+    keep: Callable[[Path], None] | None = None
     stopped: tuple[int, float] | None = field(default=None, init=False)
     """Epoch and score at which it was stopped early."""
 

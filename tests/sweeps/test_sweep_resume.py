@@ -15,13 +15,17 @@ from hyperspec.sweeps.data import load_sweep
 from hyperspec.tracking.store import open_client
 from hyperspec.train import main
 
+ASIDE, SECONDS = ("cost/", "system/"), ("search/train_seconds",)
+
 
 def trained(study: Study) -> list[Run]:
     return [run for run in study.jobs() if "hyperspec.resumed_from" not in run.data.tags]
 
 
 def scores(run: Run) -> dict[str, float]:
-    return {k: v for k, v in run.data.metrics.items() if not k.startswith(("cost/", "system/"))}
+    return {
+        k: v for k, v in run.data.metrics.items() if k not in SECONDS and not k.startswith(ASIDE)
+    }
 
 
 def artifact(run: Run, name: str) -> Path:
@@ -96,13 +100,15 @@ def test_what_decides_nothing_leaves_the_identity_as_it_is(
     assert (len(found) == 1) == same
 
 
-def wait_for(study: Study, packed: Path, writes: int) -> None:
+def wait_for(
+    study: Study, packed: Path, writes: int, pattern: str = "interrupted/*/?.ckpt"
+) -> None:
     """Wait until a checkpoint was written so many times."""
     seen: set[tuple[str, int]] = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(seen) < writes:
         assert time.monotonic() < deadline
-        for path in packed.glob("interrupted/*/?.ckpt"):
+        for path in packed.glob(pattern):
             seen.add((str(path), path.stat().st_mtime_ns))
         time.sleep(0.005)
 
@@ -143,3 +149,36 @@ def test_a_killed_job_goes_on_and_ends_with_the_weights_of_an_unbroken_one(
     ]
     assert losses[0] == losses[1]
     assert not list(packed.glob("interrupted/*/?.ckpt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "writes"), [("search/", 3), ("", 2)])
+def test_a_killed_search_for_bands_goes_on_too(
+    study: Study, packed: Path, stage: str, writes: int
+) -> None:
+    words = ["-m", "bands=learned", "bands.n=4", "epochs=24", "sweep.checkpoint_seconds=0"]
+    assert main([*study.words, *words, "sweep.resume=false"]) == 0
+    (unbroken,) = trained(study)
+    words.append(f"tracking.experiment={study.folder.name}-killed")
+    process = study.start(*words)
+    wait_for(study, packed, writes, f"interrupted/*/{stage}?.ckpt")
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert main([*study.words, *words]) == 0
+    client = open_client(study.uri)
+    experiment = client.get_experiment_by_name(f"{study.folder.name}-killed")
+    killed, resumed = client.search_runs(
+        [experiment.experiment_id],
+        "tags.`hyperspec.kind` = 'job'",
+        order_by=["attributes.start_time ASC"],
+    )
+    assert resumed.data.tags["hyperspec.continued_from"] == killed.info.run_id
+    assert scores(resumed) == scores(unbroken)
+    for name in ("search/loss", "search/entropy", "search/gap_knn_top1", "train/loss"):
+        histories = [
+            [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+            for run in (unbroken, resumed)
+        ]
+        assert histories[0], name
+        assert histories[0] == histories[1], name
+    assert not list(packed.glob("interrupted/*/**/?.ckpt"))
