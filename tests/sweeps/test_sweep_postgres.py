@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,15 +23,14 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """A server on a free port of loopback; it refuses to run as root."""
     pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own folder, which only its owner may enter.
+    folder = Path(tempfile.mkdtemp(prefix="hyperspec-postgres-"))
     as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     prefix = as_user if os.getuid() == 0 else []
     if prefix:
-        for path in (folder, *list(folder.parents)[:2]):
-            path.chmod(0o755)
         shutil.chown(folder, 65534, 65534)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -45,6 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run([*control, *log, "-o", options, "start"], **common)  # type: ignore[call-overload]
     yield f"postgresql+psycopg://hyperspec@127.0.0.1:{port}"
     subprocess.run([*control, "-m", "immediate", "stop"], **common)  # type: ignore[call-overload]
+    shutil.rmtree(folder)
 
 
 def create(server: str, name: str) -> str:
