@@ -115,6 +115,12 @@ def test_one_run_is_kept_whole(
     assert len(rows) == 16
     right = np.mean([int(row["knn_correct"]) for row in rows])
     assert right == pytest.approx(metrics["test/knn_top1"])
+    with artifact(run, "evaluation/control_predictions.csv").open() as file:
+        beside = list(csv.DictReader(file))
+    assert [row["file"] for row in beside] == [row["file"] for row in rows]
+    for control in ("untrained_knn", "untrained_linear", "mean_spectrum_knn"):
+        right = np.mean([int(row[f"{control}_correct"]) for row in beside])
+        assert right == pytest.approx(metrics[f"control/{control}_top1"])
     assert artifact(run, "checkpoints/last.ckpt").stat().st_size > 100_000
     assert "temperature: 0.2" in artifact(run, "config.yaml").read_text()
     assert artifact(run, "pictures/bands.png").stat().st_size > 5_000

@@ -101,7 +101,7 @@ class SweepCallback(Callback):
             print(busy, flush=True)
         study = str(config.get("study") or "sweep")
         name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
-        tags, params = _tags(config, study), {**_varied(config), **_margin(config)}
+        tags, params = _tags(config, study), {**_varied(config), **kept_margin(config)}
         run = start_run(connection, name, kind="sweep", tags=tags, params=params)
         try:
             note = ParentInfo(
@@ -249,7 +249,7 @@ def _varied(config: DictConfig) -> dict[str, str]:
     return {f"space.{key}": value for key, value in _space(config).items()}
 
 
-def _margin(config: DictConfig) -> dict[str, str]:
+def kept_margin(config: DictConfig) -> dict[str, str]:
     """Return the report's margin as a parameter of the sweep, which nobody can change later."""
     margin = OmegaConf.select(config, PARAM_MARGIN)
     return {} if margin is None else {PARAM_MARGIN: str(margin)}

@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_sweeps import FakeSweep
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from hyperspec.commands import report as command
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps.callback import kept_margin
+from hyperspec.sweeps.config import SweepConfig
 from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
 from hyperspec.sweeps.differences import Differences, compare
 from hyperspec.sweeps.margin import Margin, check_margin, find_margin
@@ -25,6 +28,8 @@ from hyperspec.sweeps.verdicts import (
     differences_grid,
     differences_note,
 )
+from hyperspec.tracking.run import start_run
+from hyperspec.tracking.store import connect
 
 NUM = 40
 """Specimens; two views each, right or wrong together."""
@@ -417,6 +422,22 @@ def test_a_margin_out_of_range_is_refused(margin: float, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=text):  # before any store is opened
         command.run(words)
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0, float("nan")])
+def test_a_margin_of_the_config_out_of_range_is_refused(margin: float) -> None:
+    with pytest.raises(ConfigError, match=rf"sweep\.margin is {margin:g}; give the largest"):
+        SweepConfig(margin=margin)
+
+
+def test_the_margin_is_read_from_the_parent_where_the_sweep_left_it(sweep_uri: str) -> None:
+    config = OmegaConf.create({"sweep": {"margin": 0.05}})
+    assert kept_margin(config) == {"sweep.margin": "0.05"}
+    assert kept_margin(OmegaConf.create({})) == {}
+    connection = connect(sweep_uri, "margins")
+    with start_run(connection, "kept", kind="sweep", params=kept_margin(config)) as run:
+        pass
+    assert load_sweep(sweep_uri, [run.run_id]).sweeps[0].margin == 0.05
 
 
 def test_page_text_and_terminal_show_the_same_verdicts(
