@@ -47,7 +47,7 @@ def opening(config: DictConfig, study: str, command: str, space: Mapping[str, st
 
 
 def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | None) -> str:
-    """Return the description of a sweep that has ended: outcome first, then what was there.
+    """Return the description of a sweep that has ended: question and outcome, then the rest.
 
     Args:
         before: The description so far.
@@ -66,8 +66,9 @@ def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | N
         )
     if model_uri is not None:
         lines.append(f'Its encoder embeds new cubes: `mlflow.pyfunc.load_model("{model_uri}")`.')
-    kept = before.split("\n\nThe report is under")[0]
-    return "\n\n".join([*lines, kept])
+    # The page shows some three lines at first: what was asked, and what came out.
+    asked, _, rest = before.split("\n\nThe report is under")[0].partition("\n\n")
+    return "\n\n".join(filter(None, [asked, *lines, rest]))
 
 
 def best_job(data: SweepData) -> pd.Series | None:

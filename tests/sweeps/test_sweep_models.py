@@ -55,7 +55,7 @@ def test_the_best_job_leaves_a_model_that_embeds_cubes(
     assert loaded.metadata.signature.outputs.inputs[0].shape == (-1, expected.shape[1])
     parent = next(run for run in study.runs() if run.data.tags["hyperspec.kind"] == "sweep")
     note = parent.data.tags["mlflow.note.content"]
-    assert note.startswith("**2 jobs: 2 finished.** [Report](#/experiments/")
+    assert "\n\n**2 jobs: 2 finished.** [Report](#/experiments/" in note
     assert f'mlflow.pyfunc.load_model("{model.model_uri}")' in note
     # A second look logs no second model, and "all" adds the other job's.
     data = load_sweep(study.uri, [parent.info.run_id])

@@ -45,7 +45,7 @@ def test_an_overlay_without_a_question_has_none(tmp_path: Path) -> None:
     assert question(composed(tmp_path, "band_count")) == ""
 
 
-def test_the_outcome_comes_first(fake_sweep: FakeSweep) -> None:
+def test_the_outcome_follows_the_question(fake_sweep: FakeSweep) -> None:
     for n, score in ((10, 0.5), (50, 0.75)):
         fake_sweep.job("uniform", n, knn=score)
     with (
@@ -56,7 +56,7 @@ def test_the_outcome_comes_first(fake_sweep: FakeSweep) -> None:
     data = load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id])
     before = opening(composed(Path(), None), "s", "cmd", {})
     note = closing(before, data, "7", "models:/m-1")
-    head, best, model, kept, *_ = note.split("\n\n")
+    asked, head, best, model, *_ = note.split("\n\n")
     assert head == (
         "**3 jobs: 2 finished, 1 failed.** "
         f"[Report](#/experiments/7/runs/{fake_sweep.parent.run_id}/artifacts/report/report.html)"
@@ -64,5 +64,5 @@ def test_the_outcome_comes_first(fake_sweep: FakeSweep) -> None:
     assert best.startswith("Best: [uniform n=050 seed=0](#/experiments/7/runs/")
     assert best.endswith("objective 0.740, test k-NN 0.750.")
     assert 'load_model("models:/m-1")' in model
-    assert kept == "Study **s**."
+    assert asked == "Study **s**."
     assert "when the sweep has ended" not in note
