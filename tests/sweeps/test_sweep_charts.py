@@ -293,7 +293,7 @@ def test_curves_pruned_jobs_and_every_picture_of_a_stored_sweep(
     assert "stopped at 0.09" in html
     assert "stopped at 0.09" in paths.table.read_text()
     names = [path.stem for path in paths.charts]
-    assert names == ["pareto-1", "pareto-2", "wavelengths", "curves-1", "curves-2"]
+    assert names == ["wavelengths", "curves-1", "curves-2"]
     for path in paths.charts:
         assert imread(path).std() > 0.01  # not a blank sheet
         assert path in paths.files
