@@ -1,7 +1,8 @@
-"""The table of README.md from what run.py wrote: compare.py OUT.csv ..."""
+"""The tables of README.md from what run.py wrote: compare.py OUT.csv ... [--seeds 0,1,2]."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -11,19 +12,19 @@ import pandas as pd
 from hyperspec.evaluation.one_shot import Key, compare_one_shot
 
 
-def main(paths: list[Path]) -> int:
-    table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
-    seeds = [
-        seed
-        for seed, part in table.groupby("seed")
-        if part[part["kind"] == "retrained"]["n"].max() == table["n"].max()
-    ]
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="+", type=Path)
+    parser.add_argument("--seeds", default="0,1,2", help="points that all of these have are shown")
+    words = parser.parse_args()
+    seeds = [int(text) for text in words.seeds.split(",")]
+    table = pd.concat([pd.read_csv(path) for path in words.tables], ignore_index=True)
+    table = table[table["seed"].isin(seeds)]
     sides: dict[str, dict[Key, np.ndarray]] = {"one_shot": {}, "retrained": {}}
-    for (kind, strategy, n), part in table[table["seed"].isin(seeds)].groupby(
-        ["kind", "strategy", "n"]
-    ):
+    for (kind, strategy, n), part in table.groupby(["kind", "strategy", "n"]):
         wide = part.pivot(index="seed", columns="row", values="knn_correct")
-        sides[kind][strategy, int(n)] = wide.to_numpy(np.float64)
+        if len(wide) == len(seeds) and wide.notna().all(axis=None):
+            sides[kind][strategy, int(n)] = wide.to_numpy(np.float64)
     rows = table.drop_duplicates("row").sort_values("row")
     found = compare_one_shot(**sides, specimens=rows["specimen"].tolist())
     print(found.markdown())
@@ -31,4 +32,4 @@ def main(paths: list[Path]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main([Path(word) for word in sys.argv[1:]]))
+    sys.exit(main())
