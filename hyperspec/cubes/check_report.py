@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Raise it when a field changes its name or meaning.
 JSON_VERSION = 1
-# More rows than this tell a person nothing; those with problems come first.
+# Of more files than this, only those with findings are listed.
 MAX_ROWS = 40
 MAX_PROBLEMS = 20
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warn[/]", "error": "[bold red]ERR[/]"}
@@ -38,10 +38,10 @@ def print_report(report: CheckReport, console: Console, everything: bool = False
         everything: Show every cube and problem, however many.
     """
     rows = _chosen(report, everything)
-    console.print(_table(report, rows))
+    if rows:
+        console.print(_table(report, rows))
     if len(rows) < len(report.looks):
-        more = len(report.looks) - len(rows)
-        console.print(f"and {_count(more, 'file')} more (--all shows every file)", style="dim")
+        console.print(_left_out(report, rows), style="dim", highlight=False)
         console.print()
     _print_problems(report.problems, report.root, console, everything)
     for line in _summary(report):
@@ -127,11 +127,21 @@ def _finite(value: float) -> float | None:
 def _chosen(report: CheckReport, everything: bool) -> list[Look]:
     if everything or len(report.looks) <= MAX_ROWS:
         return list(report.looks)
-    gravity = {"error": 0, "warning": 1, "ok": 2}
-    order = sorted(report.looks, key=lambda look: gravity[worst(report.by_file.get(look.file, []))])
-    bad = [look for look in order if look.file in report.by_file]
-    # A clean folder of a thousand: ten rows show what the cubes are like.
-    return sorted(order[: max(10, min(len(bad), MAX_ROWS))], key=lambda look: look.file)
+    found = report.by_file
+    bad = [look for look in report.looks if look.file in found]
+    errors_first = sorted(bad, key=lambda look: worst(found[look.file]) != "error")
+    return sorted(errors_first[:MAX_ROWS], key=lambda look: look.file)
+
+
+def _left_out(report: CheckReport, rows: Sequence[Look]) -> str:
+    shown = {look.file for look in rows}
+    found = report.by_file
+    hidden = [look for look in report.looks if look.file not in shown]
+    odd = sum(look.file in found for look in hidden)
+    parts = [f"{odd} more with findings"] if odd else []
+    if len(hidden) > odd:
+        parts.append(f"{_count(len(hidden) - odd, 'file')} without findings")
+    return f"Not listed: {', '.join(parts)} (--all lists every file)."
 
 
 def _table(report: CheckReport, rows: Sequence[Look]) -> Table:
@@ -144,7 +154,7 @@ def _table(report: CheckReport, rows: Sequence[Look]) -> Table:
     table.add_column("")
     table.add_column("file", overflow="fold", min_width=16)
     for name in columns:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right", overflow="fold", min_width=len(name))
     for look, *cells in zip(rows, *columns.values(), strict=True):
         mark = _MARKS[worst(report.by_file.get(look.file, []))]
         table.add_row(mark, escape(look.file), *cells)
@@ -158,14 +168,15 @@ def _columns(report: CheckReport, rows: Sequence[Look]) -> dict[str, list[str]]:
         columns["shape"] = ["–" if x.shape is None else _shape(x.shape) for x in rows]
     if len({look.dtype for look in rows if look.dtype is not None}) > 1:
         columns["type"] = [look.dtype or "–" for look in rows]
-    columns["MB"] = [_short(look.num_bytes / 1e6) for look in rows]
+    unit, divisor = _unit(float(np.median([look.num_bytes for look in rows])))
+    columns[unit] = [_short(look.num_bytes / divisor) for look in rows]
     seen = [look.measure for look in rows]
     columns["MB/s"] = ["–" if m is None else f"{m.mb_per_second:.0f}" for m in seen]
-    columns["no\ndata"] = ["–" if m is None else _percent(m.missing_share) for m in seen]
-    columns["satu-\nrated"] = ["–" if m is None else _percent(m.saturated_share) for m in seen]
+    columns["nodata"] = ["–" if m is None else _percent(m.missing_share) for m in seen]
+    columns["saturated"] = ["–" if m is None else _percent(m.saturated_share) for m in seen]
     if report.expected is not None:
         away = [_drift(look, report.expected) for look in rows]
-        columns["drift\nnm"] = ["–" if d is None else f"{d.max_nm:.2f}" for d in away]
+        columns["drift nm"] = ["–" if d is None else f"{d.max_nm:.2f}" for d in away]
     return columns
 
 
@@ -285,7 +296,13 @@ def _short(number: float) -> str:
 
 
 def _bytes(number: int) -> str:
+    unit, divisor = _unit(number)
+    return f"{number / divisor:.1f} {unit}" if divisor > 1 else f"{number} bytes"
+
+
+def _unit(number: float) -> tuple[str, float]:
+    """Return the unit in which a number of bytes is at least 1, and its size."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number} bytes"
+            return unit, size
+    return "bytes", 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,10 +43,11 @@ def find_cubes(root: Path, pattern: str) -> tuple[list[Path], list[Path]]:
     files = sorted(p for p in root.rglob(pattern) if p.is_file() and _visible(p, root))
     if pattern == "*":
         cubes = [p for p in files if _looks_like_a_cube(p)]
-        orphans = [p for p in files if p.suffix.lower() == ".hdr" and not _has_data(p)]
+        orphans = _orphans(files)
     else:
         cubes = [p for p in files if p.suffix.lower() != ".hdr"]
-        orphans = []
+        headers = (p for p in root.rglob("*.[hH][dD][rR]") if p.is_file() and _visible(p, root))
+        orphans = sorted(p for p in headers if _lacks_data(p, pattern))
     if not cubes and not orphans:
         raise CatalogueError(
             f"The folder {root} holds no cube that fits data.pattern={pattern}: raw data files "
@@ -94,6 +96,20 @@ def _visible(path: Path, root: Path) -> bool:
     return not any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
+def _lacks_data(header: Path, pattern: str) -> bool:
+    """Say whether a header is that of a file which would fit the pattern, and is not there."""
+    data = header.with_suffix("")
+    if data.suffix.lower() not in DATA_SUFFIXES or not data.suffix:  # `x.hdr`, not `x.bil.hdr`
+        suffix = Path(pattern).suffix
+        if not suffix or "*" in suffix:
+            return False
+        data = header.with_suffix(suffix)
+    if not data.match(pattern) or data.exists():
+        return False
+    beside = header.parent.glob(f"{glob.escape(data.stem)}*")
+    return not any(header in header_candidates(path) for path in beside if path != header)
+
+
 def _looks_like_a_cube(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in _RAW_SUFFIXES:
@@ -105,6 +121,14 @@ def _looks_like_a_cube(path: Path) -> bool:
     return has_own_header and suffix != ".hdr"
 
 
-def _has_data(header: Path) -> bool:
-    folder = [p for p in header.parent.iterdir() if p.suffix.lower() != ".hdr" and p.is_file()]
-    return any(header in header_candidates(path) for path in folder if path.name != header.name)
+def _orphans(files: Sequence[Path]) -> list[Path]:
+    """Return the headers that belong to none of the files."""
+    headers = [path for path in files if path.suffix.lower() == ".hdr"]
+    # Collected once: looking through the folder for each header took minutes for a thousand.
+    owned = {
+        header
+        for path in files
+        if path.suffix.lower() != ".hdr"
+        for header in header_candidates(path)
+    }
+    return [header for header in headers if header not in owned]

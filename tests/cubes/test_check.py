@@ -266,8 +266,11 @@ def test_many_cubes_show_problems_first(root):
     report = check_folder(root)
     text = printed(report)
     assert "zz.bil has the same content as a0.bil" in text
-    assert "and 35 files more (--all shows every file)" in text
+    assert "Not listed: 44 files without findings (--all lists every file)." in text
     assert "b39.bil" not in text
+    assert [line.split()[:2] for line in text.splitlines() if "0.bil" in line.split()[1:2]] == []
+    assert re.search(r"file +kB +MB/s +nodata +saturated", text)
+    assert re.search(r"warn +zz\.bil +1\.7 ", text)
     assert "b39.bil" in printed(report, everything=True)
     assert "45 cubes of 7×12×10 (bands, lines, samples) uint16" in text
 
