@@ -16,6 +16,12 @@ import psutil
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
+# What decides which kernels the BLAS runs, and on how many threads.
+_ENVIRONMENT = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"),
+    *("MKL_ENABLE_INSTRUCTIONS", "KMP_AFFINITY"),
+)
+
 
 def processor() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -46,6 +52,7 @@ def context(packages: tuple[str, ...]) -> dict[str, Any]:
             "kernel": platform.release(),
             "load_average": [round(x, 1) for x in os.getloadavg()],
         },
+        "environment": {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
         "versions": {"python": platform.python_version(), **found},
     }
 
