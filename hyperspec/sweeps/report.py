@@ -8,7 +8,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hyperspec.sweeps.charts import curves, heat, importance, parallel, pareto, wavelengths
+from hyperspec.sweeps.charts import (
+    curves,
+    gradients,
+    heat,
+    importance,
+    parallel,
+    pareto,
+    wavelengths,
+)
 from hyperspec.sweeps.charts.accuracy import save
 from hyperspec.sweeps.charts.chart import Section, to_png
 from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
@@ -112,6 +120,7 @@ def sections(data: SweepData, summary: Summary) -> list[Section]:
         importance.section(data, summary),
         wavelengths.section(data, summary),
         curves.section(data, summary),
+        gradients.section(data, summary),
     )
     return [section for section in found if section is not None]
 
