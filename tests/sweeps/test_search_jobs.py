@@ -87,13 +87,16 @@ def test_a_trial_killed_between_its_seeds_goes_on_and_tells_their_mean(
     study: Study, packed: Path
 ) -> None:
     words = ["-m", "search=random", "lr=choice(0.001,0.002)", "search.seeds=2", "seed=3"]
+    words += ["bands.n=5"]
     words += [*QUICK, "epochs=60", "sweep.checkpoint_seconds=0", "hydra.sweeper.n_trials=1"]
     words += ["hydra.sweeper.study_name=s"]
     process = study.start(*words)
     deadline = time.monotonic() + 600
     # Until the second seed has written a checkpoint.
-    while len([run for run in study.jobs() if run.info.status == "FINISHED"]) < 1 or not list(
-        packed.glob("interrupted/*/?.ckpt")
+    # The store is looked at when the search has made it, which a checkpoint shows.
+    while not (
+        list(packed.glob("interrupted/*/?.ckpt"))
+        and any(run.info.status == "FINISHED" for run in study.jobs())
     ):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
