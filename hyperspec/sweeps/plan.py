@@ -147,10 +147,10 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
 
 
 def count_jobs(config: DictConfig) -> int:
-    """Return how many jobs a multirun has, inside of Hydra."""
+    """Return how many jobs a multirun has, or trials a search, inside of Hydra."""
     trials = num_trials(config)
     if trials is not None:
-        return trials * num_seeds(config)
+        return trials
     loader = GlobalHydra.instance().config_loader()
     return math.prod(len(axis.words) for axis in _axes(config, loader))
 
