@@ -44,6 +44,16 @@ def test_records_carry_labels_shape_size_and_checksum(tmp_path):
     assert list(table["num_lines"]) == [5, 7]
 
 
+@pytest.mark.parametrize("header", ["gone.bil.hdr", "gone.hdr"])
+def test_a_header_without_its_data_is_told_with_a_pattern_too(tmp_path, header):
+    write(tmp_path / "good.bil", 0)
+    (tmp_path / header).write_text("ENVI\n")
+    (tmp_path / "other.raw.hdr").write_text("ENVI\n")
+    catalogue = scan(tmp_path, pattern="*.bil")
+    assert [(p.file, p.severity) for p in catalogue.problems] == [(header, "error")]
+    assert messages(catalogue, header) == ["is a header without its data file."]
+
+
 def test_problems_are_rows_and_the_other_cubes_stay(tmp_path):
     for i in range(3):
         write(tmp_path / f"good{i}.bil", i)
