@@ -79,7 +79,8 @@ class Data:
     root: str = field(default=MISSING, metadata=_ASIDE)
     """Folder of the cubes."""
     pattern: str = "*.bil"
-    """Which files are cubes, as a glob below the root."""
+    """Which files are cubes, as a glob below the root; `*/` takes folders with one raster per
+    band."""
     axis: AxisSpec | None = None
     """The sensor's axis, for headers that have no wavelengths."""
     calibrate: str = "auto"
