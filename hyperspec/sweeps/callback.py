@@ -74,6 +74,14 @@ class SweepCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs; create store, experiment and parent run; note them in the folder."""
+        try:
+            self._begin(config)
+        except Exception as error:
+            # Of a callback's error Hydra only warns; the jobs would run without their parent.
+            log.exception("the sweep was not started")
+            raise SystemExit(1) from error
+
+    def _begin(self, config: DictConfig) -> None:
         if self._check is not None:
             checked = _announce(config, self._check, self._need)
             self._check_data(checked)

@@ -156,6 +156,16 @@ def test_a_store_that_cannot_be_used_stops_the_sweep_before_its_jobs(tmp_path: P
     assert not (tmp_path / "out" / "0").exists()
 
 
+def test_an_unforeseen_error_at_the_start_starts_no_job(folder: Path) -> None:
+    """Hydra only warns of a callback's error; the jobs would run without their parent."""
+    (folder / "out").write_text("a file where the sweep's folder would be")
+    process = start(folder, "-m", "n=10")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert "the sweep was not started" in output
+    assert "Launching" not in output
+
+
 def test_the_command_is_written_so_that_a_shell_takes_it() -> None:
     overrides = {"task": ["bands.n=10,20", "data.root=my cubes"]}
     overrides["hydra"] = ["hydra.mode=MULTIRUN", "hydra/launcher=joblib"]
