@@ -176,12 +176,12 @@ def fresh_databases(shop: Workshop, count: int = 16) -> Row:
 def clocks_and_locks(shop: Workshop) -> Row:
     """The clock jumps while a run lives; locks of dead processes lie around."""
     place = shop.fresh("clock")
-    flag = place.folder / "ready"
+    flag, over = place.folder / "ready", place.folder / "over"
 
     def live() -> int:
         with start_run(connect(shop.uri, place.experiment), "alive"):
             flag.write_text("")
-            time.sleep(15)
+            wait_until(over.exists, 600)
         return 0
 
     def reap_with(offset: float) -> Child:
@@ -200,6 +200,7 @@ def clocks_and_locks(shop: Workshop) -> Row:
     statuses = [reap_with(offset).wait() for offset in (864000.0, -864000.0)]
     before = place.runs()[0].status
     still = not is_dead(*_signature(place))
+    over.write_text("")
     living.wait()
     stale = _stale_locks(shop)
     status = place.start("-m", "bands.n=5").wait()

@@ -185,6 +185,8 @@ class Place:
         """Runs of the experiment, oldest first."""
         path = database or self.shop.folder / "mlflow.db"
         with contextlib.closing(sqlite3.connect(path, timeout=30)) as base:
+            if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+                return []
             found = base.execute(
                 "SELECT r.run_uuid, r.name, r.status FROM runs r JOIN experiments e "
                 "ON r.experiment_id = e.experiment_id WHERE e.name = ? ORDER BY r.start_time",
