@@ -23,7 +23,8 @@ def main() -> int:
     sides: dict[str, dict[Key, np.ndarray]] = {"one_shot": {}, "retrained": {}}
     for (kind, strategy, n), part in table.groupby(["kind", "strategy", "n"]):
         wide = part.pivot(index="seed", columns="row", values="knn_correct")
-        if len(wide) == len(seeds) and wide.notna().all(axis=None):
+        whole = wide.shape == (len(seeds), table["row"].nunique())
+        if whole and wide.notna().all(axis=None):
             sides[kind][strategy, int(n)] = wide.to_numpy(np.float64)
     rows = table.drop_duplicates("row").sort_values("row")
     found = compare_one_shot(**sides, specimens=rows["specimen"].tolist())

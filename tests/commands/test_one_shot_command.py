@@ -1,49 +1,75 @@
-"""``hyperspec one-shot`` on two sweeps of the real entrypoint."""
+"""``hyperspec one-shot`` on two sweeps that were logged without training."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from test_learning import Runs, runs, specimens, words
 
-from hyperspec.cli import main as hyperspec
-from hyperspec.train import main
+from hyperspec.cli import main
+from hyperspec.curve import PREDICTIONS
+from hyperspec.tracking import names
+from hyperspec.tracking.run import start_run
+from hyperspec.tracking.store import Connection, connect
 
-__all__ = ["runs", "specimens", "words"]  # fixtures
-pytestmark = pytest.mark.slow
+COUNTS, SEEDS, ROWS = (3, 6, 24), (0, 1), 40
 
 
-def test_two_sweeps_are_compared(
-    words: list[str], runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    base = [w for w in words if not w.startswith(("bands", "epochs"))]
-    base += ["model.stem=wavelength", "epochs=1", "evaluation.controls=false"]
-    curve = [
-        *("bands=full", "model.sampling_minimum=3", "evaluation.curve_counts=[3,6,24]"),
-        "evaluation.curve_strategies=[uniform]",
-    ]
-    assert main([*base, *curve, "-m", "seed=0,1"]) == 0
-    once = runs()[0]
-    assert main([*base, "bands=uniform", "-m", "bands.n=3,6,24", "seed=0,1"]) == 0
-    alone = next(run for run in runs()[3:] if "mlflow.parentRunId" not in run.data.tags)
-    capsys.readouterr()
-    uri = next(w.split("=", 1)[1] for w in words if w.startswith("tracking.uri"))
-    ids = ["--curve", once.info.run_id, "--retrained", alone.info.run_id]
+def said(rate: float, seed: int) -> pd.DataFrame:
+    right = (np.random.default_rng(seed).random(ROWS) < rate).astype(int)
+    files = [f"f{i}.bil" for i in range(ROWS)]
+    specimens = [f"s{i // 2}" for i in range(ROWS)]
+    return pd.DataFrame({"file": files, "specimen": specimens, "label": "a", "knn_correct": right})
+
+
+def sweep(connection: Connection, tables: dict[tuple[str, int, int], pd.DataFrame]) -> str:
+    """Log a sweep whose jobs said what is given by (strategy, n, seed); one-shot when n is 0."""
+    parent = start_run(connection, "sweep", kind="sweep")
+    for (strategy, n, seed), table in tables.items():
+        tags = {names.TAG_STRATEGY: strategy, names.TAG_NUM_BANDS: str(n or 24)}
+        job = start_run(
+            connection, "job", parent_run_id=parent.run_id, tags=tags, params={"seed": str(seed)}
+        )
+        artifact = names.PREDICTIONS_ARTIFACT if n else PREDICTIONS
+        job.log_text(table.to_csv(index=False), artifact)
+        job.finish()
+    parent.finish()
+    return parent.run_id
+
+
+def test_two_sweeps_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    connection = connect(uri, "one-shot")
+    alone = {
+        ("uniform", n, seed): said(rate, 10 * n + seed)
+        for n, rate in zip(COUNTS, (0.2, 0.5, 0.9), strict=True)
+        for seed in SEEDS
+    }
+    once = {
+        ("full", 0, seed): pd.concat(
+            # Another order of rows: they are joined by file.
+            said(rate, 1000 * n + seed).iloc[::-1].assign(strategy="uniform", n=n)
+            for n, rate in zip(COUNTS, (0.1, 0.4, 0.8), strict=True)
+        )
+        for seed in SEEDS
+    }
+    ids = [sweep(connection, tables) for tables in (once, alone)]
     out = tmp_path / "table.md"
-    assert hyperspec(["one-shot", *ids, "--uri", uri, "--out", str(out)]) == 0
+    words = ["one-shot", "--curve", ids[0], "--retrained", ids[1], "--uri", uri]
+    assert main([*words, "--out", str(out), "--resamples", "200"]) == 0
     shown = capsys.readouterr().out
     assert out.read_text() in shown
-    lines = [line for line in shown.splitlines() if line.startswith("| uniform")]
-    assert [line.split("|")[2].strip() for line in lines] == ["3", "6", "24"]
-    assert "over 3 points" in shown
-    assert "2 seeds" in shown
-    means = [
-        sum(r.data.metrics["test/knn_top1"] for r in runs() if r.data.params.get("bands.n") == n)
-        / 2
-        for n in ("3", "6", "24")
-    ]
-    assert [float(line.split("|")[4]) for line in lines] == pytest.approx(means, abs=6e-4)
-    wrong = ["--curve", alone.info.run_id, "--retrained", alone.info.run_id]
-    assert hyperspec(["one-shot", *wrong, "--uri", uri]) == 2
-    assert "share 0 sets of bands" in capsys.readouterr().err
+    lines = [line.split("|") for line in shown.splitlines() if line.startswith("| uniform")]
+    assert [line[2].strip() for line in lines] == ["3", "6", "24"]
+    for line, n in zip(lines, COUNTS, strict=True):
+        mean = np.mean([alone["uniform", n, seed]["knn_correct"].mean() for seed in SEEDS])
+        assert float(line[4]) == pytest.approx(mean, abs=6e-4)
+        tables = [once["full", 0, seed] for seed in SEEDS]
+        mean = np.mean([table[table["n"] == n]["knn_correct"].mean() for table in tables])
+        assert float(line[3]) == pytest.approx(mean, abs=6e-4)
+    assert "over 3 points: 1.00" in shown
+    assert "2 seeds, 20 test specimens" in shown
+    assert main(["one-shot", "--curve", ids[1], "--retrained", ids[1], "--uri", uri]) == 2
+    assert "The sweeps share 0 sets of bands" in capsys.readouterr().err
