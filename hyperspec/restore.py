@@ -90,7 +90,8 @@ def _config_classes() -> dict[str, type]:
     named = vars(schema).values()
     parts = [made for made in named if isinstance(made, type) and dataclasses.is_dataclass(made)]
     options = [made for group in schema._OPTIONS.values() for made in group.values()]
-    return {made.__name__: made for made in (HeadConfig, *parts, *options)}
+    classes: list[type] = [HeadConfig, *parts, *options]
+    return {made.__name__: made for made in classes}
 
 
 @dataclass(frozen=True)

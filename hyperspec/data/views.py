@@ -247,7 +247,8 @@ class Views(nn.Module):
         channels, bands = factor.shape
         if not self.config.noise_projected or bands <= channels:
             return factor
-        return factor @ torch.linalg.qr(factor.detach().T).Q
+        basis: Tensor = torch.linalg.qr(factor.detach().T).Q
+        return factor @ basis
 
     def warp(self, x: Tensor, params: ViewParams) -> Tensor:
         """Resample images into the views: rotation, crop, flips in one pass, then the blur.
