@@ -25,6 +25,7 @@ JSON_VERSION = 1
 # Of more files than this, only those with findings are listed.
 MAX_ROWS = 40
 MAX_PROBLEMS = 20
+_MIN_FILE = 16  # characters of a line of the column of files
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warn[/]", "error": "[bold red]ERR[/]"}
 _COLOURS = {"warning": "yellow", "error": "bold red"}
 
@@ -39,7 +40,7 @@ def print_report(report: CheckReport, console: Console, everything: bool = False
     """
     rows = _chosen(report, everything)
     if rows:
-        console.print(_table(report, rows))
+        console.print(_table(report, rows, console.width))
     if len(rows) < len(report.looks):
         console.print(_left_out(report, rows), style="dim", highlight=False)
         console.print()
@@ -144,21 +145,38 @@ def _left_out(report: CheckReport, rows: Sequence[Look]) -> str:
     return f"Not listed: {', '.join(parts)} (--all lists every file)."
 
 
-def _table(report: CheckReport, rows: Sequence[Look]) -> Table:
+def _table(report: CheckReport, rows: Sequence[Look], width: int) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    columns = _columns(report, rows)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    columns, gap = _fitted(_columns(report, rows), width)
+    # The box itself has one space between columns.
+    table = Table(box=SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False)
     table.add_column("")
-    table.add_column("file", overflow="fold", min_width=16)
+    table.add_column("file", overflow="fold", min_width=_MIN_FILE)
     for name in columns:
-        table.add_column(name, justify="right", overflow="fold", min_width=len(name))
+        table.add_column(name, justify="right", no_wrap=True)
     for look, *cells in zip(rows, *columns.values(), strict=True):
         mark = _MARKS[worst(report.by_file.get(look.file, []))]
         table.add_row(mark, escape(look.file), *cells)
     return table
+
+
+def _fitted(columns: dict[str, list[str]], width: int) -> tuple[dict[str, list[str]], int]:
+    """Return the columns that a screen has room for, and the spaces between them.
+
+    What is least a finding goes first; the JSON has everything.
+    """
+    kept = dict(columns)
+    for gap, spare in ((2, None), (1, None), (1, "MB/s"), (1, "type"), (1, "shape")):
+        if spare is not None:
+            kept.pop(spare, None)
+        cells = sum(max(len(text) for text in (name, *texts)) for name, texts in kept.items())
+        # Edges, the mark, the file, and a gap before each column but the first.
+        if 2 + 4 + _MIN_FILE + cells + gap * (len(kept) + 1) <= width:
+            break
+    return kept, gap
 
 
 def _columns(report: CheckReport, rows: Sequence[Look]) -> dict[str, list[str]]:
@@ -230,8 +248,9 @@ def _summary(report: CheckReport) -> list[str]:
     parts += [f"{kinds[kind]} {kind} frame" for kind in ("white", "dark") if kinds[kind]]
     speed = total / max(report.seconds, 1e-9) / 1e6
     lines = [
-        f"{', '.join(parts)}; {_bytes(total)} read in {report.seconds:.1f} s "
-        f"({speed:.0f} MB/s with {_count(report.num_threads, 'thread')}, checksums included)."
+        f"{', '.join(parts)}.",
+        f"{_bytes(total)} read in {report.seconds:.1f} s "
+        f"({speed:.0f} MB/s with {_count(report.num_threads, 'thread')}, checksums included).",
     ]
     catalogue = report.catalogue
     if catalogue is not None:

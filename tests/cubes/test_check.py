@@ -242,8 +242,8 @@ def test_json_holds_every_cube_and_problem(root):
     assert len(content["problems"]) == len(report.problems)
 
 
-def printed(report, everything=False):
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+def printed(report, everything=False, width=80):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
         print_report(report, console, everything)
         return console.export_text()
@@ -253,6 +253,10 @@ def test_the_table_fits_80_columns_and_says_each_file_once(root):
     write_faults(root)
     text = printed(check_folder(root, CheckSettings(expected=AXIS)))
     assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"file +shape +type +kB MB/s nodata saturated drift nm", text)
+    assert re.search(r"ERR +blank\.bil +7×12×10 +uint16 +1\.7 +\d+ +0 +0 +0\.00", text)
+    narrow = printed(check_folder(root, CheckSettings(expected=AXIS)), width=62)
+    assert re.search(r"file +shape +kB +nodata +saturated +drift nm", narrow)
     assert "broken.bil has 10 bytes, shorter than the 1680" in text
     assert str(root) not in text
     assert "Mend the errors before training." in text
