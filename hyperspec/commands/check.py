@@ -29,7 +29,12 @@ def add(commands: Commands) -> None:
         help="drift from it that is not mentioned (0.1)",
     )
     add("--axis", help="axis of cubes whose headers have no wavelengths")
-    add("--files", default="*", metavar="GLOB", help="which files are cubes")
+    add(
+        "--files",
+        default="*",
+        metavar="GLOB",
+        help="which files are cubes; '*/': folders with one raster per band",
+    )
     add("--white", metavar="FILE", help="white frame, relative to FOLDER")
     add("--dark", metavar="FILE", help="dark frame, relative to FOLDER")
     add(

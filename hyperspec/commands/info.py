@@ -14,7 +14,12 @@ from hyperspec.commands.options import AXIS_HELP, parse_axis
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("info", help="show one cube: facts, pictures, mean spectrum")
-    parser.add_argument("cube", type=Path, metavar="CUBE", help="data file or header")
+    parser.add_argument(
+        "cube",
+        type=Path,
+        metavar="CUBE",
+        help="data file or header; a folder with one raster per band",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for PNG and CSV (the current one)"
     )

@@ -27,7 +27,8 @@ def add(commands: Commands) -> None:
     add("folder", type=Path, metavar="FOLDER", help="cubes, or an export")
     add("--cache-dir", type=Path, default=Path(".hyperspec"), metavar="DIR")
     add("--size", type=int, default=64, help="side of the images in pixels (64)")
-    add("--files", default="*.bil", metavar="GLOB", help="which files are cubes (*.bil)")
+    add("--files", default="*.bil", metavar="GLOB",
+        help="which files are cubes (*.bil); '*/': folders with one raster per band")  # fmt: skip
     add("--axis", help=f"for headers without wavelengths: {AXIS_HELP}")
     add("--calibrate", choices=["auto", "none"], default="auto")
     add("--white", metavar="FILE", help="white frame, relative to FOLDER")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.handle import Cube
-from hyperspec.cubes.pairing import check_data_file
+from hyperspec.cubes.pairing import BAND_SUFFIXES, band_files, check_data_file
 from hyperspec.cubes.raster import RasterReader
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import AxisError, CubeError
 
-# Rasters that programs write band by band. Raw ENVI files are cubes of their own.
-BAND_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
+# Of sets of more files, none is kept open: several threads with sets of 400 would reach the
+# process's limit on open files.
+_KEPT_OPEN = 32
 # `B04_665nm`, `band_550.5nm`, `r-0850 nm`: a number directly before the unit.
 _NM_IN_NAME = re.compile(r"(?<![0-9.])(\d{2,5}(?:\.\d+)?)\s*nm(?![a-z])", re.IGNORECASE)
 
@@ -26,7 +29,7 @@ class BandSetReader:
     """Reads several rasters of one frame as one cube, file after file.
 
     Args:
-        readers: Open rasters.
+        readers: Rasters; closed ones are opened for each reading.
         names: Their file names, for messages.
 
     Raises:
@@ -37,6 +40,7 @@ class BandSetReader:
 
     def __init__(self, readers: Sequence[RasterReader], names: Sequence[str]) -> None:
         self._readers = list(readers)
+        self._closed = False
         first = self._readers[0]
         traits: dict[str, list[object]] = {
             "lines and samples": [r.shape[1:] for r in readers],
@@ -63,34 +67,31 @@ class BandSetReader:
         """Fill ``out`` with values, shape ``(len(bands), height, width)``.
 
         Each file is asked once for all of its bands.
+
+        Raises:
+            CubeError: If the cube is closed, or a file cannot be read.
         """
+        if self._closed:
+            raise CubeError("The band set is closed; open it again to read from it.")
         wanted = np.asarray(bands)
         owners = np.searchsorted(self._starts, wanted, side="right") - 1
         for owner in np.unique(owners):
             places = np.flatnonzero(owners == owner)
             part = np.empty((len(places), *out.shape[1:]), self.dtype)
             inside = (wanted[places] - self._starts[owner]).tolist()
-            self._readers[owner].read(inside, window, part)
+            reader = self._readers[owner]
+            if reader.is_open:
+                reader.read(inside, window, part)
+            else:
+                with closing(reader.again()) as opened:
+                    opened.read(inside, window, part)
             out[places] = part
 
     def close(self) -> None:
         """Close every file."""
+        self._closed = True
         for reader in self._readers:
             reader.close()
-
-
-def band_files(folder: Path) -> list[Path]:
-    """List the rasters of a folder that may be bands, numbers in their names in order."""
-    return sorted(
-        (
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in BAND_SUFFIXES
-            and not path.name.startswith(".")
-            and not path.stem.endswith("_mask")
-        ),
-        key=_natural,
-    )
 
 
 def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
@@ -98,11 +99,13 @@ def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
 
     Wavelengths come from the bands' tags, else from a number with ``nm`` in the names of
     single-band files (``B04_665nm.tif``); then files are in the order of their first wavelength.
-    With a given axis, files are in the order of their names, numbers counted as numbers.
+    Without any, the given axis is that of the files in the order of their names, numbers counted
+    as numbers.
 
     Args:
         folder: The folder.
-        axis: Axis of all bands, in the order of the file names.
+        axis: Axis of all bands; it replaces wavelengths of the files, with a warning where they
+            differ.
 
     Raises:
         CubeError: If the folder holds no rasters, or they do not fit each other.
@@ -116,20 +119,17 @@ def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
         )
     opened: list[RasterReader] = []
     try:
-        opened += [RasterReader(path, check_data_file(path)) for path in files]
-        if axis is None:
-            centres = [_wavelengths(r, p) for r, p in zip(opened, files, strict=True)]
-            order = sorted(range(len(files)), key=lambda i: centres[i][0])
-            own = SpectralAxis(np.concatenate([centres[i] for i in order]))
-            _check_unique(own, [files[i] for i in order for _ in centres[i]])
-        else:
-            order, own = list(range(len(files))), axis
+        centres: list[NDArray[np.float64] | AxisError] = []
+        for path in files:
+            opened.append(RasterReader(path, check_data_file(path)))
+            centres.append(_wavelengths(opened[-1], path))
+            if len(files) > _KEPT_OPEN:
+                opened[-1].close()
+        order, own = _order(files, centres, axis)
         reader = BandSetReader([opened[i] for i in order], [files[i].name for i in order])
-        if len(own) != reader.shape[0]:
-            raise AxisError(
-                f"The given axis has {len(own)} bands, but the {len(files)} files of {folder} "
-                f"have {reader.shape[0]}; give an axis of that many."
-            )
+        if axis is not None:
+            own = _replaced(own, axis, reader.shape[0], folder)
+        assert own is not None  # without a given axis, missing wavelengths are an error
     except (CubeError, AxisError):
         for raster in opened:
             raster.close()
@@ -146,17 +146,57 @@ def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
     )
 
 
-def _wavelengths(reader: RasterReader, path: Path) -> NDArray[np.float64]:
+def _order(
+    files: Sequence[Path],
+    centres: Sequence[NDArray[np.float64] | AxisError],
+    axis: SpectralAxis | None,
+) -> tuple[list[int], SpectralAxis | None]:
+    """Return the order of the files and their own axis, None where they have none."""
+    known = [item for item in centres if not isinstance(item, AxisError)]
+    if len(known) < len(files):
+        if axis is None:
+            raise next(item for item in centres if isinstance(item, AxisError))
+        return list(range(len(files))), None
+    order = sorted(range(len(files)), key=lambda i: known[i][0])
+    own = SpectralAxis(np.concatenate([known[i] for i in order]))
+    if axis is not None and len(np.unique(own.wavelengths_nm)) < len(own):
+        return list(range(len(files))), None  # the number in the names is no band's wavelength
+    _check_unique(own, [files[i] for i in order for _ in known[i]])
+    return order, own
+
+
+def _replaced(
+    own: SpectralAxis | None, given: SpectralAxis, num_bands: int, folder: Path
+) -> SpectralAxis:
+    """Return the given axis; the files' own one is named where it is another."""
+    if len(given) != num_bands:
+        raise AxisError(
+            f"The given axis has {len(given)} bands, but the files of {folder} have {num_bands}; "
+            "give an axis of that many."
+        )
+    centres_only = SpectralAxis(given.wavelengths_nm)
+    different = [] if own is None else own.differences(centres_only)
+    if different:
+        warnings.warn(
+            f"{folder}: the given axis replaces the files' wavelengths; {'; '.join(different)}",
+            UserWarning,
+            stacklevel=3,
+        )
+    return given
+
+
+def _wavelengths(reader: RasterReader, path: Path) -> NDArray[np.float64] | AxisError:
+    """Return a file's band centres, or the error that tells why it has none."""
     try:
         return reader.axis().wavelengths_nm
     except AxisError as error:
         found = _NM_IN_NAME.findall(path.stem)
         if reader.shape[0] == 1 and len(found) == 1:
             return np.array([float(found[0])])
-        raise AxisError(
+        return AxisError(
             f"{path} has no wavelength: neither a tag of its bands nor, for a single band, one "
             f"number with nm in its name (such as B04_665nm.tif). ({error})"
-        ) from None
+        )
 
 
 def _check_unique(axis: SpectralAxis, owners: Sequence[Path]) -> None:
@@ -170,8 +210,3 @@ def _check_unique(axis: SpectralAxis, owners: Sequence[Path]) -> None:
         f"{nm:g} nm occurs twice, in {same.name} and {owners[again].name}: are they different "
         "scenes? Put the files of one cube into one folder of its own."
     )
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

@@ -15,7 +15,7 @@ from hyperspec.cubes.cube import open_with_own_axis
 from hyperspec.cubes.discover import find_cubes, find_frame, frame_kind
 from hyperspec.cubes.labels import FileLabels, LabelSource, NoLabels
 from hyperspec.cubes.records import Catalogue, CubeRecord, Problem
-from hyperspec.cubes.stamps import Stamp, sources, stamp
+from hyperspec.cubes.stamps import Stamp, num_bytes, source_digests, stamp
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import CatalogueError, HyperspecError
 
@@ -40,7 +40,8 @@ def scan(
         root: The folder.
         labels: Where labels come from; None means nowhere.
         axis: The axis of cubes whose headers have no wavelengths.
-        pattern: Which files are cubes (``*.bil``); ``*`` takes every raw cube.
+        pattern: Which files are cubes (``*.bil``); ``*`` takes every raw cube, ``*/`` every folder
+            that holds one raster per band.
         only: The cubes that count, below ``root``; None takes all that fit the pattern.
         white: File of the white frame relative to ``root``; None looks for it by name.
         dark: The same for the dark frame.
@@ -71,7 +72,7 @@ def scan(
         )
     stamps = tuple((path, stamp(path)) for path in frames.values() if path)
     frames_checksum = combined(
-        [cache.digest(file) for path in frames.values() if path for file in sources(path)]
+        [digest for path in frames.values() if path for digest in source_digests(path, cache)]
     )
     cache.save()
     problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
@@ -120,8 +121,8 @@ def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Fo
         with cube:
             shape = (cube.num_bands, cube.num_lines, cube.num_samples)
             own_axis = cube.axis
-        checksum = combined([cache.digest(source) for source in sources(path)])
-        return _Found(shape, own_axis, path.stat().st_size, checksum, taken)
+        checksum = combined(source_digests(path, cache))
+        return _Found(shape, own_axis, num_bytes(path), checksum, taken)
     except (HyperspecError, OSError) as error:
         return str(error)
 

@@ -30,7 +30,7 @@ class CheckSettings:
         labels: Where labels come from.
         expected: Axis of the sensor that the cubes should come from.
         axis: Axis of cubes whose headers have no wavelengths.
-        pattern: Which files are cubes; ``*`` takes every raw cube.
+        pattern: Which files are cubes; ``*`` takes every raw cube, ``*/`` every band set.
         white: White frame relative to the folder; None looks for it by name.
         dark: The same for the dark frame.
         saturation: Stored value from which on values are saturated; None judges by full scales.

@@ -14,6 +14,7 @@ from hyperspec.cubes.check_findings import Look
 from hyperspec.cubes.checksums import ChecksumCache
 from hyperspec.cubes.cube import open_with_own_axis
 from hyperspec.cubes.measure import measure
+from hyperspec.cubes.stamps import content_digest, num_bytes
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import HyperspecError
 
@@ -71,7 +72,7 @@ class Looker:
             kind: ``specimen``, ``white`` or ``dark``.
         """
         self._local.heard = []
-        seen = Look(file, kind, num_bytes=path.stat().st_size if path.exists() else 0)
+        seen = Look(file, kind, num_bytes=num_bytes(path) if path.exists() else 0)
         try:
             cube, axis_given = open_with_own_axis(path, self._axis)
             with cube:
@@ -80,7 +81,7 @@ class Looker:
                 seen.axis, seen.axis_given = cube.axis, axis_given
                 seen.scale_factor = cube.scale_factor
                 seen.measure = measure(cube, self._saturation)
-            seen.digest = self._cache.digest(path)
+            seen.digest = content_digest(path, self._cache)
         except (HyperspecError, OSError) as error:
             seen.error = str(error)
         except Exception as error:  # noqa: BLE001  # one broken file never stops the check

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hyperspec.cubes.pairing import DATA_SUFFIXES, header_candidates
+from hyperspec.cubes.pairing import BAND_SUFFIXES, DATA_SUFFIXES, band_files, header_candidates
 from hyperspec.spectra.errors import CatalogueError
 
 # A TIFF may be a mask or a picture; it is a cube only when the pattern asks for it.
@@ -27,10 +27,11 @@ def find_cubes(root: Path, pattern: str) -> tuple[list[Path], list[Path]]:
         root: The folder.
         pattern: ``*`` takes every file with a raw cube's extension (``.bil``, ``.raw``, ...) and
             every file without extension that has a header; another pattern (``*.bil``) takes what
-            it says.
+            it says. One that ends with a slash (``*/``) takes folders that hold rasters: band
+            sets, each one cube.
 
     Returns:
-        The data files, and the headers that have no data file.
+        The data files or folders, and the headers that have no data file.
 
     Raises:
         CatalogueError: If the folder does not exist or holds no cube.
@@ -40,6 +41,8 @@ def find_cubes(root: Path, pattern: str) -> tuple[list[Path], list[Path]]:
             f"data.root is {root}, which is no folder. Give the folder of the cubes, or make one "
             "with `hyperspec synth`."
         )
+    if pattern.endswith("/"):
+        return _band_sets(root, pattern), []
     files = sorted(p for p in root.rglob(pattern) if p.is_file() and _visible(p, root))
     if pattern == "*":
         cubes = [p for p in files if _looks_like_a_cube(p)]
@@ -52,8 +55,43 @@ def find_cubes(root: Path, pattern: str) -> tuple[list[Path], list[Path]]:
         raise CatalogueError(
             f"The folder {root} holds no cube that fits data.pattern={pattern}: raw data files "
             "(.bil, .bip, .bsq, .raw, .dat, .img, ...) with an ENVI header (.hdr) beside each."
+            + _hint(root)
         )
     return cubes, orphans
+
+
+def _band_sets(root: Path, pattern: str) -> list[Path]:
+    found = sorted(_folders(root, pattern.rstrip("/") or "*"))
+    if found:
+        return found
+    raise CatalogueError(
+        f"The folder {root} holds no folder that fits data.pattern={pattern} with rasters in it "
+        f"({', '.join(BAND_SUFFIXES)})."
+        + (f" {root} itself does: give the folder above it." if band_files(root) else "")
+    )
+
+
+def _folders(root: Path, pattern: str) -> Iterator[Path]:
+    """Yield folders that hold rasters."""
+    for path in root.rglob(pattern):
+        if path.is_dir() and path != root and _visible(path, root) and band_files(path):
+            yield path
+
+
+def _hint(root: Path) -> str:
+    """Say how band sets are read where there could be some."""
+    example = min(_folders(root, "*"), default=None)
+    if example is not None:
+        return (
+            f" Folders such as {example.relative_to(root).as_posix()} hold rasters: where each "
+            "folder is one cube in several files, set data.pattern='*/' (--files '*/')."
+        )
+    if band_files(root):
+        return (
+            " It holds rasters: name them with data.pattern (--files '*.tif') when each is a cube, "
+            "or give the folder above and '*/' when together they are one."
+        )
+    return ""
 
 
 def find_frame(root: Path, cubes: Sequence[Path], kind: str, name: str | None) -> Path | None:
@@ -70,7 +108,7 @@ def find_frame(root: Path, cubes: Sequence[Path], kind: str, name: str | None) -
     """
     if name is not None:
         path = root / name
-        if not path.is_file():
+        if not path.exists():
             raise CatalogueError(
                 f"data.{kind} is {name!r}, but {path} does not exist. Give the file of the {kind} "
                 "frame relative to data.root, or leave it out to look for it by name."

@@ -14,7 +14,7 @@ from hyperspec.cubes.cube import Cube, open_cube
 from hyperspec.cubes.discover import find_frame, frame_kind
 from hyperspec.cubes.mask import find_mask, otsu_foreground, read_mask
 from hyperspec.cubes.measure import Measure, blocks, measure
-from hyperspec.cubes.pairing import find_header
+from hyperspec.cubes.pairing import band_files, find_header
 from hyperspec.cubes.rendering import ColourWeights, colour_weights, nearest_bands
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
@@ -231,10 +231,14 @@ def _calibration(
     if frame_kind(cube.path) is not None and white is None and dark is None:
         return None, "none, this is a frame itself"
     folder = cube.path.parent
+    alike = band_files if cube.path.is_dir() else find_header
     files = [
         path
         for path in sorted(folder.iterdir())
-        if frame_kind(path) is not None and path.suffix.lower() != ".hdr" and find_header(path)
+        if frame_kind(path) is not None
+        and path.suffix.lower() != ".hdr"
+        and path.is_dir() == cube.path.is_dir()
+        and alike(path)
     ]
     frames = {}
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.info import CubeInfo
+from hyperspec.cubes.pairing import bare_name
 from hyperspec.cubes.rendering import VISIBLE_NM, band_picture, exposure_of, srgb_picture
 from hyperspec.spectra.errors import ConfigError
 
@@ -62,7 +63,7 @@ def write_pictures(info: CubeInfo, out: Path) -> list[Path]:
     from matplotlib.image import imsave
 
     out.mkdir(parents=True, exist_ok=True)
-    stem = info.path.stem
+    stem = bare_name(info.path)
     files = [out / f"{stem}_info.png"]
     _overview(info, files[0])
     if info.xyz is not None:

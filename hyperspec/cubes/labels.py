@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from hyperspec.cubes.pairing import bare_name
 from hyperspec.spectra.errors import CatalogueError
 
 # The mission's files: `Genus species_<number><D|V>_<ddmmyy>.bil`; D and V are dorsal and ventral.
@@ -70,7 +71,7 @@ class NoLabels:
 
     def assign(self, root: Path, files: Sequence[str]) -> Assigned:
         """Give every file its own specimen key."""
-        return Assigned({name: unknown(name) for name in files})
+        return Assigned({name: unknown(root, name) for name in files})
 
 
 @dataclass
@@ -84,14 +85,14 @@ class FolderLabels:
         for name in files:
             path = PurePosixPath(name)
             if len(path.parts) == 1:
-                known[name] = unknown(name)
+                known[name] = unknown(root, name)
                 problems.append(
                     (name, "lies directly in the data folder, so it has no folder to name its "
                      "label (data.labels=folder)")
                 )  # fmt: skip
                 continue
             label = path.parent.name
-            known[name] = FileLabels(unknown(name).specimen, label, labels={"folder": label})
+            known[name] = FileLabels(unknown(root, name).specimen, label, labels={"folder": label})
         return Assigned(known, tuple(problems))
 
 
@@ -100,8 +101,9 @@ class PatternLabels:
     """Labels from file names by a regular expression with named groups."""
 
     pattern: str = MISSION_PATTERN
-    """Matched against the whole file name without its extension. The groups `specimen`, `view`
-    and `date` have their meaning; every other named group is a label column."""
+    """Matched against the whole file name without its extension (of a band set: its folder's name).
+    The groups `specimen`, `view` and `date` have their meaning; every other named group is a label
+    column."""
     column: str = "label"
     """The named group that is the label."""
 
@@ -126,15 +128,16 @@ class PatternLabels:
         known = {}
         problems = []
         for name in files:
-            match = regex.fullmatch(PurePosixPath(name).stem)
+            match = regex.fullmatch(bare_name(root / name))
             if match is None:
-                known[name] = unknown(name)
+                known[name] = unknown(root, name)
                 problems.append(
                     (name, f"does not fit data.labels.pattern {self.pattern!r}, so it has no label")
                 )
                 continue
             groups = {key: value for key, value in match.groupdict().items() if value is not None}
-            known[name] = _from_columns(name, groups, self.column, within=self.column)
+            own_key = unknown(root, name).specimen
+            known[name] = _from_columns(own_key, groups, self.column, within=self.column)
         return Assigned(known, tuple(problems))
 
 
@@ -178,26 +181,28 @@ class CsvLabels:
                 problems.append((name, f"has a second row in {self.file} (line {line}), not used"))
             else:
                 values = {key: value for key, value in row.items() if key != "file" and value}
-                known[name] = _from_columns(name, values, self.column, within)
+                own_key = unknown(root, name).specimen
+                known[name] = _from_columns(own_key, values, self.column, within)
                 if known[name].label is None:
                     problems.append((name, f"has no {self.column!r} in {self.file} (line {line})"))
         for name in files:
             if name not in known:
-                known[name] = unknown(name)
+                known[name] = unknown(root, name)
                 problems.append((name, f"has no row in {self.file}, so it has no label"))
         return Assigned(known, tuple(problems))
 
 
-def unknown(name: str) -> FileLabels:
+def unknown(root: Path, name: str) -> FileLabels:
     """Return the labels of a file of which nothing is known: a specimen of its own."""
-    return FileLabels(specimen=str(PurePosixPath(name).with_suffix("")))
+    bare = PurePosixPath(name).with_name(bare_name(root / name))
+    return FileLabels(specimen=str(bare))
 
 
-def _from_columns(name: str, values: Mapping[str, str], column: str, within: str) -> FileLabels:
+def _from_columns(own_key: str, values: Mapping[str, str], column: str, within: str) -> FileLabels:
     """Build labels from columns; a specimen is (species, number), since numbers recur."""
     number = values.get("specimen")
     species = values.get(within)
-    key = unknown(name).specimen
+    key = own_key
     if number is not None:
         key = number if species is None else f"{species}/{number}"
     special = ("specimen", "view", "date")
@@ -220,7 +225,7 @@ class _Names:
             self._by_name.setdefault(PurePosixPath(name).name, []).append(name)
 
     def find(self, written: str) -> str | None:
-        path = written.replace("\\", "/").removeprefix("./")
+        path = written.replace("\\", "/").removeprefix("./").rstrip("/")
         if path in self._files:
             return path
         same = self._by_name.get(path, [])

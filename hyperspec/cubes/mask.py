@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.pairing import bare_name
 from hyperspec.spectra.errors import CubeError
 
 MaskMethod = Literal["auto", "image", "otsu", "none"]
@@ -28,14 +29,27 @@ _FILTERS = threading.Lock()
 def find_mask(path: Path) -> Path | None:
     """Return the mask image beside a cube (``x.bil`` -> ``x_mask.png``), or None.
 
+    That of a band set lies beside its folder under the folder's name, or in it under any name.
+
     Args:
-        path: The cube's data file.
+        path: The cube's data file, or the folder of a band set.
+
+    Raises:
+        CubeError: If several masks lie in the folder of a band set.
     """
     for suffix in MASK_SUFFIXES:
-        candidate = path.with_name(path.stem + suffix)
+        candidate = path.with_name(bare_name(path) + suffix)
         if candidate.is_file():
             return candidate
-    return None
+    if not path.is_dir():
+        return None
+    within = sorted(p for p in path.iterdir() if p.name.endswith(MASK_SUFFIXES) and p.is_file())
+    if len(within) > 1:
+        raise CubeError(
+            f"{path} holds several masks: {', '.join(p.name for p in within)}. Keep the one that "
+            "belongs to the cube."
+        )
+    return within[0] if within else None
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""Which header belongs to which data file."""
+"""Which files belong together: data file and header, and the rasters of a band set."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,10 @@ DATA_SUFFIXES: Final = (
     *(".bil", ".bip", ".bsq", ".raw", ".dat", ".img", ".bin", ".spec", ".flt", ".cube", ".hsi"),
     *(".tif", ".tiff", ""),
 )
+
+
+# Rasters that programs write band by band. Raw ENVI files are cubes of their own.
+BAND_SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".vrt", ".png")
 
 
 def header_candidates(path: Path) -> list[Path]:
@@ -72,6 +77,34 @@ def find_data(header: Path) -> Path:
         f"The header {header} does not tell its data file: found {listed}. Open the data file "
         "itself."
     )
+
+
+def band_files(folder: Path) -> list[Path]:
+    """List the rasters of a folder that may be bands, numbers in their names in order.
+
+    Beside rasters of another kind, a PNG is a preview and no band. Masks (``*_mask.*``) are none
+    either.
+    """
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in BAND_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.stem.endswith("_mask")
+        and path.is_file()
+    ]
+    rasters = [path for path in found if path.suffix.lower() != ".png"]
+    return sorted(rasters or found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def bare_name(path: Path) -> str:
+    """Return a cube's name: of a file without its extension, of a band set the folder's."""
+    return path.name if path.is_dir() else path.stem
 
 
 def check_data_file(path: Path) -> int:

@@ -19,7 +19,7 @@ from hyperspec.cubes.resample import Box, resample, square_box
 from hyperspec.cubes.stamps import Stamp, stamp
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.calibration import Calibration
-from hyperspec.spectra.errors import CatalogueError, ConfigError, CubeError
+from hyperspec.spectra.errors import CatalogueError, ConfigError, CubeError, HyperspecError
 from hyperspec.spectra.statistics import SpectralStatistics
 
 # Part of every key of a prepared image: raise it when the same settings give other numbers.
@@ -153,8 +153,13 @@ class Preparer:
         window: Window | None = None,
     ) -> NDArray[np.float32]:
         """Return calibrated reflectance ``(n, h, w)``; NaN where there is no value."""
-        with open_cube(record.path, self.catalogue.axis) as cube:
-            values = cube.read(bands, window)
+        try:
+            with open_cube(record.path, self.catalogue.axis) as cube:
+                values = cube.read(bands, window)
+        except HyperspecError:
+            # That a file was replaced says more than what is wrong with the new one.
+            _check_unchanged(record.path, record.stamp)
+            raise
         _check_unchanged(record.path, record.stamp)
         if self.calibration is None:
             return values

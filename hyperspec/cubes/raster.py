@@ -46,6 +46,7 @@ class RasterReader:
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
+        self._size = size
         self._lock = threading.Lock()
         self._dataset: DatasetReader | None = _open(path)
         source = self._dataset
@@ -109,6 +110,15 @@ class RasterReader:
         check_count(values, self.shape[0], str(self._path))
         centres = to_nanometres(values, unit, str(self._path))
         return SpectralAxis(centres)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether GDAL holds the file."""
+        return self._dataset is not None
+
+    def again(self) -> RasterReader:
+        """Return the same file, opened anew."""
+        return RasterReader(self._path, self._size)
 
     def close(self) -> None:
         """Close GDAL's handle."""

@@ -81,7 +81,7 @@ def test_a_given_axis_counts_numbers_in_names_as_numbers(tmp_path):
     with open_cube(tmp_path / "n", axis) as cube:
         np.testing.assert_array_equal(cube.read_raw(), VALUES)
         assert cube.axis == axis
-    with pytest.raises(AxisError, match=r"given axis has 3 bands, but the 5 files of .* have 5"):
+    with pytest.raises(AxisError, match=r"given axis has 3 bands, but the files of .* have 5"):
         open_cube(tmp_path / "n", axis.subset([0, 1, 2]))
     with pytest.raises(AxisError, match=r"band0\.tif has no wavelength: neither a tag"):
         open_cube(tmp_path / "n")
