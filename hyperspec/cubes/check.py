@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from hyperspec.cubes.catalogue import scan
@@ -89,7 +90,7 @@ class CheckReport:
         """0 when clean, 1 with warnings, 2 with errors."""
         return {"ok": 0, "warning": 1, "error": 2}[self.severity]
 
-    @property
+    @cached_property
     def by_file(self) -> dict[str, list[Problem]]:
         """Problems of each file; ``.`` for the folder."""
         found: dict[str, list[Problem]] = {}
