@@ -134,7 +134,10 @@ def test_views_draws_a_contact_sheet(folder, capsys):
         (["data/white.bil"], "is named like a calibration frame"),
         (["data/x1.hdr"], "is no data file of a cube"),
         (["data/no.bil"], "is no data file of a cube"),
-        (["data/x1.bil", "--views", "defualt"], "--views is 'defualt'; choose one of cross_modal, default,"),
+        (
+            ["data/x1.bil", "--views", "defualt"],
+            "--views is 'defualt'; choose one of cross_modal, default,",
+        ),
         (["data/x1.bil", "--set", "noise_sx=1"], "no setting 'noise_sx'. Did you mean noise_sd?"),
         (["data/x1.bil", "--set", "noise_sd=7"], "views.noise_sd is 7; it must be a number"),
         (["data/x1.bil", "--num", "0"], "A contact sheet of 0 views was asked for"),
