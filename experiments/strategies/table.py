@@ -175,7 +175,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
         axis.set_yticks(range(len(order)), order)
         axis.grid(axis="y", alpha=0.2)
     figure.suptitle(
-        "Which strategies find both planted windows (orange: the baselines; dots: chance)"
+        "Encoders on the bands that each strategy picks (orange: baselines; dotted: chance)"
     )
     figure.savefig(path, dpi=110)
 
