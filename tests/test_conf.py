@@ -99,6 +99,7 @@ def words_against(row: dict[str, str], *pair: str) -> bool:
     return {f"{group}={option}" for group, option in row.items()} >= set(pair)
 
 
+@pytest.mark.slow
 def test_every_pair_of_options_composes_and_validates() -> None:
     rows = covering_rows()
     for row in rows:

@@ -74,7 +74,8 @@ def test_stages_are_nested_grow_and_are_logged(
     assert len(early.trained) == early.module.encoder.num_bands == 4
 
 
-@pytest.mark.parametrize("stem", ["projection", pytest.param("attention", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", ["projection", "attention"])
 def test_killed_at_any_step_it_ends_with_the_same_weights(
     staged: list[str], runs: Runs, monkeypatch: pytest.MonkeyPatch, stem: str
 ) -> None:
