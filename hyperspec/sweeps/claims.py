@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from hyperspec.spectra.errors import TrackingError
+from hyperspec.tracking.glance import database_path
 from hyperspec.tracking.names import TAG_HOST, TAG_PROCESS
 from hyperspec.tracking.process import is_dead
-from hyperspec.tracking.store import Connection, database_path
+from hyperspec.tracking.store import Connection
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

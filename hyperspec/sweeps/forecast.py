@@ -20,9 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.spectra.errors import HyperspecError, TrackingError
 from hyperspec.sweeps.table import duration
+from hyperspec.tracking.glance import database_path
 from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_RESUMED, flatten
 from hyperspec.tracking.process import host_name
-from hyperspec.tracking.store import database_path, open_client, resolve_uri
+from hyperspec.tracking.store import open_client, resolve_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

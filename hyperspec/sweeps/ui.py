@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperspec.spectra.errors import TrackingError
-from hyperspec.tracking.store import artifact_root, database_path, resolve_uri
+from hyperspec.tracking.glance import database_path
+from hyperspec.tracking.store import artifact_root, resolve_uri
 
 # Opens on training runs; MLflow's own first page is about chat traces.
 _PAGE = "#/experiments?workflowType=machine_learning"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hyperspec.spectra.errors import TrackingError
 from hyperspec.tracking.courier import MAX_METRICS, MAX_NAMES, Courier
+from hyperspec.tracking.glance import database_path
 from hyperspec.tracking.journal import Head, Journal, new_local_id
 from hyperspec.tracking.names import (
     PARAM_LIMIT,
@@ -31,7 +32,7 @@ from hyperspec.tracking.patience import LOCKED_SECONDS, UnreachableError, patien
 from hyperspec.tracking.process import host_name, process_tag
 from hyperspec.tracking.sender import Sender
 from hyperspec.tracking.source import git_tags
-from hyperspec.tracking.store import Connection, database_path
+from hyperspec.tracking.store import Connection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,6 +8,7 @@ import time
 from collections import deque
 
 from hyperspec.tracking.courier import Courier
+from hyperspec.tracking.glance import database_path
 from hyperspec.tracking.journal import Entry
 from hyperspec.tracking.patience import (
     FIRST_PAUSE,
@@ -17,7 +18,6 @@ from hyperspec.tracking.patience import (
     first_line,
     is_trouble,
 )
-from hyperspec.tracking.store import database_path
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 MLflow creates its tables on first use. Several processes that do so at once crash ("duplicate
 column name"), and so do several that create one experiment. Here the first creation happens under
-a file lock; later openings see the experiment's row and take no lock.
+a file lock; all others see the experiment's row, before the lock or at once after taking it, and
+open the store side by side.
 """
 
 from __future__ import annotations
@@ -11,21 +12,17 @@ import hashlib
 import logging
 import os
 import re
-import socket
 import sqlite3
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from hyperspec.spectra.errors import TrackingError
+from hyperspec.tracking.glance import SQLITE, database_path, has_experiment, is_locked, knock
 from hyperspec.tracking.patience import (
     LOCKED_SECONDS,
     UnreachableError,
@@ -42,12 +39,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_SQLITE = "sqlite:///"
 _SERVERS = ("http", "https", "postgresql", "mysql", "mssql")
-_KNOCK_SECONDS = 5.0
 _ASK_SECONDS = 3.0  # for an answer of a server that is in trouble
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_LOCK_SECONDS = 120.0  # creating the tables takes about 2 s; 16 waiting processes stay below it
+_LOCK_SECONDS = 120.0  # for the one that creates the tables: 2 s, 60 s on a machine in trouble
 
 
 class Connection:
@@ -124,15 +118,15 @@ def resolve_uri(uri: str, base: Path | None = None) -> str:
         TrackingError: If the address is of a kind that cannot hold runs.
     """
     text = uri.strip()
-    if text.startswith(_SQLITE):
-        path = text.removeprefix(_SQLITE)
+    if text.startswith(SQLITE):
+        path = text.removeprefix(SQLITE)
     elif text.endswith(".db") and "://" not in text:
         path = text
     else:
         path = ""
     if path and path != ":memory:":
         absolute = (base or Path.cwd()) / Path(path).expanduser()
-        return f"{_SQLITE}{Path(os.path.abspath(absolute))}"
+        return f"{SQLITE}{Path(os.path.abspath(absolute))}"
     if urlsplit(text).scheme.split("+")[0] in _SERVERS:
         return text
     raise TrackingError(
@@ -140,11 +134,6 @@ def resolve_uri(uri: str, base: Path | None = None) -> str:
         "store in memory ends with its process. Use tracking.uri=sqlite:///mlflow.db for a file, "
         "or http://host:port for a tracking server."
     )
-
-
-def database_path(uri: str) -> Path | None:
-    """Return the file behind a SQLite address, or None for a server."""
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
 def artifact_root(uri: str) -> Path | None:
@@ -180,7 +169,7 @@ def open_client(uri: str) -> MlflowClient:
                 "Choose another place with tracking.uri=sqlite:////folder/mlflow.db."
             ) from error
     else:
-        _knock(uri)
+        knock(uri)
     try:
         return patiently(
             lambda: MlflowClient(tracking_uri=uri),
@@ -218,11 +207,10 @@ def connect(
     address = resolve_uri(uri, base)
     connection = Connection(address, experiment, outbox_folder(address, base, outbox))
     try:
-        if _experiment_in_file(address, experiment):
-            connection.known_experiment()
-        else:
-            with FileLock(_lock_path(address), timeout=_LOCK_SECONDS):
-                connection.known_experiment()
+        # A tracking server makes its tables at its own start.
+        if not address.startswith("http") and not has_experiment(address, experiment):
+            _create_alone(connection)
+        connection.known_experiment()
     except UnreachableError as error:
         if not offline:
             raise
@@ -250,48 +238,6 @@ def outbox_folder(uri: str, base: Path | None = None, given: str | None = None) 
         return start / Path(given).expanduser()
     database = database_path(uri)
     return (start if database is None else database.parent) / ".hyperspec" / "outbox"
-
-
-def is_locked(database: Path) -> bool:
-    """Say whether another process holds a SQLite file so that it cannot be read."""
-    try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            connection.execute("SELECT name FROM sqlite_master LIMIT 1")
-    except sqlite3.OperationalError as error:
-        return "locked" in str(error)
-    except sqlite3.Error:
-        return False
-    return False
-
-
-def _knock(uri: str) -> None:
-    """Ask a server whether it is there; MLflow's own client retries for minutes.
-
-    Raises:
-        UnreachableError: If it does not answer.
-        TrackingError: If the address is none.
-    """
-    try:
-        if uri.startswith("http"):
-            urlopen(f"{uri.rstrip('/')}/health", timeout=_KNOCK_SECONDS).close()
-            return
-        parts = urlsplit(uri)
-        port = parts.port or _PORTS.get(parts.scheme.split("+")[0])
-        if parts.hostname and port:
-            socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
-    except HTTPError as error:
-        # It answers, if only to ask for credentials, which MLflow's client knows from its
-        # environment.
-        error.close()
-    except (ValueError, HTTPException) as error:
-        raise TrackingError(
-            f"tracking.uri={uri} does not answer ({first_line(error)}). Check the address."
-        ) from error
-    except OSError as error:
-        raise UnreachableError(
-            f"tracking.uri={uri} does not answer ({first_line(error)}). Start the server, check "
-            "the address, or keep runs in a file with tracking.uri=sqlite:///mlflow.db."
-        ) from error
 
 
 def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
@@ -322,20 +268,28 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
     return str(found.experiment_id)
 
 
-def _experiment_in_file(uri: str, name: str) -> bool:
-    """Say whether a SQLite file already holds the experiment, without importing MLflow.
+def _create_alone(connection: Connection) -> None:
+    """Create the tables and the experiment while no other process of this machine does.
 
-    The row is written after all tables, so that its presence means that creation is over.
+    Raises:
+        UnreachableError: If the store does not answer.
+        TrackingError: If another process keeps the lock.
     """
-    database = database_path(uri)
-    if database is None or not database.exists():
-        return False
-    query = "SELECT 1 FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
+    # Before the lock: several seconds that each process would otherwise wait for each other one.
+    import mlflow.store.tracking.sqlalchemy_store
+    import mlflow.tracking  # noqa: F401
+
+    path = _lock_path(connection.uri)
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(query, (name,)).fetchone() is not None
-    except sqlite3.Error:
-        return False  # tables not there yet, or locked by their creator: take the locked road
+        with FileLock(path, timeout=_LOCK_SECONDS):
+            if not has_experiment(connection.uri, connection.experiment):
+                connection.known_experiment()
+    except Timeout as error:
+        raise TrackingError(
+            f"tracking.uri={connection.shown_uri}: another process has been creating its tables "
+            f"for {_LOCK_SECONDS:.0f} s ({path} is locked). Start again when it is done, or end "
+            "the process that holds the file."
+        ) from error
 
 
 def _lock_path(uri: str) -> Path:

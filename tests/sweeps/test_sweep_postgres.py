@@ -110,6 +110,7 @@ def test_sixteen_jobs_at_once_on_a_fresh_database(server: str, tmp_path: Path) -
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(run.info.run_id for run in runs) == sorted(found)
     assert {run.info.status for run in runs} == {"FINISHED"}
+    client._tracking_client.store.engine.dispose()  # open connections are warned of
 
 
 def test_workers_share_one_study_and_no_trial_repeats(server: str, tmp_path: Path) -> None:
@@ -117,7 +118,10 @@ def test_workers_share_one_study_and_no_trial_repeats(server: str, tmp_path: Pat
 
     address = create(server, "studies")
     assert together(TRIALS, 3, [address], tmp_path) == ["done"] * 3
-    study = optuna.load_study(study_name="s", storage=address)
+    storage = optuna.storages.RDBStorage(address)
+    study = optuna.load_study(study_name="s", storage=storage)
     assert [trial.number for trial in study.trials] == list(range(12))
     assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
     assert len({trial.params["x"] for trial in study.trials}) == 12
+    storage.remove_session()
+    storage.engine.dispose()

@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from hyperspec.spectra.errors import ConfigError, TrackingError
-from hyperspec.tracking import TrackingConfig
+from hyperspec.tracking import TrackingConfig, store
+from hyperspec.tracking.glance import database_path
 from hyperspec.tracking.store import (
     artifact_root,
     connect,
-    database_path,
     open_client,
     resolve_uri,
 )
@@ -76,6 +77,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         open_client(uri)
 
 
+@pytest.mark.slow
 def test_four_processes_create_one_fresh_store_without_a_race(tmp_path: Path) -> None:
     program = (
         "import sys; from hyperspec.tracking.store import connect; "
@@ -91,6 +93,29 @@ def test_four_processes_create_one_fresh_store_without_a_race(tmp_path: Path) ->
     assert len({out.strip() for out, _ in answers}) == 1
     experiments = open_client(f"sqlite:///{tmp_path}/fresh.db").search_experiments()
     assert sorted(e.name for e in experiments) == ["Default", "race"]
+
+
+def test_a_lock_that_is_kept_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_LOCK_SECONDS", 0.2)
+    place = tmp_path / ".fresh.db.lock"
+    with FileLock(place), pytest.raises(TrackingError) as caught:
+        connect(f"sqlite:///{tmp_path}/fresh.db", "band_count")
+    text = str(caught.value)
+    assert text.startswith(f"tracking.uri=sqlite:///{tmp_path}/fresh.db: another process has been")
+    assert f"({place} is locked)" in text
+    assert not (tmp_path / "fresh.db").exists()
+
+
+def test_a_known_experiment_is_opened_while_another_is_created(
+    store_uri: str, tmp_path: Path
+) -> None:
+    first = connect(store_uri, "seen")
+    database = database_path(store_uri)
+    assert database is not None
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        assert connect(store_uri, "seen").experiment_id == first.experiment_id
 
 
 @pytest.mark.parametrize(
