@@ -39,6 +39,7 @@ from hyperspec.sweeps.study import (
     open_study,
     requeue_orphans,
     study_lock,
+    unseen,
 )
 from hyperspec.sweeps.trial import (
     FOLLOWS_VARIABLE,
@@ -177,10 +178,14 @@ class Search(OptunaSweeperImpl):
         """Draw one trial, and again when it only repeats another one.
 
         Its values are stored before the next one is asked for, so that a sampler with a constant
-        liar sees the trials that run beside it.
+        liar sees the trials that run beside it. A sampler that keeps to what is good so far may
+        never draw the last points of a small space: then they are given to it.
         """
         for left in reversed(range(_REDRAWS)):
             drawn = len(study.get_trials(deepcopy=False))
+            point = None if left else unseen(study, asked.space, seed=drawn)
+            if point is not None:
+                study.enqueue_trial(point)
             study.sampler = build_sampler(self._sampler_options(), asked.space, drawn)
             trial = ask(study)
             words = asked.space.suggest(trial, self._extend)

@@ -8,13 +8,17 @@ that branches may give one key different ranges.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.errors import HydraException
-from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+from hydra_plugins.hydra_optuna_sweeper._impl import (
+    OptunaSweeperImpl,
+    create_params_from_overrides,
+)
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -64,6 +68,12 @@ class SearchSpace:
     def size(self) -> float:
         """Number of different trials, infinite for ranges; branches are not counted."""
         return math.inf if self.branches else math.prod(map(_size, self.always.values()))
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Yield all points of a space of finite :attr:`size`."""
+        choices = [OptunaSweeperImpl._to_grid_sampler_choices(d) for d in self.always.values()]
+        for values in itertools.product(*choices):
+            yield dict(zip(self.always, values, strict=True))
 
     def suggest(self, trial: Trial, extend: Callable[[Trial], object] | None = None) -> list[str]:
         """Draw a trial's values; return its overrides.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import Trial, TrialState
 
 from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps.space import Space
+from hyperspec.sweeps.space import SearchSpace, Space
 from hyperspec.sweeps.storage import open_storage, sqlite_path
 from hyperspec.tracking.process import host_name, is_dead, process_tag
 
@@ -26,6 +27,7 @@ _SPACE = "hyperspec:space"  # user attribute of a study: the space it was begun 
 _HOST, _PROCESS = "hyperspec:host", "hyperspec:process"  # of a trial: who asked for it
 DUPLICATE = "hyperspec:duplicate"  # of a trial: its values were another's; not run, not counted
 ORPHAN = "hyperspec:orphan"  # of a trial: its controller died; another trial repeats it
+_SMALL = 10_000  # points of a space that are worth listing
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -135,6 +137,27 @@ def is_repeated(study: optuna.Study, trial: Trial) -> bool:
         and (other.state in _ENDED or _PROCESS in other.user_attrs)
         for other in study.get_trials(deepcopy=False)
     )
+
+
+def unseen(study: optuna.Study, space: SearchSpace, seed: int) -> dict[str, Any] | None:
+    """Return one of the points that no trial of a small space has, by chance; None without.
+
+    Call it under :func:`study_lock`.
+
+    Args:
+        study: The study.
+        space: What is searched.
+        seed: Of the choice.
+    """
+    if space.size > _SMALL:
+        return None
+    seen = {_key(trial.params) for trial in study.get_trials(deepcopy=False)}
+    left = [point for point in space.points() if _key(point) not in seen]
+    return random.Random(seed).choice(left) if left else None
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True, default=str)
 
 
 def drop_duplicate(study: optuna.Study, trial: Trial) -> None:

@@ -162,6 +162,25 @@ def test_no_trial_repeats_another_and_a_small_space_ends(tmp_path: Path, name: s
     assert _states(tmp_path).count("COMPLETE") == 4
 
 
+def test_a_sampler_that_keeps_to_one_point_is_given_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stubborn(optuna.samplers.RandomSampler):
+        def sample_independent(self, *given: Any) -> Any:
+            return given[-1].choices[-1]
+
+    from hyperspec.sweeps import search as module
+
+    monkeypatch.setattr(module, "build_sampler", lambda *given: Stubborn())
+    monkeypatch.setattr(module, "_REDRAWS", 3)  # each takes a moment
+    params = OmegaConf.create({"x": "choice(1,3,4,8)", "y": "choice(a,b)"})
+    search, launcher = _search(tmp_path, lambda *given: 0.5, params=params, n_trials=6, n_jobs=1)
+    search.sweep([])
+    drawn = [(words["x"], words["y"]) for words in launcher.seen]
+    assert drawn[0] == ("8", "b")
+    assert len(set(drawn)) == len(drawn) == 6
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_search_in_two_parts_draws_what_an_unbroken_one_does(tmp_path: Path, name: str) -> None:
     def drawn(study: str, *totals: int) -> list[str]:
