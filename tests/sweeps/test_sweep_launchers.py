@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -33,7 +32,9 @@ def needs(module: str, name: str) -> object:
     )
 
 
-LAUNCHERS = ["joblib", needs("submitit", "submitit_local"), needs("ray", "ray")]
+# Each takes about a minute, so that every mechanism has one here: workers that are lost and workers
+# that are left behind, in pools of joblib, submitit and Ray. `make faults` has more.
+SUBMITIT, RAY = needs("submitit", "submitit_local"), needs("ray", "ray")
 
 
 @pytest.fixture
@@ -69,8 +70,16 @@ def jobs(folder: Path) -> list[Run]:
     return [run for run in runs(folder) if run.data.tags["hyperspec.kind"] == "job"]
 
 
+def lives(process: psutil.Process) -> bool:
+    """Say whether a process runs; an orphan that is over may wait for its entry to be removed."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("launcher", ["joblib", RAY])
 def test_a_killed_worker_costs_its_job_one_start(folder: Path, launcher: str) -> None:
     process = start(folder, launcher, "behaviour=die_once")
     output, _ = process.communicate(timeout=240)
@@ -90,7 +99,7 @@ def test_a_killed_worker_costs_its_job_one_start(folder: Path, launcher: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", needs("submitit", "submitit_local")])
+@pytest.mark.parametrize("launcher", [SUBMITIT])
 def test_a_job_that_is_killed_again_and_again_fails_alone(folder: Path, launcher: str) -> None:
     process = start(folder, launcher, "behaviour=die", "hydra.launcher.retries=1")
     output, _ = process.communicate(timeout=240)
@@ -103,9 +112,8 @@ def test_a_job_that_is_killed_again_and_again_fails_alone(folder: Path, launcher
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_workers_leave_with_their_controller(folder: Path, launcher: str, number: int) -> None:
+@pytest.mark.parametrize("launcher", ["joblib", SUBMITIT, RAY])
+def test_workers_leave_with_their_controller(folder: Path, launcher: str) -> None:
     process = start(folder, launcher, "behaviour=wait")
     deadline = time.monotonic() + 120
     while len(pids := list(folder.glob("*.pid"))) < 2 or not all(p.read_text() for p in pids):
@@ -115,27 +123,16 @@ def test_workers_leave_with_their_controller(folder: Path, launcher: str, number
     workers = [int(path.read_text()) for path in pids]
     below = psutil.Process(process.pid).children(recursive=True)
     assert set(workers) <= {child.pid for child in below}
-    process.send_signal(number)
+    process.kill()
     since = time.monotonic()
-    while any(psutil.pid_exists(pid) for pid in workers):
-        assert time.monotonic() - since < LIMIT
+    while left := [child for child in below if lives(child)]:
+        assert time.monotonic() - since < LIMIT, left
         time.sleep(0.05)
     process.communicate(timeout=60)
-    _, alive = psutil.wait_procs(below, timeout=max(0.0, LIMIT - (time.monotonic() - since)))
-    assert alive == []
-    if number != signal.SIGKILL:
-        assert {run.info.status for run in runs(folder)} == {"KILLED"}
-        return
-    again = start(folder, launcher, "behaviour=well")
-    output, _ = again.communicate(timeout=240)
-    assert again.returncode == 0, output
-    assert "RUNNING" not in {run.info.status for run in runs(folder)}
-    finished = [run for run in jobs(folder) if run.info.status == "FINISHED"]
-    assert len(finished) == 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("launcher", ["joblib"])
 def test_a_killed_sweep_ends_with_the_table_of_an_unbroken_one(study: Study, launcher: str) -> None:
     words = ["-m", "bands.n=5,6,7", "epochs=4", "sweep.checkpoint_seconds=0"]
     words += [f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
