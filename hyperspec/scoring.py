@@ -50,6 +50,7 @@ class Scorer:
     def __init__(self, material: Material, module: SimCLR, settings: Evaluation) -> None:
         self.material, self.module, self.settings = material, module, settings
         self._resolved: dict[str, str] = {}
+        self.best: dict[str, float] = {}
 
     def validate(self) -> dict[str, float]:
         """Score the encoder on the validation part by k-NN, for use while training."""

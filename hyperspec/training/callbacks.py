@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -174,14 +174,30 @@ def stage_of(parameter: str) -> str:
     return words[0]
 
 
+def best_scores(best: dict[str, float], metrics: Mapping[str, float]) -> dict[str, float]:
+    """Take in scores, and return the best of each so far by the name ``best/<name>``.
+
+    MLflow's table and charts show a metric's last value.
+
+    Args:
+        best: The best so far; it is brought up to date.
+        metrics: Scores of now.
+    """
+    for key in REPORTED:
+        if key in metrics:
+            best[key] = max(metrics[key], best.get(key, metrics[key]))
+    return {f"best/{key.replace('/', '_')}": value for key, value in best.items()}
+
+
 class Validate(pl.Callback):
     """Scores the encoder on the validation part every few epochs.
 
     Args:
         score: Returns metrics of the current encoder, named as they are logged.
-        every_n_epochs: Epochs between scores, at least 1.
+        every_n_epochs: Epochs between scores; 0 scores none.
         report: Takes the first metric of ``REPORTED`` and the epoch; True stops the training
             softly, so that the run ends as any other.
+        best: Where the best of each score so far is kept.
     """
 
     def __init__(
@@ -189,16 +205,27 @@ class Validate(pl.Callback):
         score: Callable[[], dict[str, float]],
         every_n_epochs: int,
         report: Callable[[float, int], bool] | None = None,
+        best: dict[str, float] | None = None,
     ) -> None:
         self.score, self.every_n_epochs, self.report = score, every_n_epochs, report
+        self.best = {} if best is None else best
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best scores so far, for a run that goes on from a checkpoint."""
+        return {"best": dict(self.best)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best scores of the interrupted run."""
+        self.best |= {str(key): float(value) for key, value in state_dict["best"].items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score after every n-th epoch; the last one is scored by the run itself."""
         epoch = trainer.current_epoch + 1
-        if epoch % self.every_n_epochs or epoch == trainer.max_epochs:
+        every = self.every_n_epochs
+        if not every or epoch % every or epoch == trainer.max_epochs:
             return
         metrics = self.score()
-        pl_module.log_dict(metrics)
+        pl_module.log_dict({**metrics, **best_scores(self.best, metrics)})
         main = next((metrics[name] for name in REPORTED if name in metrics), None)
         if self.report is not None and main is not None and self.report(main, epoch):
             trainer.should_stop = True

@@ -13,6 +13,7 @@ from mlflow.entities import Run
 from sweep_study import Study
 
 from hyperspec import working
+from hyperspec.tracking.store import open_client
 from hyperspec.train import main
 from hyperspec.training.module import SimCLR
 
@@ -169,5 +170,8 @@ def test_a_search_stops_hopeless_trials_early(study: Study) -> None:
         assert "stopped early by the search" in run.data.tags["hyperspec.failure.reason"]
         assert run.data.metrics["epoch"] < 11
         assert "objective" not in run.data.metrics
+    whole = next(run for run in jobs if "objective" in run.data.metrics)
+    history = open_client(study.uri).get_metric_history(whole.info.run_id, "val/knn_top1")
+    assert whole.data.metrics["best/val_knn_top1"] == max(point.value for point in history)
     assert study.runs()[0].info.status == "FINISHED"
     assert "stopped early" in output

@@ -17,7 +17,13 @@ from hyperspec.data.datamodule import Batch
 from hyperspec.evaluation.geometry import rankme
 from hyperspec.losses import CombinedConfig, NtXentConfig
 from hyperspec.models.config import ResNetConfig, TinyConfig
-from hyperspec.training.callbacks import GradientNorm, StopOnNonFinite, TrainingError, stage_of
+from hyperspec.training.callbacks import (
+    GradientNorm,
+    StopOnNonFinite,
+    TrainingError,
+    Validate,
+    stage_of,
+)
 from hyperspec.training.guards import (
     NoticeCollapse,
     cached_gradient_error,
@@ -218,3 +224,31 @@ def test_a_forward_pass_that_changes_in_the_replay_is_measured() -> None:
 
     module.encoder.backbone.stages.append(Forgets())
     assert cached_gradient_error(module, BATCH) > 1e-3
+
+
+def test_the_best_score_stands_beside_the_last_also_after_an_interruption() -> None:
+    scores, logged = iter([0.5, 0.75, 0.25, 0.5]), []
+    module = SimpleNamespace(log_dict=logged.append)
+
+    def watched(epochs: range, state: dict[str, Any] | None = None) -> Validate:
+        callback = Validate(lambda: {"val/knn_top1": next(scores), "val/other": 9.0}, 2)
+        if state is not None:
+            callback.load_state_dict(state)
+        for epoch in epochs:
+            trainer: Any = SimpleNamespace(current_epoch=epoch, max_epochs=100)
+            callback.on_train_epoch_end(trainer, module)
+        return callback
+
+    first = watched(range(4))  # scores after the second and the fourth epoch
+    watched(range(4, 8), first.state_dict())
+    assert [row["val/knn_top1"] for row in logged] == [0.5, 0.75, 0.25, 0.5]
+    assert [row["best/val_knn_top1"] for row in logged] == [0.5, 0.75, 0.75, 0.75]
+    assert "best/val_other" not in logged[0]
+
+
+def test_without_scores_in_between_nothing_is_scored() -> None:
+    def score() -> dict[str, float]:
+        raise AssertionError("asked for a score")
+
+    trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=100)
+    Validate(score, 0).on_train_epoch_end(trainer, None)
