@@ -73,13 +73,13 @@ def fake_job(
         tags={
             names.TAG_STRATEGY: strategy,
             names.TAG_NUM_BANDS: str(n),
+            names.TAG_WAVELENGTHS: names.as_text([round(float(v), 2) for v in nm]),
             names.TAG_NUM_CLASSES: "8",
         },
         params={
             "bands": strategy,
             "bands.n": str(n),
             "bands.count": str(n),
-            "bands.wavelengths_nm": names.as_text([round(float(v), 2) for v in nm]),
             "loss.temperature": str(temperature),
             "lr": str(lr),
             "seed": str(seed),

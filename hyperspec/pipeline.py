@@ -41,7 +41,13 @@ from hyperspec.tracking import names
 from hyperspec.tracking.logger import RunLogger
 from hyperspec.tracking.run import JobRun
 from hyperspec.tracking.system import SystemMetrics
-from hyperspec.training.callbacks import CostMeter, GradientNorm, StopOnNonFinite, Validate
+from hyperspec.training.callbacks import (
+    CostMeter,
+    GradientNorm,
+    StopOnNonFinite,
+    Validate,
+    best_scores,
+)
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.guards import CheckCachedGradient, NoticeCollapse
 from hyperspec.training.module import SimCLR
@@ -127,6 +133,8 @@ def execute(
         if session.stopped is not None:
             return session.stopped[1]
         metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
+        if config.evaluation.every_n_epochs:
+            metrics |= best_scores(scorer.best, metrics)
         objectives = scorer.objectives(metrics, config.objective)
         if curve:
             log_curve(curve, config, material, module, run)
@@ -150,10 +158,6 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
         run.log_figure(draw_responses(selection), "pictures/responses.png")
     run.log_params(
         {
-            "bands.indices": names.as_text(list(selection.indices)),
-            "bands.wavelengths_nm": names.as_text(
-                [round(float(nm), 2) for nm in selection.wavelengths_nm]
-            ),
             "bands.count": str(len(selection)),
             "data.num_cubes": str(len(material.source)),
             "data.num_specimens": str(len(set(material.specimens))),
@@ -165,6 +169,9 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
             names.TAG_STRATEGY: selection.strategy,
             names.TAG_NUM_BANDS: str(len(selection)),
             names.TAG_BANDS_HASH: selection.hash,
+            names.TAG_WAVELENGTHS: names.as_text(
+                [round(float(nm), 2) for nm in selection.wavelengths_nm]
+            ),
             names.TAG_SPLIT_HASH: material.split.hash,
             names.TAG_DATA_HASH: material.source.hash,
             names.TAG_NUM_CLASSES: str(len(material.classes)),
@@ -237,9 +244,8 @@ def watch(config: Train, scorer: Scorer, session: Session) -> list[pl.Callback]:
     found: list[pl.Callback] = [GradientNorm(config.log_every_n_steps)]
     if config.model.sampling_minimum is not None:
         found.append(BandSampling(config.model.sampling_minimum, config.seed))
-    if config.evaluation.every_n_epochs:
-        every = config.evaluation.every_n_epochs
-        found.append(Validate(scorer.validate, every, session.report))
+    every = config.evaluation.every_n_epochs
+    found.append(Validate(scorer.validate, every, session.report, scorer.best))
     return [*found, *session.callbacks]
 
 

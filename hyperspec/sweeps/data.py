@@ -53,8 +53,8 @@ class SweepData:
         sweeps: The parents.
         jobs: One row per job: ``run_id, sweep_id, sweep, name, status, strategy, n, num_classes,
             seed, lr, temperature, reason, pruned_at, objectives, resumed_from, seconds, uri,
-            artifact_uri``, then every parameter as ``params.<name>`` (text) and every last
-            metric as ``metrics.<name>`` (float, NaN where missing).
+            artifact_uri, wavelengths_nm``, then every parameter as ``params.<name>`` (text) and
+            every last metric as ``metrics.<name>`` (float, NaN where missing).
     """
 
     sweeps: tuple[SweepInfo, ...]
@@ -265,6 +265,8 @@ def _row(run: Run, info: SweepInfo) -> dict[str, object]:
         "seed": _number(params.get("seed")),
         "lr": _number(params.get("lr")),
         "temperature": _number(params.get("loss.temperature")),
+        # A parameter of runs of earlier versions.
+        "wavelengths_nm": tags.get(names.TAG_WAVELENGTHS) or params.get("bands.wavelengths_nm", ""),
         "reason": tags.get(names.TAG_REASON, ""),
         "pruned_at": _number(tags.get(names.TAG_PRUNED)),
         "objectives": tags.get(names.TAG_OBJECTIVES, ""),
@@ -289,5 +291,5 @@ def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     # An empty sweep still has the columns that the report looks at.
     columns = ["run_id", "sweep_id", "sweep", "name", "status", "strategy", "n", "num_classes"]
     columns += ["seed", "lr", "temperature", "reason", "resumed_from", "seconds", "uri"]
-    columns += ["artifact_uri", "pruned_at", "objectives"]
+    columns += ["artifact_uri", "pruned_at", "objectives", "wavelengths_nm"]
     return pd.DataFrame(rows, columns=None if rows else columns)

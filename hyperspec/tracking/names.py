@@ -19,6 +19,8 @@ TAG_OVERRIDES = "hyperspec.overrides"
 TAG_STRATEGY = "hyperspec.bands.strategy"
 TAG_NUM_BANDS = "hyperspec.bands.n"
 TAG_BANDS_HASH = "hyperspec.bands.hash"
+# A tag: the compare page of MLflow draws each parameter that differs, readable or not.
+TAG_WAVELENGTHS = "hyperspec.bands.wavelengths_nm"
 TAG_SPLIT_HASH = "hyperspec.split.hash"
 TAG_DATA_HASH = "hyperspec.data.hash"
 TAG_NUM_CLASSES = "hyperspec.data.num_classes"

@@ -51,12 +51,12 @@ class FakeSweep:
             tags={
                 "hyperspec.bands.strategy": strategy,
                 "hyperspec.bands.n": str(n),
+                "hyperspec.bands.wavelengths_nm": str([400.0 + 10 * i for i in range(n)]),
                 "hyperspec.data.num_classes": str(SPECIES),
             },
             params={
                 "bands": strategy,
                 "bands.count": str(n),
-                "bands.indices": str(list(range(n))),
                 "objective": "auto",
                 "lr": "0.001",
                 "seed": str(seed),

@@ -239,7 +239,7 @@ def test_chosen_wavelengths_are_strokes_with_the_share_of_jobs() -> None:
     chosen = ["[400.0,500.0]", "[400.0,600.0]", "[400.0,500.0]", "[400.0,500.0]"]
     jobs = [
         {"strategy": "random", "n": 2.0, "seed": float(seed), "metrics.objective": 0.5,
-         "params.bands.wavelengths_nm": text}
+         "wavelengths_nm": text}
         for seed, text in enumerate(chosen)
     ]  # fmt: skip
     data = sweep(jobs)
@@ -255,7 +255,7 @@ def test_chosen_wavelengths_are_strokes_with_the_share_of_jobs() -> None:
 
 def test_a_list_of_wavelengths_that_was_cut_names_no_band() -> None:
     text = "[400.0,500. ... [cut: 7000 characters, whole in artifact params/x.txt]"
-    data = sweep([{"metrics.objective": 0.5, "params.bands.wavelengths_nm": text}])
+    data = sweep([{"metrics.objective": 0.5, "wavelengths_nm": text}])
     assert wavelengths.choices(data) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -48,7 +49,11 @@ def test_a_second_sweep_trains_what_is_new_alone(study: Study) -> None:
     assert (
         parts[0] == parts[1] == [f"specimens ({part})" for part in ("test", "train", "validation")]
     )
-    assert copy.data.params["bands.indices"] == five.data.params["bands.indices"]
+    assert copy.data.params["bands.count"] == five.data.params["bands.count"] == "5"
+    assert "bands.indices" not in five.data.params
+    nm = "hyperspec.bands.wavelengths_nm"
+    assert copy.data.tags[nm] == five.data.tags[nm]
+    assert len(json.loads(five.data.tags[nm])) == 5
     assert copy.data.params["study"] == "second"
     csv = "evaluation/test_predictions.csv"
     assert artifact(copy, csv).read_bytes() == artifact(five, csv).read_bytes()

@@ -19,7 +19,7 @@ from hyperspec.sweeps.table import Grid
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PARAM = "params.bands.wavelengths_nm"
+_COLUMN = "wavelengths_nm"
 _MOST_ROWS = 36
 _WRITTEN = 12  # bands up to which each wavelength is named
 _TOLD = 24
@@ -75,15 +75,15 @@ def section(data: SweepData, summary: Summary) -> Section | None:
 
 def choices(data: SweepData) -> list[Choice]:
     """Return what was chosen, by strategy and number of bands."""
-    if _PARAM not in data.jobs:
+    if _COLUMN not in data.jobs:
         return []
-    jobs = data.jobs.dropna(subset=[_PARAM, "n"])
+    jobs = data.jobs.dropna(subset=[_COLUMN, "n"])
     found = []
     known: dict[str, tuple[float, ...]] = {}
     for (strategy, n), group in jobs.groupby(["strategy", "n"], sort=True):
         counts: Counter[float] = Counter()
         num = 0
-        for text in group[_PARAM]:
+        for text in group[_COLUMN]:
             nm = known.setdefault(text, _read(text))
             counts.update(nm)
             num += bool(nm)
@@ -95,7 +95,9 @@ def choices(data: SweepData) -> list[Choice]:
 
 def _read(text: str) -> tuple[float, ...]:
     """Read ``[348.39,463.98]``; a list that MLflow's limit has cut names no bands."""
-    inner = text.strip().removeprefix("[").removesuffix("]")
+    if not text.endswith("]"):
+        return ()
+    inner = text.removeprefix("[").removesuffix("]")
     try:
         return tuple(float(part) for part in inner.split(",") if part.strip())
     except ValueError:
