@@ -44,7 +44,8 @@ def objective_names(requested: object) -> tuple[str, ...]:
 
 def natural_direction(name: str) -> Direction:
     """Say whether more or less of a metric is better: scores up, bands, time, memory, loss down."""
-    return "minimize" if name in _LESS_IS_BETTER else "maximize"
+    less = name in _LESS_IS_BETTER or name.rpartition("/")[2] == "loss"
+    return "minimize" if less else "maximize"
 
 
 def resolve_objective(

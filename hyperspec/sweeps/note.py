@@ -72,11 +72,18 @@ def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | N
 
 
 def best_job(data: SweepData) -> pd.Series | None:
-    """Return the finished job with the highest objective, or None."""
+    """Return the finished job with the best objective, the lowest of a loss, or None."""
     if data.finished.empty or "metrics.objective" not in data.finished:
         return None
     scored = data.finished.dropna(subset=["metrics.objective"])
-    return None if scored.empty else scored.iloc[int(scored["metrics.objective"].argmax())]
+    if scored.empty:
+        return None
+    from hyperspec.evaluation.objective import natural_direction
+    from hyperspec.sweeps.summary import objective_name
+
+    values = scored["metrics.objective"]
+    less = natural_direction(objective_name(scored)) == "minimize"
+    return scored.iloc[int(values.argmin() if less else values.argmax())]
 
 
 def question(config: DictConfig) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.intervals import crossed_bootstrap
+from hyperspec.evaluation.objective import natural_direction
 from hyperspec.sweeps.data import SweepData
 from hyperspec.tracking.names import OBJECTIVE
 
@@ -89,9 +90,9 @@ def summarise(data: SweepData) -> Summary:
     jobs = data.finished
     extra_names = settings(jobs)
     part = "test" if "metrics.test/knn_top1" in jobs and not jobs.empty else "val"
-    name = _objective_name(jobs)
+    name = objective_name(jobs)
     points = [_point(data, group, extra_names, part) for group in _groups(jobs, extra_names)]
-    sign = 1.0 if "loss" in name else -1.0
+    sign = 1.0 if natural_direction(name) == "minimize" else -1.0
     points.sort(key=lambda p: (math.isnan(p.objective), sign * p.objective, p.n, p.strategy))
     return Summary(
         points=tuple(points),
@@ -198,12 +199,18 @@ def _crossed(data: SweepData, jobs: pd.DataFrame, probe: str) -> Score | None:
     return Score(found.mean, found.low, found.high, "seeds and specimens")
 
 
-def _objective_name(jobs: pd.DataFrame) -> str:
-    """Say which metric the objective is: the config's word, or the metric of equal values."""
+def objective_name(jobs: pd.DataFrame) -> str:
+    """Say which metric the objective is, of several the first.
+
+    By the jobs' tag, the config's word, or the metric of equal values.
+    """
+    listed = {text.split(",")[0] for text in jobs["objectives"] if text}
+    if len(listed) == 1:
+        return str(listed.pop())
     if "params.objective" in jobs:
         words = set(jobs["params.objective"].dropna()) - {"auto"}
-        if len(words) == 1:
-            return str(words.pop())
+        if len(words) == 1 and not (word := str(words.pop())).startswith("["):
+            return word
     column = f"metrics.{OBJECTIVE}"
     for name in _OBJECTIVES:
         if column in jobs and f"metrics.{name}" in jobs:

@@ -7,7 +7,7 @@ from fake_sweeps import FakeSweep
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.sweeps.data import load_sweep
-from hyperspec.sweeps.note import closing, opening, question
+from hyperspec.sweeps.note import best_job, closing, opening, question
 from hyperspec.tracking.run import start_run
 
 
@@ -43,6 +43,16 @@ def test_no_overlay_is_no_question(tmp_path: Path, choice: str | None) -> None:
 def test_an_overlay_without_a_question_has_none(tmp_path: Path) -> None:
     overlay(tmp_path, "# Command: x\n")
     assert question(composed(tmp_path, "band_count")) == ""
+
+
+def test_the_best_job_of_a_loss_has_the_lowest(fake_sweep: FakeSweep) -> None:
+    for n, loss in ((10, 3.0), (20, 1.0), (50, 2.0)):
+        fake_sweep.job(
+            "uniform", n, params={"objective": "train/loss"}, metrics={"objective": loss}
+        )
+    best = best_job(load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id]))
+    assert best is not None
+    assert best["n"] == 20
 
 
 def test_the_outcome_follows_the_question(fake_sweep: FakeSweep) -> None:

@@ -205,6 +205,24 @@ def test_a_loss_as_objective_ranks_the_lowest_first(fake_sweep: FakeSweep) -> No
     assert summary.objective_name == "train/loss"
 
 
+def test_of_several_objectives_the_first_ranks_and_names(fake_sweep: FakeSweep) -> None:
+    for n, bands in ((10, 10.0), (50, 50.0)):
+        run = fake_sweep.job(
+            "uniform",
+            n,
+            knn=0.9 - n / 100,
+            params={"objective": "[bands.n,auto]"},
+            metrics={"objective": bands, "bands.n": bands},
+        )
+        fake_sweep.connection.client.set_tag(
+            run.run_id, "hyperspec.objectives", "bands.n,val/knn_top1"
+        )
+    fake_sweep.parent.finish()
+    summary = summarise(load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id]))
+    assert summary.objective_name == "bands.n"
+    assert [point.n for point in summary.points] == [10, 50]
+
+
 def test_failed_jobs_stand_in_their_own_table(fake_sweep: FakeSweep, tmp_path: Path) -> None:
     fake_sweep.job("uniform", 50)
     broken = start_run(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspec.evaluation.intervals import Floats
+from hyperspec.evaluation.objective import natural_direction
 from hyperspec.sweeps.charts.style import words
 from hyperspec.sweeps.data import SweepData
 from hyperspec.sweeps.summary import Point, Summary, setting_text
@@ -74,8 +75,8 @@ def objective(summary: Summary) -> Floats:
 
 
 def less_is_better(summary: Summary) -> bool:
-    """Say whether the objective is a loss."""
-    return "loss" in summary.objective_name
+    """Say whether the objective is a loss, or a cost."""
+    return natural_direction(summary.objective_name) == "minimize"
 
 
 def _place(key: str) -> int:
