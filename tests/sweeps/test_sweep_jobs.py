@@ -108,11 +108,13 @@ def test_a_hopeless_sweep_is_given_up(study: Study, capsys: pytest.CaptureFixtur
 @pytest.mark.slow
 def test_two_sweeps_at_the_same_time_run_no_job_twice(study: Study) -> None:
     assert main([*study.words, "bands.n=4"]) == 0  # the store and the packed specimens are there
+    words = ["-m", "bands.n=5,6,7", "epochs=30"]
+    joins = ["sweep.when_busy=join", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]
     both = [
-        study.start("-m", "bands.n=5,6,7", "epochs=30", f"hydra.sweep.dir=sweep{i}")
-        for i in range(2)
+        study.start(*words, f"hydra.sweep.dir=sweep{i}", *more)
+        for i, more in enumerate([[], joins])
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in both]
+    outputs = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     jobs = study.jobs()[1:]
     assert {run.info.status for run in jobs} == {"FINISHED"}

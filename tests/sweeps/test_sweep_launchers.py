@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow.entities import Run
+from omegaconf import OmegaConf
 from sweep_study import Study
 
 from hyperspec.launch import config_dir
@@ -164,6 +165,16 @@ def test_a_killed_sweep_ends_with_the_table_of_an_unbroken_one(study: Study, lau
     trained = [run for run in study.jobs()[:-3] if "hyperspec.resumed_from" not in run.data.tags]
     finished = [run for run in trained if run.info.status == "FINISHED"]
     assert sorted(run.data.params["bands.n"] for run in finished) == ["5", "6", "7"]
+
+
+def test_who_joins_begins_elsewhere() -> None:
+    launcher = HyperspecLauncher("joblib", n_jobs=1)
+    jobs = list(range(50))
+    for word, same in (("wait", True), ("join", False)):
+        launcher._config = OmegaConf.create({"sweep": {"when_busy": word}})
+        orders = [launcher._order(jobs) for _ in range(3)]
+        assert all(sorted(order) == jobs for order in orders)
+        assert (orders[0] == orders[1] == orders[2] == jobs) is same
 
 
 def test_slots_share_threads_and_gpus() -> None:

@@ -99,10 +99,10 @@ print("done")
 """
 
 
-def test_sixteen_jobs_at_once_on_a_fresh_database(server: str, tmp_path: Path) -> None:
+def test_eight_jobs_at_once_on_a_fresh_database(server: str, tmp_path: Path) -> None:
     address = create(server, "tracking")
-    found = together(CONNECT, 16, [address], tmp_path)
-    assert len(set(found)) == 16
+    found = together(CONNECT, 8, [address], tmp_path)
+    assert len(set(found)) == 8
     client = open_client(address)
     experiments = [e.name for e in client.search_experiments() if e.name != "Default"]
     assert experiments == ["band_count"]
