@@ -104,9 +104,7 @@ def test_a_failed_job_fails_the_sweep_and_its_neighbours_run_on(folder: Path, sw
     assert "Failed jobs" in output
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("number", [signal.SIGINT])  # `make faults` sends SIGTERM too
 def test_an_interrupted_sweep_is_killed_with_its_jobs(folder: Path, number: int) -> None:
     process = start(folder, "-m", "n=10,50", "behaviour=wait")
     assert process.stdout is not None

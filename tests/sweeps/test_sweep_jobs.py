@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,29 +121,6 @@ def test_two_sweeps_at_the_same_time_run_no_job_twice(study: Study) -> None:
     assert sorted(run.data.params["bands.n"] for run in trained) == ["5", "6", "7"]
     per_parent = Counter(run.data.tags["mlflow.parentRunId"] for run in jobs)
     assert sorted(per_parent.values()) == [3, 3]
-
-
-@pytest.mark.slow
-def test_processes_give_the_table_of_one_process(study: Study) -> None:
-    words = ["-m", "bands.n=5,6,7", "sweep.resume=false"]
-    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    for more in ([], launcher):
-        process = study.start(*words, *more)
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, output
-    own = {
-        (
-            run.data.params["bands.n"],
-            run.data.metrics["test/linear_top1"],
-            run.data.metrics["objective"],
-        )
-        for run in study.jobs()
-    }
-    assert len(study.jobs()) == 6
-    assert len(own) == 3
-    processes = {run.data.tags["hyperspec.process"] for run in study.jobs()[3:]}
-    assert str(os.getpid()) not in processes
-    assert len(processes) == 2
 
 
 @pytest.mark.slow

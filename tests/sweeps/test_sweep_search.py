@@ -302,7 +302,7 @@ def _jobs(folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["joblib"])
 def test_jobs_of_a_real_multirun_know_their_trial(tmp_path: Path, launcher: str) -> None:
     words = [f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2"]
     if launcher == "joblib":
