@@ -204,9 +204,10 @@ def objective_name(jobs: pd.DataFrame) -> str:
 
     By the jobs' tag, the config's word, or the metric of equal values.
     """
-    listed = {text.split(",")[0] for text in jobs["objectives"] if text}
-    if len(listed) == 1:
-        return str(listed.pop())
+    if "objectives" in jobs:
+        listed = {text.split(",")[0] for text in jobs["objectives"] if text}
+        if len(listed) == 1:
+            return str(listed.pop())
     if "params.objective" in jobs:
         words = set(jobs["params.objective"].dropna()) - {"auto"}
         if len(words) == 1 and not (word := str(words.pop())).startswith("["):
