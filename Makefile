@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep bench-pruning faults study ui clean
+.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep bench-memory bench-pruning faults study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ bench-cubes: $(READY)  ## reading, packing and batches beside rasterio, spectral
 
 bench-sweep: $(READY)  ## time that a sweep costs beyond its jobs' training, against a shell loop
 	$(BIN)/python benchmarks/bench_sweep.py
+
+bench-memory: $(READY)  ## predicted against measured peak memory of ten configurations
+	$(BIN)/python benchmarks/bench_memory.py
 
 bench-pruning: $(READY)  ## the same search with and without pruning: steps and best score
 	$(BIN)/python benchmarks/bench_pruning.py --pruners none,median,hyperband

@@ -25,6 +25,7 @@ from hyperspec.curve import log_curve, plan_curve
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
+from hyperspec.foretelling import foretell
 from hyperspec.growth import grow_from
 from hyperspec.influence import log_importance
 from hyperspec.material import Material, gather
@@ -272,6 +273,7 @@ def fit(
             hardware.prefetch_factor,
         ),
     )
+    foretell(config, material, module, run)
     if hardware.compile:
         module.encoder.backbone.compile()
     run.log_params({"model.num_features": str(module.encoder.num_features)})
