@@ -273,7 +273,8 @@ def fit(
             hardware.prefetch_factor,
         ),
     )
-    foretell(config, material, module, run)
+    if hardware.plan:
+        foretell(config, material, module, run)
     if hardware.compile:
         module.encoder.backbone.compile()
     run.log_params({"model.num_features": str(module.encoder.num_features)})

@@ -17,7 +17,13 @@ __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 def test_run_logs_the_prediction_and_remembers_it(
     words: list[str], runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [*words, "bands.n=6", "data.store=none", f"data.cache_dir={tmp_path / 'own'}"]
+    words = [
+        *words,
+        "bands.n=6",
+        "hardware.plan=true",
+        "data.store=none",
+        f"data.cache_dir={tmp_path / 'own'}",
+    ]
     assert main(words) == 0
     metrics = runs()[0].data.metrics
     assert metrics["plan/gflop_per_step"] > 0
