@@ -75,6 +75,14 @@ def _faults(place: Place, expected: dict[str, dict[str, float]]) -> list[str]:
     return found
 
 
+def _alive(process: psutil.Process) -> bool:
+    """Say whether a process still runs; one that nobody has reaped does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def stopped_controller(shop: Workshop, number: int, launcher: str) -> Row:
     """The controller is asked to stop while jobs train."""
     place = shop.fresh("stopped")
@@ -87,6 +95,7 @@ def stopped_controller(shop: Workshop, number: int, launcher: str) -> Row:
     child.kill(number)
     status = child.wait(120)
     _, left = psutil.wait_procs(workers, timeout=max(0.1, 10 - (time.monotonic() - started)))
+    left = [worker for worker in left if _alive(worker)]
     gone = time.monotonic() - started
     first = place.runs()
     kept = _has_checkpoint(shop)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from fault_harness import Child, Place, Row, Workshop, judge, wait_until
 
+from hyperspec.sweeps.study import DUPLICATE
+
 _SEARCH = ("search=tpe", "hydra.sweeper.storage=sqlite:///optuna.db", "hydra.sweeper.study_name=s")
 
 
@@ -17,9 +19,13 @@ def _words(trials: int, space: str = "choice(5,6,7,8)") -> list[str]:
 
 
 def _trials(place: Place) -> list[str]:
-    """States of the study's trials."""
+    """States of the study's trials, without draws that only repeated another."""
+    kept = (
+        "SELECT state FROM trials WHERE trial_id NOT IN (SELECT trial_id FROM "
+        "trial_user_attributes WHERE key = ?) ORDER BY number"
+    )
     with contextlib.closing(sqlite3.connect(place.folder / "optuna.db", timeout=60)) as base:
-        return [row[0] for row in base.execute("SELECT state FROM trials ORDER BY number")]
+        return [row[0] for row in base.execute(kept, (DUPLICATE,))]
 
 
 def changed_space(shop: Workshop) -> Row:
