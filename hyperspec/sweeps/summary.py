@@ -108,7 +108,8 @@ def settings(jobs: pd.DataFrame) -> tuple[str, ...]:
     """Return the parameters, besides bands and seed, that differ between jobs.
 
     A parameter that follows from another one, as ``views.gain`` follows from ``views=strong``, is
-    left out; so is one that equals the seed.
+    left out; so is one that equals the seed, also when it does in some strategies and is fixed in
+    the others (``bands.seed=${seed}`` of ``random`` beside that of ``issc``).
     """
     columns = [c for c in jobs.columns if c.startswith("params.") and jobs[c].nunique() > 1]
     found: list[str] = []
@@ -116,11 +117,19 @@ def settings(jobs: pd.DataFrame) -> tuple[str, ...]:
         if key in _NOT_SETTINGS or key.startswith(_NOT_SETTING_GROUPS):
             continue
         given = jobs.dropna(subset=[f"params.{key}"])
-        if "params.seed" in given and (given[f"params.{key}"] == given["params.seed"]).all():
+        if _follows_the_seed(given, key):
             continue
         if not any(_follows(given, key, cause) for cause in _causes(key, found)):
             found.append(key)
     return tuple(found)
+
+
+def _follows_the_seed(jobs: pd.DataFrame, key: str) -> bool:
+    if "params.seed" not in jobs:
+        return False
+    same = jobs[f"params.{key}"] == jobs["params.seed"]
+    fixed = jobs.groupby("strategy")[f"params.{key}"].transform("nunique") == 1
+    return bool(same.any() and (same | fixed if key.startswith("bands.") else same).all())
 
 
 def _causes(key: str, found: list[str]) -> list[list[str]]:
