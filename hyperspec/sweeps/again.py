@@ -28,6 +28,7 @@ ASIDE = (
     "data.cache_dir",
     "data.residency",
     "data.memory_share",
+    "hardware.plan",
     "hardware.num_workers",
     "hardware.pin_memory",
     "hardware.persistent_workers",
