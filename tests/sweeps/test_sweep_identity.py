@@ -118,7 +118,7 @@ def test_the_newest_finished_run_of_an_identity_is_found(fake_sweep: FakeSweep) 
         run.log_metrics({"objective": objective})
         run.finish(status)
         if status == "FINISHED":
-            newest = Finished(run.run_id, objective)
+            newest = Finished(run.run_id, objective, {"objective": objective})
         time.sleep(0.005)  # MLflow orders by milliseconds
     nan = start_run(connection, "job", tags={"hyperspec.identity": "0123"})
     nan.log_metrics({"objective": math.inf})

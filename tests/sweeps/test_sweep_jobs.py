@@ -33,15 +33,15 @@ class Memory:
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     """A device with little memory."""
     memory = Memory()
-    features = SimCLR._features
+    embed = SimCLR.embed_views
 
-    def limited(self: SimCLR, batch: object, chosen: torch.Tensor) -> torch.Tensor:
+    def limited(self: SimCLR, batch: object, chosen: torch.Tensor) -> tuple[torch.Tensor, ...]:
         memory.asked.append(len(chosen))
         if len(chosen) > memory.limit:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return features(self, batch, chosen)  # type: ignore[arg-type]
+        return embed(self, batch, chosen)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SimCLR, "_features", limited)
+    monkeypatch.setattr(SimCLR, "embed_views", limited)
     return memory
 
 
