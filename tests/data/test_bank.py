@@ -179,7 +179,8 @@ def test_a_job_takes_the_memory_of_its_own_planes(
     few, few_predicted, _, _ = run_job(4, "device")
     assert few_predicted <= few < few_predicted + 0.15 * whole
     streamed, _, _, same = run_job(20, "mmap")
-    assert streamed < 0.6 * predicted
+    # Pages of files that are kept open count as well, until the system wants them back.
+    assert streamed < 0.8 * predicted
     assert same == total
 
 

@@ -112,7 +112,7 @@ def test_an_interrupted_sweep_is_killed_with_its_jobs(folder: Path, number: int)
         if line == "waiting\n":
             break
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode != 0, output
     statuses = {run.info.status for run in runs(folder).values()}
     assert statuses == {"KILLED"}
