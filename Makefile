@@ -23,7 +23,7 @@ test: $(READY)  ## run the fast tests
 	$(BIN)/pytest -m "not slow and not gpu"
 
 test-slow: $(READY)  ## run the slow tests
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest -m "slow and not gpu and not faults"
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from fault_harness import Row, Workshop
 # A forked child ends without the clean-up of pytest's own.
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.faults,
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
 ]
 

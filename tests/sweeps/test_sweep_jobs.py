@@ -135,9 +135,10 @@ def test_a_search_stops_hopeless_trials_early(study: Study) -> None:
     import optuna
 
     storage = f"sqlite:///{study.folder}/optuna.db"
-    (summary,) = optuna.get_all_study_summaries(storage)
-    told = [t.state.name for t in optuna.load_study(study_name=None, storage=storage).trials]
-    assert summary.n_trials == 8
+    trials = optuna.load_study(study_name=None, storage=storage).trials
+    # Draws that only repeat another are closed, and do not count.
+    told = [t.state.name for t in trials if "hyperspec:duplicate" not in t.user_attrs]
+    assert len(told) == 8
     jobs = study.jobs()
     pruned = [run for run in jobs if "hyperspec.pruned" in run.data.tags]
     assert pruned
