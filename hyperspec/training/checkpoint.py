@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,12 +83,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             "truncated or damaged. Use an earlier checkpoint of the run."
         )
     try:
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of the pickle's protocol; it is refused
+            loaded = torch.load(source, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no checkpoint raise whatever they happen to mean
         raise ModelError(
-            f"The checkpoint '{source}' cannot be read as tensors and plain values: {reason} "
-            "Nothing in it was executed."
+            f"The checkpoint '{source}' cannot be read as tensors and plain values "
+            f"({_reason(error)}). Nothing in it was executed. Take a checkpoint that hyperspec "
+            "wrote."
         ) from error
     if not isinstance(loaded, Mapping) or "hyperspec" not in loaded:
         raise ModelError(
@@ -95,6 +100,17 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             "from other weights give model.weights=PATH."
         )
     return dict(loaded)
+
+
+def _reason(error: Exception) -> str:
+    """Say what was wrong, without torch's advice to read the file with ``weights_only=False``."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, pickle.UnpicklingError):
+        _, found, rest = str(error).partition("WeightsUnpickler error:")
+        lines = [line for line in rest.splitlines() if line.strip()] if found else []
+    elif not isinstance(error, RuntimeError | EOFError):
+        lines = []
+    return lines[0].strip().rstrip(".") if lines else "it is no file of torch"
 
 
 def _checksum_path(path: Path) -> Path:

@@ -100,3 +100,18 @@ def test_removing_takes_the_checksum_along(tmp_path: Path) -> None:
     save(path)
     AtomicCheckpointIO().remove_checkpoint(path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello world, no checkpoint", b"", b"\x80\x02}q\x00.", b"PK\x03\x04"]
+)
+def test_bytes_that_are_no_checkpoint_are_one_error_without_bad_advice(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "x.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        read_checkpoint(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "weights_only" not in text
