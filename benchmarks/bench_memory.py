@@ -64,9 +64,9 @@ def measure(words: list[str]) -> dict[str, float]:
     from hyperspec.assembly import optimisation
     from hyperspec.commands.plan import composed
     from hyperspec.data.datamodule import Batch
-    from hyperspec.forecasting import step_context
+    from hyperspec.planning.forecast import step_context
+    from hyperspec.planning.stand_in import build, stand_in
     from hyperspec.spectra.axis import mission_axis
-    from hyperspec.stand_in import build, stand_in
     from hyperspec.training import memory
     from hyperspec.training.optimisation import build_optimizer
 
@@ -111,7 +111,7 @@ def in_process(words: list[str]) -> dict[str, float]:
 
 def predict(words: list[str]) -> dict[str, float]:
     from hyperspec.commands.plan import composed
-    from hyperspec.forecasting import forecast
+    from hyperspec.planning.forecast import forecast
 
     config, started = composed(words), time.perf_counter()
     plan = forecast(config).plan

@@ -25,11 +25,11 @@ from hyperspec.curve import log_curve, plan_curve
 from hyperspec.data.datamodule import LoaderSettings, SpecimenData
 from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
-from hyperspec.foretelling import foretell
 from hyperspec.growth import grow_from
 from hyperspec.influence import log_importance
 from hyperspec.material import Material, gather
 from hyperspec.parts import data_parts
+from hyperspec.planning.record import foretell
 from hyperspec.restore import Restored
 from hyperspec.schema import Train
 from hyperspec.scoring import Scorer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hyperspec.commands import Commands
 
 if TYPE_CHECKING:
-    from hyperspec.forecasting import Forecast
+    from hyperspec.planning.forecast import Forecast
     from hyperspec.schema import Train
 
 
@@ -32,8 +32,8 @@ def run(words: argparse.Namespace) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from hyperspec.forecasting import forecast
     from hyperspec.launch import report_error
+    from hyperspec.planning.forecast import forecast
 
     try:
         config = composed(words.words)

@@ -1,6 +1,6 @@
 """Memory and work of a training step, known before it runs.
 
-The module's own step runs on fake tensors (:mod:`hyperspec.tracing`): the same views, stem,
+The module's own step runs on fake tensors (:mod:`hyperspec.planning.trace`): the same views, stem,
 backbone, loss and micro-batches, without memory and in a fraction of a second.
 """
 
@@ -25,7 +25,7 @@ from hyperspec.training.module import SimCLR
 if TYPE_CHECKING:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from hyperspec.tracing import Watch
+    from hyperspec.planning.trace import Watch
 
 Context = Callable[[], AbstractContextManager[Any]]
 _TRACED = 3  # micro-batches that are traced; every further one costs its features alone
@@ -144,7 +144,7 @@ def rehearse(
     # Loading it takes a second or two; a plan that is remembered needs none of it.
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from hyperspec.tracing import Watch, scratch_of
+    from hyperspec.planning.trace import Watch, scratch_of
 
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     scratch = scratch_of(module.device.type)

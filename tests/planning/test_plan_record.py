@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from test_train import Runs, cache, runs, specimens, words
 
-from hyperspec import foretelling
 from hyperspec.train import main
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
@@ -34,7 +33,7 @@ def test_run_logs_the_prediction_and_remembers_it(
     def refuse(*given: object) -> None:
         raise AssertionError("planned anew")
 
-    monkeypatch.setattr(foretelling, "plan_step", refuse)
+    monkeypatch.setattr(record, "plan_step", refuse)
     assert main([*words, "seed=1", "loss.temperature=0.3"]) == 0
     again = runs()[-1].data.metrics
     assert again["plan/gflop_per_step"] == metrics["plan/gflop_per_step"]

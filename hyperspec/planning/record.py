@@ -14,7 +14,7 @@ import torch
 
 from hyperspec import __version__
 from hyperspec.material import Material
-from hyperspec.planning import Plan, StepSettings, plan_step
+from hyperspec.planning.step import Plan, StepSettings, plan_step
 from hyperspec.restore import to_plain
 from hyperspec.schema import Train
 from hyperspec.training.module import SimCLR
@@ -41,7 +41,7 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
         module: The module, before it is trained.
         run: Takes the two numbers.
     """
-    from hyperspec.forecasting import settings_of, step_context
+    from hyperspec.planning.forecast import settings_of, step_context
 
     settings = settings_of(config, 0)
     share = len(material.split.train) // config.hardware.devices

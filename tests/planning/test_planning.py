@@ -14,11 +14,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hyperspec.cli import main as hyperspec
 from hyperspec.commands.plan import composed
-from hyperspec.forecasting import Forecast, forecast, settings_of
-from hyperspec.planning import StepSettings, plan_step
+from hyperspec.planning.forecast import Forecast, forecast, settings_of
+from hyperspec.planning.stand_in import Folder, build, stand_in
+from hyperspec.planning.step import StepSettings, plan_step
+from hyperspec.planning.trace import Watch, convolution_scratch, no_scratch
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.stand_in import Folder, build, stand_in
-from hyperspec.tracing import Watch, convolution_scratch, no_scratch
 from hyperspec.training.module import SimCLR
 
 SMALL = ["model=tiny", "bands.n=6", "data.size=16", "batch_size=8", "hardware.threads=1"]
@@ -90,7 +90,7 @@ def test_further_micro_batches_are_counted_as_if_they_were_traced(
     module = made("model.norm=group", "loss=combined", "data.size=32")
     asked = StepSettings(12, micro_batch=1)
     short = plan_step(module, asked, nullcontext, 0, 2)
-    monkeypatch.setattr("hyperspec.planning._TRACED", 12)
+    monkeypatch.setattr("hyperspec.planning.step._TRACED", 12)
     whole = plan_step(module, asked, nullcontext, 0, 2)
     assert short.flop == pytest.approx(whole.flop, rel=0.03)
     assert short.activations == pytest.approx(whole.activations, rel=0.25), (
@@ -164,7 +164,7 @@ def test_the_largest_micro_batch_fits_and_the_next_does_not(
     class Memory:
         available = int(needs(20) / 0.9)
 
-    monkeypatch.setattr("hyperspec.forecasting.psutil.virtual_memory", Memory)
+    monkeypatch.setattr("hyperspec.planning.forecast.psutil.virtual_memory", Memory)
     found = forecast(config).largest_micro_batch
     assert found is not None
     assert 16 <= found <= 20
