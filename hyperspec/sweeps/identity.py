@@ -27,7 +27,16 @@ log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Rooms that decide how runs are started, kept and shown, not what they compute.
-_NOT_SOURCE = ("cli.py", "commands", "launch.py", "jobs.py", "tracking", "sweeps", "conf")
+_NOT_SOURCE = (
+    "cli.py",
+    "commands",
+    "launch.py",
+    "jobs.py",
+    "tracking",
+    "sweeps",
+    "planning",
+    "conf",
+)
 _DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
 
 

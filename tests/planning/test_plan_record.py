@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from test_train import Runs, cache, runs, specimens, words
 
+from hyperspec.planning import record
 from hyperspec.train import main
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
