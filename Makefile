@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep bench-memory bench-pruning faults study ui clean
+.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench-memory: $(READY)  ## predicted against measured peak memory of ten configu
 
 bench-pruning: $(READY)  ## the same search with and without pruning: steps and best score
 	$(BIN)/python benchmarks/bench_pruning.py --pruners none,median,hyperband
+
+bench-report: $(READY)  ## the report on 1,000 fake jobs: seconds and size of the page
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_report.py
 
 faults: $(READY)  ## inject every fault that a sweep survives (FAULTS_KILLS=n, ONLY=part)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/run_faults.py

@@ -175,10 +175,15 @@ class _Pairs:
     _files: dict[str, int] = field(default_factory=dict)
     _specimens: list[str] = field(default_factory=list)
     _seeds: dict[str, float] = field(init=False)
+    _jobs: pd.DataFrame = field(init=False)
+    _means: dict[tuple[tuple[str, ...], str], pd.Series[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         jobs = self.data.jobs
         self._seeds = dict(zip(jobs["run_id"], jobs["seed"].astype(float), strict=True))
+        # Hundreds of points are looked up: not in a table of hundreds of columns.
+        scores = [_SCORE, *map(_control_score, CONTROLS)]
+        self._jobs = jobs[["run_id", "seed", *(c for c in scores if c in jobs)]].set_index("run_id")
 
     def difference(self, point: Point, reference: Point, against: str) -> Difference | None:
         first, second = self._scores(point), self._scores(reference)
@@ -198,7 +203,7 @@ class _Pairs:
         found = []
         own = self._scores(point)
         for control, words in CONTROLS.items():
-            gaps = (own - self._scores(point, f"metrics.control/{control}_knn_top1")).dropna()
+            gaps = (own - self._scores(point, _control_score(control))).dropna()
             if len(gaps) < _MIN_SEEDS:
                 continue
             test = self._compare(self._correct(point), self._correct(point, control))
@@ -233,10 +238,12 @@ class _Pairs:
         )
 
     def _scores(self, point: Point, column: str = _SCORE) -> pd.Series[float]:
-        jobs = self.data.jobs[self.data.jobs["run_id"].isin(point.run_ids)]
-        if column not in jobs:
-            return pd.Series(dtype=float)
-        return jobs.groupby("seed")[column].mean()
+        key = (point.run_ids, column)
+        if key not in self._means:
+            if column not in self._jobs:
+                return pd.Series(dtype=float)
+            self._means[key] = self._jobs.loc[list(point.run_ids)].groupby("seed")[column].mean()
+        return self._means[key]
 
     def _correct(self, point: Point, control: str = "") -> _BySeed:
         """Return per seed whether each file was right, 0 to 1, in the order of all files."""
@@ -267,6 +274,10 @@ class _Pairs:
         sums = np.bincount(rows, values, minlength=len(self._specimens))
         means: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
         return means
+
+
+def _control_score(control: str) -> str:
+    return f"metrics.control/{control}_knn_top1"
 
 
 def _padded(values: Floats, length: int) -> Floats:
