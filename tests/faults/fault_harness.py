@@ -7,6 +7,7 @@ each leads a session of its own and is killed like any other. The store is read 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sqlite3
@@ -158,6 +159,7 @@ class Place:
             # Past whatever stands for them in this process, as under pytest.
             sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
             sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+            logging.getLogger("hyperspec").setLevel(logging.NOTSET)  # quiet in the parent alone
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             status = call()
