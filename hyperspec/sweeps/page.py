@@ -14,9 +14,18 @@ from hyperspec.sweeps.data import SweepData, SweepInfo
 from hyperspec.sweeps.differences import Differences
 from hyperspec.sweeps.summary import Summary
 from hyperspec.sweeps.table import Grid, caveat, duration, failures, pruned, ranking
-from hyperspec.sweeps.verdicts import band_count_sentences, differences_grid, differences_note
+from hyperspec.sweeps.verdicts import (
+    band_count_sentences,
+    differences_grid,
+    differences_note,
+    main_sentences,
+)
 
 _ACCURACY = "How does accuracy change with the number of bands?"
+_BEST_FIRST = (
+    "<details><summary>Above: each strategy at the setting that validation puts first. "
+    "The same of {} other settings</summary><ul>{}</ul></details>\n"
+)
 _HEADING = re.compile(r'<section id="([\w-]+)">\n<h2>(.*?)</h2>')
 _STYLE = """
 :root { color-scheme: light; }
@@ -44,6 +53,8 @@ th { background: #f6f6f6; position: sticky; top: 0; white-space: normal; vertica
 th.text, td.text { text-align: left; }
 table.wrap td { white-space: normal; overflow-wrap: break-word; min-width: 6rem;
   max-width: 60rem; }
+.verdicts td:last-child, .verdicts th:last-child { text-align: left; white-space: normal;
+  min-width: 16rem; }
 tbody tr:first-child td { border-top: 1px solid #bbb; }
 code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .85rem; }
 pre { background: #f6f6f6; padding: .6rem .8rem; overflow-x: auto; border-radius: 4px;
@@ -101,12 +112,18 @@ def write_page(
 
 
 def _head(data: SweepData, summary: Summary, found: Differences, title: str) -> str:
-    verdicts = "".join(f"<li>{escape(text)}</li>" for text in band_count_sentences(found))
+    first, every = main_sentences(found, summary), band_count_sentences(found)
+    rest = [text for text in every if text not in first]
     return (
         f"<h1>{escape(title)}</h1>\n<p>{escape(_counts(data))}</p>\n"
-        + (f'<ul class="lead">{verdicts}</ul>\n' if verdicts else "")
+        + (f'<ul class="lead">{_items(first)}</ul>\n' if first else "")
+        + (_BEST_FIRST.format(len(rest), _items(rest)) if rest else "")
         + f'<p class="note">{escape(caveat(summary))}</p>'
     )
+
+
+def _items(texts: Sequence[str]) -> str:
+    return "".join(f"<li>{escape(text)}</li>" for text in texts)
 
 
 def _part(key: str, title: str, body: str) -> str:
@@ -142,7 +159,7 @@ def _differences(found: Differences, summary: Summary) -> list[str]:
     grid, note = differences_grid(found), differences_note(found, summary)
     if not grid.rows and not note and not found.counts:
         return []
-    body = _table(grid) if grid.rows else ""
+    body = f'<div class="verdicts">{_table(grid)}</div>' if grid.rows else ""
     body += f'<p class="note">{escape(note)}</p>' if note else ""
     return [_part("differences", grid.title, body)]
 

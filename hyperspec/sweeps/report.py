@@ -30,6 +30,7 @@ from hyperspec.sweeps.verdicts import (
     differences_compact,
     differences_grid,
     differences_note,
+    main_sentences,
     num_hidden,
 )
 
@@ -169,6 +170,12 @@ def _print_differences(found: Differences, summary: Summary, console: Console) -
         console.print(to_rich(grid))
     if num_hidden(found):
         console.print(f"{num_hidden(found)} more rows are in the page and in table.txt.")
-    words = [*band_count_sentences(found), differences_note(found, summary)]
+    sentences, total = main_sentences(found, summary), len(found.counts)
+    words = [*sentences, differences_note(found, summary)]
     for sentence in filter(None, words):
         console.print(sentence, style="italic", highlight=False, markup=False)
+    if total > len(sentences):
+        console.print(
+            f"Of each strategy the setting that validation puts first; {total - len(sentences)} "
+            "more sentences are in the page and in table.txt."
+        )

@@ -9,6 +9,7 @@ from hyperspec.sweeps.summary import Summary
 from hyperspec.sweeps.table import Grid
 
 _SHOWN = 24  # rows of a terminal; table.txt and the page have all
+_SENTENCES = 24  # up to which all are shown
 _AS_WELL = ("as good as", "better")
 
 
@@ -76,8 +77,22 @@ def differences_note(found: Differences, summary: Summary) -> str:
 
 
 def band_count_sentences(found: Differences) -> list[str]:
-    """Say for each strategy how few bands do as well as the most."""
+    """Say for each strategy and setting how few bands do as well as the most."""
     return [_sentence(count, found.margin.value) for count in found.counts]
+
+
+def main_sentences(found: Differences, summary: Summary) -> list[str]:
+    """Return the sentences that come first: of many, those of each strategy's best setting.
+
+    Best by the validation objective, which orders the points, so that no test specimen chose it.
+    """
+    if len(found.counts) <= _SENTENCES:
+        return band_count_sentences(found)
+    best: dict[str, str] = {}
+    for point in summary.points:
+        best.setdefault(point.strategy, setting_words(point))
+    kept = [count for count in found.counts if best.get(count.strategy) == count.setting]
+    return [_sentence(count, found.margin.value) for count in kept]
 
 
 def _sentence(count: BandCount, margin: float) -> str:

@@ -15,7 +15,15 @@ import pytest
 from fake_sweeps import FakeSweep
 from matplotlib.image import imread
 
-from hyperspec.sweeps.charts import curves, heat, importance, parallel, pareto, wavelengths
+from hyperspec.sweeps.charts import (
+    accuracy,
+    curves,
+    heat,
+    importance,
+    parallel,
+    pareto,
+    wavelengths,
+)
 from hyperspec.sweeps.charts.chart import Chart, new_figure, to_png, to_svg
 from hyperspec.sweeps.charts.style import looks, ticks, value_text
 from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
@@ -66,6 +74,37 @@ def grid_jobs(counts: Sequence[float] = (10.0,)) -> list[dict[str, object]]:
         for n in counts
         for t, lr, seed in itertools.product((0.05, 0.1, 0.2), (0.001, 0.01), (0, 1))
     ]
+
+
+def strategy_jobs(names: Sequence[str]) -> list[dict[str, object]]:
+    """The later a strategy stands, the better it is; ``full`` has one number of bands."""
+    return [
+        {
+            "strategy": name,
+            "n": n,
+            "metrics.objective": 0.2 + 0.04 * place + n / 1000,
+            "metrics.val/knn_top1": 0.2 + 0.04 * place + n / 1000,
+        }
+        for place, name in enumerate(names)
+        for n in ((408.0,) if name == "full" else (10.0, 50.0))
+    ]
+
+
+def test_of_many_strategies_the_best_and_the_baselines_keep_their_colours() -> None:
+    names = ["full", "uniform", "random", *"abcdefg"]
+    summary = summarise(sweep(strategy_jobs(names)))
+    assert accuracy.muted(summary) == set("abcd")
+    assert accuracy.muted(summarise(sweep(strategy_jobs(names[:7])))) == set()
+    first, each = accuracy.charts(summary)
+    legend = [text.get_text() for text in first.figure.legends[0].get_texts()]
+    assert sorted(legend) == sorted(["4 other strategies", "chance", *names[:3], *"efg"])
+    panels = [ax for ax in each.figure.axes if ax.get_title()]
+    assert [ax.get_title() for ax in panels] == ["uniform", "random", *"abcdef", "full", "g"]
+    own = next(line for line in panels[2].get_lines() if line.get_label() == "a")
+    expected = [[10, 0.2 + 3 * 0.04 + 0.01], [50, 0.2 + 3 * 0.04 + 0.05]]
+    np.testing.assert_allclose(own.get_xydata(), expected)
+    assert len(panels[2].get_lines()) == len(names) + 1
+    assert "a, 10 bands: k-NN 0.33." in first.alt
 
 
 def test_the_map_names_the_best_pair_and_draws_every_mean() -> None:

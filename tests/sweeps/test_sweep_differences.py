@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from hyperspec.sweeps.verdicts import (
     differences_compact,
     differences_grid,
     differences_note,
+    main_sentences,
 )
 from hyperspec.tracking.run import start_run
 from hyperspec.tracking.store import connect
@@ -386,6 +389,23 @@ def test_the_smallest_number_of_bands_that_does_as_well_is_named() -> None:
     assert pca == "pca: fewer bands do worse than 100, at each number tried (10)."
     assert uniform.startswith("uniform: 20 bands do as well as 100 within ±2 points (+0.000 [")
     assert uniform.endswith("). Below: 5 worse, 10 worse.")
+
+
+def test_of_many_settings_each_strategy_speaks_at_its_best_by_validation() -> None:
+    planted = Planted(8)
+    for name, best in (("uniform", 7), ("pca", 19)):
+        for t in range(15 if name == "uniform" else 20):
+            for n, seed in itertools.product((10, 50), (0, 1)):
+                params = {"loss.temperature": f"0.{t:02d}"}
+                score = 0.9 if (t, n) == (best, 10) else 0.5
+                planted.job(name, n, seed, [seed], params=params, objective=score)
+    found, summary = planted.compare(), planted.read()[1]
+    assert len(band_count_sentences(found)) == 35
+    pca, uniform = main_sentences(found, summary)
+    assert pca.startswith("pca (loss.temperature=0.19): undecided")
+    assert uniform.startswith("uniform (loss.temperature=0.07): undecided")
+    few = replace(found, counts=found.counts[:24])
+    assert main_sentences(few, summary) == band_count_sentences(few)
 
 
 def test_all_bands_are_the_reference_of_every_strategy() -> None:

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.sweeps.charts.chart import Chart, new_figure, to_png
-from hyperspec.sweeps.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, looks
+from hyperspec.sweeps.charts.style import (
+    BASELINES,
+    NARROW,
+    NEUTRAL,
+    Look,
+    clean,
+    label_axis,
+    looks,
+)
 from hyperspec.sweeps.summary import CONTROLS, PROBES, Point, Summary
 
 if TYPE_CHECKING:
@@ -18,13 +26,18 @@ if TYPE_CHECKING:
 _CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
 _SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+"}
 _WIDE = 6.4  # inches of each of several panels
+_MOST = 7  # strategies up to which each has its own colour and interval
+_SHOWN = 3  # strategies that stay coloured beyond, besides baselines and single points
+_MUTED = "#c4c4c4"
+_COLUMNS = 3  # small panels beside each other
 
 
 def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
     """Draw one panel per probe, or the objective when there are no labels.
 
     Per strategy and number of bands the best setting by the objective is shown; strategies with a
-    single number of bands are points.
+    single number of bands are points. Of many strategies only the baselines and the best by the
+    objective keep their colours.
 
     Args:
         summary: The points.
@@ -55,15 +68,48 @@ def save(summary: Summary, path: Path) -> Path:
 
 def charts(summary: Summary) -> tuple[Chart, ...]:
     """Return one chart per probe, so that a narrow screen shows them one below the other."""
-    panels = [[probe] for probe in summary.probes] or [[]]
-    return tuple(
-        Chart(
-            "accuracy-" + ("".join(probes) or "objective"),
-            alt_text(summary, probes),
-            draw(summary, probes),
-        )
-        for probes in panels
-    )
+    found = []
+    every: list[str | None] = [*summary.probes] or [None]
+    for probe in every:
+        name, probes = probe or "objective", [probe] if probe else []
+        found.append(Chart(f"accuracy-{name}", alt_text(summary, probes), draw(summary, probes)))
+        if muted(summary):
+            alt = (
+                f"The same as small charts, one per strategy, over the grey lines of all others "
+                f"({PROBES[probe] if probe else summary.objective_name})."
+            )
+            found.append(Chart(f"strategies-{name}", alt, draw_each(summary, probe)))
+    return tuple(found)
+
+
+def draw_each(summary: Summary, probe: str | None) -> Figure:
+    """Draw one small panel per strategy, over those of all others in grey.
+
+    Args:
+        summary: The points.
+        probe: Whose accuracy; None draws the objective.
+    """
+    points, seen = best_per_count(summary), looks(p.strategy for p in summary.points)
+    curves = {s: [p for p in points if p.strategy == s] for s in sorted(seen, key=by_fame)}
+    num_rows = math.ceil(len(curves) / _COLUMNS)
+    figure = new_figure(NARROW, 0.7 + 1.25 * num_rows)
+    axes = figure.subplots(num_rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
+    counts = sorted({p.n for p in points})
+    for ax, (strategy, own) in zip(axes, curves.items(), strict=False):
+        for other in curves.values():
+            draw_muted(ax, other, probe)
+        draw_strategy(ax, own, probe, seen[strategy], size=4.0)
+        ax.set_title(strategy, fontsize=8.5, pad=3)
+        ax.set_xscale("log")
+        label_axis(ax, [counts[0], counts[-1]])
+        clean(ax)
+        ax.tick_params(labelsize=8)
+    for ax in axes[len(curves) :]:
+        ax.set_axis_off()
+    figure.supxlabel("number of bands (log scale)", fontsize=9)
+    what = f"{summary.part} accuracy, {PROBES[probe]}" if probe else summary.objective_name
+    figure.supylabel(what, fontsize=9)
+    return figure
 
 
 def best_per_count(summary: Summary) -> list[Point]:
@@ -111,9 +157,17 @@ def _subtitle(summary: Summary) -> str:
 
 def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | None) -> None:
     seen = looks(p.strategy for p in summary.points)
-    strategies = sorted({p.strategy for p in points}, key=_by_fame)
+    strategies = sorted({p.strategy for p in points}, key=by_fame)
+    rest = muted(summary)
+    words = f"{len(rest)} other strategies"
     for strategy in strategies:
-        _strategy(ax, [p for p in points if p.strategy == strategy], probe, seen[strategy])
+        own = [p for p in points if p.strategy == strategy]
+        if strategy in rest:
+            draw_muted(ax, own, probe, words)
+            words = ""  # one entry of the legend for all
+    for strategy in (name for name in strategies if name not in rest):
+        own = [p for p in points if p.strategy == strategy]
+        draw_strategy(ax, own, probe, seen[strategy])
     if probe is not None:
         counts = {s: sum(p.strategy == s for p in points) for s in strategies}
         reference = max(strategies, key=lambda s: counts[s], default="")
@@ -132,18 +186,64 @@ def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | Non
     ax.tick_params(labelleft=True)
 
 
-def _by_fame(strategy: str) -> tuple[int, str]:
+def by_fame(strategy: str) -> tuple[int, str]:
+    """Sort baselines before the others."""
     if strategy in BASELINES:
         return BASELINES.index(strategy), strategy
     return len(BASELINES), strategy
 
 
-def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, look: Look) -> None:
+def muted(summary: Summary) -> set[str]:
+    """Return the strategies that are drawn in grey, so that the others can be told apart.
+
+    None of up to seven. Of more, baselines, strategies of a single number of bands, and those that
+    the validation objective puts first keep their colours.
+    """
+    ranked = list(dict.fromkeys(p.strategy for p in summary.points))
+    if len(ranked) <= _MOST:
+        return set()
+    counts: dict[str, set[int]] = {}
+    for point in summary.points:
+        counts.setdefault(point.strategy, set()).add(point.n)
+    kept = {s for s in ranked if s in BASELINES or len(counts[s]) == 1}
+    others = [s for s in ranked if s not in kept]
+    return set(others[_SHOWN:])
+
+
+def draw_muted(ax: Axes, points: Sequence[Point], probe: str | None, label: str = "") -> None:
+    """Draw a strategy as a thin grey line, behind the others."""
+    rows = _rows(points, probe)
+    ax.plot(
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        color=_MUTED,
+        lw=1,
+        zorder=1.5,
+        label=label or None,
+    )
+
+
+def _rows(points: Sequence[Point], probe: str | None) -> list[tuple[int, float, float, float]]:
+    """Return number of bands, mean and the ends of its interval, of each point."""
     if probe is None:
-        rows = [(p.n, p.objective, math.nan, math.nan) for p in points]
-    else:
-        scored = [(p.n, p.scores[probe]) for p in points if probe in p.scores]
-        rows = [(n, s.mean, s.low, s.high) for n, s in scored]
+        return [(p.n, p.objective, math.nan, math.nan) for p in points]
+    scored = [(p.n, p.scores[probe]) for p in points if probe in p.scores]
+    return [(n, s.mean, s.low, s.high) for n, s in scored]
+
+
+def draw_strategy(
+    ax: Axes, points: Sequence[Point], probe: str | None, look: Look, size: float = 6.0
+) -> None:
+    """Draw a strategy with its interval.
+
+    Args:
+        ax: Where.
+        points: Its points, by number of bands.
+        probe: Whose accuracy; None draws the objective.
+        look: Colour, marker, line.
+        size: Size of the markers in points.
+    """
+    rows = _rows(points, probe)
     if not rows:
         return
     x, y, low, high = (list(column) for column in zip(*rows, strict=True))
@@ -153,9 +253,9 @@ def _strategy(ax: Axes, points: Sequence[Point], probe: str | None, look: Look) 
         x,
         y,
         marker=look.marker,
-        ms=6 if len(rows) > 1 else 9,
+        ms=size if len(rows) > 1 else 1.5 * size,
         ls=style,
-        lw=2,
+        lw=size / 3,
         color=colour,
         # A lone point is hollow, so that it does not hide the curve that it lies on.
         mfc=colour if len(rows) > 1 else "none",

@@ -27,6 +27,8 @@ _FEWEST = 4
 _GAP = 0.13  # room of a label on an axis
 _RASTER = 300  # lines from which a picture is smaller than their outlines
 _TOLD = 5
+_LONG = 50  # characters of all labels of an axis from which they are tilted
+_MARGIN, _ROOM = 0.45, 1.5  # distance of the outermost axes to the edge, in distances of axes
 
 
 def section(summary: Summary) -> Section | None:
@@ -52,7 +54,8 @@ def _chart(summary: Summary, found: list[Column], rows: np.ndarray) -> Chart:
     low, high = float(scores.min()), float(scores.max())
     span = high - low if high > low else 1.0
     table = np.column_stack([*(place[rows] for place, _ in places), (scores - low) / span])
-    figure = new_figure(NARROW, 0.75 + 0.78 * table.shape[1])
+    top = _ROOM if _tilted(places[0][1]) else _MARGIN
+    figure = new_figure(NARROW, 0.4 + 0.78 * (table.shape[1] + top))
     ax = figure.subplots()
     _lines(ax, table, lower)
     for index, (column, (_, labels)) in enumerate(zip(found, places, strict=True)):
@@ -60,7 +63,7 @@ def _chart(summary: Summary, found: list[Column], rows: np.ndarray) -> Chart:
     marks = {low: 0.0, (low + high) / 2: 0.5, high: 1.0} if high > low else {low: 0.0}
     written = [(place, f"{value:.3f}") for value, place in marks.items()]
     _axis(ax, len(found), words(summary.objective_name), written)
-    ax.set_ylim(len(found) + 0.45, -0.45)
+    ax.set_ylim(len(found) + _MARGIN, -top)
     ax.set_xlim(-0.06, 1.06)
     ax.set_axis_off()
     names = ", ".join(column.label for column in found)
@@ -105,13 +108,21 @@ def _lines(ax: Axes, table: Floats, lower: bool) -> None:
     ax.add_collection(lines)
 
 
+def _tilted(labels: list[tuple[float, str]]) -> bool:
+    return sum(len(text) for _, text in labels) > _LONG
+
+
 def _axis(ax: Axes, index: int, name: str, labels: list[tuple[float, str]]) -> None:
     ax.plot([0, 1], [index, index], color="#333333", lw=1.2, zorder=3)
-    ax.text(0, index - 0.14, name, ha="left", va="bottom", size=9, weight="bold", zorder=5,
+    # Many names stand steeply above the first axis, whose own name then goes below it.
+    steep = _tilted(labels) and index == 0
+    tilt = 60 if steep else 20 if _tilted(labels) else 0
+    ax.text(0, index + (0.12 if steep else -0.14), name, ha="left", va="top" if steep else "bottom",
+            size=9, weight="bold", zorder=5,
             bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.6})  # fmt: skip
-    tilted = sum(len(text) for _, text in labels) > 50
     for place, text in labels:
         ax.plot([place, place], [index - 0.04, index + 0.04], color="#333333", lw=1.2, zorder=3)
-        ax.text(place, index + 0.07, text, ha="center", va="top", size=7 if tilted else 8.5,
-                zorder=5, bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.4},
-                rotation=20 if tilted else 0)  # fmt: skip
+        ax.text(place, index + (-0.08 if steep else 0.07), text, size=7.5 if tilt else 8.5,
+                ha="left" if steep else "center", va="center" if steep else "top", zorder=5,
+                bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.4},
+                rotation=tilt, rotation_mode="anchor" if steep else "default")  # fmt: skip
