@@ -122,6 +122,23 @@ def normalise_and_reduce(
     return build_normalisation(name, statistics, selection.wavelengths_nm), reduction
 
 
+def count_devices(hardware: Hardware) -> int:
+    """Return how many devices a run trains on.
+
+    Raises:
+        ConfigError: If it asks for more GPUs than there are.
+    """
+    wanted = int(hardware.devices)
+    if choose_device(hardware).type == "cpu":
+        return max(wanted, 1)
+    there = torch.cuda.device_count()
+    if wanted > there:
+        raise ConfigError(
+            f"hardware.devices is {wanted}, but torch sees {there} GPU(s). Lower it, or take all."
+        )
+    return there if wanted == -1 else wanted
+
+
 def choose_device(hardware: Hardware) -> torch.device:
     """Return the device that a run computes on.
 

@@ -17,6 +17,7 @@ from torch import nn
 from hyperspec.assembly import assemble_parts, open_bank, optimisation
 from hyperspec.bands import Learned
 from hyperspec.evaluation.responses import draw_choices
+from hyperspec.losses.gather import world
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
 from hyperspec.pipeline import Stage, fit
@@ -138,7 +139,7 @@ def learn(
     spent = fit(config, material, search, run, output_dir, stage, inner.callbacks)
     # Kept once its scores are logged, so that a run that goes on from there logs them no more.
     logged = inner.ckpt is not None and checkpoint is not None and checkpoint["epoch"] >= epochs
-    log_search(search, scorer, material, run, with_scores=not logged)
+    log_search(search, scorer, material, run, with_scores=not logged and world()[0] == 0)
     if inner.keep is not None and not logged:
         run.secure()
         inner.keep(output_dir / SEARCH_CHECKPOINT)

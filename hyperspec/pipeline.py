@@ -6,6 +6,7 @@ import contextlib
 import copy
 import gc
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.growth import grow_from
 from hyperspec.influence import log_importance
+from hyperspec.losses.gather import alone, world
 from hyperspec.material import Material, gather
 from hyperspec.parts import data_parts
 from hyperspec.planning.record import foretell
@@ -55,6 +57,8 @@ from hyperspec.training.module import SimCLR
 from hyperspec.training.moments import Moments
 from hyperspec.training.sampling import BandSampling
 from hyperspec.training.session import Session
+from hyperspec.training.synced import synchronise
+from hyperspec.training.together import strategy
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "last.ckpt"
@@ -95,7 +99,7 @@ def execute(
 
     Returns:
         What ``config.objective`` names: a value, or several in its order; the last score when the
-        session stopped the training early.
+        session stopped the training early. NaN from processes that train along with rank 0.
     """
     session = session or Session()
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -110,7 +114,8 @@ def execute(
             gc.collect()  # the planes of all bands: Lightning's trainer and module hold each other
             # From here on the run is that of any other choice of bands.
             pl.seed_everything(config.seed, workers=True, verbose=False)
-        describe(material, config, run)
+        if world()[0] == 0:
+            describe(material, config, run)
         curve = plan_curve(config, material)
         if config.schedule:
             # Its stages train with the functions of this module.
@@ -131,6 +136,8 @@ def execute(
             scorer.check_objective(config.objective)
             watchers = watch(config, scorer, session)
             cost = fit(config, material, module, run, output_dir, stage, watchers)
+        if world()[0]:
+            return math.nan  # rank 0 scores
         if session.stopped is not None:
             return session.stopped[1]
         metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
@@ -259,8 +266,11 @@ def fit(
     stage: Stage,
     watchers: Sequence[pl.Callback] = (),
 ) -> dict[str, float]:
-    """Train, write the checkpoint, and return what it cost."""
-    hardware = config.hardware
+    """Train, write the checkpoint, and return what it cost.
+
+    Within a group of processes each calls it; rank 0 logs and writes.
+    """
+    hardware, (rank, processes) = config.hardware, world()
     data = SpecimenData(
         module.bank,
         material.split,
@@ -273,8 +283,11 @@ def fit(
             hardware.prefetch_factor,
         ),
     )
-    if hardware.plan:
-        foretell(config, material, module, run)
+    if hardware.plan and rank == 0:
+        with alone():
+            foretell(config, material, module, run)
+    if processes > 1 and (count := synchronise(module.encoder)):
+        log.info("%d BatchNorm layers use the statistics of all %d devices", count, processes)
     if hardware.compile:
         module.encoder.backbone.compile()
     run.log_params({"model.num_features": str(module.encoder.num_features)})
@@ -288,30 +301,33 @@ def fit(
         *([CheckCachedGradient()] if hardware.check_micro_batch else []),
         *watchers,
     ]
-    if config.tracking.system_metrics:
+    if config.tracking.system_metrics and rank == 0:
         callbacks.append(SystemMetrics(run))
-    if bars_wanted():
+    bars = bars_wanted() and rank == 0
+    if bars:
         callbacks.append(RichProgressBar())
     trainer = pl.Trainer(
         accelerator=hardware.accelerator,
-        devices=hardware.devices,
+        devices=processes,
+        strategy=strategy(),
         precision=hardware.precision,  # type: ignore[arg-type]  # Lightning checks the name
         max_epochs=stage.epochs,
         accumulate_grad_batches=hardware.accumulate,
         gradient_clip_val=config.clip_norm,
         log_every_n_steps=min(config.log_every_n_steps, len(data.batches)),
-        logger=RunLogger(run),
+        logger=RunLogger(run) if rank == 0 else False,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         default_root_dir=output_dir,
         enable_checkpointing=False,  # one checkpoint at the end, written below
-        enable_progress_bar=bars_wanted(),
+        enable_progress_bar=bars,
         enable_model_summary=False,
         use_distributed_sampler=False,  # EpochBatches shares out the batches itself
     )
     if stage.ckpt is not None:
         check_same_bands(read_checkpoint(stage.ckpt), module, stage.ckpt)
     trainer.fit(module, datamodule=data, ckpt_path=stage.ckpt)
+    module.to(module.bank.device)  # Lightning leaves it on the CPU
     trainer.save_checkpoint(output_dir / stage.name)
     for name in (stage.name, f"{stage.name}.sha256"):
         run.log_artifact(output_dir / name, "checkpoints")

@@ -140,8 +140,11 @@ class Hardware:
 
     accelerator: str = "auto"
     """`cpu`, `gpu` or `auto`."""
-    devices: int = 1
-    """Number of devices; above 1 trains with DDP."""
+    devices: int | str = 1
+    """Number of devices, or `all` (-1) for every GPU. Above 1 each step's batch is shared out
+    (DDP): batch_size stays that of all devices together."""
+    strategy: str = field(default="auto", metadata=_ASIDE)
+    """How several devices train together: `ddp`; `auto` is the same."""
     precision: str = "32-true"
     """Lightning's precision: `32-true`, `bf16-mixed`, `16-mixed`, ..."""
     threads: int | None = None
@@ -170,7 +173,21 @@ class Hardware:
     """Recompute the backbone's stages in the backward pass instead of keeping them."""
 
     def __post_init__(self) -> None:
-        for name, least in (("devices", 1), ("num_workers", 0), ("accumulate", 1)):
+        if self.devices in ("all", "-1"):
+            self.devices = -1
+        if not isinstance(self.devices, int) or (self.devices < 1 and self.devices != -1):
+            raise ConfigError(
+                f"hardware.devices is {self.devices}; give a whole number of at least 1, or all "
+                "for every GPU."
+            )
+        if self.devices == -1 and self.accelerator == "cpu":
+            raise ConfigError(
+                "hardware.devices is all, but hardware.accelerator is cpu, which has no number of "
+                "devices. Give a number of processes, such as 2."
+            )
+        if self.strategy not in ("auto", "ddp"):
+            raise ConfigError(f"hardware.strategy is '{self.strategy}'; choose ddp or auto.")
+        for name, least in (("num_workers", 0), ("accumulate", 1)):
             _at_least(f"hardware.{name}", getattr(self, name), least)
         for name in ("threads", "micro_batch", "prefetch_factor"):
             if getattr(self, name) is not None:
@@ -286,6 +303,14 @@ class Train:
                 "of a batch with each other: a batch of one has no negatives and no gradient. "
                 "Give at least 2; for little memory keep batch_size and set "
                 "hardware.micro_batch=1."
+            )
+        devices = int(self.hardware.devices)
+        if devices > 0 and self.batch_size % devices:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, which hardware.devices={devices} cannot share "
+                f"equally; it counts the images of all devices together. Set batch_size="
+                f"{max(round(self.batch_size / devices), 1) * devices}, or another "
+                "hardware.devices."
             )
         check_schedule(self.schedule, self.epochs)
         if self.schedule and isinstance(self.bands, Learned | ProjectionStrategy):

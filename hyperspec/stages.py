@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from hyperspec.assembly import assemble, open_bank
 from hyperspec.data.bank import PlaneBank
 from hyperspec.growth import Growth, grow_into, log_growth
+from hyperspec.losses.gather import world
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder
 from hyperspec.pipeline import CHECKPOINT, Stage, begin, fit, watch
@@ -192,7 +194,11 @@ def _grown(
         "hyperspec": module.facts,
     }
     grown = path.with_name(f"stage_{number + 2}_start.ckpt")
-    AtomicCheckpointIO().save_checkpoint(checkpoint, grown)
+    rank, processes = world()
+    if rank == 0:
+        AtomicCheckpointIO().save_checkpoint(checkpoint, grown)
+    if processes > 1:
+        dist.barrier()  # the others read it
     _announce(growth, old, new, int(checkpoint["global_step"]), run)
     return module, Stage(plan.until(number + 1), str(grown), _name(number + 1, plan))
 
@@ -218,7 +224,8 @@ def _score(
     run: JobRun,
 ) -> dict[str, float]:
     """Score the encoder of a stage on the validation part, in its own bands, and log it."""
-    metrics = {key.removeprefix("val/"): value for key, value in scorer.validate().items()}
+    scores = scorer.validate() if world()[0] == 0 else {}
+    metrics = {key.removeprefix("val/"): value for key, value in scores.items()}
     row = {
         "stage": number + 1,
         "bands": len(plan.sets[number]),

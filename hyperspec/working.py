@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from hyperspec.bands import Learned
 from hyperspec.jobs import JobContext
 from hyperspec.material import Material
 from hyperspec.pipeline import execute, prepare
+from hyperspec.ranks import Job, together
 from hyperspec.schema import Train
 from hyperspec.spectra.errors import ConfigError, HyperspecError
 from hyperspec.sweeps.claims import claim
@@ -57,8 +57,7 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
     with ExitStack() as stack:
         slots = Slots(context.output_dir / "interrupted")
         if context.parent is not None and config.sweep.resume:
-            if os.environ.get("LOCAL_RANK", "0") == "0":  # the others train with the one who claims
-                stack.enter_context(claim(run.connection, wanted, run.stored_id))
+            stack.enter_context(claim(run.connection, wanted, run.stored_id))
             found = find_finished(run.connection, wanted)
             if found is not None:
                 mark(context.output_dir, TAKEN)
@@ -123,7 +122,9 @@ def _attempt(
     config: Train, material: Material, run: JobRun, context: JobContext, slots: Slots
 ) -> Objective:
     session = open_session(config, run, context, slots)
-    objective = execute(config, material, run, context.output_dir, session)
+    job = Job(slots.folder, context.output_dir, run.name, run.run_id)
+    with together(config, material, session, job) as shared:
+        objective = execute(shared, material, run, context.output_dir, session)
     if session.stopped is not None:
         epoch, score = session.stopped
         mark(context.output_dir, STOPPED)

@@ -60,10 +60,10 @@ class EpochBatches(Sampler[list[int]]):
         batch_size: Items per batch over all processes, at least 2.
         seed: Seed of the shuffle.
         rank: Number of this process.
-        world_size: Number of processes; each takes its equal share of every batch.
+        world_size: Number of processes; each takes its equal share of every batch, in order.
 
     Raises:
-        ConfigError: If a batch would hold a single item.
+        ConfigError: If a batch would hold a single item, or cannot be shared equally.
     """
 
     def __init__(
@@ -75,13 +75,19 @@ class EpochBatches(Sampler[list[int]]):
         world_size: int = 1,
     ) -> None:
         self.rows = np.asarray(rows)
-        size = min(batch_size, len(self.rows))
-        self.batch_size = size - size % world_size
-        if self.batch_size // world_size < 1 or self.batch_size < 2:
+        size = self.batch_size = min(batch_size, len(self.rows))
+        if size < 2:
             raise ConfigError(
-                f"A batch of {size} (batch_size={batch_size}, {len(self.rows)} training images, "
-                f"{world_size} processes) leaves no other image to compare with: contrastive "
-                "learning needs at least 2. Raise batch_size or add specimens."
+                f"A batch of {size} (batch_size={batch_size}, {len(self.rows)} training images) "
+                "leaves no other image to compare with: contrastive learning needs at least 2. "
+                "Raise batch_size or add specimens."
+            )
+        if size % world_size:
+            raise ConfigError(
+                f"batch_size is {batch_size} and there are {len(self.rows)} training images, so "
+                f"that a batch holds {size}, which {world_size} devices cannot share equally. Set "
+                f"batch_size={max(size - size % world_size, world_size)}, or another "
+                "hardware.devices."
             )
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.epoch = 0
@@ -95,8 +101,9 @@ class EpochBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield order[start + self.rank : start + self.batch_size : self.world_size].tolist()
+        share = self.batch_size // self.world_size
+        for start in range(self.rank * share, len(self) * self.batch_size, self.batch_size):
+            yield order[start : start + share].tolist()
 
 
 class _Rows(Dataset[Batch]):

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+_alone = False
+
 
 def world() -> tuple[int, int]:
     """Return this process's rank and the number of processes; ``(0, 1)`` without a group."""
-    if dist.is_available() and dist.is_initialized():
+    if not _alone and dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Compute as one process inside, although there is a group: the others do not take part."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def gather(x: Tensor) -> Tensor:
@@ -32,6 +48,20 @@ def gather(x: Tensor) -> Tensor:
         return x[None]
     gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
     return gathered
+
+
+def whole(x: Tensor) -> Tensor:
+    """Put the rows of all processes below each other, with gradients.
+
+    Shares of a batch in the order of ranks give the batch: ``(B, ...)`` to ``(P B, ...)``.
+    """
+    return gather(x).flatten(0, 1)
+
+
+def own(x: Tensor, dim: int = 0) -> Tensor:
+    """Return this process's share of what :func:`whole` put together."""
+    rank, processes = world()
+    return x.chunk(processes, dim)[rank]
 
 
 class _Gather(torch.autograd.Function):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from hyperspec.assembly import choose_device
+from hyperspec.assembly import choose_device, count_devices
 from hyperspec.data.bank import choose_residency, predicted_bytes
 from hyperspec.planning.stand_in import Folder, build, look, stand_in
 from hyperspec.planning.step import Context, Plan, StepSettings, plan_step
@@ -137,11 +137,12 @@ def settings_of(config: Train, num_images: int) -> StepSettings:
     batch = config.batch_size
     if num_images:
         batch = max(min(batch, round(config.data.split.fractions[0] * num_images)), 2)
-    batch = max(batch // hardware.devices, 1)
+    devices = count_devices(hardware)
+    batch = max(batch // devices, 1)
     micro = hardware.micro_batch
     if hardware.check_micro_batch:  # the first batch is computed whole, too
         micro = None
-    return StepSettings(batch, micro, hardware.accumulate, hardware.devices)
+    return StepSettings(batch, micro, hardware.accumulate, devices)
 
 
 def step_context(hardware: Hardware) -> Context:

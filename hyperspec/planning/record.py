@@ -44,7 +44,7 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
     from hyperspec.planning.forecast import settings_of, step_context
 
     settings = settings_of(config, 0)
-    share = len(material.split.train) // config.hardware.devices
+    share = len(material.split.train) // settings.processes
     settings = StepSettings(
         min(settings.batch, share),
         settings.micro_batch,

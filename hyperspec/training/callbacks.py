@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from hyperspec.data.datamodule import Batch
+from hyperspec.losses.gather import world
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.training import memory
 from hyperspec.training.resume import KeepCheckpoints, origin
@@ -224,8 +225,19 @@ class Validate(pl.Callback):
         every = self.every_n_epochs
         if not every or epoch % every or epoch == trainer.max_epochs:
             return
-        metrics = self.score()
-        pl_module.log_dict({**metrics, **best_scores(self.best, metrics)})
+        rank, processes = world()
+        # Rank 0 scores; all log the same and stop together.
+        metrics = self.score() if rank == 0 else {}
+        if processes > 1:
+            metrics = trainer.strategy.broadcast(metrics)
+        pl_module.log_dict({**metrics, **best_scores(self.best, metrics)}, sync_dist=processes > 1)
         main = next((metrics[name] for name in REPORTED if name in metrics), None)
-        if self.report is not None and main is not None and self.report(main, epoch):
+        if self.report is None or main is None:
+            return
+        stops = rank == 0 and self.report(main, epoch)
+        if processes > 1:
+            stops = trainer.strategy.broadcast(stops)
+        if stops and rank:
+            self.report(main, epoch)
+        if stops:
             trainer.should_stop = True

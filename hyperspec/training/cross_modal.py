@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hyperspec.data.datamodule import Batch
 from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
+from hyperspec.losses.gather import own, whole
 from hyperspec.models.windows import WindowBackbone
 from hyperspec.training.module import NUM_VIEWS, SimCLR
 
@@ -37,13 +38,14 @@ class CrossModal(SimCLR):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a whole batch's features ``(B, 2, W, F)``, and its terms."""
         assert isinstance(self.loss, CrossModalLoss), "compares windows"
-        both = features.transpose(0, 1).flatten(0, 1)  # (2 B, W, F)
+        both = whole(features).transpose(0, 1).flatten(0, 1)  # (2 B, W, F), of all processes
         fused = self.windows.fuse(both)
         if self.windows.score is not None:
             both = torch.cat([both, fused[:, None]], dim=1)
         embeddings: Tensor = self.head(both)
         self.seen = (fused.detach(), embeddings[:, 0].detach())
-        terms: CrossTerms = self.loss(*embeddings.chunk(NUM_VIEWS), self.windows.num_windows)
+        first, second = (own(view) for view in embeddings.chunk(NUM_VIEWS))
+        terms: CrossTerms = self.loss(first, second, self.windows.num_windows)
         return terms.total, {
             f"{self.loss_name}_cross": terms.cross.detach(),
             f"{self.loss_name}_intra": terms.intra.detach(),

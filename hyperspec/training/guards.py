@@ -151,7 +151,8 @@ def cached_gradient_error(module: SimCLR, batch: Batch) -> float:
     chunks = torch.split(positions, module.micro_batch or len(positions))
 
     def in_one_graph() -> tuple[Tensor, ...]:
-        parts = [module.embed_views(batch, chunk) for chunk in chunks]
+        with module.in_turn(len(positions)):
+            parts = [module.embed_views(batch, chunk) for chunk in chunks]
         return tuple(torch.cat(same) for same in zip(*parts, strict=True))
 
     def in_micro_batches() -> tuple[Tensor, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +17,7 @@ from hyperspec.data.datamodule import Batch
 from hyperspec.data.views import ViewParams, Views
 from hyperspec.losses.cached import check_batch_independent, micro_batched
 from hyperspec.losses.combined import Cells, Combined, Terms
+from hyperspec.losses.gather import own, whole, world
 from hyperspec.models.encoder import Encoder
 from hyperspec.models.head import CellHead
 from hyperspec.models.selectors import FixedProjection
@@ -167,17 +170,42 @@ class SimCLR(pl.LightningModule):
         return pixels
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
+        """Return the loss of a batch; under DDP of this process's share, compared with all."""
         loss, terms = self.compare(*self.embed_batch(batch))
-        self.log_dict(terms, batch_size=len(batch.rows))
-        self.log(self.loss_name, loss.detach(), batch_size=len(batch.rows), prog_bar=True)
+        count, together = len(batch.rows), world()[1] > 1  # what is logged is the mean over shares
+        self.log_dict(terms, batch_size=count, sync_dist=together)
+        self.log(self.loss_name, loss.detach(), batch_size=count, prog_bar=True, sync_dist=together)
         return loss
 
     def embed_batch(self, batch: Batch) -> tuple[Tensor, ...]:
         """Augment and embed a batch, in micro-batches if they are set; see :meth:`embed_views`."""
-        return micro_batched(
-            lambda chosen: self.embed_views(batch, chosen), len(batch.rows), self.micro_batch
-        )
+        count = len(batch.rows)
+        with self.in_turn(count):
+            return micro_batched(
+                lambda chosen: self.embed_views(batch, chosen), count, self.micro_batch
+            )
+
+    @contextmanager
+    def in_turn(self, count: int) -> Iterator[None]:
+        """Draw the views of this process's share inside, as if one process drew for all in turn.
+
+        Every process passes over the draws of the shares before its own, and behind: each
+        specimen gets the view that one process with the same micro-batches would give it, and the
+        random states of all processes stay the same.
+
+        Args:
+            count: Items of each share.
+        """
+        rank, processes = world()
+        self._pass_over(rank, count)
+        yield
+        self._pass_over(processes - rank - 1, count)
+
+    def _pass_over(self, shares: int, count: int) -> None:
+        for _ in range(shares):
+            for chunk in torch.split(torch.arange(count), self.micro_batch or count):
+                for _ in range(NUM_VIEWS):
+                    self.views.draw(len(chunk), device=torch.device("cpu"))
 
     def embed_views(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, ...]:
         """Augment and embed some items: features ``(m, 2, F)`` and what :meth:`compare` needs.
@@ -214,20 +242,26 @@ class SimCLR(pl.LightningModule):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a whole batch, and its terms by the name they are logged under.
 
+        Under a process group the batch is that of all processes, the arguments are this process's
+        share, and the mean of the processes' losses is the batch's.
+
         Args:
             features: Shape ``(B, 2, F)``.
             cells: Shape ``(B, 2, D, h, w)``, for a loss with a local term.
             inverse: Maps from view to source pixels of these cells, shape ``(B, 2, 3, 3)``.
         """
-        # One head over both views: its BatchNorm needs the whole batch, as in SimCLR.
-        embeddings: Tensor = self.head(features.transpose(0, 1).flatten(0, 1))
-        self.seen = (features.detach().flatten(0, 1), embeddings.detach())
+        # One head over both views: its BatchNorm needs the whole batch, as in SimCLR. Each process
+        # runs it on the features of all, which are small, and compares its own share.
+        every = whole(features)
+        embeddings: Tensor = self.head(every.transpose(0, 1).flatten(0, 1))
+        self.seen = (every.detach().flatten(0, 1), embeddings.detach())
+        first, second = (own(view) for view in embeddings.chunk(NUM_VIEWS))
         if cells is None or inverse is None:
-            loss: Tensor = self.loss(*embeddings.chunk(NUM_VIEWS))
+            loss: Tensor = self.loss(first, second)
             return loss, {}
         assert isinstance(self.loss, Combined), "cells are embedded for a loss with a local term"
         places = Cells(cells, inverse, self.views.size, self.views.source_size)
-        terms: Terms = self.loss(*embeddings.chunk(NUM_VIEWS), places)
+        terms: Terms = self.loss(first, second, places)
         return terms.total, {
             f"{self.loss_name}_global": terms.whole.detach(),
             f"{self.loss_name}_local": terms.local.detach(),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hyperspec.data.bank import PlaneBank
 from hyperspec.data.datamodule import Batch
+from hyperspec.losses.gather import world
 from hyperspec.models.selectors import ConcreteSelector, SelectedProjection
 from hyperspec.training.module import Parts, SimCLR
 from hyperspec.training.optimisation import Optimisation, build_optimizer, build_schedule
@@ -117,7 +118,8 @@ class BandSearch(SimCLR):
                     "search/entropy": selector.entropy(),
                     "search/largest_probability": selector.probabilities().amax(1).mean(),
                     "search/duplicates": float(len(likeliest) - len(set(likeliest))),
-                }
+                },
+                sync_dist=world()[1] > 1,  # the same everywhere; else Lightning warns
             )
         # A continued run may have fewer epochs than before; the last row then keeps its latest.
         place = min(self.current_epoch, len(self.history) - 1)

@@ -37,8 +37,14 @@ def test_processes_share_out_the_same_batches() -> None:
     whole = list(EpochBatches(ROWS, 6, seed=0))
     halves = [list(EpochBatches(ROWS, 6, seed=0, rank=r, world_size=2)) for r in (0, 1)]
     for batch, left, right in zip(whole, *halves, strict=True):
-        assert sorted(left + right) == sorted(batch)
+        assert left + right == batch
         assert len(left) == len(right) == 3
+
+
+def test_a_batch_that_processes_cannot_share_is_refused() -> None:
+    message = r"batch_size is 64 and there are 5 .* 2 devices .* Set batch_size=4"
+    with pytest.raises(ConfigError, match=message):
+        EpochBatches(ROWS[:5], 64, seed=0, rank=0, world_size=2)
 
 
 def test_a_batch_of_one_is_refused() -> None:

@@ -228,7 +228,7 @@ def test_a_forward_pass_that_changes_in_the_replay_is_measured() -> None:
 
 def test_the_best_score_stands_beside_the_last_also_after_an_interruption() -> None:
     scores, logged = iter([0.5, 0.75, 0.25, 0.5]), []
-    module = SimpleNamespace(log_dict=logged.append)
+    module = SimpleNamespace(log_dict=lambda values, **kept: logged.append(values))
 
     def watched(epochs: range, state: dict[str, Any] | None = None) -> Validate:
         callback = Validate(lambda: {"val/knn_top1": next(scores), "val/other": 9.0}, 2)
