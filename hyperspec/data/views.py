@@ -10,6 +10,8 @@ projection in one batched product.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from hyperspec.data.stored import StoredPlanes, project_stored
 from hyperspec.data.views_config import ViewsConfig
 from hyperspec.data.views_noise import NoiseSource
 from hyperspec.data.views_params import ViewParams, ViewSampler
@@ -31,7 +34,24 @@ from hyperspec.data.views_spectral import (
 )
 from hyperspec.data.views_warp import gaussian_blur, warp_affine
 
-__all__ = ["ViewParams", "Views"]
+__all__ = ["FoldedView", "ViewParams", "Views"]
+
+
+@dataclass(frozen=True)
+class FoldedView:
+    """The spectral part of one view, a normalisation and a projection as one product over bands.
+
+    Args:
+        matrix: Shape ``(B, k, n)``, or ``(1, k, n)`` when nothing differs between specimens.
+        constant: What the product adds, shape ``(B, k)`` or ``(1, k)``.
+        noise: Turns standard normal numbers into projected noise, shape ``(k, j)``; None without.
+        params: What was drawn for the view.
+    """
+
+    matrix: Tensor
+    constant: Tensor
+    noise: Tensor | None
+    params: ViewParams
 
 
 class Views(nn.Module):
@@ -122,13 +142,14 @@ class Views(nn.Module):
         gain, tilt, curvature = params.light.unbind(1)
         return illumination(self.position, gain, tilt, curvature)
 
-    def band_map(self, x: Tensor, params: ViewParams, mask: Tensor | None = None) -> BandMap:
+    def band_map(self, x: Tensor | None, params: ViewParams, mask: Tensor | None = None) -> BandMap:
         """Compose all spectral operations but the noise.
 
         The order is mixing, shift, smoothing, illumination, erasing and dropping.
 
         Args:
-            x: Images in reflectance, shape ``(B, n, H, W)``; only mixing looks at their values.
+            x: Images in reflectance, shape ``(B, n, H, W)``; only mixing looks at their values,
+                and without it they may be None.
             params: Parameters from :meth:`draw`.
             mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
         """
@@ -140,6 +161,7 @@ class Views(nn.Module):
         if params.smooth_fwhm_nm is not None:
             operators += (smooth_operator(self.wavelengths_nm, params.smooth_fwhm_nm),)
         if params.mix is not None and params.partner is not None:
+            assert x is not None, "mixing needs the images"
             added = mean_spectra(x, mask)[params.partner].to(self.fill) * params.mix[:, None]
             for operator in operators:
                 added = (operator @ added[..., None])[..., 0]
@@ -216,23 +238,77 @@ class Views(nn.Module):
         """
         self._check_images(x, params)
         batch, _, height, width = x.shape
-        flat = x.flatten(2)
+        view = self.fold(weight, scale, offset, params, x, mask)
+        constant = view.constant.to(x.dtype).expand(batch, -1)[..., None]
+        matrix = view.matrix.to(x.dtype).expand(batch, -1, -1)
+        z = self._noisy(torch.baddbmm(constant, matrix, x.flatten(2)), view)
+        z = z.view(batch, -1, height, width)
+        return z if mask is None else z * mask
+
+    def project_views(
+        self, images: StoredPlanes, mask: Tensor | None, views: Sequence[FoldedView]
+    ) -> list[Tensor]:
+        """Project all views of stored images at once: their bands are read and widened once.
+
+        Args:
+            images: The batch, where it lives.
+            mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
+            views: From :meth:`fold`.
+
+        Returns:
+            What :meth:`project_view` gives for each view, up to rounding.
+        """
+        batch, sizes = len(images), [view.matrix.shape[1] for view in views]
+        matrix = torch.cat([view.matrix.expand(batch, -1, -1) for view in views], 1)
+        constant = torch.cat([view.constant.expand(batch, -1) for view in views], 1)
+        made, size = [], self.source_size
+        parts = torch.split(project_stored(matrix, constant, images), sizes, dim=1)
+        for z, view in zip(parts, views, strict=True):
+            image = self._noisy(z, view).view(batch, -1, size, size)
+            made.append(image if mask is None else image * mask)
+        return made
+
+    @property
+    def reads_pixels(self) -> bool:
+        """Whether what is folded depends on the images themselves."""
+        return self.config.mix_max > 0
+
+    def fold(
+        self,
+        weight: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        params: ViewParams,
+        x: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> FoldedView:
+        """Compose spectral operations, normalisation and projection; see :meth:`project_view`.
+
+        Args:
+            weight: Projection, shape ``(k, n)`` or ``(k, n, 1, 1)``.
+            scale: Factor per band of the normalisation, shape ``(n,)``.
+            offset: Added per band by the normalisation, shape ``(n,)``.
+            params: Parameters from :meth:`draw`.
+            x: Images, shape ``(B, n, H, W)``; needed where :attr:`reads_pixels`.
+            mask: Their foreground.
+        """
         # Autocast would round the small factors to 8 bits; only the large product may be short.
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(weight.device.type, enabled=False):
             matrix = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
             scaled = matrix * scale.to(matrix.dtype)
             folded, constant = self.band_map(x, params, mask).fold(scaled)
             added = (matrix @ offset.to(matrix.dtype))[None]
-            constant = (added if constant is None else constant + added).to(x.dtype)
-            folded = folded.to(x.dtype)
-        z = torch.baddbmm(constant.expand(batch, -1)[..., None], folded.expand(batch, -1, -1), flat)
-        if self.config.noise_sd:
-            with torch.autocast(x.device.type, enabled=False):
-                factor = self._noise_factor(scaled).to(x.dtype)
-            numbers = self._noise.draw(batch, factor.shape[1], z, params.noise_seed)
-            z = torch.baddbmm(z, factor.expand(batch, -1, -1), numbers)
-        z = z.view(batch, -1, height, width)
-        return z if mask is None else z * mask
+            constant = added if constant is None else constant + added
+            noise = self._noise_factor(scaled) if self.config.noise_sd else None
+        return FoldedView(folded, constant, noise, params)
+
+    def _noisy(self, z: Tensor, view: FoldedView) -> Tensor:
+        """Add projected sensor noise to a product ``(B, k, P)``."""
+        if view.noise is None:
+            return z
+        factor = view.noise.to(z.dtype)
+        numbers = self._noise.draw(len(z), factor.shape[1], z, view.params.noise_seed)
+        return torch.baddbmm(z, factor.expand(len(z), -1, -1), numbers)
 
     def _noise_factor(self, scaled: Tensor) -> Tensor:
         """Return what turns standard normal numbers into projected noise: ``(k, k)`` or ``(k, n)``.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hyperspec.data.bank import predicted_bytes
 from hyperspec.data.datamodule import Batch
+from hyperspec.data.stored import StoredPlanes
 from hyperspec.data.views_noise import BANK_STARTS, BLOCK, NoiseSource
 from hyperspec.data.views_params import ViewParams, ViewSampler
 from hyperspec.losses.contrastive import NtXent
@@ -228,6 +229,13 @@ class _Bank:
 
     def to_device(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         return images.float(), masks
+
+    def stored(self, rows: Tensor) -> StoredPlanes:
+        one, _ = _planes(self.module, 1, self.itemsize)  # resident ones are counted apart
+        return StoredPlanes(one, [0] * len(rows))
+
+    def masks(self, rows: Tensor) -> Tensor:
+        return _planes(self.module, len(rows), self.itemsize)[1]
 
 
 def _planes(module: SimCLR, count: int, itemsize: int) -> tuple[Tensor, Tensor]:

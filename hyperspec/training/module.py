@@ -23,8 +23,8 @@ from hyperspec.models.head import CellHead
 from hyperspec.models.selectors import FixedProjection
 from hyperspec.spectra.pixelwise import Normalisation
 from hyperspec.training.optimisation import Optimisation, build_optimizer, build_schedule
-
-NUM_VIEWS = 2
+from hyperspec.training.streaming import NUM_VIEWS as NUM_VIEWS
+from hyperspec.training.streaming import streamed_features, streamed_views, streams
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,13 @@ class SimCLR(pl.LightningModule):
             Feature maps of both views, ``(2 m, ...)``, first views in front, and what was drawn for
             either view.
         """
+        made, drawn = self.views_of(batch, chosen)
+        return self.encoder.feature_map(torch.cat(made)), drawn
+
+    def views_of(self, batch: Batch, chosen: Tensor) -> tuple[list[Tensor], list[ViewParams]]:
+        """Return both views of some items, ready for the backbone, and what was drawn."""
+        if streams(self):
+            return streamed_views(self, batch, chosen)
         if batch.images is None or batch.masks is None:
             images, masks = self.bank.batch(batch.rows[chosen])
         else:
@@ -235,7 +242,7 @@ class SimCLR(pl.LightningModule):
         for _ in range(NUM_VIEWS):
             drawn.append(self.views.draw(len(images), device=images.device))
             made.append(self.view(images, masks, drawn[-1]))
-        return self.encoder.feature_map(torch.cat(made)), drawn
+        return made, drawn
 
     def compare(
         self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None
@@ -296,11 +303,12 @@ class SimCLR(pl.LightningModule):
         self.eval()
         try:
             parts = [
-                self(*self.bank.batch(some)).float().cpu() for some in torch.split(rows, chunk)
+                streamed_features(self, some) if streams(self) else self(*self.bank.batch(some))
+                for some in torch.split(rows, chunk)
             ]
         finally:
             self.train(was_training)
-        return torch.cat(parts)
+        return torch.cat([part.float().cpu() for part in parts])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay, stepped per optimizer step."""

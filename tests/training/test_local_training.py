@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperspec.data.datamodule import Batch
+from hyperspec.data.stored import StoredPlanes
 from hyperspec.data.views import Views
 from hyperspec.data.views_config import PRESETS
 from hyperspec.losses import CombinedConfig, LossConfig, NtXentConfig, VicRegConfig
@@ -41,6 +42,12 @@ class Specimens:
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         images = self.images[rows].to(self.dtype)
         return images, torch.ones(len(rows), 1, *images.shape[2:], dtype=torch.bool)
+
+    def stored(self, rows: Tensor) -> StoredPlanes:
+        return StoredPlanes(self.images, rows.tolist())
+
+    def masks(self, rows: Tensor) -> Tensor:
+        return torch.ones(len(rows), 1, *self.images.shape[2:], dtype=torch.bool)
 
 
 def module_of(

@@ -78,3 +78,20 @@ def test_frozen_parameters_are_left_out() -> None:
     model.bias.requires_grad_(False)
     optimizer = build_optimizer(model.named_parameters(), Optimisation(1e-3))
     assert sum(len(g["params"]) for g in optimizer.param_groups) == 1
+
+
+def test_the_fused_step_is_that_of_the_loop() -> None:
+    def run(fused: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(8, 4)
+        optimizer = build_optimizer(layer.named_parameters(), Optimisation(1e-2, 0.1))
+        assert optimizer.defaults["fused"] is True
+        for group in optimizer.param_groups:
+            group["fused"] = fused
+        for _ in range(5):
+            optimizer.zero_grad()
+            layer(torch.ones(2, 8)).square().sum().backward()
+            optimizer.step()
+        return torch.cat([p.detach().flatten() for p in layer.parameters()])
+
+    torch.testing.assert_close(run(True), run(False), atol=1e-6, rtol=1e-6)

@@ -1,0 +1,146 @@
+"""Views and features from the planes' narrow type, beside the way over a float32 batch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hyperspec.assembly import placed
+from hyperspec.data.datamodule import Batch
+from hyperspec.data.stored import StoredPlanes
+from hyperspec.data.views import Views
+from hyperspec.data.views_config import PRESETS
+from hyperspec.losses.config import NtXentConfig
+from hyperspec.models.config import HeadConfig, ResNetConfig, TinyConfig
+from hyperspec.models.encoder import build_encoder
+from hyperspec.models.head import build_head
+from hyperspec.models.selectors import FixedProjection
+from hyperspec.spectra.normalisation import PerBand
+from hyperspec.training import module as modules
+from hyperspec.training.module import Parts, SimCLR
+from hyperspec.training.optimisation import Optimisation
+from hyperspec.training.streaming import streams
+
+BANDS, SIZE = 40, 16
+ROWS = torch.tensor([3, 0, 5, 3])
+
+
+def bank() -> SimpleNamespace:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(6, BANDS, SIZE, SIZE, generator=generator).half()
+    masks = torch.rand(6, 1, SIZE, SIZE, generator=generator) > 0.4
+    return SimpleNamespace(
+        stored=lambda rows: StoredPlanes(images, rows.tolist()),
+        masks=lambda rows: masks[rows],
+        batch=lambda rows: (images[rows].float(), masks[rows]),
+        to_device=lambda images, masks: (images.float(), masks),
+    )
+
+
+def module_of(preset: str, reduced: bool) -> SimCLR:
+    torch.manual_seed(0)
+    nm = np.linspace(400, 1000, BANDS)
+    reduction, channels = None, BANDS
+    if reduced:
+        channels = 8
+        matrix = np.repeat(np.eye(channels), BANDS // channels, axis=1) / (BANDS // channels)
+        reduction = FixedProjection(matrix)
+    encoder = build_encoder(
+        TinyConfig(stem="projection", stem_channels=4), np.linspace(400, 1000, channels)
+    )
+    statistics = np.random.default_rng(0)
+    parts = Parts(
+        encoder,
+        build_head(HeadConfig(dim=8), encoder.num_features, unit=True),
+        NtXentConfig().build(),
+        Views(PRESETS[preset], nm, SIZE, fill=np.full(BANDS, 0.5)),
+        PerBand(statistics.uniform(1, 3, channels), statistics.uniform(-1, 1, channels)),
+        reduction,
+    )
+    return SimCLR(parts, bank(), Optimisation(1e-3))  # type: ignore[arg-type]
+
+
+def made(module: SimCLR, batch: Batch, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    torch.manual_seed(7)
+    module.zero_grad()
+    views, _ = module.views_of(batch, chosen)
+    both = torch.cat(views)
+    weights = torch.randn(both.shape, generator=torch.Generator().manual_seed(3))
+    (both * weights).sum().backward()
+    return both.detach(), {
+        name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None
+    }
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+@pytest.mark.parametrize("preset", ["none", "light", "default"])
+def test_views_and_gradients_are_those_of_the_long_way(
+    preset: str, reduced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = module_of(preset, reduced)
+    assert streams(module)
+    batch, chosen = Batch(ROWS), torch.tensor([0, 2, 3])
+    short, short_gradients = made(module, batch, chosen)
+    monkeypatch.setattr(modules, "streams", lambda _: False)
+    long, long_gradients = made(module, batch, chosen)
+    torch.testing.assert_close(short, long, atol=1e-5, rtol=1e-5)
+    assert short_gradients.keys() == long_gradients.keys() == {"encoder.projection.weight"}
+    scale = long_gradients["encoder.projection.weight"].abs().max()
+    for name, gradient in long_gradients.items():
+        torch.testing.assert_close(
+            short_gradients[name] / scale, gradient / scale, atol=1e-5, rtol=0
+        )
+
+
+def test_batches_that_a_loader_has_read_give_the_same_views() -> None:
+    module = module_of("default", False)
+    here, _ = made(module, Batch(ROWS), torch.arange(4))
+    images, masks = module.bank.batch(ROWS)
+    read, _ = made(module, Batch(ROWS, images.half(), masks), torch.arange(4))
+    torch.testing.assert_close(here, read, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_features_are_those_of_the_long_way(reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = module_of("default", reduced)
+    short = module.embed(ROWS, chunk=3)
+    monkeypatch.setattr(modules, "streams", lambda _: False)
+    torch.testing.assert_close(short, module.embed(ROWS, chunk=3), atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_no_linear_map_of_the_stored_planes_takes_the_long_way() -> None:
+    module = module_of("default", False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not streams(module)
+    assert PRESETS["strong"].mix_max > 0
+    assert not streams(module_of("strong", False))
+
+
+def test_channels_last_changes_nothing_but_rounding() -> None:
+    def run(last: bool) -> tuple[Tensor, list[Tensor]]:
+        torch.manual_seed(0)
+        module = module_of("default", False)
+        module.encoder = build_encoder(ResNetConfig("resnet18"), np.linspace(400, 1000, BANDS))
+        module = placed(module, torch.device("cpu")) if last else module
+        # Batch statistics over eight maps of one pixel would magnify any rounding.
+        module.eval()
+        layouts = {
+            p.is_contiguous(memory_format=torch.channels_last)
+            for p in module.encoder.parameters()
+            if p.ndim == 4 and p.shape[2] > 1
+        }
+        assert layouts == {last}
+        torch.manual_seed(7)
+        views, _ = module.views_of(Batch(ROWS), torch.arange(4))
+        features = module.encoder.features(torch.cat(views))
+        features.square().sum().backward()
+        return features.detach(), [p.grad for p in module.parameters() if p.grad is not None]
+
+    (one, gradients), (other, others) = run(False), run(True)
+    torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    for gradient, same in zip(gradients, others, strict=True):
+        torch.testing.assert_close(gradient, same, atol=1e-4 * float(gradient.abs().max()), rtol=0)
