@@ -126,8 +126,12 @@ class Embedded:
             [material.files[row] for row in rows],
         )
 
-    def table(self) -> pd.DataFrame:
-        """Return one row per image: file, specimen, label columns, part and embedding."""
+    def table(self, features: NDArray[np.floating] | None = None) -> pd.DataFrame:
+        """Return one row per image: file, specimen, label columns, part and embedding.
+
+        Args:
+            features: Embedding of every row, ``(N, F)``; by default :attr:`features`.
+        """
         source = self.restored.material.source
         kept = [c for c in source.table.columns if c not in _TECHNICAL]
         table = source.table[kept].copy()
@@ -135,7 +139,8 @@ class Embedded:
         for name, rows in self.parts.items():
             part_of[rows] = name
         table["part"] = part_of
-        table["embedding"] = list(self.features.astype(np.float32))
+        embedding = self.features if features is None else features
+        table["embedding"] = list(embedding.astype(np.float32))
         return table
 
 

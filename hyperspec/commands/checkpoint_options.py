@@ -29,8 +29,16 @@ def add_checkpoint(parser: argparse.ArgumentParser, *, several: bool = False) ->
     add_labels(parser)
 
 
-def restored_from(words: argparse.Namespace, checkpoint: Path) -> Restored:
-    """Rebuild a checkpoint's encoder on the folder that the words name."""
+def restored_from(
+    words: argparse.Namespace, checkpoint: Path, residency: str | None = None
+) -> Restored:
+    """Rebuild a checkpoint's encoder on the folder that the words name.
+
+    Args:
+        words: Of a command with :func:`add_checkpoint`.
+        checkpoint: The checkpoint.
+        residency: Where planes live, if not where the run had them.
+    """
     from hyperspec.pipeline import quieten
     from hyperspec.restore import restore
 
@@ -44,5 +52,6 @@ def restored_from(words: argparse.Namespace, checkpoint: Path) -> Restored:
         axis=axis_spec(words.axis),
         pattern=words.files,
         labels=labels,
+        residency=residency,
         **cache_fields(words),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -12,18 +13,20 @@ import pandas as pd
 import pytest
 import torch
 
-from hyperspec import schema
+from hyperspec import curve, schema
 from hyperspec.cli import main
 from hyperspec.cubes.cube import open_cube
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.cubes.writer import write_envi
 from hyperspec.evaluation.probes import knn_probe
+from hyperspec.planning.trace import Watch, no_scratch
 from hyperspec.restore import from_plain, restore, to_plain
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import BandError, ModelError
 from hyperspec.tracking.store import open_client
 from hyperspec.train import main as train
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.windowed import embed_windows, parse_windows
 
 QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
 
@@ -282,3 +285,106 @@ def test_mistakes_are_told(words: list[str], message: str, work: Path, here: Pat
     known = {"CKPT": str(work / "plain/last.ckpt"), "FOLDER": str(work / "specimens")}
     assert main([known.get(word, word) for word in words]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_window_of_all_bands_is_the_undivided_embedding(work: Path, here: Path, capsys) -> None:
+    ckpt, folder = str(work / "wave/last.ckpt"), str(work / "specimens")
+    assert main(["embed", ckpt, folder, "--out", "whole.parquet"]) == 0
+    assert main(["embed", ckpt, folder, "--out", "one.parquet", "--windows-nm", "300-900"]) == 0
+    whole = pd.read_parquet("whole.parquet")
+    one = pd.read_parquet("one.parquet")
+    x = np.stack(whole["embedding"].to_numpy())
+    for name in ("embedding", "embedding_300-900_nm"):
+        np.testing.assert_allclose(np.stack(one[name].to_numpy()), x, rtol=1e-4, atol=1e-5)
+    report = pd.read_csv("one.windows.csv").set_index("embedding")
+    assert report.loc["300-900_nm", "bands"] == 12
+    assert report.loc["300-900_nm", "median_cosine"] == pytest.approx(1)
+    assert report.loc["pooled (mean)", "shared_neighbours"] == pytest.approx(1)
+    _, runs = run_of(work)
+    accuracy = named(runs, "uniform", "wavelength").data.metrics["test/knn_top1"]
+    assert report.loc["undivided", "test_knn_top1"] == pytest.approx(accuracy)
+    assert "shared 5 neighbours" in capsys.readouterr().out
+
+
+def test_windows_are_labelled_and_pooled(work: Path, here: Path) -> None:
+    ckpt, folder = str(work / "wave/last.ckpt"), str(work / "specimens")
+    words = ["embed", ckpt, folder, "--windows-nm", "340-450,600-820"]
+    assert main([*words, "--windows-pool", "concat"]) == 0
+    table = pd.read_parquet("embeddings.parquet")
+    parts = [np.stack(table[f"embedding_{ends}_nm"].to_numpy()) for ends in ("340-450", "600-820")]
+    joined = np.stack(table["embedding"].to_numpy())
+    np.testing.assert_array_equal(joined, np.concatenate(parts, axis=1))
+    assert not np.allclose(*parts, rtol=0.1)
+    report = pd.read_csv("embeddings.windows.csv").set_index("embedding")
+    assert np.isnan(report.loc["pooled (concat)", "median_cosine"])
+    assert report.loc["340-450_nm", "median_cosine"] < 0.9999
+    # A window's bands alone: what an encoder that is given these bands says.
+    assert main([*words, "--no-compare", "--out", "mean/e.parquet"]) == 0
+    mean = np.stack(pd.read_parquet("mean/e.parquet")["embedding"].to_numpy())
+    np.testing.assert_allclose(mean, (parts[0] + parts[1]) / 2, rtol=1e-5, atol=1e-6)
+    assert not (here / "mean/e.windows.csv").exists()
+    restored = restore(ckpt, root=folder)
+    with curve.on_bands(restored.module, "zscore", restored.material, inside(restored, 600, 820)):
+        alone = restored.module.embed(torch.arange(len(table))).numpy()
+    np.testing.assert_allclose(parts[1], alone, rtol=1e-4, atol=1e-5)
+
+
+def inside(restored, low: float, high: float):
+    bands = restored.material.selection
+    kept = [
+        i for i, nm in zip(bands.indices, bands.wavelengths_nm, strict=True) if low <= nm < high
+    ]
+    return dataclasses.replace(bands, indices=tuple(kept))
+
+
+def test_memory_is_that_of_one_window(work: Path, here: Path) -> None:
+    """Live bytes of tensors at the worst moment, whatever the number of windows."""
+    restored = restore(work / "wave/last.ckpt", root=str(work / "specimens"), residency="mmap")
+    assert restored.module.bank.resident_bytes == len(restored.module.bank) * 16**2  # masks alone
+    nm = restored.material.selection.wavelengths_nm
+
+    def peak(text: str) -> int:
+        with Watch(no_scratch) as watch:
+            embed_windows(restored, parse_windows(text, nm))
+        return watch.peak
+
+    three = [f"{nm[i]:.1f}-{nm[i + 3] - 0.1:.1f}" for i in (1, 4, 7)]
+    one, several = peak(three[0]), peak(",".join(three))
+    assert several < 1.2 * one
+    # All twelve bands need four times the pixels of three, beside what follows the projection.
+    assert peak("300-900") > several + 0.5 * 64 * 9 * 16 * 16 * 4
+
+
+@pytest.mark.parametrize(
+    ("run", "words", "message"),
+    [
+        ("plain", ["--windows-nm", "100"], "trained with model.stem=projection: a part of its 12"),
+        ("binned", ["--windows-nm", "100"], "bands=binned, whose channels are sums of bands"),
+        (
+            "wave",
+            ["--windows-nm", "450-350"],
+            "holds '450-350'; give LOW-HIGH in nm with LOW below",
+        ),
+        ("wave", ["--windows-nm", "100-200"], "100-200 nm holds none of the encoder's 12 bands"),
+        ("wave", ["--windows-nm", "300-500,300-500"], "names a window twice"),
+        ("wave", ["--windows-nm", "-5"], "holds '-5'; give LOW-HIGH"),
+        ("wave", ["--windows-pool", "mean"], "--windows-pool is about windows of bands"),
+    ],
+)
+def test_wrong_windows_are_refused(
+    work: Path, here: Path, capsys, run: str, words: list[str], message: str
+) -> None:
+    words = [f"{words[0]}={words[1]}"]
+    status = main(["embed", str(work / run / "last.ckpt"), str(work / "specimens"), *words])
+    assert status == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_windows_of_a_width_hold_every_band_once() -> None:
+    nm = np.array([348.4, 400.0, 448.4, 500.123, 809.6])
+    windows = parse_windows("50", nm)
+    held = [window.places(nm) for window in windows]
+    assert min(len(places) for places in held) > 0
+    assert sorted(np.concatenate(held).tolist()) == [0, 1, 2, 3, 4]
+    assert windows[0].label == "348.4-398.4_nm"
+    assert len(parse_windows("1000", nm)) == 1
