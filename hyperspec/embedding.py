@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.catalogue import scan
 from hyperspec.cubes.direct import DirectSource
-from hyperspec.cubes.prepare import PrepareSettings
 from hyperspec.data.splits import Split
-from hyperspec.material import Material
+from hyperspec.material import Material, prepare_settings
 from hyperspec.restore import load, read_config
 from hyperspec.schema import FolderData, Train
 from hyperspec.spectra.axis import SpectralAxis
@@ -104,14 +103,7 @@ class CubeEmbedder:
             dark=data.dark,
         )
         catalogue.raise_errors()
-        settings = PrepareSettings(
-            size=data.size,
-            calibrate=data.calibrate,  # type: ignore[arg-type]  # PrepareSettings checks the word
-            mask=data.mask,  # type: ignore[arg-type]
-            crop_margin=data.crop_margin,
-            white_reflectance=data.white_reflectance,
-        )
-        source = DirectSource(catalogue, settings)
+        source = DirectSource(catalogue, prepare_settings(data))
         rows = np.arange(len(source), dtype=np.intp)
         nothing = rows[:0]
         return Material(

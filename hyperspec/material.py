@@ -132,15 +132,24 @@ def open_source(data: Data) -> SpecimenSource:
         return TileSource(catalogue, tiles)
     if not isinstance(data, FolderData):
         raise ConfigError(f"data is {type(data).__name__}; choose data=folder or data=tiles.")
-    settings = PrepareSettings(
+    settings = prepare_settings(data)
+    if data.store == "none":
+        return DirectSource(catalogue, settings)
+    if data.store != "auto":
+        raise ConfigError(f"data.store is '{data.store}'; choose auto or none.")
+    return pack(catalogue, settings, cache, verify=data.verify)
+
+
+def prepare_settings(data: FolderData) -> PrepareSettings:
+    """Return how a config's cubes become specimen images.
+
+    Raises:
+        HyperspecError: If a value is outside its range.
+    """
+    return PrepareSettings(
         size=data.size,
         calibrate=data.calibrate,  # type: ignore[arg-type]  # PrepareSettings checks the word
         mask=data.mask,  # type: ignore[arg-type]
         crop_margin=data.crop_margin,
         white_reflectance=data.white_reflectance,
     )
-    if data.store == "none":
-        return DirectSource(catalogue, settings)
-    if data.store != "auto":
-        raise ConfigError(f"data.store is '{data.store}'; choose auto or none.")
-    return pack(catalogue, settings, cache, verify=data.verify)
