@@ -6,23 +6,27 @@ to the database is one transaction, so that a refused one can be made again as i
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from hyperspec.spectra.errors import TrackingError
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 600.0
+_LOCK_KEY = 4_850_116_301  # of the advisory lock; any number that nobody else takes
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 # The calls that reach the database, those behind Optuna's own cache included.
 _CALLS = (
@@ -191,3 +195,35 @@ def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECOND
 
     _repeat(look, shown(address), patience, lambda: None)
     return PatientStorage(address, patience)
+
+
+@contextlib.contextmanager
+def database_lock(address: str, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Hold a lock of a PostgreSQL database, which ends with the connection that holds it.
+
+    Several addresses may lead to one database, so that the lock has the same key in each.
+
+    Args:
+        address: SQLAlchemy address.
+        patience: Seconds after which an unreachable database is given up; who holds the lock is
+            waited for without a limit.
+
+    Raises:
+        TrackingError: If the database does not answer for that long.
+    """
+    engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+    def take() -> Connection:
+        connection = engine.connect()
+        try:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK_KEY})
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    connection = _repeat(take, shown(address), patience, lambda: None)
+    try:
+        yield
+    finally:
+        connection.close()  # and with it the session, whose lock goes

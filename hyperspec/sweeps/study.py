@@ -8,6 +8,7 @@ import logging
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from optuna.trial import Trial, TrialState
 
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.sweeps.space import SearchSpace, Space
-from hyperspec.sweeps.storage import open_storage, sqlite_path
+from hyperspec.sweeps.storage import database_lock, open_storage, sqlite_path
 from hyperspec.tracking.process import host_name, is_dead, process_tag
 
 log = logging.getLogger(__name__)
@@ -70,15 +71,18 @@ def open_study(
     return study
 
 
-def study_lock(storage: str) -> FileLock:
+def study_lock(storage: str) -> AbstractContextManager[object]:
     """Return the lock under which trials are counted and asked for.
 
-    It spans the processes of one machine, or those that share the SQLite file's folder.
+    With PostgreSQL it is the database's own and spans all machines; else a file's, which spans the
+    processes of one machine, or those that share the SQLite file's folder.
     """
     path = sqlite_path(storage)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path.with_name(f".{path.name}.lock"))
+    if storage.startswith("postgresql"):
+        return database_lock(storage)
     digest = hashlib.blake2b(storage.encode(), digest_size=8).hexdigest()
     return FileLock(Path(tempfile.gettempdir()) / f"hyperspec-study-{digest}.lock")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def test_a_killed_worker_costs_its_job_one_start(folder: Path, launcher: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [SUBMITIT])
+@pytest.mark.parametrize("launcher", ["joblib", SUBMITIT])
 def test_a_job_that_is_killed_again_and_again_fails_alone(folder: Path, launcher: str) -> None:
     process = start(folder, launcher, "behaviour=die", "hydra.launcher.retries=1")
     output, _ = process.communicate(timeout=240)
@@ -124,6 +125,8 @@ def test_workers_leave_with_their_controller(folder: Path, launcher: str) -> Non
     workers = [int(path.read_text()) for path in pids]
     below = psutil.Process(process.pid).children(recursive=True)
     assert set(workers) <= {child.pid for child in below}
+    if launcher == "ray":  # its own agents notice a minute later; they hold no job
+        below = [child for child in below if child.pid in workers]
     process.kill()
     since = time.monotonic()
     while left := [child for child in below if lives(child)]:
@@ -132,8 +135,22 @@ def test_workers_leave_with_their_controller(folder: Path, launcher: str) -> Non
     process.communicate(timeout=60)
 
 
+_UNBROKEN: dict[str, float] = {}
+
+
+def unbroken_table(study: Study, words: list[str]) -> dict[str, float]:
+    """What the same sweep reaches in one piece, on the same specimens; run once for all."""
+    if not _UNBROKEN:
+        process = study.start(*words, "sweep.resume=false")
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        for run in study.jobs()[-3:]:
+            _UNBROKEN[run.data.params["bands.n"]] = run.data.metrics["test/linear_top1"]
+    return _UNBROKEN
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib"])
+@pytest.mark.parametrize("launcher", ["joblib", SUBMITIT, RAY])
 def test_a_killed_sweep_ends_with_the_table_of_an_unbroken_one(study: Study, launcher: str) -> None:
     words = ["-m", "bands.n=5,6,7", "epochs=4", "sweep.checkpoint_seconds=0"]
     words += [f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
@@ -148,21 +165,18 @@ def test_a_killed_sweep_ends_with_the_table_of_an_unbroken_one(study: Study, lau
     again = study.start(*words)
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
-    last = study.runs()[-1].data.tags["mlflow.parentRunId"]
+    told = re.findall(r"^sweep (\d)/3  bands\.n=(\d)  .*objective \d\.\d{3}", output, re.MULTILINE)
+    assert [place for place, _ in told] == ["1", "2", "3"]  # the view, a line per job
+    assert {count for _, count in told} == {"5", "6", "7"}
+    first, last = study.jobs(), study.runs()[-1].data.tags["mlflow.parentRunId"]
     table = {
         run.data.params["bands.n"]: run.data.metrics["test/linear_top1"]
         for run in study.jobs()
         if run.data.tags["mlflow.parentRunId"] == last
     }
-    unbroken = study.start(*words[:4], "sweep.resume=false")
-    output, _ = unbroken.communicate(timeout=300)
-    assert unbroken.returncode == 0, output
-    assert table == {
-        run.data.params["bands.n"]: run.data.metrics["test/linear_top1"]
-        for run in study.jobs()[-3:]
-    }
+    assert table == unbroken_table(study, words[:4])
     assert "RUNNING" not in {run.info.status for run in study.runs()}
-    trained = [run for run in study.jobs()[:-3] if "hyperspec.resumed_from" not in run.data.tags]
+    trained = [run for run in first if "hyperspec.resumed_from" not in run.data.tags]
     finished = [run for run in trained if run.info.status == "FINISHED"]
     assert sorted(run.data.params["bands.n"] for run in finished) == ["5", "6", "7"]
 

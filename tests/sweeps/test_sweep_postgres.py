@@ -8,17 +8,27 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from mlflow.entities import Run
+from sweep_study import Study
 
 from hyperspec.tracking.store import open_client
 
+# Debian keeps the server's programs out of PATH.
+PROGRAMS = os.pathsep.join(
+    [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
-    pytest.mark.skipif(shutil.which("initdb") is None, reason="PostgreSQL is not installed"),
+    pytest.mark.skipif(
+        shutil.which("initdb", path=PROGRAMS) is None, reason="PostgreSQL is not installed"
+    ),
 ]
 
 
@@ -36,7 +46,8 @@ def server() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     data = folder / "data"
-    common = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL}
+    environment = {**os.environ, "PATH": PROGRAMS}
+    common = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, "env": environment}
     words = ["initdb", "-D", str(data), "-U", "hyperspec", "--auth=trust", "--no-sync"]
     subprocess.run([*prefix, *words], **common)  # type: ignore[call-overload]
     options = f"-p {port} -h 127.0.0.1 -k {folder} -F"
@@ -46,6 +57,38 @@ def server() -> Iterator[str]:
     yield f"postgresql+psycopg://hyperspec@127.0.0.1:{port}"
     subprocess.run([*control, "-m", "immediate", "stop"], **common)  # type: ignore[call-overload]
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def tracking(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A tracking server whose runs are in PostgreSQL."""
+    folder = tmp_path_factory.mktemp("tracking")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", create(server, "mlflow")]
+    words += ["--artifacts-destination", str(folder / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log, env=environment, cwd=folder)
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while not _answers(address):
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    yield address
+    process.terminate()
+    process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        urlopen(f"{address}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def create(server: str, name: str) -> str:
@@ -125,3 +168,55 @@ def test_workers_share_one_study_and_no_trial_repeats(server: str, tmp_path: Pat
     assert len({trial.params["x"] for trial in study.trials}) == 12
     storage.remove_session()
     storage.engine.dispose()
+
+
+TWO_WORKERS = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+
+
+def twice(study: Study, tracking: str, *words: str) -> tuple[list[Run], list[Run]]:
+    """Start a command twice at the same time; return its parents and their jobs."""
+    address = [f"tracking.uri={tracking}", "tracking.system_metrics=false", *TWO_WORKERS]
+    both = [study.start("-m", *words, *address) for _ in range(2)]
+    ended = [process.communicate(timeout=280)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    client = open_client(tracking)
+    experiment = client.get_experiment_by_name(study.folder.name)
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run for run in runs if run.data.tags["hyperspec.kind"] == "sweep"]
+    assert [run.info.status for run in runs] == ["FINISHED"] * len(runs)
+    assert len(parents) == 2
+    return parents, [run for run in runs if run not in parents]
+
+
+def trained(jobs: list[Run]) -> list[str]:
+    own = [run for run in jobs if "hyperspec.resumed_from" not in run.data.tags]
+    return sorted(run.data.params["bands.n"] for run in own)
+
+
+def test_two_searches_at_once_end_with_the_total_of_their_study(
+    server: str, tracking: str, study: Study
+) -> None:
+    import optuna
+
+    address = create(server, "searched")
+    words = ["search=tpe", "bands.n=choice(5,6,7,8,9)", "hydra.sweeper.n_trials=5"]
+    words += ["hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=s"]
+    parents, jobs = twice(study, tracking, *words, f"hydra.sweeper.storage={address}")
+    assert trained(jobs) == ["5", "6", "7", "8", "9"]
+    assert len(jobs) == 5  # of both sweeps together
+    assert {r.data.tags["mlflow.parentRunId"] for r in jobs} <= {r.info.run_id for r in parents}
+    storage = optuna.storages.RDBStorage(address)
+    found = optuna.load_study(study_name="s", storage=storage)
+    kept = [trial for trial in found.trials if "hyperspec:duplicate" not in trial.user_attrs]
+    assert [trial.state.name for trial in kept] == ["COMPLETE"] * 5
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def test_two_grids_at_once_train_no_job_twice(server: str, tracking: str, study: Study) -> None:
+    parents, jobs = twice(study, tracking, "bands.n=10,11,12,13", "sweep.when_busy=join")
+    assert trained(jobs) == ["10", "11", "12", "13"]
+    own = {parent.info.run_id: list[str]() for parent in parents}
+    for run in jobs:
+        own[run.data.tags["mlflow.parentRunId"]].append(run.data.params["bands.n"])
+    assert [sorted(counts) for counts in own.values()] == [["10", "11", "12", "13"]] * 2
