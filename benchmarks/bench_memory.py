@@ -3,8 +3,12 @@
 Each configuration is trained two steps in a process of its own on random planes. Measured is the
 peak of its resident set (VmHWM) from the moment when module and planes are there, less what was
 resident then; predicted is what `hyperspec plan` says will come on top of those
-(`Plan.to_come`). Then the acceptance ratio: a contrastive batch in micro-batches of 4 against a
-plain step at batch 4, of everything but the process itself.
+(`Plan.to_come`).
+
+`--ratio` measures instead what a large contrastive batch costs: one of `--batch` in micro-batches
+of 4 against a plain step at batch 4, 408 bands, medians of `--repeats` processes each. `to_come` is
+the peak above what is resident once libraries, planes and module are there; `above_process` counts
+planes and module too.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+from statistics import median
 from typing import Any
 
 SMALL = ["data.size=64", "views=default", "hardware.threads=1"]
@@ -48,13 +53,12 @@ CONFIGURATIONS = {
         *("model=vit", "bands.n=50", "data.size=224", "batch_size=4"),
     ],
 }
-RATIO = [
-    *("model=resnet50", "model.norm=group", "bands=full", "data.size=224"),
-]
+RATIO = ["model.norm=group", "bands=full", "views=default", "hardware.threads=1"]
+MICRO = 4
 
 
-def measure(words: list[str]) -> dict[str, float]:
-    """Train two steps here and return bytes; the process should have done nothing else."""
+def measure(words: list[str], steps: int) -> dict[str, float]:
+    """Train some steps here and return bytes; the process should have done nothing else."""
     import copy
     from dataclasses import replace
 
@@ -83,13 +87,13 @@ def measure(words: list[str]) -> dict[str, float]:
     context = step_context(config.hardware)
     memory.reset_peak()
     start, started = psutil.Process().memory_info().rss, time.perf_counter()
-    for _ in range(2):
+    for _ in range(steps):
         with context():
             loss, _ = module.compare(*module.embed_batch(Batch(rows)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    seconds = (time.perf_counter() - started) / 2
+    seconds = (time.perf_counter() - started) / steps
     peak = memory.peak_mb(torch.device("cpu")) * 1e6
     assert kept is not module.encoder
     return {
@@ -99,8 +103,8 @@ def measure(words: list[str]) -> dict[str, float]:
     }
 
 
-def in_process(words: list[str]) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", *words]
+def in_process(words: list[str], steps: int = 2) -> dict[str, float]:
+    command = [sys.executable, __file__, "--steps", str(steps), "--measure", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -125,26 +129,44 @@ def compare(words: list[str]) -> dict[str, Any]:
     return {"words": words, "predicted": predicted, "measured": measured, "error": error}
 
 
-def ratio(batch: int, words: list[str]) -> dict[str, Any]:
+def ratio(batch: int, words: list[str], repeats: int, steps: int) -> dict[str, Any]:
     """Compare a contrastive batch in micro-batches of 4 with a plain step at batch 4."""
-    plain = in_process([*words, "batch_size=4"])
-    cached = in_process([*words, f"batch_size={batch}", "hardware.micro_batch=4"])
-    return {
-        "batch": batch,
-        "plain": plain,
-        "cached": cached,
-        "ratio": cached["to_come"] / plain["to_come"],
+    told = {
+        "plain": [*words, f"batch_size={MICRO}"],
+        "cached": [*words, f"batch_size={batch}", f"hardware.micro_batch={MICRO}"],
     }
+    runs = {name: [in_process(of, steps) for _ in range(repeats)] for name, of in told.items()}
+    middle = {
+        name: {key: median(run[key] for run in of) for key in of[0]} for name, of in runs.items()
+    }
+    of_all = {
+        key: middle["cached"][key] / middle["plain"][key] for key in ("to_come", "above_process")
+    }
+    return {"words": words, "batch": batch, "micro_batch": MICRO, "ratio": of_all, "runs": runs}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measure", nargs="+", metavar="WORD", help=argparse.SUPPRESS)
-    parser.add_argument("--only", help="configurations whose name holds this")
-    parser.add_argument("--batch", type=int, default=32, help="contrastive batch of the ratio")
+    add = parser.add_argument
+    add("--measure", nargs="+", metavar="WORD", help=argparse.SUPPRESS)
+    add("--only", help="configurations whose name holds this")
+    add("--ratio", action="store_true", help="measure a large batch against a small one instead")
+    add("--batch", type=int, default=256, help="contrastive batch of the ratio (256)")
+    add("--model", default="resnet18", help="its model (resnet18)")
+    add("--size", type=int, default=64, help="its images' side in pixels (64)")
+    add("--repeats", type=int, default=3, help="processes of each kind (3)")
+    add(
+        "--steps",
+        type=int,
+        default=2,
+        help="steps of a process; AdamW's moments lie there from the second on (2)",
+    )
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measure(arguments.measure)))
+        print(json.dumps(measure(arguments.measure, arguments.steps)))
+        return
+    if arguments.ratio:
+        report_ratio(arguments)
         return
     found = {}
     for name, words in CONFIGURATIONS.items():
@@ -159,15 +181,27 @@ def main() -> None:
         )
     if arguments.only:
         return
-    last = ratio(arguments.batch, [*SMALL, *RATIO])
-    print(
-        f"contrastive batch {arguments.batch}, micro-batch 4, against a plain step at batch 4: "
-        f"{last['ratio']:.2f} ({last['cached']['to_come'] / 1e6:.0f} and "
-        f"{last['plain']['to_come'] / 1e6:.0f} MB)"
-    )
     from record import context, write
 
-    print(write("memory", {**context(("torch",)), "table": found, "acceptance": last}))
+    print(write("memory", {**context(("torch",)), "table": found}))
+
+
+def report_ratio(arguments: argparse.Namespace) -> None:
+    """Measure the ratio, print it and write the record."""
+    from record import context, write
+
+    words = [*RATIO, f"model={arguments.model}", f"data.size={arguments.size}"]
+    found = ratio(arguments.batch, words, arguments.repeats, arguments.steps)
+    print(
+        f"{arguments.model}, 408 bands, {arguments.size} px: contrastive batch {arguments.batch} "
+        f"in micro-batches of {MICRO} against a plain step at batch {MICRO}, peak resident memory: "
+        f"{found['ratio']['to_come']:.2f} (planes and module counted too: "
+        f"{found['ratio']['above_process']:.2f})"
+    )
+    for name, runs in found["runs"].items():
+        print(f"  {name}: " + ", ".join(f"{run['to_come'] / 1e6:.0f} MB" for run in runs))
+    name = f"memory_ratio_{arguments.model}_{arguments.size}px_{arguments.batch}"
+    print(write(name, {**context(("torch",)), **found}))
 
 
 if __name__ == "__main__":

@@ -282,6 +282,7 @@ def fit(
             hardware.persistent_workers,
             hardware.prefetch_factor,
         ),
+        whole=hardware.micro_batch is None,
     )
     if hardware.plan and rank == 0:
         with alone():

@@ -107,17 +107,17 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class _Rows(Dataset[Batch]):
-    """Turns row numbers into a batch: pixels are read here only when they are not resident."""
+    """Turns row numbers into a batch, with its pixels where they are to be read ahead."""
 
-    def __init__(self, bank: PlaneBank) -> None:
-        self.bank = bank
+    def __init__(self, bank: PlaneBank, reads: bool) -> None:
+        self.bank, self.reads = bank, reads
 
     def __len__(self) -> int:
         return len(self.bank)
 
     def __getitems__(self, rows: list[int]) -> Batch:
         index = torch.tensor(rows)
-        if self.bank.residency.mode != "mmap":
+        if not self.reads:
             return Batch(index)
         source = self.bank.source
         images = torch.from_numpy(source.planes(rows, self.bank.bands))
@@ -137,6 +137,8 @@ class SpecimenData(pl.LightningDataModule):
         batch_size: Specimen images per step over all processes, at least 2.
         seed: Seed of the shuffle.
         loader: Settings of the reading workers, used when the planes are not resident.
+        whole: Whether a step's pixels may be read ahead all at once. With micro-batches they may
+            not: each reads its own when its turn comes, so that two of them exist at most.
     """
 
     def __init__(
@@ -146,10 +148,12 @@ class SpecimenData(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         loader: LoaderSettings | None = None,
+        *,
+        whole: bool = True,
     ) -> None:
         super().__init__()
         self.bank, self.split = bank, split
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.whole = batch_size, seed, whole
         self.loader = loader if loader is not None else LoaderSettings()
         # Fails here, before a run trains, when the batch is too small.
         self.batches = EpochBatches(split.train, batch_size, seed)
@@ -171,10 +175,10 @@ class SpecimenData(pl.LightningDataModule):
                 trainer.global_rank,
                 trainer.world_size,
             )
-        reads = self.bank.residency.mode == "mmap"
+        reads = self.bank.residency.mode == "mmap" and self.whole
         workers = self.loader.num_workers if reads else 0
         return DataLoader(
-            _Rows(self.bank),
+            _Rows(self.bank, reads),
             batch_sampler=self.batches,
             collate_fn=_as_is,
             # Its own generator: by default each new iterator takes a number from the one that

@@ -185,7 +185,7 @@ def _step(
         parameter.grad = torch.empty_like(parameter)
     gradients = watch.now
     rows, images, masks = torch.arange(batch), None, None
-    if not settings.resident:
+    if not settings.resident and settings.micro_batch is None:  # else each reads its own
         images, masks = _planes(fake, settings.batch, itemsize)
     with context():
         embedded = fake.embed_batch(Batch(rows, images, masks))

@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from hyperspec.data.datamodule import EpochBatches
+from hyperspec.data.bank import PlaneBank, Residency
+from hyperspec.data.datamodule import EpochBatches, SpecimenData
+from hyperspec.data.splits import Split
+from hyperspec.planning.stand_in import StandIn
+from hyperspec.spectra.axis import mission_axis
 from hyperspec.spectra.errors import ConfigError
 
 ROWS = np.arange(100, 123)
@@ -50,3 +55,23 @@ def test_a_batch_that_processes_cannot_share_is_refused() -> None:
 def test_a_batch_of_one_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"A batch of 1 .* leaves no other image"):
         EpochBatches(ROWS[:1], 64, seed=0)
+
+
+@pytest.mark.parametrize(("mode", "whole", "ahead"), [
+    ("mmap", True, True), ("mmap", False, False), ("device", True, False),
+])  # fmt: skip
+def test_pixels_are_read_ahead_only_where_a_step_takes_them_at_once(
+    mode: str, whole: bool, ahead: bool
+) -> None:
+    source = StandIn(mission_axis(), 4, 12, np.dtype(np.float16))
+    bank = PlaneBank(source, (3, 7), torch.device("cpu"), Residency(mode, ""))
+    split = Split(np.arange(8), np.arange(8, 10), np.arange(10, 12), "")
+    data = SpecimenData(bank, split, 4, 0, whole=whole)
+    batches = list(data.train_dataloader())
+    assert len(batches) == 2
+    for batch in batches:
+        assert (batch.images is not None) is ahead
+        if batch.images is not None and batch.masks is not None:
+            read, masks = bank.batch(batch.rows)
+            assert torch.equal(batch.images.float(), read)
+            assert torch.equal(batch.masks, masks)
