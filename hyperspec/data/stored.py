@@ -82,6 +82,19 @@ def project_stored(matrix: Tensor, constant: Tensor, images: StoredPlanes) -> Te
     return result
 
 
+def _product(one: Tensor, other: Tensor) -> Tensor:
+    """Return ``one @ other.T``.
+
+    oneDNN, which computes the convolutions, does it twice as fast as MKL on processors that are
+    not Intel's (200 against 90 GFLOP/s on one core with AVX-512), but torch gives float32 products
+    to MKL. The operation is the one that torch's compiler calls; without it MKL does.
+    """
+    if one.dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(one, other, None, "none", [], "")
+        return found
+    return one @ other.T
+
+
 class _ProjectStored(torch.autograd.Function):
     """The product, with the images widened once more in the backward pass instead of kept."""
 
@@ -91,8 +104,8 @@ class _ProjectStored(torch.autograd.Function):
         result = matrix.new_empty(batch, outputs, images.num_pixels)
         for item in range(batch):
             for pixels, values in images.blocks(item, matrix.dtype):
-                added = constant[item][:, None]
-                torch.addmm(added, matrix[item], values, out=result[item][:, pixels])
+                product = _product(matrix[item], values.T)
+                torch.add(product, constant[item][:, None], out=result[item][:, pixels])
         ctx.images, ctx.shape = images, matrix.shape
         return result
 
@@ -104,6 +117,5 @@ class _ProjectStored(torch.autograd.Function):
             for_matrix = gradient.new_zeros(ctx.shape)
             for item in range(len(for_matrix)):
                 for pixels, values in images.blocks(item, gradient.dtype):
-                    total = for_matrix[item]
-                    torch.addmm(total, gradient[item][:, pixels], values.T, out=total)
+                    for_matrix[item] += _product(gradient[item][:, pixels], values)
         return for_matrix, gradient.sum(2) if ctx.needs_input_grad[1] else None, None

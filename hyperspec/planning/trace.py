@@ -38,6 +38,15 @@ _MORE: dict[Any, Callable[..., int]] = {
 }
 
 
+def _linear(one: Tensor, other: Tensor, *_: object) -> int:
+    return 2 * one.numel() * len(other)
+
+
+# hyperspec.data.stored
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    _MORE[torch.ops.mkldnn._linear_pointwise] = _linear
+
+
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages that are alive, their peak, and FLOP.
 

@@ -199,3 +199,17 @@ def test_folder_of_nothing_takes_the_missions_axis(tmp_path: Path) -> None:
 def test_plans_are_json() -> None:
     plan = plan_step(made(), StepSettings(8), nullcontext, 10, 2)
     assert json.loads(json.dumps(vars(plan))) == vars(plan)
+
+
+def test_the_products_of_stored_planes_are_counted() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from hyperspec.data.stored import StoredPlanes, project_stored
+    from hyperspec.planning.trace import Watch, no_scratch
+
+    with FakeTensorMode():
+        images = StoredPlanes(torch.empty(1, 20, 8, 8, dtype=torch.float16), [0] * 3)
+        matrix = torch.empty(3, 4, 20, requires_grad=True)
+        with Watch(no_scratch) as watch:
+            project_stored(matrix, torch.empty(3, 4), images).sum().backward()
+    assert watch.flop == 2 * (2 * 3 * 4 * 20 * 64)
