@@ -61,8 +61,9 @@ class Server:
         """Whether it answers."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
+            with contextlib.closing(connection):
+                connection.request("GET", "/health")
+                return connection.getresponse().status == 200
         return False
 
     def kill(self) -> None:
@@ -107,9 +108,10 @@ class Proxy:
             time.sleep(_SLOW_SECONDS)
         connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
         headers = {k: v for k, v in handler.headers.items() if k.lower() != "host"}
-        connection.request(handler.command, handler.path, body, headers)
-        answer = connection.getresponse()
-        content = answer.read()
+        with contextlib.closing(connection):
+            connection.request(handler.command, handler.path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
         if mode == "deaf" and handler.command == "POST" and "search" not in handler.path:
             self.lost += 1
             handler.close_connection = True
