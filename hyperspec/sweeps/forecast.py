@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.spectra.errors import HyperspecError, TrackingError
 from hyperspec.sweeps.table import duration
-from hyperspec.tracking.glance import database_path
+from hyperspec.tracking.glance import has_experiment
 from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_RESUMED, flatten
 from hyperspec.tracking.process import host_name
 from hyperspec.tracking.store import open_client, resolve_uri
@@ -164,12 +164,13 @@ def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Se
         address = resolve_uri(uri, base)
     except TrackingError:  # told when the sweep opens its store
         return []
-    database = database_path(address)
-    if database is not None and not database.exists():
-        return []
     from mlflow.exceptions import MlflowException
 
     try:
+        # A client makes the tables of an empty store, and this is not the place: another sweep
+        # that starts now may be at it.
+        if not address.startswith("http") and not has_experiment(address, experiment):
+            return []
         client = open_client(address)
         found = client.get_experiment_by_name(experiment)
         if found is None:

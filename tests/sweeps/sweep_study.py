@@ -9,6 +9,8 @@ from pathlib import Path
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from hyperspec.tracking.glance import has_experiment
+
 
 @dataclass(frozen=True)
 class Study:
@@ -20,6 +22,8 @@ class Study:
 
     def runs(self) -> list[Run]:
         """All runs of the test, oldest first."""
+        if not has_experiment(self.uri, self.folder.name):
+            return []  # no client meets tables that are being made
         client = MlflowClient(self.uri)
         experiment = client.get_experiment_by_name(self.folder.name)
         if experiment is None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,15 @@ def test_the_text_counts_workers() -> None:
     found = forecast_time([job(10)], 20, [seen(10, 6.0)])
     said = time_text(found, 20, 4)
     assert said.startswith("time: about 5 min (20 x 62 s, 4 at a time; from 1 earlier run of")
+
+
+def test_tables_that_another_sweep_makes_are_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as base:
+        base.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    before = path.read_bytes()
+    assert earlier_runs(f"sqlite:///{path}", "x") == []
+    assert path.read_bytes() == before
 
 
 def test_too_little_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
