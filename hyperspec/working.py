@@ -7,6 +7,7 @@ import logging
 import math
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -51,6 +52,8 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
         run: The job's tracked run.
         context: What Hydra knows of the job.
     """
+    _set_libraries_aside()
+    _free()  # after a job that failed
     material = prepare(config)
     wanted = identity(config, material.source.hash, material.split.hash)
     run.set_tags({names.TAG_IDENTITY: wanted})
@@ -69,6 +72,7 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
             _check_finite(objective)
             run.finish()
         slots.clear()
+    _free()
     return objective
 
 
@@ -169,7 +173,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+@cache
+def _set_libraries_aside() -> None:
+    """Spare the half a million objects of the imported libraries each search for cycles.
+
+    They stay for good anyhow; without them a search takes milliseconds instead of half a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def _free() -> None:
+    """Give back the planes of a job that is over.
+
+    Lightning's trainer and module hold each other, so that they would stay until Python happens to
+    search for cycles: two data sets in memory at once.
+    """
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

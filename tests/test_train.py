@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import logging
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from mlflow.tracking import MlflowClient
 from hyperspec.cli import main as hyperspec
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.cubes.writer import write_envi
+from hyperspec.data.bank import PlaneBank
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.train import main
 
@@ -142,6 +146,29 @@ def test_jobs_of_one_process_score_as_each_alone(words: list[str], runs: Runs) -
     for child in (five, nine):
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert (artifact(parent, "report") / "report.html").exists()
+
+
+def test_a_job_leaves_no_planes_in_memory(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer and its module hold each other, and the planes of a whole data set with them."""
+    banks: weakref.WeakSet[PlaneBank] = weakref.WeakSet()
+    alive: list[int] = []
+    build = PlaneBank.__init__
+
+    def counted(self: PlaneBank, *given: Any, **named: Any) -> None:
+        alive.append(len(banks))
+        banks.add(self)
+        build(self, *given, **named)
+
+    monkeypatch.setattr(PlaneBank, "__init__", counted)
+    gc.disable()  # else it may come by at the right time
+    try:
+        assert main([*words, "-m", "seed=1,2,3", "bands.n=5"]) == 0
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0]
+    assert not banks
 
 
 def test_seed_0_is_a_seed(words: list[str], runs: Runs) -> None:
