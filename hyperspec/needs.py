@@ -17,21 +17,25 @@ _BYTES = 4
 def check_data(jobs: Sequence[Train]) -> None:
     """Open the specimens of all jobs, so that a missing or damaged file is found before them.
 
+    Jobs that share a device are also predicted to fit on it.
+
     What is not packed yet is packed here; the first job would have to.
 
     Args:
         jobs: Checked configs.
 
     Raises:
-        HyperspecError: With the files that cannot be used.
+        HyperspecError: With the files that cannot be used, or the memory that is missing.
     """
     from hyperspec.material import open_source
+    from hyperspec.sharing import check_sharing
 
     opened: list[Data] = []
     for job in jobs:
         if job.data not in opened:
             open_source(job.data)
             opened.append(job.data)
+    check_sharing(jobs)
 
 
 def disk_need(config: Train) -> DiskNeed:

@@ -159,6 +159,9 @@ class Hardware:
     """Batches read ahead per reading process; null leaves torch's own choice."""
     compile: bool = False
     """Compile the backbone."""
+    jobs_per_device: int = field(default=1, metadata=_ASIDE)
+    """Jobs of a sweep that share a GPU, or the CPU, at once; with hydra/launcher=joblib and its
+    like. A sweep whose jobs are predicted not to fit together is refused."""
     plan: bool = field(default=False, metadata=_ASIDE)
     """Predict peak memory and FLOP of a step at the start of a run, and log them beside what is
     measured; 0.2 to 1.5 s for each new shape. `hyperspec plan` tells the same without a run."""
@@ -187,7 +190,7 @@ class Hardware:
             )
         if self.strategy not in ("auto", "ddp"):
             raise ConfigError(f"hardware.strategy is '{self.strategy}'; choose ddp or auto.")
-        for name, least in (("num_workers", 0), ("accumulate", 1)):
+        for name, least in (("num_workers", 0), ("accumulate", 1), ("jobs_per_device", 1)):
             _at_least(f"hardware.{name}", getattr(self, name), least)
         for name in ("threads", "micro_batch", "prefetch_factor"):
             if getattr(self, name) is not None:

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.sweeps.again import check_busy, settle_folder
 from hyperspec.sweeps.ending import close_sweep
+from hyperspec.sweeps.launchers import check_launcher
 from hyperspec.sweeps.note import opening
 from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
 from hyperspec.sweeps.plan import Check, make_plan
@@ -82,6 +83,11 @@ class SweepCallback(Callback):
             raise SystemExit(1) from error
 
     def _begin(self, config: DictConfig) -> None:
+        try:
+            check_launcher(config)
+        except HyperspecError as error:
+            print(f"\nerror: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
         if self._check is not None:
             checked = _announce(config, self._check, self._need)
             self._check_data(checked)

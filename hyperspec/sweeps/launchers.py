@@ -50,7 +50,8 @@ class HyperspecLauncher(Launcher):
 
     Args:
         pool: ``joblib``, ``submitit_local`` or ``ray``.
-        n_jobs: Jobs at once; None takes as many as there are cores for ``hardware.threads`` each.
+        n_jobs: Jobs at once; None takes ``hardware.jobs_per_device`` for each GPU (or the CPU)
+            where that is above 1, else as many as there are cores for ``hardware.threads`` each.
         retries: How often a job whose process was killed is started again.
         gpus: GPUs to share out, one for each job at once; None shows all of them to every job.
         options: What the pool itself takes.
@@ -101,7 +102,7 @@ class HyperspecLauncher(Launcher):
                 self.kind,
                 self._at_once(),
                 self._threads(),
-                self.gpus,
+                self._gpus(),
                 self._sweep_dir,
                 self.options,
             )
@@ -197,11 +198,46 @@ class HyperspecLauncher(Launcher):
         given = OmegaConf.select(self._config, "hardware.threads")
         return int(given) if given else max(1, _cores() // self._at_once())
 
+    def _gpus(self) -> int | None:
+        """Return the GPUs to share out; jobs that share devices are spread over all there are."""
+        on_cpu = OmegaConf.select(self._config, "hardware.accelerator") == "cpu"
+        if self.gpus is not None or on_cpu or jobs_per_device(self._config) == 1:
+            return self.gpus
+        return _count_gpus() or None
+
     def _at_once(self) -> int:
         if self.n_jobs is not None and self.n_jobs > 0:
             return self.n_jobs
+        if (sharing := jobs_per_device(self._config)) > 1:
+            return sharing * (self._gpus() or 1)
         threads = OmegaConf.select(self._config, "hardware.threads") or 1
         return self.gpus or max(1, _cores() // int(threads))
+
+
+def jobs_per_device(config: DictConfig) -> int:
+    """Return how many jobs share a device by the config."""
+    return int(OmegaConf.select(config, "hardware.jobs_per_device") or 1)
+
+
+def check_launcher(config: DictConfig) -> None:
+    """Refuse jobs that are to share a device under a launcher that starts one at a time.
+
+    Raises:
+        ConfigError: If they are.
+    """
+    target = str(OmegaConf.select(config, "hydra.launcher._target_") or "")
+    if (sharing := jobs_per_device(config)) > 1 and not target.endswith("HyperspecLauncher"):
+        raise ConfigError(
+            f"hardware.jobs_per_device is {sharing}, but hydra.launcher is {target or 'unknown'}, "
+            "which does not run jobs side by side here. Add hydra/launcher=joblib, or leave "
+            "hardware.jobs_per_device at 1."
+        )
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def _cores() -> int:

@@ -151,7 +151,10 @@ class Slots:
         """Return the environment of the jobs in a slot."""
         found = {"OMP_NUM_THREADS": str(self.threads)}
         if self.gpus is not None:
-            found["CUDA_VISIBLE_DEVICES"] = str(slot % self.gpus)
+            # Numbers of the GPUs that this process may see, where it may not see all.
+            shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+            names = shown.split(",") if shown else [str(i) for i in range(self.gpus)]
+            found["CUDA_VISIBLE_DEVICES"] = names[slot % min(self.gpus, len(names))]
         return found
 
 

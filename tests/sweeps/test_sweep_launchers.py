@@ -19,6 +19,7 @@ from sweep_study import Study
 
 from hyperspec.launch import config_dir
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.sweeps import launchers
 from hyperspec.sweeps.launchers import HyperspecLauncher
 from hyperspec.sweeps.pools import Slots, make_pool
 from hyperspec.tracking.store import open_client
@@ -199,6 +200,45 @@ def test_slots_share_threads_and_gpus() -> None:
     slots.give(1)
     assert slots.take() == 1
     assert Slots(1, 4, None).settings(0) == {"OMP_NUM_THREADS": "4"}
+
+
+def test_slots_keep_to_the_gpus_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    slots = Slots(4, threads=1, gpus=2)
+    assert [slots.settings(i)["CUDA_VISIBLE_DEVICES"] for i in range(4)] == ["2", "5", "2", "5"]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "gpus", "at_once", "shared_out"),
+    [
+        ({"jobs_per_device": 3, "accelerator": "gpu"}, 2, 6, 2),
+        ({"jobs_per_device": 3, "accelerator": "auto"}, 0, 3, None),
+        ({"jobs_per_device": 3, "accelerator": "cpu"}, 2, 3, None),
+        ({"jobs_per_device": 1, "accelerator": "gpu"}, 2, 8, None),
+    ],
+)
+def test_jobs_that_share_devices_are_spread_over_all_of_them(
+    hardware: dict[str, object],
+    gpus: int,
+    at_once: int,
+    shared_out: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launchers, "_count_gpus", lambda: gpus)
+    monkeypatch.setattr(launchers, "_cores", lambda: 8)
+    launcher = HyperspecLauncher("joblib")
+    launcher._config = OmegaConf.create({"hardware": hardware})
+    assert (launcher._at_once(), launcher._gpus()) == (at_once, shared_out)
+    assert launcher._threads() == 8 // at_once
+
+
+def test_sharing_a_device_needs_jobs_side_by_side() -> None:
+    target = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+    config = {"hardware": {"jobs_per_device": 4}, "hydra": {"launcher": {"_target_": target}}}
+    with pytest.raises(ConfigError, match=r"jobs_per_device is 4, .*BasicLauncher.*launcher=joblib"):
+        launchers.check_launcher(OmegaConf.create(config))
+    config["hydra"]["launcher"]["_target_"] = "hyperspec.sweeps.launchers.HyperspecLauncher"
+    launchers.check_launcher(OmegaConf.create(config))
 
 
 @pytest.mark.parametrize(
