@@ -37,8 +37,9 @@ format: $(READY)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## steps and a whole sweep beside what a careful user writes today (an hour)
-	$(BIN)/python benchmarks/bench_recipe.py
+bench: $(READY)  ## all parts beside what a careful user writes today (BENCH="--parts steps ...")
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/bench_recipe.py $(BENCH)
 
 bench-bands: $(READY)  ## every band strategy at 20 of 408 bands, against its time limit
 	$(BIN)/python benchmarks/bench_bands.py

@@ -14,6 +14,7 @@ planes and module too.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -87,12 +88,14 @@ def measure(words: list[str], steps: int) -> dict[str, float]:
     context = step_context(config.hardware)
     memory.reset_peak()
     start, started = psutil.Process().memory_info().rss, time.perf_counter()
-    for _ in range(steps):
-        with context():
-            loss, _ = module.compare(*module.embed_batch(Batch(rows)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    small = config.hardware.micro_batch is not None
+    with memory.freed_at_once() if small else contextlib.nullcontext():  # as training does
+        for _ in range(steps):
+            with context():
+                loss, _ = module.compare(*module.embed_batch(Batch(rows)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     seconds = (time.perf_counter() - started) / steps
     peak = memory.peak_mb(torch.device("cpu")) * 1e6
     assert kept is not module.encoder

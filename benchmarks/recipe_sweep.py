@@ -1,0 +1,121 @@
+"""A whole sweep of six band counts: one of ours, and six processes of the plain recipe (part d)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from plain_recipe import recipe
+from recipe_sides import config_of, timed, write_split
+
+from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.pipeline import prepare
+
+COUNTS = (10, 20, 50, 100, 200, 408)
+
+
+def measure_sweep(
+    folder: Path, seeds: list[int], libraries: list[str], epochs: int
+) -> dict[str, Any]:
+    """Time, per seed, our sweep and each library's loop, start-up and evaluation included."""
+    root = folder / "specimens"
+    if not root.exists():
+        synthesise(root, SynthSettings())
+    write_split(folder / "split.csv", prepare(config_of(root, f"data.cache_dir={folder}/cache")))
+    found: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "runs": []}
+    for seed in seeds:
+        runs = {"ours": ours(folder, root, seed, epochs)}
+        for library in libraries:
+            runs[library] = plain(folder, root, seed, epochs, library)
+        found["runs"].append(runs)
+        for name, run in runs.items():
+            ratio = run["seconds"] / runs["ours"]["seconds"]
+            scores = " ".join(f"{row['bands']}:{row['knn_top1']:.2f}" for row in run["scores"])
+            print(
+                f"(d) seed {seed}, {name:8} {run['seconds']:7.0f} s ({ratio:4.1f} x ours), "
+                f"{run['peak_memory_mb']:.0f} MB, test k-NN {scores}",
+                flush=True,
+            )
+    found["accuracy"] = compare(found["runs"], libraries)
+    return found
+
+
+def ours(folder: Path, root: Path, seed: int, epochs: int) -> dict[str, Any]:
+    # A cache of its own: what our sweep prepares once is part of its time.
+    counts = ",".join(map(str, COUNTS))
+    seconds, peak, _ = timed(
+        [sys.executable, "-m", "hyperspec.train", "experiment=demo", "model=resnet18", "-m",
+         f"bands.n={counts}", f"data.root={root}", "evaluation.controls=false",
+         f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache{seed}-{epochs}",
+         f"tracking.experiment=seed{seed}-{epochs}"],
+        folder,
+    )  # fmt: skip
+    scores = our_scores(folder, f"seed{seed}-{epochs}")
+    return {"seconds": seconds, "peak_memory_mb": peak, "scores": scores}
+
+
+def plain(folder: Path, root: Path, seed: int, epochs: int, library: str) -> dict[str, Any]:
+    script, results, total, highest = Path(recipe.__file__), [], 0.0, 0.0
+    for n in COUNTS:
+        out = folder / f"plain_{n}.json"
+        seconds, peak, _ = timed(
+            [sys.executable, str(script), "--root", str(root), "--split",
+             str(folder / "split.csv"), "--bands", str(n), "--seed", str(seed),
+             "--epochs", str(epochs), "--library", library, "--out", str(out)],
+            folder,
+        )  # fmt: skip
+        results.append({"bands": n, **json.loads(out.read_text())})
+        total, highest = total + seconds, max(highest, peak)
+    return {"seconds": total, "peak_memory_mb": highest, "scores": results}
+
+
+def our_scores(folder: Path, experiment: str) -> list[dict[str, float]]:
+    """Return scores and training seconds of a sweep's jobs by number of bands."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    runs = client.search_runs(
+        [client.get_experiment_by_name(experiment).experiment_id], "tags.`hyperspec.kind` = 'job'"
+    )
+    rows = [
+        {
+            "bands": int(run.data.params["bands.n"]),
+            "knn_top1": run.data.metrics["test/knn_top1"],
+            "linear_top1": run.data.metrics["test/linear_top1"],
+            "train_seconds": run.data.metrics["cost/train_seconds"],
+        }
+        for run in runs
+    ]
+    return sorted(rows, key=lambda row: row["bands"])
+
+
+def compare(runs: list[dict[str, Any]], libraries: list[str]) -> list[dict[str, Any]]:
+    """Return mean accuracy per band count and the interval of the difference over seeds."""
+    import numpy as np
+    from scipy import stats
+
+    rows = []
+    for library in libraries:
+        for place, n in enumerate(COUNTS):
+            for score in ("knn_top1", "linear_top1"):
+                mine = np.array([run["ours"]["scores"][place][score] for run in runs])
+                theirs = np.array([run[library]["scores"][place][score] for run in runs])
+                gap = mine - theirs
+                half = float("nan")
+                if len(gap) > 1:
+                    spread = gap.std(ddof=1) / len(gap) ** 0.5
+                    half = float(stats.t.ppf(0.975, len(gap) - 1) * spread)
+                rows.append(
+                    {"library": library, "bands": n, "score": score, "ours": float(mine.mean()),
+                     "plain": float(theirs.mean()), "gap": float(gap.mean()), "half": half}
+                )  # fmt: skip
+                if score == "knn_top1":
+                    print(
+                        f"    {n:3} bands: k-NN ours {mine.mean():.2f}, {library} "
+                        f"{theirs.mean():.2f}, difference {gap.mean():+.2f} +- {half:.2f} "
+                        f"(95%, {len(gap)} seeds)",
+                        flush=True,
+                    )
+    return rows
