@@ -235,7 +235,8 @@ def test_jobs_that_share_devices_are_spread_over_all_of_them(
 def test_sharing_a_device_needs_jobs_side_by_side() -> None:
     target = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
     config = {"hardware": {"jobs_per_device": 4}, "hydra": {"launcher": {"_target_": target}}}
-    with pytest.raises(ConfigError, match=r"jobs_per_device is 4, .*BasicLauncher.*launcher=joblib"):
+    text = r"jobs_per_device is 4, .*BasicLauncher.*launcher=joblib"
+    with pytest.raises(ConfigError, match=text):
         launchers.check_launcher(OmegaConf.create(config))
     config["hydra"]["launcher"]["_target_"] = "hyperspec.sweeps.launchers.HyperspecLauncher"
     launchers.check_launcher(OmegaConf.create(config))
