@@ -182,6 +182,34 @@ def test_a_killed_sweep_ends_with_the_table_of_an_unbroken_one(study: Study, lau
     assert sorted(run.data.params["bands.n"] for run in finished) == ["5", "6", "7"]
 
 
+def documented(launcher: str) -> list[str]:
+    """Return the words of the command with a launcher that the docs give."""
+    text = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text().replace("\\\n", " ")
+    start = f"hyperspec train -m hydra/launcher={launcher} "
+    (line,) = [line for line in text.splitlines() if line.startswith(start)]
+    return line.split()[2:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [needs("submitit", "submitit_slurm"), "ray"])
+def test_the_commands_for_clusters_compose(study: Study, launcher: str) -> None:
+    words = documented(launcher)
+    assert {"-m", "bands.n=10,20,50,100", "tracking.uri=http://HOST:5000"} <= set(words)
+    own = {word.partition("=")[0]: word for word in study.words}
+    words = [own.pop(word.partition("=")[0], word) for word in words]
+    words = ["bands.n=5,6" if word.startswith("bands.n=") else word for word in words]
+    process = study.start(*own.values(), *words, "sweep.dry_run=true")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "sweep: 2 jobs" in output
+    assert study.runs() == []
+    misspelt = [word.replace("hydra.launcher.", "hydra.launcher.x_") for word in words]
+    process = study.start(*own.values(), *misspelt, "sweep.dry_run=true")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "hydra.launcher.x_" in output
+
+
 def test_who_joins_begins_elsewhere() -> None:
     launcher = HyperspecLauncher("joblib", n_jobs=1)
     jobs = list(range(50))
