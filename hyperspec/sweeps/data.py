@@ -203,10 +203,12 @@ def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str
     if wanted == "latest" and parents:
         return parents[0]
     same_name = [run for run in parents if run.info.run_name == wanted]
+    # The name begins with the study's: alone it means that study's newest sweep.
+    of_study = [run for run in parents if str(run.info.run_name).partition(" ")[0] == wanted][:1]
     if wanted.startswith(LOCAL):  # begun while the store was away
         same_name = [run for run in parents if run.data.tags.get(names.TAG_LOCAL) == wanted]
     prefix = [run for run in parents if len(wanted) >= 4 and run.info.run_id.startswith(wanted)]
-    matches = same_name or prefix or _single(client, wanted)
+    matches = same_name or prefix or of_study or _single(client, wanted)
     if len(matches) == 1:
         return matches[0]
     listed = "; ".join(f"{r.info.run_id[:8]} {r.info.run_name}" for r in parents[:_LISTED])
@@ -218,7 +220,8 @@ def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str
     raise TrackingError(
         f"No sweep in {uri} answers to '{wanted}'. Sweeps there, newest first: "
         f"{listed or 'none'}. Give an identity or the beginning of it (4 characters or more), a "
-        "name, a sweep's folder, or 'latest'; another store is chosen with --uri."
+        "name, a study (its newest), a sweep's folder, or 'latest'; another store is chosen with "
+        "--uri."
     )
 
 

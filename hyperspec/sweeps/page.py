@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hyperspec import __version__
 from hyperspec.sweeps.charts.accuracy import charts
-from hyperspec.sweeps.charts.chart import Section, figure_html
+from hyperspec.sweeps.charts.chart import Chart, Section, figure_html
 from hyperspec.sweeps.data import SweepData, SweepInfo
 from hyperspec.sweeps.differences import Differences
 from hyperspec.sweeps.summary import Summary
@@ -70,6 +70,7 @@ def write_page(
     path: Path,
     found: Differences,
     sections: Sequence[Section] = (),
+    strategies: Sequence[Chart] = (),
 ) -> Path:
     """Write the page with its pictures inside it.
 
@@ -79,12 +80,13 @@ def write_page(
         path: File to write.
         found: Their paired comparisons.
         sections: Further parts, see :mod:`hyperspec.sweeps.charts`.
+        strategies: Charts of single strategies, beside those of accuracy.
     """
     title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
     parts = [_head(data, summary, found, title)]
     if summary.points:
         grid = ranking(summary)
-        pictures = "\n".join(figure_html(chart) for chart in charts(summary))
+        pictures = "\n".join(figure_html(chart) for chart in (*charts(summary), *strategies))
         parts.append(_part("accuracy", _ACCURACY, f'<div class="pictures">{pictures}</div>'))
         parts.append(_part("ranking", grid.title, _table(grid)))
     parts += _differences(found, summary)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from hyperspec.sweeps.charts import (
     curves,
+    each,
     gradients,
     heat,
     importance,
@@ -101,9 +102,10 @@ def write_report(data: SweepData, out_dir: Path, margin: float | None = None) ->
     picture = save(summary, out_dir / "accuracy_against_bands.png")
     found = compare(data, summary, margin)
     parts = sections(data, summary)
-    html = write_page(data, summary, out_dir / "report.html", found, parts)
+    single = each.charts(summary)
+    html = write_page(data, summary, out_dir / "report.html", found, parts, single)
     drawn = []
-    for chart in (chart for part in parts for chart in part.charts):
+    for chart in (*single, *(chart for part in parts for chart in part.charts)):
         path = out_dir / f"{chart.name}.png"
         path.write_bytes(to_png(chart))
         drawn.append(path)

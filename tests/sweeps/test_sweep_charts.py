@@ -18,6 +18,7 @@ from matplotlib.image import imread
 from hyperspec.sweeps.charts import (
     accuracy,
     curves,
+    each,
     heat,
     importance,
     parallel,
@@ -95,10 +96,11 @@ def test_of_many_strategies_the_best_and_the_baselines_keep_their_colours() -> N
     summary = summarise(sweep(strategy_jobs(names)))
     assert accuracy.muted(summary) == set("abcd")
     assert accuracy.muted(summarise(sweep(strategy_jobs(names[:7])))) == set()
-    first, each = accuracy.charts(summary)
+    assert each.charts(summarise(sweep(strategy_jobs(names[:7])))) == ()
+    (first,), (single,) = accuracy.charts(summary), each.charts(summary)
     legend = [text.get_text() for text in first.figure.legends[0].get_texts()]
     assert sorted(legend) == sorted(["4 other strategies", "chance", *names[:3], *"efg"])
-    panels = [ax for ax in each.figure.axes if ax.get_title()]
+    panels = [ax for ax in single.figure.axes if ax.get_title()]
     assert [ax.get_title() for ax in panels] == ["uniform", "random", *"abcdef", "full", "g"]
     own = next(line for line in panels[2].get_lines() if line.get_label() == "a")
     expected = [[10, 0.2 + 3 * 0.04 + 0.01], [50, 0.2 + 3 * 0.04 + 0.05]]

@@ -14,7 +14,6 @@ from hyperspec.sweeps.charts.style import (
     NEUTRAL,
     Look,
     clean,
-    label_axis,
     looks,
 )
 from hyperspec.sweeps.summary import CONTROLS, PROBES, Point, Summary
@@ -29,7 +28,6 @@ _WIDE = 6.4  # inches of each of several panels
 _MOST = 7  # strategies up to which each has its own colour and interval
 _SHOWN = 3  # strategies that stay coloured beyond, besides baselines and single points
 _MUTED = "#c4c4c4"
-_COLUMNS = 3  # small panels beside each other
 
 
 def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
@@ -68,48 +66,15 @@ def save(summary: Summary, path: Path) -> Path:
 
 def charts(summary: Summary) -> tuple[Chart, ...]:
     """Return one chart per probe, so that a narrow screen shows them one below the other."""
-    found = []
-    every: list[str | None] = [*summary.probes] or [None]
-    for probe in every:
-        name, probes = probe or "objective", [probe] if probe else []
-        found.append(Chart(f"accuracy-{name}", alt_text(summary, probes), draw(summary, probes)))
-        if muted(summary):
-            alt = (
-                f"The same as small charts, one per strategy, over the grey lines of all others "
-                f"({PROBES[probe] if probe else summary.objective_name})."
-            )
-            found.append(Chart(f"strategies-{name}", alt, draw_each(summary, probe)))
-    return tuple(found)
-
-
-def draw_each(summary: Summary, probe: str | None) -> Figure:
-    """Draw one small panel per strategy, over those of all others in grey.
-
-    Args:
-        summary: The points.
-        probe: Whose accuracy; None draws the objective.
-    """
-    points, seen = best_per_count(summary), looks(p.strategy for p in summary.points)
-    curves = {s: [p for p in points if p.strategy == s] for s in sorted(seen, key=by_fame)}
-    num_rows = math.ceil(len(curves) / _COLUMNS)
-    figure = new_figure(NARROW, 0.7 + 1.25 * num_rows)
-    axes = figure.subplots(num_rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
-    counts = sorted({p.n for p in points})
-    for ax, (strategy, own) in zip(axes, curves.items(), strict=False):
-        for other in curves.values():
-            draw_muted(ax, other, probe)
-        draw_strategy(ax, own, probe, seen[strategy], size=4.0)
-        ax.set_title(strategy, fontsize=8.5, pad=3)
-        ax.set_xscale("log")
-        label_axis(ax, [counts[0], counts[-1]])
-        clean(ax)
-        ax.tick_params(labelsize=8)
-    for ax in axes[len(curves) :]:
-        ax.set_axis_off()
-    figure.supxlabel("number of bands (log scale)", fontsize=9)
-    what = f"{summary.part} accuracy, {PROBES[probe]}" if probe else summary.objective_name
-    figure.supylabel(what, fontsize=9)
-    return figure
+    panels = [[probe] for probe in summary.probes] or [[]]
+    return tuple(
+        Chart(
+            "accuracy-" + ("".join(probes) or "objective"),
+            alt_text(summary, probes),
+            draw(summary, probes),
+        )
+        for probes in panels
+    )
 
 
 def best_per_count(summary: Summary) -> list[Point]:
