@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
+.PHONY: help setup demo test test-slow lint type format bench bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ format: $(READY)  ## let ruff mend what it can
 bench: $(READY)  ## all parts beside what a careful user writes today (BENCH="--parts steps ...")
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/bench_recipe.py $(BENCH)
+
+bench-gpu: $(READY)  ## a step and a sweep on one data-centre GPU, against its limits
+	$(BIN)/python benchmarks/bench_gpu.py $(BENCH)
 
 bench-bands: $(READY)  ## every band strategy at 20 of 408 bands, against its time limit
 	$(BIN)/python benchmarks/bench_bands.py

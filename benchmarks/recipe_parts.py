@@ -22,6 +22,7 @@ from recipe_sides import (
     write_split,
 )
 
+from hyperspec.cubes.discover import frame_kind
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.embedding import CubeEmbedder
 from hyperspec.pipeline import prepare
@@ -96,7 +97,7 @@ def measure_embedding(folder: Path, repeats: int) -> list[dict[str, Any]]:
     new = folder / "new_cubes"
     if not new.exists():
         synthesise(new, SynthSettings(num_specimens=4, size=80, seed=1))
-    files = sorted(new.glob("*.bil"))
+    files = sorted(path for path in new.glob("*.bil") if frame_kind(path) is None)
     rows = []
     for n in (50, 408):
         words = ["experiment=demo", "model=resnet18", f"data.size={size}", f"bands.n={n}"]

@@ -17,7 +17,7 @@ COUNTS = (10, 20, 50, 100, 200, 408)
 
 
 def measure_sweep(
-    folder: Path, seeds: list[int], libraries: list[str], epochs: int
+    folder: Path, seeds: list[int], libraries: list[str], epochs: int, device: str = "cpu"
 ) -> dict[str, Any]:
     """Time, per seed, our sweep and each library's loop, start-up and evaluation included."""
     root = folder / "specimens"
@@ -26,9 +26,9 @@ def measure_sweep(
     write_split(folder / "split.csv", prepare(config_of(root, f"data.cache_dir={folder}/cache")))
     found: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "runs": []}
     for seed in seeds:
-        runs = {"ours": ours(folder, root, seed, epochs)}
+        runs = {"ours": ours(folder, root, seed, epochs, device)}
         for library in libraries:
-            runs[library] = plain(folder, root, seed, epochs, library)
+            runs[library] = plain(folder, root, seed, epochs, library, device)
         found["runs"].append(runs)
         for name, run in runs.items():
             ratio = run["seconds"] / runs["ours"]["seconds"]
@@ -42,28 +42,31 @@ def measure_sweep(
     return found
 
 
-def ours(folder: Path, root: Path, seed: int, epochs: int) -> dict[str, Any]:
+def ours(folder: Path, root: Path, seed: int, epochs: int, device: str) -> dict[str, Any]:
     # A cache of its own: what our sweep prepares once is part of its time.
     counts = ",".join(map(str, COUNTS))
     seconds, peak, _ = timed(
         [sys.executable, "-m", "hyperspec.train", "experiment=demo", "model=resnet18", "-m",
          f"bands.n={counts}", f"data.root={root}", "evaluation.controls=false",
          f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache{seed}-{epochs}",
-         f"tracking.experiment=seed{seed}-{epochs}"],
+         f"tracking.experiment=seed{seed}-{epochs}",
+         *(["hardware=gpu"] if device == "cuda" else [])],
         folder,
     )  # fmt: skip
     scores = our_scores(folder, f"seed{seed}-{epochs}")
     return {"seconds": seconds, "peak_memory_mb": peak, "scores": scores}
 
 
-def plain(folder: Path, root: Path, seed: int, epochs: int, library: str) -> dict[str, Any]:
+def plain(
+    folder: Path, root: Path, seed: int, epochs: int, library: str, device: str
+) -> dict[str, Any]:
     script, results, total, highest = Path(recipe.__file__), [], 0.0, 0.0
     for n in COUNTS:
         out = folder / f"plain_{n}.json"
         seconds, peak, _ = timed(
             [sys.executable, str(script), "--root", str(root), "--split",
              str(folder / "split.csv"), "--bands", str(n), "--seed", str(seed),
-             "--epochs", str(epochs), "--library", library, "--out", str(out)],
+             "--epochs", str(epochs), "--library", library, "--device", device, "--out", str(out)],
             folder,
         )  # fmt: skip
         results.append({"bands": n, **json.loads(out.read_text())})

@@ -138,8 +138,9 @@ def train(words: argparse.Namespace, data: dict[str, Cubes]) -> dict[str, object
     torch.manual_seed(words.seed)
     loaders = {part: loader(cubes, words, part == "train") for part, cubes in data.items()}
     mean, sd = moments(DataLoader(data["train"], words.batch))
-    views = Views(words.size, mean, sd)
+    views = Views(words.size, mean, sd).to(words.device)
     backbone, head, loss = build(len(data["train"].bands), words.library, words.temperature)
+    backbone, head = backbone.to(words.device), head.to(words.device)
     parameters = [*backbone.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, words.lr, weight_decay=1e-4)
     total = words.epochs * len(loaders["train"])
@@ -151,6 +152,7 @@ def train(words: argparse.Namespace, data: dict[str, Cubes]) -> dict[str, object
     for _ in range(words.epochs):
         clock = time.perf_counter()
         for images, _ in loaders["train"]:
+            images = images.to(words.device)
             loaded = time.perf_counter()
             with torch.no_grad():
                 one, two = views(images), views(images)
@@ -197,7 +199,8 @@ def moments(batches: DataLoader[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
 def features(
     backbone: nn.Module, views: Views, batches: DataLoader[tuple[Tensor, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    found = [(backbone(views.normalise(x)), y) for x, y in batches]
+    device = views.mean.device
+    found = [(backbone(views.normalise(x.to(device))).cpu(), y) for x, y in batches]
     return torch.cat([x for x, _ in found]).numpy(), torch.cat([y for _, y in found]).numpy()
 
 
@@ -252,6 +255,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--library", choices=("kornia", "lightly"), default="kornia")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, required=True, help="JSON of scores and times")
     words = parser.parse_args()
     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
