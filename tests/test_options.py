@@ -21,7 +21,7 @@ OPTIONS = [
     *(f"loss/global_loss={name}" for name in ("nt_xent", "dcl", "vicreg")),
     *(f"views={name}" for name in GROUPS["views"]),
     *(f"views.fusion={name}" for name in ("concatenation", "attention")),
-    *("hardware=cpu", "hardware=low_memory"),
+    *("hardware=cpu", "hardware=low_memory", "hardware=multi_gpu"),
     *(f"model.stem={name}" for name in ("projection", "inflate", "wavelength", "attention")),
     *("model.norm=batch", "model.norm=group"),
     *(
@@ -46,6 +46,8 @@ EXTRA = {
     "hardware.check_micro_batch=true": ["hardware.micro_batch=4", "model.norm=group"],
     "loss/global_loss=nt_xent": ["loss.global_loss.queue_size=8", "loss.local_weight=1"],
     "hardware=low_memory": ["hardware.threads=1"],
+    # Two processes on the CPU stand in for the GPUs.
+    "hardware=multi_gpu": ["hardware.accelerator=cpu", "hardware.devices=2", "batch_size=16"],
     "data/labels=pattern": ["data.labels.column=label"],
 }
 WITHOUT_N = ("bands=full", "bands=list", "bands=rgb")

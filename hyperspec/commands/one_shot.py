@@ -25,14 +25,18 @@ def add(commands: Commands) -> None:
         "one-shot", help="compare a one-shot curve with encoders trained on each of its sets"
     )
     parser.add_argument(
-        "--curve", required=True, nargs="+", metavar="SWEEP", help="of experiment=one_shot_curve"
+        "--curve",
+        required=True,
+        nargs="+",
+        metavar="SWEEP",
+        help="of experiment=one_shot_curve: its study, identity or folder",
     )
     parser.add_argument(
         "--retrained",
         required=True,
         nargs="+",
         metavar="SWEEP",
-        help="of experiment=one_shot_retrain",
+        help="of experiment=one_shot_retrain: its study, identity or folder",
     )
     parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
     parser.add_argument("--out", type=Path, help="file that the table is written to (Markdown)")
