@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 import sys
 import threading
 import traceback
@@ -30,7 +31,7 @@ from hyperspec.working import is_out_of_memory
 
 def main(folder: Path, rank: int) -> int:
     """Train along; return the exit status."""
-    threading.Thread(target=_end_with_rank_0, name="rank 0", daemon=True).start()
+    threading.Thread(target=_end_with_rank_0, args=(folder,), name="rank 0", daemon=True).start()
     logging.disable(logging.WARNING)  # rank 0 says the same
     try:
         # Written by the process that started this one, in a folder that only its user can enter.
@@ -85,10 +86,11 @@ def _device(config: Train, rank: int) -> torch.device:
     return torch.device("cuda", rank)
 
 
-def _end_with_rank_0() -> None:
+def _end_with_rank_0(folder: Path) -> None:
     """End when rank 0 does: its end of this process's standard input is closed then."""
     while os.read(0, 1):
         pass
+    shutil.rmtree(folder, ignore_errors=True)  # rank 0 could not, if it was killed
     os._exit(1)
 
 
