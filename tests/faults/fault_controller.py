@@ -86,7 +86,7 @@ def _alive(process: psutil.Process) -> bool:
 def stopped_controller(shop: Workshop, number: int, launcher: str) -> Row:
     """The controller is asked to stop while jobs train."""
     place = shop.fresh("stopped")
-    words = ["-m", "bands.n=5,6", "epochs=400", "sweep.checkpoint_seconds=0"]
+    words = ["-m", "bands.n=5,6", "epochs=150", "sweep.checkpoint_seconds=0"]
     more = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     child = place.start(*words, *more)
     wait_until(lambda: _has_checkpoint(shop), 300)

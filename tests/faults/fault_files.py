@@ -102,7 +102,7 @@ def damaged_checkpoint(shop: Workshop) -> Row:
     seen: dict[str, bool] = {}
     for damage in ("truncated", "flipped"):
         place = shop.fresh(damage)
-        words = ["-m", "bands.n=11", "epochs=400", "sweep.checkpoint_seconds=0"]
+        words = ["-m", "bands.n=11", "epochs=150", "sweep.checkpoint_seconds=0"]
         child = place.start(*words)
         wait_until(lambda: len(_slots(shop)) == 2, 300)
         child.kill()

@@ -92,7 +92,7 @@ def _victim(place: Place) -> int:
 def killed_worker(shop: Workshop, number: int = signal.SIGKILL) -> Row:
     """A worker of joblib's is killed while it trains."""
     place = shop.fresh("worker")
-    words = ["-m", "bands.n=5,6,7", "epochs=400", "sweep.checkpoint_seconds=0"]
+    words = ["-m", "bands.n=5,6,7", "epochs=150", "sweep.checkpoint_seconds=0"]
     words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     child = place.start(*words)
     wait_until(lambda: bool(_victim(place)), 300)
