@@ -16,6 +16,7 @@ from hyperspec.tracking.run import start_run
 from hyperspec.tracking.store import connect
 
 SEED = 20261123
+_LEAVE = 10.0  # seconds that a worker may outlive the signal to its controller
 
 
 def _table(runs: list[Run]) -> dict[str, dict[str, float]]:
@@ -93,10 +94,12 @@ def stopped_controller(shop: Workshop, number: int, launcher: str) -> Row:
     workers = psutil.Process(child.pid).children(recursive=True)
     started = time.monotonic()
     child.kill(number)
-    status = child.wait(120)
-    _, left = psutil.wait_procs(workers, timeout=max(0.1, 10 - (time.monotonic() - started)))
-    left = [worker for worker in left if _alive(worker)]
+    while (left := [worker for worker in workers if _alive(worker)]) and (
+        time.monotonic() - started < _LEAVE
+    ):
+        time.sleep(0.05)
     gone = time.monotonic() - started
+    status = child.wait(120)
     first = place.runs()
     kept = _has_checkpoint(shop)
     again = place.start(*words).wait(900)
