@@ -15,6 +15,7 @@ from recipe_sides import (
     Plain,
     alternate,
     config_of,
+    in_blocks,
     plain_cubes,
     show,
     summary,
@@ -64,20 +65,20 @@ def measure_steps(folder: Path, sizes: list[int], repeats: int) -> list[dict[str
 def measure_at(folder: Path, size: int, n: int, repeats: int) -> dict[str, Any]:
     ours, plain = sides(folder, size, n)
     where = f"{n} bands, {size} px, batch {batch_of(size)}"
-    loading = summary(alternate({"ours": ours.load, "plain": plain.load}, repeats))
+    both: dict[str, Ours | Plain] = {"ours": ours, "plain": plain}
+    loading = summary(in_blocks(both, "load", repeats, 4))
     show(f"(a) loading a float32 batch, {where}", loading)
+    plain.start(1)
     images, batch = plain.load(), ours.draw()
+    plain.stop()
     ways = {"ours": lambda: ours.make(batch), "plain": lambda: plain.make(images)}
     with torch.no_grad():
         views = summary(alternate(ways, repeats))
     show(f"(b) two views (ours: from the store, projected), {where}", views)
-    parts: dict[str, list[list[float]]] = {"ours": [], "plain": []}
-    for turn in range(repeats + 1):
-        for name, side in (("ours", ours), ("plain", plain)):
-            found = side.step()
-            if turn:
-                parts[name].append(found)
-    steps = summary({name: [sum(v) for v in values] for name, values in parts.items()})
+    for side in both.values():
+        side.parts.clear()
+    seconds = in_blocks(both, "step", repeats, 2)
+    steps, parts = summary(seconds), {name: side.parts for name, side in both.items()}
     show(f"(c) training step, ResNet-18, {where}", steps)
     medians = {
         name: dict(zip(PARTS, torch.tensor(v).median(0).values.tolist(), strict=True))
@@ -87,7 +88,7 @@ def measure_at(folder: Path, size: int, n: int, repeats: int) -> dict[str, Any]:
         print(f"      {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in each.items()))
     return {
         "bands": n, "size": size, "batch": batch_of(size), "loading": loading, "views": views,
-        "step": steps, "step_parts": medians, "all_s": parts,
+        "step": steps, "step_parts": medians, "all_s": seconds,
     }  # fmt: skip
 
 

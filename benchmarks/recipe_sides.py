@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +62,15 @@ class Ours:
         named = [*self.module.encoder.named_parameters(), *self.module.head.named_parameters()]
         self.optimizer = build_optimizer(named, self.module.optimisation)
         self.rows, self.batch = torch.as_tensor(material.split.train), batch
+        self.parts: list[list[float]] = []
         if batch > len(self.rows):
             raise SystemExit(f"{len(self.rows)} training images do not fill a batch of {batch}.")
+
+    def start(self, count: int) -> None:
+        """Nothing reads ahead."""
+
+    def stop(self) -> None:
+        """Nothing to end."""
 
     def draw(self) -> Batch:
         return Batch(self.rows[torch.randperm(len(self.rows))[: self.batch]])
@@ -76,8 +83,8 @@ class Ours:
         """Return both views, projected, straight from the planes."""
         return self.module.views_of(batch, torch.arange(self.batch))[0]
 
-    def step(self) -> list[float]:
-        """Do one step; return the seconds of its parts. Loading is a part of the views."""
+    def step(self) -> None:
+        """Do one step and keep the seconds of its parts. Loading is a part of the views."""
         module = self.module
         clock = [time.perf_counter()]
         batch = self.draw()
@@ -89,7 +96,7 @@ class Ours:
         module.compare(torch.stack(features.chunk(2), dim=1))[0].backward()
         self.optimizer.step()
         clock.append(time.perf_counter())
-        return np.diff(clock).tolist()
+        self.parts.append(np.diff(clock).tolist())
 
 
 class Plain:
@@ -101,9 +108,22 @@ class Plain:
         self.backbone, self.head, self.loss = recipe.build(len(cubes.bands), library, 0.2)
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, 1e-3)
-        endless = torch.utils.data.RandomSampler(cubes, num_samples=10**6, replacement=True)
-        loader = torch.utils.data.DataLoader(cubes, batch, sampler=endless, num_workers=2)
-        self.batches = iter(loader)
+        self.cubes, self.batch = cubes, batch
+        self.parts: list[list[float]] = []
+        self.batches: Iterator[list[torch.Tensor]] = iter(())
+
+    def start(self, count: int) -> None:
+        """Start reading for so many batches; the workers read ahead of them as in a long run."""
+        sampler = torch.utils.data.RandomSampler(
+            self.cubes, num_samples=(count + 3) * self.batch, replacement=True
+        )
+        self.batches = iter(
+            torch.utils.data.DataLoader(self.cubes, self.batch, sampler=sampler, num_workers=2)
+        )
+
+    def stop(self) -> None:
+        """End the workers, so that they do not disturb the other side."""
+        self.batches = iter(())
 
     def load(self) -> torch.Tensor:
         images: torch.Tensor = next(self.batches)[0]
@@ -113,8 +133,8 @@ class Plain:
     def make(self, images: torch.Tensor) -> list[torch.Tensor]:
         return [self.views(images), self.views(images)]
 
-    def step(self) -> list[float]:
-        """Do one step; return the seconds of its parts."""
+    def step(self) -> None:
+        """Do one step and keep the seconds of its parts."""
         clock = [time.perf_counter()]
         images = self.load()
         clock.append(time.perf_counter())
@@ -124,7 +144,7 @@ class Plain:
         self.loss(self.head(self.backbone(one)), self.head(self.backbone(two))).backward()
         self.optimizer.step()
         clock.append(time.perf_counter())
-        return np.diff(clock).tolist()
+        self.parts.append(np.diff(clock).tolist())
 
 
 def alternate(ways: dict[str, Callable[[], object]], repeats: int) -> Times:
@@ -136,6 +156,24 @@ def alternate(ways: dict[str, Callable[[], object]], repeats: int) -> Times:
             way()
             if turn:
                 found[name].append(time.perf_counter() - start)
+    return found
+
+
+def in_blocks(sides: dict[str, Ours | Plain], what: str, repeats: int, count: int) -> Times:
+    """Time ``side.what()`` in blocks of consecutive calls, in alternation; seconds per call.
+
+    The first call of a block is left out: it waits for workers to start, and warms up.
+    """
+    found: Times = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, side in sides.items():
+            side.start(count)
+            getattr(side, what)()
+            start = time.perf_counter()
+            for _ in range(count):
+                getattr(side, what)()
+            found[name].append((time.perf_counter() - start) / count)
+            side.stop()
     return found
 
 

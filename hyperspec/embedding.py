@@ -19,6 +19,7 @@ from hyperspec.schema import FolderData, Train
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.training.checkpoint import read_checkpoint
 
 _AT_ONCE = 256  # cubes whose chosen planes are in memory together
@@ -81,8 +82,6 @@ class CubeEmbedder:
         import torch
 
         material = self._material(root, paths)
-        # The folder's own statistics stand in while the module is built; the weights that are
-        # loaded into it carry those of the training part.
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         module = load(self.config, material, self._checkpoint["state_dict"], self.path, device)
         features = module.embed(torch.arange(len(material.source))).numpy()
@@ -109,7 +108,11 @@ class CubeEmbedder:
         return Material(
             source,
             Split(rows, nothing, nothing, ""),
-            source.statistics(rows.tolist()),
+            # Those of the training part come with the weights; the folder's own would take longer
+            # than all the rest.
+            SpectralStatistics.from_spectra(
+                np.outer([0.0, 1.0], np.ones(len(source.axis))), source.axis
+            ),
             self.bands.resolve(source.axis),
         )
 
