@@ -68,10 +68,12 @@ CHECKPOINT = "last.ckpt"
 def quieten() -> None:
     """Keep Lightning's tips and device tables out of a sweep's log, where every job repeats them.
 
-    The one deprecation is inside Lightning's own use of torch, and nothing of ours can mend it.
+    Both warnings are of Lightning's own use of torch, and nothing of ours can mend them.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # DDP copies gradients of 1x1 kernels, whose layouts are alike: they are small.
+    warnings.filterwarnings("ignore", r"Grad strides do not match bucket view strides")
 
 
 def prepare(config: Train) -> Material:
