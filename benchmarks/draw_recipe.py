@@ -57,15 +57,19 @@ def draw(path: Path) -> Path:
     rows = rows_of(found)[::-1]
     figure, axes = plt.subplots(figsize=(8, 0.33 * len(rows) + 1.3), layout="constrained")
     for place, (_, plain, ours, ratio) in enumerate(rows):
-        axes.barh(place, ratio, color=OURS if ratio >= 1 else PLAIN, height=0.7)
+        axes.barh(place, ratio - 1, left=1, color=OURS if ratio >= 1 else PLAIN, height=0.7)
         axes.annotate(
             f"{ratio:.1f}x   {_seconds(plain)} → {_seconds(ours)}",
-            (ratio, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9,
+            (max(ratio, 1), place), xytext=(5, 0), textcoords="offset points", va="center",
+            fontsize=9,
         )  # fmt: skip
     axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=9)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
-    axes.set_xlim(min(0.5, *(row[3] for row in rows)), 8 * max(row[3] for row in rows))
+    marks = [0.5, 1, 2, 5, 10, 20, 50, 100]
+    axes.set_xticks(marks, [f"{mark:g}x" for mark in marks])
+    axes.minorticks_off()
+    axes.set_xlim(min(0.5, *(row[3] for row in rows)), 6 * max(row[3] for row in rows))
     axes.set_xlabel("times as fast as the plain recipe (plain seconds → ours)")
     machine = next(iter(found.values()))["machine"]
     axes.set_title(f"{machine['cores']} cores, {machine['processor']}", fontsize=9)
