@@ -4,6 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
+# A file's tests share what they make, so that a file stays in one process. One thread each.
+WORKERS ?= 2
+TESTS   := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint type format bench bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
 
@@ -20,10 +23,10 @@ demo: $(READY)  ## make specimens, sweep band counts, print and draw the answer
 	BIN=$(BIN) DEMO=$(DEMO) bash experiments/demo/run.sh
 
 test: $(READY)  ## run the fast tests
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(TESTS) -m "not slow and not gpu"
 
 test-slow: $(READY)  ## run the slow tests
-	$(BIN)/pytest -m "slow and not gpu and not faults"
+	$(TESTS) -m "slow and not gpu and not faults"
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -29,6 +29,8 @@ ASIDE = (
     "data.residency",
     "data.memory_share",
     "hardware.plan",
+    "hardware.strategy",
+    "hardware.jobs_per_device",
     "hardware.num_workers",
     "hardware.pin_memory",
     "hardware.persistent_workers",
