@@ -52,13 +52,18 @@ class Work:
             config.hydra.job.id = f"{config.hydra.job.name}_{number}"
             config.hydra.job.num = number
         HydraConfig.instance().set_config(config)
-        return run_job(
-            hydra_context=self.context,
-            config=config,
-            task_function=self.task,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        try:
+            return run_job(
+                hydra_context=self.context,
+                config=config,
+                task_function=self.task,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Hydra 1.4 hangs the job's JobReturn on these, which holds the exception again: on its
+            # way to the controller it would be pickled within itself until the worker is killed.
+            raise type(error)(*error.args) from None
 
 
 class Pool(Protocol):

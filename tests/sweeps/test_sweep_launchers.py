@@ -22,6 +22,7 @@ from hyperspec.spectra.errors import ConfigError
 from hyperspec.sweeps import launchers
 from hyperspec.sweeps.launchers import HyperspecLauncher
 from hyperspec.sweeps.pools import Slots, make_pool
+from hyperspec.sweeps.watchdog import LEAVE_SECONDS
 from hyperspec.tracking.store import open_client
 
 APP = Path(__file__).with_name("launcher_app.py")
@@ -117,23 +118,41 @@ def test_a_job_that_is_killed_again_and_again_fails_alone(folder: Path, launcher
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", SUBMITIT, RAY])
 def test_workers_leave_with_their_controller(folder: Path, launcher: str) -> None:
+    process, workers = start_waiting(folder, launcher)
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert set(workers) <= {child.pid for child in below}
+    if launcher == "ray":  # its own agents notice a minute later; they hold no job
+        below = [child for child in below if child.pid in workers]
+    process.kill()
+    assert seconds_until_gone(below) < LIMIT
+    process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_workers_whose_jobs_have_ended_are_not_waited_for(folder: Path) -> None:
+    """What a job raises on SIGINT reaches the controller; it would be pickled without end."""
+    process, workers = start_waiting(folder, "joblib")
+    process.terminate()
+    assert seconds_until_gone([psutil.Process(pid) for pid in workers]) < LEAVE_SECONDS - 2
+    process.communicate(timeout=60)
+
+
+def start_waiting(folder: Path, launcher: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """Start a sweep whose jobs wait; return it and the processes of its first two jobs."""
     process = start(folder, launcher, "behaviour=wait")
     deadline = time.monotonic() + 120
     while len(pids := list(folder.glob("*.pid"))) < 2 or not all(p.read_text() for p in pids):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    workers = [int(path.read_text()) for path in pids]
-    below = psutil.Process(process.pid).children(recursive=True)
-    assert set(workers) <= {child.pid for child in below}
-    if launcher == "ray":  # its own agents notice a minute later; they hold no job
-        below = [child for child in below if child.pid in workers]
-    process.kill()
+    return process, [int(path.read_text()) for path in pids]
+
+
+def seconds_until_gone(processes: list[psutil.Process]) -> float:
     since = time.monotonic()
-    while left := [child for child in below if lives(child)]:
-        assert time.monotonic() - since < LIMIT, left
+    while any(lives(process) for process in processes) and time.monotonic() - since < LIMIT:
         time.sleep(0.05)
-    process.communicate(timeout=60)
+    return time.monotonic() - since
 
 
 _UNBROKEN: dict[str, float] = {}
