@@ -243,7 +243,7 @@ class Views(nn.Module):
         matrix = view.matrix.to(x.dtype).expand(batch, -1, -1)
         z = self._noisy(torch.baddbmm(constant, matrix, x.flatten(2)), view)
         z = z.view(batch, -1, height, width)
-        return z if mask is None else z * mask
+        return z if mask is None else z.mul_(mask)
 
     def project_views(
         self, images: StoredPlanes, mask: Tensor | None, views: Sequence[FoldedView]
@@ -265,7 +265,11 @@ class Views(nn.Module):
         parts = torch.split(project_stored(matrix, constant, images), sizes, dim=1)
         for z, view in zip(parts, views, strict=True):
             image = self._noisy(z, view).view(batch, -1, size, size)
-            made.append(image if mask is None else image * mask)
+            if mask is not None:
+                # In place where it can be: a new tensor of this size is all page faults. Parts of a
+                # split must stay as they are, sums with noise are nobody else's.
+                image = image * mask if view.noise is None else image.mul_(mask)
+            made.append(image)
         return made
 
     @property
