@@ -119,7 +119,8 @@ def plan_step(
     planes = predicted_bytes(num_images, len(views.wavelengths_nm), size, itemsize)
     banked = views.config.noise_sd and views.config.noise_bank and device == "cpu"
     gradients *= 2 if settings.processes > 1 else 1
-    slack = _LOADED + min(_PIECES, activations)
+    # Over micro-batches the heap gives all back (hyperspec.training.memory.freed_at_once).
+    slack = _LOADED + (min(_PIECES, activations) if settings.micro_batch is None else 0)
     if device != "cpu":
         slack = int(_ROUNDED * (gradients + activations))
     return Plan(
