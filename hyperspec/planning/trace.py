@@ -110,19 +110,35 @@ def no_scratch(func: OpOverload, taken: list[Tensor], made: list[Tensor]) -> int
 def convolution_scratch(func: OpOverload, taken: list[Tensor], made: list[Tensor]) -> int:
     """Return the bytes that oneDNN's convolutions take while they run.
 
-    They compute in a blocked layout: images are copied into it, and the result out of it. What is
-    freed in between was measured on float32 convolutions of kernels 1, 3 and 7, strides 1 and 2.
+    With the channels of the kernel last they compute in that layout: images in it are taken as they
+    are, others are copied into it. Without, they compute in a blocked layout: images are copied
+    into it, and the result out of it. Measured on float32 convolutions of kernels 1, 3 and 7,
+    strides 1 and 2, what is freed in between included.
     """
     packet = func._overloadpacket
     if packet is aten.convolution:
-        return max(taken[0].nbytes, made[0].nbytes)
+        image, kernel = taken[:2]
+        if channels_last(kernel) or channels_last(image):
+            return 0 if channels_last(image) else image.nbytes
+        return max(image.nbytes, made[0].nbytes)
     if packet is aten.convolution_backward:
-        outside, inside = taken[0].nbytes, taken[1].nbytes
+        gradient, image, kernel = taken[:3]
+        if channels_last(kernel) or channels_last(image):
+            return sum(t.nbytes for t in (gradient, image) if not channels_last(t))
+        outside, inside = gradient.nbytes, image.nbytes
         # The gradient at the input, then that of the weights.
-        shrinks = outside and taken[0].shape[-1] < taken[1].shape[-1]
+        shrinks = outside and gradient.shape[-1] < image.shape[-1]
         data = 2 * inside if shrinks else max(outside, inside)
-        return max(data if made[0].shape == taken[1].shape else 0, outside + inside)
+        return max(data if made[0].shape == image.shape else 0, outside + inside)
     return 0
+
+
+def channels_last(images: Tensor) -> bool:
+    """Say whether images lie with their channels last, and not in the usual order as well."""
+    if images.ndim != 4:
+        return False
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    return last and not images.is_contiguous()
 
 
 def scratch_of(device: str) -> Callable[[OpOverload, list[Tensor], list[Tensor]], int]:

@@ -51,6 +51,17 @@ def test_convolutions_copy_images_into_a_layout_of_their_own() -> None:
     assert seen.peak == taken + given + max(taken, given)
 
 
+def test_convolutions_with_channels_last_take_such_images_as_they_are() -> None:
+    layer = nn.Conv2d(4, 8, 3, padding=1, bias=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    taken, given = 2 * 4 * 100 * 4, 2 * 8 * 100 * 4
+    for layout, copied in ((torch.channels_last, 0), (torch.contiguous_format, taken)):
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            x = torch.empty(2, 4, 10, 10).contiguous(memory_format=layout)
+            with Watch(convolution_scratch) as seen:
+                layer(x)
+        assert seen.peak == given + copied
+
+
 def test_flop_of_a_step_are_those_of_its_products() -> None:
     module = made()
     plan = plan_step(module, StepSettings(8), nullcontext, 0, 2)
