@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,7 +65,11 @@ def study(
     words = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1"]
     words += ["hardware.threads=1", "evaluation.resamples=100", f"data.root={small_specimens}"]
     words += [f"data.cache_dir={packed}", f"tracking.uri={sweep_uri}"]
-    yield Study([*words, f"tracking.experiment={tmp_path.name}"], tmp_path, sweep_uri)
+    study = Study([*words, f"tracking.experiment={tmp_path.name}"], tmp_path, sweep_uri)
+    yield study
+    # What a failed test leaves behind must not fail the next, which shares the cache.
+    study.kill()
+    shutil.rmtree(packed / "interrupted", ignore_errors=True)
     # Hydra configures the root logger of the process; the next test gets it as it was.
     root = logging.getLogger()
     for handler in set(root.handlers) - set(handlers):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -19,6 +21,7 @@ class Study:
     words: list[str]
     folder: Path
     uri: str
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def runs(self) -> list[Run]:
         """All runs of the test, oldest first."""
@@ -36,8 +39,8 @@ class Study:
         return [run for run in self.runs() if run.data.tags["hyperspec.kind"] == "job"]
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start a process of its own."""
-        return subprocess.Popen(
+        """Start a process of its own; what still runs is killed when the test ends."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "hyperspec.train", *self.words, *words],
             cwd=self.folder,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
@@ -45,3 +48,14 @@ class Study:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.processes.append(process)
+        return process
+
+    def kill(self) -> None:
+        """Kill what was started, and all below it."""
+        for process in self.processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+            process.kill()
+            process.wait()

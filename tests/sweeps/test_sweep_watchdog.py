@@ -151,8 +151,3 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(
         time.sleep(0.1)
     continued = study.jobs()[-1].data.tags["hyperspec.continued_from"]
     assert continued == job.info.run_id
-    again.kill()
-    again.communicate()
-    for path in packed.glob("interrupted/*"):
-        for file in path.iterdir():
-            file.unlink()
