@@ -24,8 +24,7 @@ NUM_VIEWS = 2
 
 def streams(module: SimCLR) -> bool:
     """Say whether both views can be projected straight from the planes' narrow type."""
-    short = torch.is_autocast_enabled("cpu")
-    return module.folds and module.device.type == "cpu" and not (module.views.reads_pixels or short)
+    return module.folds and module.device.type == "cpu" and not module.views.reads_pixels
 
 
 def streamed_views(
@@ -33,15 +32,17 @@ def streamed_views(
 ) -> tuple[list[Tensor], list[ViewParams]]:
     """Return both views of some items, ready for the backbone, and what was drawn.
 
-    What :meth:`SimCLR.view` makes one by one, up to rounding.
+    What :meth:`SimCLR.view` makes one by one, up to rounding. In float32 also under autocast: there
+    is little to save on so few channels, and reflectance keeps its digits until the backbone.
     """
     stored, masks = _stored(module, batch, chosen)
-    drawn, folded = [], []
-    for _ in range(NUM_VIEWS):
-        drawn.append(module.views.draw(len(stored), device=masks.device))
-        folded.append(_fold(module, drawn[-1]))
-    pixels = module.views.project_views(stored, masks, folded)
-    made = [module.views.warp(z, params) for z, params in zip(pixels, drawn, strict=True)]
+    with torch.autocast("cpu", enabled=False):
+        drawn, folded = [], []
+        for _ in range(NUM_VIEWS):
+            drawn.append(module.views.draw(len(stored), device=masks.device))
+            folded.append(_fold(module, drawn[-1]))
+        pixels = module.views.project_views(stored, masks, folded)
+        made = [module.views.warp(z, params) for z, params in zip(pixels, drawn, strict=True)]
     return made, drawn
 
 
@@ -49,10 +50,11 @@ def streamed_features(module: SimCLR, rows: Tensor) -> Tensor:
     """Return features of specimens of the bank without augmentation, shape ``(B, F)``."""
     weight, (scale, offset) = _linear(module)
     reduction, count = module.reduction, len(rows)
-    matrix = weight * scale if reduction is None else reduction.fold(weight, scale)
-    constant = (weight @ offset).expand(count, -1)
     stored, masks = module.bank.stored(rows), module.bank.masks(rows)
-    pixels = project_stored(matrix.expand(count, -1, -1), constant, stored)
+    with torch.autocast("cpu", enabled=False):
+        matrix = weight * scale if reduction is None else reduction.fold(weight, scale)
+        constant = (weight @ offset).expand(count, -1)
+        pixels = project_stored(matrix.expand(count, -1, -1), constant, stored)
     return module.encoder.features(pixels.view(count, -1, *masks.shape[2:]) * masks)
 
 

@@ -64,10 +64,13 @@ def module_of(preset: str, reduced: bool) -> SimCLR:
     return SimCLR(parts, bank(), Optimisation(1e-3))  # type: ignore[arg-type]
 
 
-def made(module: SimCLR, batch: Batch, chosen: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def made(
+    module: SimCLR, batch: Batch, chosen: Tensor, short: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
     torch.manual_seed(7)
     module.zero_grad()
-    views, _ = module.views_of(batch, chosen)
+    with torch.autocast("cpu", torch.bfloat16, enabled=short):
+        views, _ = module.views_of(batch, chosen)
     both = torch.cat(views)
     weights = torch.randn(both.shape, generator=torch.Generator().manual_seed(3))
     (both * weights).sum().backward()
@@ -113,11 +116,26 @@ def test_features_are_those_of_the_long_way(reduced: bool, monkeypatch: pytest.M
 
 
 def test_what_is_no_linear_map_of_the_stored_planes_takes_the_long_way() -> None:
-    module = module_of("default", False)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not streams(module)
     assert PRESETS["strong"].mix_max > 0
     assert not streams(module_of("strong", False))
+
+
+def test_autocast_shortens_nothing_before_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = module_of("default", False)
+    batch, chosen = Batch(ROWS), torch.arange(4)
+    whole, gradients = made(module, batch, chosen)
+    features = module.embed(ROWS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert streams(module)
+        rounded = module.embed(ROWS)
+    same, others = made(module, batch, chosen, short=True)
+    monkeypatch.setattr(modules, "streams", lambda _: False)
+    long, _ = made(module, batch, chosen, short=True)
+    torch.testing.assert_close(same, whole, atol=0, rtol=0)
+    torch.testing.assert_close(others, gradients, atol=0, rtol=0)
+    # The backbone is rounded to 8 bits; the long way rounds the projection already.
+    assert 0 < (rounded - features).abs().max() < 0.02 * features.abs().max()
+    assert (long - whole).abs().max() > 1e-3 * whole.abs().max()
 
 
 def test_channels_last_changes_nothing_but_rounding() -> None:
