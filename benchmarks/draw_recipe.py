@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 OURS, PLAIN = "#0b6e4f", "#b8b8b8"
+WAYS = {"ours": "", "ours bf16": ", bf16"}  # the recipe stays in float32
 
 
 def rows_of(found: dict[str, Any]) -> list[tuple[str, float, float, float]]:
@@ -19,8 +20,11 @@ def rows_of(found: dict[str, Any]) -> list[tuple[str, float, float, float]]:
     rows = []
 
     def add(label: str, summary: dict[str, dict[str, float]]) -> None:
-        plain, ours = summary["plain"]["median"], summary["ours"]["median"]
-        rows.append((label, plain, ours, plain / ours))
+        plain = summary["plain"]["median"]
+        for name, word in WAYS.items():
+            if name in summary:
+                ours = summary[name]["median"]
+                rows.append((label + word, plain, ours, plain / ours))
 
     if "steps" in found:
         for key, word in (
@@ -32,12 +36,12 @@ def rows_of(found: dict[str, Any]) -> list[tuple[str, float, float, float]]:
                 add(f"{word}, {row['bands']} bands, {row['size']} px", row[key])
     if "sweep" in found:
         runs = found["sweep"]["found"]["runs"]
-        for library in [name for name in runs[0] if name != "ours"]:
-            plain, ours = (
-                statistics.median(run[name]["seconds"] for run in runs)
-                for name in (library, "ours")
-            )
-            rows.append((f"sweep of 6 band counts ({library})", plain, ours, plain / ours))
+        seconds = {
+            name: statistics.median(run[name]["seconds"] for run in runs) for name in runs[0]
+        }
+        for library in [name for name in seconds if name not in WAYS]:
+            ways = {name: {"median": seconds[name]} for name in WAYS if name in seconds}
+            add(f"sweep of 6 counts ({library})", {"plain": {"median": seconds[library]}, **ways})
     if "embedding" in found:
         for row in found["embedding"]["found"]:
             add(f"embedding {row['files']} cubes, {row['bands']} bands", row["seconds"])

@@ -10,23 +10,22 @@ from typing import Any
 
 import torch
 from plain_recipe import recipe
+from recipe_process import Process
 from recipe_sides import (
     Ours,
     Plain,
     alternate,
-    config_of,
     in_blocks,
+    material_of,
     plain_cubes,
     show,
     summary,
     timed,
-    write_split,
 )
 
 from hyperspec.cubes.discover import frame_kind
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.embedding import CubeEmbedder
-from hyperspec.pipeline import prepare
 
 PARTS = ("load", "views", "train")
 
@@ -46,15 +45,16 @@ def specimens(folder: Path, size: int) -> Path:
     return root
 
 
-def sides(folder: Path, size: int, n: int) -> tuple[Ours, Plain]:
+def sides(folder: Path, size: int, n: int) -> dict[str, Process]:
+    """Start each side in a process of its own, on the same cubes, split and batch."""
     root, batch = specimens(folder, size), batch_of(size)
     words = [f"data.size={size}", f"bands.n={n}", f"batch_size={batch}"]
-    config = config_of(root, *words, f"data.cache_dir={folder}/cache")
-    material = prepare(config)
-    write_split(folder / "split.csv", material)
-    return Ours(config, material, batch), Plain(
-        plain_cubes(root, folder / "split.csv", n, size), batch
-    )
+    material_of(root, folder, *words)
+    return {
+        "ours": Process(Ours, root, folder, words, batch),
+        "plain": Process(Plain, root, folder, n, size, batch),
+        "ours bf16": Process(Ours, root, folder, words, batch, True),
+    }
 
 
 def measure_steps(folder: Path, sizes: list[int], repeats: int) -> list[dict[str, Any]]:
@@ -63,32 +63,30 @@ def measure_steps(folder: Path, sizes: list[int], repeats: int) -> list[dict[str
 
 
 def measure_at(folder: Path, size: int, n: int, repeats: int) -> dict[str, Any]:
-    ours, plain = sides(folder, size, n)
     where = f"{n} bands, {size} px, batch {batch_of(size)}"
-    both: dict[str, Ours | Plain] = {"ours": ours, "plain": plain}
-    loading = summary(in_blocks(both, "load", repeats, 4))
-    show(f"(a) loading a float32 batch, {where}", loading)
-    plain.start(1)
-    images, batch = plain.load(), ours.draw()
-    plain.stop()
-    ways = {"ours": lambda: ours.make(batch), "plain": lambda: plain.make(images)}
-    with torch.no_grad():
-        views = summary(alternate(ways, repeats))
-    show(f"(b) two views (ours: from the store, projected), {where}", views)
-    for side in both.values():
-        side.parts.clear()
-    seconds = in_blocks(both, "step", repeats, 2)
-    steps, parts = summary(seconds), {name: side.parts for name, side in both.items()}
-    show(f"(c) training step, ResNet-18, {where}", steps)
-    medians = {
-        name: dict(zip(PARTS, torch.tensor(v).median(0).values.tolist(), strict=True))
-        for name, v in parts.items()
-    }
+    every = sides(folder, size, n)
+    two = {name: side for name, side in every.items() if name in ("ours", "plain")}
+    try:
+        loading = summary(in_blocks(two, "load", repeats, 4))
+        show(f"(a) loading a float32 batch, {where}", loading)
+        views = summary(in_blocks(two, "views", repeats, 2))
+        show(f"(b) two views (ours: from the store, projected), {where}", views)
+        seconds = in_blocks(every, "step", repeats, 2)
+        steps = summary(seconds)
+        show(f"(c) training step, ResNet-18, {where}", steps)
+        medians = {
+            name: dict(zip(PARTS, side.parts(), strict=True)) for name, side in every.items()
+        }
+        peaks = {name: side.peak_mb() for name, side in every.items()}
+    finally:
+        for side in every.values():
+            side.close()
     for name, each in medians.items():
-        print(f"      {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in each.items()))
+        parts = ", ".join(f"{k} {v:.3f}" for k, v in each.items())
+        print(f"      {name}: {parts} s; peak memory {peaks[name]:.0f} MB", flush=True)
     return {
         "bands": n, "size": size, "batch": batch_of(size), "loading": loading, "views": views,
-        "step": steps, "step_parts": medians, "all_s": seconds,
+        "step": steps, "step_parts": medians, "peak_memory_mb": peaks, "all_s": seconds,
     }  # fmt: skip
 
 
@@ -110,15 +108,11 @@ def measure_embedding(folder: Path, repeats: int) -> list[dict[str, Any]]:
             folder,
         )  # fmt: skip
         embedder = CubeEmbedder(out / "last.ckpt")
-        config = config_of(root, f"data.size={size}", f"bands.n={n}")
-        write_split(
-            folder / "split.csv",
-            prepare(config_of(root, *words[2:], f"data.cache_dir={folder}/cache")),
-        )
+        material_of(root, folder, *words[2:])
         train = plain_cubes(root, folder / "split.csv", n, size)
         mean, sd = recipe.moments(torch.utils.data.DataLoader(train, 8))
         views = recipe.Views(size, mean, sd)
-        backbone = recipe.build(n, "kornia", config.loss.temperature)[0].eval()
+        backbone = recipe.build(n, "kornia", 0.2)[0].eval()
         cubes = recipe.Cubes(files, [0] * len(files), train.bands, size)
 
         def plainly(cubes: Any = cubes, backbone: Any = backbone, views: Any = views) -> Any:
@@ -138,8 +132,7 @@ def measure_start(folder: Path, repeats: int) -> dict[str, Any]:
     """Time a process from its start to the end of its first step, tracking included (part f)."""
     root = specimens(folder, 64)
     cache = f"data.cache_dir={folder}/cache"
-    config = config_of(root, "data.size=64", "bands.n=50", cache)
-    write_split(folder / "split.csv", prepare(config))
+    material_of(root, folder, "data.size=64", "bands.n=50")
     first, script = Path(__file__).parent / "first_step.py", Path(recipe.__file__)
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     for turn in range(repeats + 1):

@@ -15,12 +15,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from plain_recipe import recipe
+from recipe_process import Process
 
 import hyperspec
 from hyperspec import schema
 from hyperspec.assembly import assemble
 from hyperspec.data.datamodule import Batch
 from hyperspec.material import Material
+from hyperspec.pipeline import prepare
 from hyperspec.training.module import SimCLR
 from hyperspec.training.optimisation import build_optimizer
 
@@ -54,17 +56,37 @@ def plain_cubes(root: Path, split: Path, bands: int, size: int) -> recipe.Cubes:
     ]
 
 
-class Ours:
-    """Steps of our training, with the planes read from the store as a run reads them."""
+def material_of(root: Path, folder: Path, *words: str) -> tuple[schema.Train, Material]:
+    """Return config and prepared data, and leave the split for the recipe in ``folder``."""
+    config = config_of(root, *words, f"data.cache_dir={folder}/cache")
+    material = prepare(config)
+    write_split(folder / "split.csv", material)
+    return config, material
 
-    def __init__(self, config: schema.Train, material: Material, batch: int) -> None:
+
+class Ours:
+    """Steps of our training, with the planes read from the store as a run reads them.
+
+    Args:
+        root: The cubes.
+        folder: Where the store is, or will be.
+        words: Of the config.
+        batch: Images of a step.
+        short: Whether the backbone computes in bf16.
+    """
+
+    def __init__(
+        self, root: Path, folder: Path, words: list[str], batch: int, short: bool = False
+    ) -> None:
+        config, material = material_of(root, folder, *words)
         self.module: SimCLR = assemble(config, material, CPU)
         named = [*self.module.encoder.named_parameters(), *self.module.head.named_parameters()]
         self.optimizer = build_optimizer(named, self.module.optimisation)
-        self.rows, self.batch = torch.as_tensor(material.split.train), batch
+        self.rows, self.batch, self.short = torch.as_tensor(material.split.train), batch, short
         self.parts: list[list[float]] = []
         if batch > len(self.rows):
             raise SystemExit(f"{len(self.rows)} training images do not fill a batch of {batch}.")
+        self._one = self._draw()
 
     def start(self, count: int) -> None:
         """Nothing reads ahead."""
@@ -72,45 +94,63 @@ class Ours:
     def stop(self) -> None:
         """Nothing to end."""
 
-    def draw(self) -> Batch:
+    def _draw(self) -> Batch:
         return Batch(self.rows[torch.randperm(len(self.rows))[: self.batch]])
 
     def load(self) -> torch.Tensor:
         """Return a float32 batch; our own step does without."""
-        return self.module.bank.batch(self.draw().rows)[0]
+        return self.module.bank.batch(self._draw().rows)[0]
 
-    def make(self, batch: Batch) -> list[torch.Tensor]:
-        """Return both views, projected, straight from the planes."""
+    @torch.no_grad()
+    def views(self) -> list[torch.Tensor]:
+        """Return both views of one batch, projected, straight from the planes."""
+        return self._make(self._one)
+
+    def _make(self, batch: Batch) -> list[torch.Tensor]:
         return self.module.views_of(batch, torch.arange(self.batch))[0]
 
     def step(self) -> None:
         """Do one step and keep the seconds of its parts. Loading is a part of the views."""
         module = self.module
         clock = [time.perf_counter()]
-        batch = self.draw()
+        batch = self._draw()
         clock.append(time.perf_counter())
-        made = self.make(batch)
-        clock.append(time.perf_counter())
-        features = module.encoder.features(torch.cat(made))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.short):
+            made = self._make(batch)
+            clock.append(time.perf_counter())
+            features = module.encoder.features(torch.cat(made))
+            loss = module.compare(torch.stack(features.chunk(2), dim=1))[0]
         self.optimizer.zero_grad()
-        module.compare(torch.stack(features.chunk(2), dim=1))[0].backward()
+        loss.backward()
         self.optimizer.step()
         clock.append(time.perf_counter())
         self.parts.append(np.diff(clock).tolist())
 
 
 class Plain:
-    """Steps of the recipe, with two reading processes."""
+    """Steps of the recipe, with two reading processes.
 
-    def __init__(self, cubes: recipe.Cubes, batch: int, library: str = "kornia") -> None:
-        mean, sd = recipe.moments(torch.utils.data.DataLoader(cubes, 8))
-        self.views = recipe.Views(cubes.size, mean, sd)
-        self.backbone, self.head, self.loss = recipe.build(len(cubes.bands), library, 0.2)
+    Args:
+        root: The cubes.
+        folder: Where the split is.
+        bands: Number of bands.
+        size: Lines and samples of an image.
+        batch: Images of a step.
+        library: ``kornia`` or ``lightly``.
+    """
+
+    def __init__(
+        self, root: Path, folder: Path, bands: int, size: int, batch: int, library: str = "kornia"
+    ) -> None:
+        self.cubes, self.batch = plain_cubes(root, folder / "split.csv", bands, size), batch
+        mean, sd = recipe.moments(torch.utils.data.DataLoader(self.cubes, 8))
+        self.augment = recipe.Views(size, mean, sd)
+        self.backbone, self.head, self.loss = recipe.build(bands, library, 0.2)
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, 1e-3)
-        self.cubes, self.batch = cubes, batch
         self.parts: list[list[float]] = []
-        self.batches: Iterator[list[torch.Tensor]] = iter(())
+        self._batches: Iterator[list[torch.Tensor]] = iter(())
+        self._one: torch.Tensor | None = None
 
     def start(self, count: int) -> None:
         """Start reading for so many batches and more: workers read ahead, as in a long run.
@@ -121,28 +161,36 @@ class Plain:
         sampler = torch.utils.data.RandomSampler(
             self.cubes, num_samples=(count + 6) * self.batch, replacement=True
         )
-        self.batches = iter(
+        self._batches = iter(
             torch.utils.data.DataLoader(self.cubes, self.batch, sampler=sampler, num_workers=2)
         )
 
     def stop(self) -> None:
         """End the workers, so that they do not disturb the other side."""
-        self.batches = iter(())
+        self._batches = iter(())
 
     def load(self) -> torch.Tensor:
-        images: torch.Tensor = next(self.batches)[0]
+        images: torch.Tensor = next(self._batches)[0]
         return images
 
+    def views(self) -> list[torch.Tensor]:
+        """Return both views of one batch, which is read before; nothing is read beside."""
+        if self._one is None:
+            self._one = self.load()
+            self.stop()
+        return self._make(self._one)
+
     @torch.no_grad()
-    def make(self, images: torch.Tensor) -> list[torch.Tensor]:
-        return [self.views(images), self.views(images)]
+    def _make(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [self.augment(images), self.augment(images)]
 
     def step(self) -> None:
         """Do one step and keep the seconds of its parts."""
+        self._one = None  # a run holds no such batch
         clock = [time.perf_counter()]
         images = self.load()
         clock.append(time.perf_counter())
-        one, two = self.make(images)
+        one, two = self._make(images)
         clock.append(time.perf_counter())
         self.optimizer.zero_grad()
         self.loss(self.head(self.backbone(one)), self.head(self.backbone(two))).backward()
@@ -163,29 +211,14 @@ def alternate(ways: dict[str, Callable[[], object]], repeats: int) -> Times:
     return found
 
 
-WARM_UP = 5  # calls; the first ones meet an allocator that knows no sizes yet
-
-
-def in_blocks(sides: dict[str, Ours | Plain], what: str, repeats: int, count: int) -> Times:
-    """Time ``side.what()`` in blocks of consecutive calls, in alternation; seconds per call.
-
-    Both are warmed up alike. The first call of a block is left out: it waits for workers to start.
-    """
+def in_blocks(sides: dict[str, Process], what: str, repeats: int, count: int) -> Times:
+    """Time ``side.what()`` in blocks of consecutive calls, in alternation; seconds per call."""
     found: Times = {name: [] for name in sides}
     for side in sides.values():
-        side.start(WARM_UP)
-        for _ in range(WARM_UP):
-            getattr(side, what)()
-        side.stop()
+        side.warm(what)
     for _ in range(repeats):
         for name, side in sides.items():
-            side.start(count)
-            getattr(side, what)()
-            start = time.perf_counter()
-            for _ in range(count):
-                getattr(side, what)()
-            found[name].append((time.perf_counter() - start) / count)
-            side.stop()
+            found[name].append(side.time(what, count))
     return found
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from plain_recipe import recipe
-from recipe_sides import config_of, timed, write_split
+from recipe_sides import material_of, timed
 
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.pipeline import prepare
 
 COUNTS = (10, 20, 50, 100, 200, 408)
 
@@ -23,10 +22,16 @@ def measure_sweep(
     root = folder / "specimens"
     if not root.exists():
         synthesise(root, SynthSettings())
-    write_split(folder / "split.csv", prepare(config_of(root, f"data.cache_dir={folder}/cache")))
+    material_of(root, folder)
     found: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "runs": []}
     for seed in seeds:
-        runs = {"ours": ours(folder, root, seed, epochs, device)}
+        # On a GPU hardware=gpu computes in bf16 anyway.
+        ways = {"ours": "32-true", "ours bf16": "bf16-mixed"}
+        runs = {
+            name: ours(folder, root, seed, epochs, device, precision)
+            for name, precision in ways.items()
+            if name == "ours" or device == "cpu"
+        }
         for library in libraries:
             runs[library] = plain(folder, root, seed, epochs, library, device)
         found["runs"].append(runs)
@@ -34,26 +39,29 @@ def measure_sweep(
             ratio = run["seconds"] / runs["ours"]["seconds"]
             scores = " ".join(f"{row['bands']}:{row['knn_top1']:.2f}" for row in run["scores"])
             print(
-                f"(d) seed {seed}, {name:8} {run['seconds']:7.0f} s ({ratio:4.1f} x ours), "
+                f"(d) seed {seed}, {name:9} {run['seconds']:7.0f} s ({ratio:4.1f} x ours), "
                 f"{run['peak_memory_mb']:.0f} MB, test k-NN {scores}",
                 flush=True,
             )
-    found["accuracy"] = compare(found["runs"], libraries)
+    others = [name for name in found["runs"][0] if name != "ours"]
+    found["accuracy"] = compare(found["runs"], others)
     return found
 
 
-def ours(folder: Path, root: Path, seed: int, epochs: int, device: str) -> dict[str, Any]:
+def ours(
+    folder: Path, root: Path, seed: int, epochs: int, device: str, precision: str
+) -> dict[str, Any]:
     # A cache of its own: what our sweep prepares once is part of its time.
-    counts = ",".join(map(str, COUNTS))
+    name, counts = f"seed{seed}-{epochs}-{precision}", ",".join(map(str, COUNTS))
     seconds, peak, _ = timed(
         [sys.executable, "-m", "hyperspec.train", "experiment=demo", "model=resnet18", "-m",
          f"bands.n={counts}", f"data.root={root}", "evaluation.controls=false",
-         f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache{seed}-{epochs}",
-         f"tracking.experiment=seed{seed}-{epochs}",
-         *(["hardware=gpu"] if device == "cuda" else [])],
+         f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache-{name}",
+         f"tracking.experiment={name}",
+         *(["hardware=gpu"] if device == "cuda" else [f"hardware.precision={precision}"])],
         folder,
     )  # fmt: skip
-    scores = our_scores(folder, f"seed{seed}-{epochs}")
+    scores = our_scores(folder, name)
     return {"seconds": seconds, "peak_memory_mb": peak, "scores": scores}
 
 
@@ -94,29 +102,29 @@ def our_scores(folder: Path, experiment: str) -> list[dict[str, float]]:
     return sorted(rows, key=lambda row: row["bands"])
 
 
-def compare(runs: list[dict[str, Any]], libraries: list[str]) -> list[dict[str, Any]]:
-    """Return mean accuracy per band count and the interval of the difference over seeds."""
+def compare(runs: list[dict[str, Any]], others: list[str]) -> list[dict[str, Any]]:
+    """Return mean accuracy per band count and the interval of ours less another's over seeds."""
     import numpy as np
     from scipy import stats
 
     rows = []
-    for library in libraries:
+    for other in others:
         for place, n in enumerate(COUNTS):
             for score in ("knn_top1", "linear_top1"):
                 mine = np.array([run["ours"]["scores"][place][score] for run in runs])
-                theirs = np.array([run[library]["scores"][place][score] for run in runs])
+                theirs = np.array([run[other]["scores"][place][score] for run in runs])
                 gap = mine - theirs
                 half = float("nan")
                 if len(gap) > 1:
                     spread = gap.std(ddof=1) / len(gap) ** 0.5
                     half = float(stats.t.ppf(0.975, len(gap) - 1) * spread)
                 rows.append(
-                    {"library": library, "bands": n, "score": score, "ours": float(mine.mean()),
-                     "plain": float(theirs.mean()), "gap": float(gap.mean()), "half": half}
+                    {"other": other, "bands": n, "score": score, "ours": float(mine.mean()),
+                     "theirs": float(theirs.mean()), "gap": float(gap.mean()), "half": half}
                 )  # fmt: skip
                 if score == "knn_top1":
                     print(
-                        f"    {n:3} bands: k-NN ours {mine.mean():.2f}, {library} "
+                        f"    {n:3} bands: k-NN ours {mine.mean():.2f}, {other} "
                         f"{theirs.mean():.2f}, difference {gap.mean():+.2f} +- {half:.2f} "
                         f"(95%, {len(gap)} seeds)",
                         flush=True,

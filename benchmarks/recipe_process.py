@@ -1,0 +1,120 @@
+"""A side of the comparison in a process of its own, as it is used.
+
+In one process the large batches of one side would decide where the allocator puts the other's.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+_LEAST, _MOST = 3, 15  # calls to warm up: until three in a row are no faster than the three before
+_SETTLED = 0.95
+
+
+class Side(Protocol):
+    """What is timed."""
+
+    parts: list[list[float]]
+
+    def start(self, count: int) -> None:
+        """Start what reads ahead for so many calls."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
+class Process:
+    """A side that waits in its own process for what it is told.
+
+    Args:
+        make: Builds the side, in that process.
+        arguments: Of ``make``.
+    """
+
+    def __init__(self, make: Callable[..., Side], *arguments: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        # No daemon: the recipe's own reading processes are its children.
+        self._process = context.Process(target=_serve, args=(there, make, arguments), daemon=False)
+        self._process.start()
+        there.close()
+
+    def warm(self, what: str) -> int:
+        """Call until it gets no faster; return how often."""
+        return int(self._ask("warm", what, 0))
+
+    def time(self, what: str, count: int) -> float:
+        """Return seconds per call over so many in a row, after one that is left out."""
+        return float(self._ask("time", what, count))
+
+    def parts(self) -> list[float]:
+        """Return the median seconds of a step's parts since the last time of asking."""
+        found: list[float] = self._ask("parts", "", 0)
+        return found
+
+    def peak_mb(self) -> float:
+        """Return the process's peak resident memory so far, without reading processes."""
+        return float(self._ask("peak", "", 0))
+
+    def close(self) -> None:
+        """End the process."""
+        self._here.close()
+        self._process.join()
+
+    def _ask(self, *words: object) -> Any:
+        self._here.send(words)
+        try:
+            return self._here.recv()
+        except EOFError:
+            raise SystemExit("A side of the comparison ended; its error stands above.") from None
+
+
+def _serve(pipe: Connection, make: Callable[..., Side], arguments: tuple[object, ...]) -> None:
+    side = make(*arguments)
+    while True:
+        try:
+            word, what, count = pipe.recv()
+        except EOFError:
+            return
+        if word == "warm":
+            pipe.send(_warm(side, what))
+        elif word == "time":
+            pipe.send(_time(side, what, count))
+        elif word == "parts":
+            pipe.send([statistics.median(column) for column in zip(*side.parts, strict=True)])
+            side.parts.clear()
+        else:
+            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _warm(side: Side, what: str) -> int:
+    seconds: list[float] = []
+    side.start(_MOST)
+    while len(seconds) < _MOST:
+        start = time.perf_counter()
+        getattr(side, what)()
+        seconds.append(time.perf_counter() - start)
+        before, last = seconds[-2 * _LEAST : -_LEAST], seconds[-_LEAST:]
+        if len(before) == _LEAST and sum(last) > _SETTLED * sum(before):
+            break
+    side.stop()
+    side.parts.clear()
+    return len(seconds)
+
+
+def _time(side: Side, what: str, count: int) -> float:
+    # The first call is left out: it waits for reading processes to start.
+    side.start(count)
+    getattr(side, what)()
+    start = time.perf_counter()
+    for _ in range(count):
+        getattr(side, what)()
+    seconds = (time.perf_counter() - start) / count
+    side.stop()
+    return seconds
