@@ -18,12 +18,13 @@ from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.head import CellHead, build_head
 from hyperspec.models.selectors import FixedProjection
 from hyperspec.restore import facts_of
-from hyperspec.schema import Hardware, Train
+from hyperspec.schema import Train
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.spectra.normalisation import build_normalisation
 from hyperspec.spectra.pixelwise import Normalisation
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.training.cross_modal import CrossModal
+from hyperspec.training.hardware import Hardware
 from hyperspec.training.module import Parts, SimCLR
 from hyperspec.training.optimisation import Optimisation
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.catalogue import scan
 from hyperspec.cubes.direct import DirectSource
+from hyperspec.data.config import FolderData
 from hyperspec.data.splits import Split
 from hyperspec.material import Material, prepare_settings
 from hyperspec.restore import load, read_config
-from hyperspec.schema import FolderData, Train
+from hyperspec.schema import Train
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.selection import BandSelection

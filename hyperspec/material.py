@@ -17,8 +17,8 @@ from hyperspec.cubes.pack import pack
 from hyperspec.cubes.prepare import PrepareSettings
 from hyperspec.cubes.source import SpecimenSource
 from hyperspec.cubes.tiles import TileSettings, TileSource
+from hyperspec.data.config import Data, FolderData, TilesData
 from hyperspec.data.splits import Split, grouped_split
-from hyperspec.schema import Data, FolderData, TilesData
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.spectra.selection import BandSelection

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hyperspec.schema import Data, Train
+    from hyperspec.data.config import Data
+    from hyperspec.schema import Train
     from hyperspec.sweeps.forecast import DiskNeed
 
 _COPIES = 3  # of a float32 weight in a checkpoint: itself and AdamW's two moments
@@ -70,7 +71,7 @@ def _planes(data: Data) -> tuple[int, int, int]:
     from hyperspec.cubes.discover import find_cubes, frame_kind
     from hyperspec.cubes.prepare import PrepareSettings
     from hyperspec.cubes.store import shards_of
-    from hyperspec.schema import FolderData
+    from hyperspec.data.config import FolderData
     from hyperspec.spectra.axis import SpectralAxis
 
     spec = data.axis

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from hyperspec import schema
 from hyperspec.bands import Full
+from hyperspec.data.config import Data
 from hyperspec.material import Material, gather
 from hyperspec.models.config import HeadConfig, PretrainableConfig
-from hyperspec.schema import Data, Train
+from hyperspec.schema import Train
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.selection import BandSelection
 

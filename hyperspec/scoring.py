@@ -11,6 +11,7 @@ import torch
 
 from hyperspec.data.splits import HELD_OUT
 from hyperspec.data.views_config import CrossModalViews
+from hyperspec.evaluation.config import Evaluation
 from hyperspec.evaluation.controls import mean_spectra
 from hyperspec.evaluation.evaluate import (
     EvaluationResult,
@@ -29,7 +30,6 @@ from hyperspec.evaluation.objective import (
 from hyperspec.evaluation.windows import window_retrieval
 from hyperspec.material import Material
 from hyperspec.models.encoder import Encoder
-from hyperspec.schema import Evaluation
 from hyperspec.tracking import names
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.cross_modal import CrossModal

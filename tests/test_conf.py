@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec import schema
 from hyperspec.bands import OPTIONS
+from hyperspec.data.config import FolderData
 from hyperspec.data.views_config import PRESETS
 from hyperspec.launch import config_dir, prepare_arguments
 from hyperspec.spectra.errors import ConfigError, HyperspecError
@@ -138,7 +139,7 @@ def test_the_reference_setting_is_the_missions() -> None:
     made = schema.to_train(composed("experiment=full_spectrum"))
     assert made.bands.name == "full"
     assert (made.model.name, getattr(made.model, "weights", None)) == ("resnet50", "DEFAULT")
-    assert isinstance(made.data, schema.FolderData)
+    assert isinstance(made.data, FolderData)
     assert (made.data.size, made.batch_size, made.epochs, made.lr) == (224, 4, 200, 5e-4)
     assert getattr(made.loss, "temperature", None) == 0.1
     assert made.data.axis is not None

@@ -13,8 +13,8 @@ from hyperspec.bands.base import CountedStrategy
 from hyperspec.cubes import open_cube
 from hyperspec.cubes.labels import CsvLabels
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.data.config import FolderData, SplitSpec
 from hyperspec.material import gather
-from hyperspec.schema import FolderData, SplitSpec
 from hyperspec.spectra.errors import ConfigError
 
 

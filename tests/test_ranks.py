@@ -19,9 +19,9 @@ from hyperspec import ranks as module
 from hyperspec.assembly import count_devices
 from hyperspec.commands.plan import composed
 from hyperspec.planning.forecast import settings_of
-from hyperspec.schema import Hardware
 from hyperspec.spectra.errors import ConfigError
 from hyperspec.train import main
+from hyperspec.training.hardware import Hardware
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 PAIR = ["hardware.accelerator=cpu", "hardware.devices=2", "hardware.strategy=ddp"]

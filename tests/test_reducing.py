@@ -19,15 +19,17 @@ from hyperspec.bands import PROJECTIONS, Binned, Uniform
 from hyperspec.cubes import open_cube
 from hyperspec.cubes.labels import CsvLabels
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.data.config import FolderData
 from hyperspec.data.views_config import PRESETS
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.material import gather
 from hyperspec.models.config import TinyConfig
 from hyperspec.restore import restore
-from hyperspec.schema import FolderData, Hardware, Train
+from hyperspec.schema import Train
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.train import main
+from hyperspec.training.hardware import Hardware
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hyperspec.commands.options import AXIS_HELP, add_labels, labels_from, parse
 from hyperspec.spectra.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hyperspec.schema import AxisSpec, FolderData, SplitSpec
+    from hyperspec.data.config import AxisSpec, FolderData, SplitSpec
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def data_from(words: argparse.Namespace, folder: Path) -> FolderData:
     Raises:
         ConfigError: If the shares are no three numbers, or label options contradict each other.
     """
-    from hyperspec.schema import FolderData
+    from hyperspec.data.config import FolderData
 
     data = FolderData(
         root=str(folder),
@@ -72,7 +72,7 @@ def data_from(words: argparse.Namespace, folder: Path) -> FolderData:
 
 def axis_spec(text: str | None) -> AxisSpec | None:
     """Return the config's axis for ``mission`` or ``START:STOP:COUNT``."""
-    from hyperspec.schema import AxisSpec
+    from hyperspec.data.config import AxisSpec
 
     axis = parse_axis(text, "--axis")
     if axis is None:
@@ -93,7 +93,7 @@ def words_of(text: str, option: str) -> list[str]:
 
 
 def _split(words: argparse.Namespace) -> SplitSpec:
-    from hyperspec.schema import SplitSpec
+    from hyperspec.data.config import SplitSpec
 
     try:
         fractions = [float(share) for share in words.split_fractions.split(",")]

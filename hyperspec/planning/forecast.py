@@ -12,8 +12,9 @@ from hyperspec.assembly import choose_device, count_devices
 from hyperspec.data.bank import choose_residency, predicted_bytes
 from hyperspec.planning.stand_in import Folder, build, look, stand_in
 from hyperspec.planning.step import Context, Plan, StepSettings, plan_step
-from hyperspec.schema import Hardware, Train
+from hyperspec.schema import Train
 from hyperspec.spectra.errors import ConfigError
+from hyperspec.training.hardware import Hardware
 from hyperspec.training.module import SimCLR
 
 _USED = 0.9  # share of the free memory that a run may take

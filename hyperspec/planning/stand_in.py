@@ -16,10 +16,11 @@ from hyperspec.bands import Learned, ProjectionStrategy, Strategy, Uniform
 from hyperspec.cubes.cube import open_cube
 from hyperspec.cubes.discover import find_cubes, frame_kind
 from hyperspec.cubes.source import Bands
+from hyperspec.data.config import Data, FolderData, TilesData
 from hyperspec.data.splits import Split
 from hyperspec.material import Material
 from hyperspec.models.config import PretrainableConfig
-from hyperspec.schema import Data, FolderData, TilesData, Train
+from hyperspec.schema import Train
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.spectra.selection import BandSelection

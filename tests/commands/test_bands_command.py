@@ -17,7 +17,9 @@ from matplotlib.image import imread
 from hyperspec import schema
 from hyperspec.bands import STRATEGIES, Fisher, Uniform
 from hyperspec.cli import main
+from hyperspec.cubes.labels import CsvLabels
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.data.config import FolderData
 from hyperspec.launch import config_dir
 from hyperspec.material import gather
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
@@ -47,7 +49,7 @@ def test_a_folder(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
         (name, n) for name in ("uniform", "pca", "fisher") for n in (3, 6)
     ]
     # The same split and statistics as training: its own gathering gives the same bands.
-    data = schema.FolderData(root=str(folder), labels=schema.CsvLabels(), size=16)
+    data = FolderData(root=str(folder), labels=CsvLabels(), size=16)
     trained = gather(data, Fisher(6, pairs="max"))
     assert found[5]["indices"] == list(trained.selection.indices)
     correlation = trained.statistics.correlation

@@ -16,6 +16,7 @@ import torch
 from hyperspec import curve, schema
 from hyperspec.cli import main
 from hyperspec.cubes.cube import open_cube
+from hyperspec.cubes.labels import CsvLabels
 from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.cubes.writer import write_envi
 from hyperspec.evaluation.probes import knn_probe
@@ -242,7 +243,7 @@ def test_config_travels_as_plain_values(work: Path) -> None:
     facts = read_checkpoint(work / "plain/last.ckpt")["hyperspec"]
     config = from_plain(facts["config"])
     assert isinstance(config, schema.Train)
-    assert isinstance(config.data.labels, schema.CsvLabels)
+    assert isinstance(config.data.labels, CsvLabels)
     assert (config.bands.n, config.model.name, config.loss.temperature) == (12, "tiny", 0.2)
     assert to_plain(config) == facts["config"]
 

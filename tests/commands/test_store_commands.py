@@ -8,9 +8,9 @@ from hyperspec.cli import main
 from hyperspec.commands.export import find_store
 from hyperspec.commands.views import views_config
 from hyperspec.cubes import CsvLabels, NoLabels, Store, write_envi
+from hyperspec.data.config import FolderData
 from hyperspec.data.views_config import ViewsConfig
 from hyperspec.material import open_source
-from hyperspec.schema import FolderData
 from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.errors import CatalogueError, ConfigError
 

@@ -1,0 +1,46 @@
+"""Options of the evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hyperspec.spectra.errors import ConfigError
+from hyperspec.spectra.options import at_least
+
+
+@dataclass
+class Evaluation:
+    """How frozen features of held-out specimens are scored."""
+
+    k: int = 5
+    """Neighbours of the k-NN probe."""
+    linear: bool = True
+    """Fit the linear probe too."""
+    controls: bool = True
+    """Score the untrained encoder and the mean spectrum beside the trained encoder."""
+    resamples: int = 2000
+    """Bootstrap resamples of specimens for the 95% intervals."""
+    every_n_epochs: int = 0
+    """Epochs between scores on the validation part while training; 0 scores at the end only."""
+    importance: bool = False
+    """Measure at the end which wavelengths the encoder leans on: windows of the test part are
+    replaced by the training mean; a table and a picture are kept with the run."""
+    importance_window_nm: float = 20.0
+    """Width of those windows in nanometres."""
+    curve_strategies: list[str] = field(default_factory=list)
+    """With model.stem=wavelength: strategies that choose sets of bands on which the one trained
+    encoder is scored at the end; empty for none."""
+    curve_counts: list[int] = field(default_factory=lambda: [10, 20, 50, 100, 200, 408])
+    """Sizes of those sets."""
+
+    def __post_init__(self) -> None:
+        at_least("evaluation.k", self.k, 1)
+        for count in self.curve_counts or [0]:
+            at_least("evaluation.curve_counts", count, 1)
+        at_least("evaluation.resamples", self.resamples, 100)
+        at_least("evaluation.every_n_epochs", self.every_n_epochs, 0)
+        if not 0 < self.importance_window_nm < float("inf"):
+            raise ConfigError(
+                f"evaluation.importance_window_nm is {self.importance_window_nm:g}; give a width "
+                "in nanometres above 0, for example 20."
+            )
