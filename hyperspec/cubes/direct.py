@@ -91,7 +91,12 @@ class DirectSource:
 
         def prepare(place: int) -> None:
             row = chosen[place]
-            target[place], _ = self._preparer.render(self._records[row], self._frame(row), indices)
+            frame, record = self._frames.get(row), self._records[row]
+            if frame is None:
+                self._frames[row], image = self._preparer.find_and_render(record, indices)
+            else:
+                image, _ = self._preparer.render(record, frame, indices)
+            target[place] = image
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             list(pool.map(prepare, range(len(chosen))))

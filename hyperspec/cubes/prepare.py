@@ -135,6 +135,14 @@ class Preparer:
         """Find the specimen, from all bands."""
         return self._locate(record, self.read(record))
 
+    def find_and_render(
+        self, record: CubeRecord, bands: Sequence[int]
+    ) -> tuple[Frame, NDArray[np.float32]]:
+        """Return where the specimen is, and its image ``(n, S, S)``, from one reading."""
+        values = self.read(record)
+        frame = self._locate(record, values)
+        return frame, self._render(record, values[list(bands)], frame)[0]
+
     def render(
         self, record: CubeRecord, frame: Frame, bands: Sequence[int]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

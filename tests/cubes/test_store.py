@@ -161,6 +161,22 @@ def test_direct_source_gives_the_same_without_writing(root, cache):
     assert sorted(p.name for p in root.rglob("*")) == before
 
 
+def test_direct_source_reads_a_cube_once_whole_and_then_what_is_asked(root, monkeypatch):
+    read, asked = Preparer.read, []
+
+    def counted(self, record, bands=None, window=None):
+        asked.append((record.file, bands))
+        return read(self, record, bands, window)
+
+    monkeypatch.setattr(Preparer, "read", counted)
+    direct = DirectSource(look(root), SETTINGS)
+    first = direct.planes([1], [6, 0])
+    np.testing.assert_array_equal(direct.planes([1], [6, 0]), first)
+    direct.masks([1])
+    name = direct.table["file"][1]
+    assert asked == [(name, None), (name, [6, 0])]
+
+
 def test_statistics_equal_those_of_all_pixels_at_once(root, cache):
     catalogue = look(root)
     store = pack(catalogue, SETTINGS, cache)
