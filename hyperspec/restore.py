@@ -12,13 +12,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from hyperspec import schema
 from hyperspec.bands import Full
 from hyperspec.data.config import Data
 from hyperspec.material import Material, gather
-from hyperspec.models.config import HeadConfig, PretrainableConfig
+from hyperspec.models.config import PretrainableConfig
 from hyperspec.schema import Train
 from hyperspec.spectra.errors import ModelError
 from hyperspec.spectra.selection import BandSelection
@@ -87,12 +87,21 @@ def from_plain(value: Any) -> Any:
 
 
 def _config_classes() -> dict[str, type]:
-    # Whatever the schema is made of stands in its module.
-    named = vars(schema).values()
-    parts = [made for made in named if isinstance(made, type) and dataclasses.is_dataclass(made)]
-    options = [made for group in schema._OPTIONS.values() for made in group.values()]
-    classes: list[type] = [HeadConfig, *parts, *options]
-    return {made.__name__: made for made in classes}
+    """Return whatever the schema is made of: its options, and the types of their fields."""
+    waiting = [Train, *(made for group in schema._OPTIONS.values() for made in group.values())]
+    found: dict[str, type] = {}
+    while waiting:
+        made = waiting.pop()
+        if made.__name__ not in found:
+            found[made.__name__] = made
+            waiting += [part for hint in get_type_hints(made).values() for part in _parts(hint)]
+    return found
+
+
+def _parts(hint: Any) -> list[type]:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return [hint]
+    return [part for inner in get_args(hint) for part in _parts(inner)]
 
 
 @dataclass(frozen=True)
