@@ -104,9 +104,10 @@ class DirectSource:
 
     def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
         """Return foregrounds, shape ``(len(rows), S, S)``."""
-        found = []
-        for row in check_rows(rows, len(self)):
-            frame = self._frame(row)
+        chosen, found = check_rows(rows, len(self)), []
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            frames = list(pool.map(self._frame, chosen))
+        for frame in frames:
             nothing = np.empty((0, *frame.foreground.shape), np.float32)
             found.append(resample(nothing, frame.foreground, frame.box, self.size)[1])
         return np.stack(found)

@@ -99,12 +99,12 @@ class PlaneBank:
         self.residency = residency
         self._images: Tensor | None = None
         self._channels: Tensor | None = None  # of the loaded planes; None for all
-        rows = range(len(source))
-        self._masks = torch.from_numpy(source.masks(rows)).unsqueeze(1)
-        if residency.mode == "device":
-            self._masks = self._masks.to(device)
+        # Planes first: a source of raw cubes finds the masks while it reads them.
         if residency.mode != "mmap":
             self._images = self._load()
+        self._masks = torch.from_numpy(source.masks(range(len(source)))).unsqueeze(1)
+        if residency.mode == "device":
+            self._masks = self._masks.to(device)
 
     def __len__(self) -> int:
         return len(self.source)
