@@ -59,3 +59,5 @@ class Study:
                     child.kill()
             process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()

@@ -122,7 +122,7 @@ def test_an_interrupted_sweep_is_killed_with_its_jobs(folder: Path, number: int)
 @pytest.mark.slow
 def test_a_job_that_forgets_its_run_is_closed_with_the_sweep(folder: Path) -> None:
     process = start(folder, "-m", "n=10", "behaviour=orphan")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 1, output
     job = runs(folder)["uniform n=10"]
     assert job.info.status == "FAILED"
@@ -133,12 +133,12 @@ def test_a_job_that_forgets_its_run_is_closed_with_the_sweep(folder: Path) -> No
 @pytest.mark.slow
 def test_the_next_sweep_closes_what_a_killed_one_left(folder: Path) -> None:
     killed = start(folder, "-m", "n=10,50", "behaviour=kill")
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=180)
     assert killed.returncode == -9
     left = runs(folder)
     assert {run.info.status for run in left.values()} == {"RUNNING"}
     again = start(folder, "-m", "n=50", "hydra.sweep.dir=out2")
-    output, _ = again.communicate(timeout=60)
+    output, _ = again.communicate(timeout=180)
     assert again.returncode == 0, output
     statuses = {name: run.info.status for name, run in runs(folder).items()}
     assert sorted(statuses.values()) == ["FAILED", "FINISHED", "FINISHED", "KILLED"]
@@ -147,7 +147,7 @@ def test_the_next_sweep_closes_what_a_killed_one_left(folder: Path) -> None:
 
 def test_a_store_that_cannot_be_used_stops_the_sweep_before_its_jobs(tmp_path: Path) -> None:
     process = start(tmp_path, "-m", "n=10,50", "tracking.uri=file:///tmp/x")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 2
     assert "error: tracking.uri=file:///tmp/x cannot hold runs" in output
     assert "Traceback" not in output
