@@ -10,16 +10,18 @@ once with lightly's loss and head. Parts, each also alone:
   start      (f) from the start of a process to the end of its first step
   sweep      (d) six band counts: one of our sweeps, and a shell loop of six recipe processes,
              start-up and evaluation included; accuracies with the interval of their difference
-Each part is written when it ends, into the day's record in benchmarks/results; parts that are not
+Each part is written as it grows, into the day's record in benchmarks/results; parts that are not
 asked for stay as they are there.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
 import warnings
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,15 +63,19 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory(prefix="bench-recipe-", dir=words.folder) as name:
         folder = Path(name)
-        ways = {
-            "steps": lambda: recipe_parts.measure_steps(folder, words.sizes, words.repeats),
-            "embedding": lambda: recipe_parts.measure_embedding(folder, words.repeats),
-            "start": lambda: recipe_parts.measure_start(folder, words.repeats),
+        ways: dict[str, Callable[[], Iterable[object]]] = {
+            "embedding": lambda: [recipe_parts.measure_embedding(folder, words.repeats)],
+            "start": lambda: [recipe_parts.measure_start(folder, words.repeats)],
             "sweep": lambda: measure_sweep(folder, words.seeds, libraries, words.epochs),
         }
-        for part in asked:
-            path = keep(words.name, part, ways[part]())
-            print(f"wrote {path}", flush=True)
+        for size in words.sizes:
+            ways[f"steps {size} px"] = functools.partial(
+                recipe_parts.measure_steps, folder, size, words.repeats
+            )
+        for part in [key for word in asked for key in ways if key.split()[0] == word]:
+            for found in ways[part]():
+                path = keep(words.name, part, found)
+                print(f"wrote {path}", flush=True)
     print(f"wrote {draw(path)}")
 
 

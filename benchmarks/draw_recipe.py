@@ -26,13 +26,14 @@ def rows_of(found: dict[str, Any]) -> list[tuple[str, float, float, float]]:
                 ours = summary[name]["median"]
                 rows.append((label + word, plain, ours, plain / ours))
 
-    if "steps" in found:
+    steps = [row for part in found if part.startswith("steps") for row in found[part]["found"]]
+    if steps:
         for key, word in (
             ("loading", "loading"),
             ("views", "two views"),
             ("step", "training step"),
         ):
-            for row in found["steps"]["found"]:
+            for row in steps:
                 add(f"{word}, {row['bands']} bands, {row['size']} px", row[key])
     if "sweep" in found:
         runs = found["sweep"]["found"]["runs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from hyperspec.cubes.synthetic import SynthSettings, synthesise
 from hyperspec.embedding import CubeEmbedder
 
 PARTS = ("load", "views", "train")
+READ_AHEAD = 4  # batches that wait for the recipe, which must not be taken for its reading
 
 
 def batch_of(size: int) -> int:
@@ -57,9 +59,16 @@ def sides(folder: Path, size: int, n: int) -> dict[str, Process]:
     }
 
 
-def measure_steps(folder: Path, sizes: list[int], repeats: int) -> list[dict[str, Any]]:
-    """Time loading, views and whole steps at 50 and 408 bands (parts a, b, c)."""
-    return [measure_at(folder, size, n, repeats) for size in sizes for n in (50, 408)]
+def measure_steps(folder: Path, size: int, repeats: int) -> Iterator[list[dict[str, Any]]]:
+    """Time loading, views and whole steps at 50 and 408 bands (parts a, b, c).
+
+    Yields:
+        What was found so far.
+    """
+    rows: list[dict[str, Any]] = []
+    for n in (50, 408):
+        rows.append(measure_at(folder, size, n, repeats))
+        yield rows
 
 
 def measure_at(folder: Path, size: int, n: int, repeats: int) -> dict[str, Any]:
@@ -67,7 +76,7 @@ def measure_at(folder: Path, size: int, n: int, repeats: int) -> dict[str, Any]:
     every = sides(folder, size, n)
     two = {name: side for name, side in every.items() if name in ("ours", "plain")}
     try:
-        loading = summary(in_blocks(two, "load", repeats, 4))
+        loading = summary(in_blocks(two, "load", repeats, 4, lead=READ_AHEAD + 1))
         show(f"(a) loading a float32 batch, {where}", loading)
         views = summary(in_blocks(two, "views", repeats, 2))
         show(f"(b) two views (ours: from the store, projected), {where}", views)

@@ -6,11 +6,12 @@ In one process the large batches of one side would decide where the allocator pu
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Protocol
 
 _LEAST, _MOST = 3, 15  # calls to warm up: until three in a row are no faster than the three before
@@ -21,12 +22,6 @@ class Side(Protocol):
     """What is timed."""
 
     parts: list[list[float]]
-
-    def start(self, count: int) -> None:
-        """Start what reads ahead for so many calls."""
-
-    def stop(self) -> None:
-        """End it."""
 
 
 class Process:
@@ -47,20 +42,20 @@ class Process:
 
     def warm(self, what: str) -> int:
         """Call until it gets no faster; return how often."""
-        return int(self._ask("warm", what, 0))
+        return int(self._ask("warm", what))
 
-    def time(self, what: str, count: int) -> float:
-        """Return seconds per call over so many in a row, after one that is left out."""
-        return float(self._ask("time", what, count))
+    def time(self, what: str, count: int, lead: int) -> float:
+        """Return seconds per call over so many in a row, after ``lead`` that are left out."""
+        return float(self._ask("time", what, count, lead))
 
     def parts(self) -> list[float]:
         """Return the median seconds of a step's parts since the last time of asking."""
-        found: list[float] = self._ask("parts", "", 0)
+        found: list[float] = self._ask("parts")
         return found
 
     def peak_mb(self) -> float:
         """Return the process's peak resident memory so far, without reading processes."""
-        return float(self._ask("peak", "", 0))
+        return float(self._ask("peak"))
 
     def close(self) -> None:
         """End the process."""
@@ -76,26 +71,26 @@ class Process:
 
 
 def _serve(pipe: Connection, make: Callable[..., Side], arguments: tuple[object, ...]) -> None:
+    warnings.filterwarnings("ignore")  # as in the process that asks
     side = make(*arguments)
     while True:
         try:
-            word, what, count = pipe.recv()
+            word, *rest = pipe.recv()
         except EOFError:
             return
         if word == "warm":
-            pipe.send(_warm(side, what))
+            pipe.send(_warm(side, *rest))
         elif word == "time":
-            pipe.send(_time(side, what, count))
+            pipe.send(_time(side, *rest))
         elif word == "parts":
             pipe.send([statistics.median(column) for column in zip(*side.parts, strict=True)])
             side.parts.clear()
         else:
-            pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            pipe.send(_peak_mb())
 
 
 def _warm(side: Side, what: str) -> int:
     seconds: list[float] = []
-    side.start(_MOST)
     while len(seconds) < _MOST:
         start = time.perf_counter()
         getattr(side, what)()
@@ -103,18 +98,20 @@ def _warm(side: Side, what: str) -> int:
         before, last = seconds[-2 * _LEAST : -_LEAST], seconds[-_LEAST:]
         if len(before) == _LEAST and sum(last) > _SETTLED * sum(before):
             break
-    side.stop()
     side.parts.clear()
     return len(seconds)
 
 
-def _time(side: Side, what: str, count: int) -> float:
-    # The first call is left out: it waits for reading processes to start.
-    side.start(count)
-    getattr(side, what)()
+def _time(side: Side, what: str, count: int, lead: int) -> float:
+    for _ in range(lead):
+        getattr(side, what)()
     start = time.perf_counter()
     for _ in range(count):
         getattr(side, what)()
-    seconds = (time.perf_counter() - start) / count
-    side.stop()
-    return seconds
+    return (time.perf_counter() - start) / count
+
+
+def _peak_mb() -> float:
+    # Not ru_maxrss, which a new process takes over from the one that started it.
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:", 1)[1].split()[0]) / 1024

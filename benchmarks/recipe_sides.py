@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,12 +88,6 @@ class Ours:
             raise SystemExit(f"{len(self.rows)} training images do not fill a batch of {batch}.")
         self._one = self._draw()
 
-    def start(self, count: int) -> None:
-        """Nothing reads ahead."""
-
-    def stop(self) -> None:
-        """Nothing to end."""
-
     def _draw(self) -> Batch:
         return Batch(self.rows[torch.randperm(len(self.rows))[: self.batch]])
 
@@ -142,42 +136,29 @@ class Plain:
     def __init__(
         self, root: Path, folder: Path, bands: int, size: int, batch: int, library: str = "kornia"
     ) -> None:
-        self.cubes, self.batch = plain_cubes(root, folder / "split.csv", bands, size), batch
-        mean, sd = recipe.moments(torch.utils.data.DataLoader(self.cubes, 8))
+        cubes = plain_cubes(root, folder / "split.csv", bands, size)
+        # Reading processes stay, as in a run, and wait once four batches are read ahead; each batch
+        # that is taken has them read the next beside the step.
+        sampler = torch.utils.data.RandomSampler(cubes, replacement=True, num_samples=10**9)
+        self._batches = iter(
+            torch.utils.data.DataLoader(cubes, batch, sampler=sampler, num_workers=2)
+        )
+        mean, sd = recipe.moments(torch.utils.data.DataLoader(cubes, 8))
         self.augment = recipe.Views(size, mean, sd)
         self.backbone, self.head, self.loss = recipe.build(bands, library, 0.2)
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, 1e-3)
         self.parts: list[list[float]] = []
-        self._batches: Iterator[list[torch.Tensor]] = iter(())
         self._one: torch.Tensor | None = None
-
-    def start(self, count: int) -> None:
-        """Start reading for so many batches and more: workers read ahead, as in a long run.
-
-        Two of them hold four batches, and read the next as soon as one is taken. Without a next one
-        the steps would be timed without the reading that goes on beside them.
-        """
-        sampler = torch.utils.data.RandomSampler(
-            self.cubes, num_samples=(count + 6) * self.batch, replacement=True
-        )
-        self._batches = iter(
-            torch.utils.data.DataLoader(self.cubes, self.batch, sampler=sampler, num_workers=2)
-        )
-
-    def stop(self) -> None:
-        """End the workers, so that they do not disturb the other side."""
-        self._batches = iter(())
 
     def load(self) -> torch.Tensor:
         images: torch.Tensor = next(self._batches)[0]
         return images
 
     def views(self) -> list[torch.Tensor]:
-        """Return both views of one batch, which is read before; nothing is read beside."""
+        """Return both views of one batch, which is read before."""
         if self._one is None:
             self._one = self.load()
-            self.stop()
         return self._make(self._one)
 
     @torch.no_grad()
@@ -211,14 +192,19 @@ def alternate(ways: dict[str, Callable[[], object]], repeats: int) -> Times:
     return found
 
 
-def in_blocks(sides: dict[str, Process], what: str, repeats: int, count: int) -> Times:
-    """Time ``side.what()`` in blocks of consecutive calls, in alternation; seconds per call."""
+def in_blocks(
+    sides: dict[str, Process], what: str, repeats: int, count: int, lead: int = 1
+) -> Times:
+    """Time ``side.what()`` in blocks of consecutive calls, in alternation; seconds per call.
+
+    The first ``lead`` calls of each block are left out.
+    """
     found: Times = {name: [] for name in sides}
     for side in sides.values():
         side.warm(what)
     for _ in range(repeats):
         for name, side in sides.items():
-            found[name].append(side.time(what, count))
+            found[name].append(side.time(what, count, lead))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ COUNTS = (10, 20, 50, 100, 200, 408)
 
 def measure_sweep(
     folder: Path, seeds: list[int], libraries: list[str], epochs: int, device: str = "cpu"
-) -> dict[str, Any]:
-    """Time, per seed, our sweep and each library's loop, start-up and evaluation included."""
+) -> Iterator[dict[str, Any]]:
+    """Time, per seed, our sweep and each library's loop, start-up and evaluation included.
+
+    Yields:
+        What was found so far, after each seed: a seed takes long.
+    """
     root = folder / "specimens"
     if not root.exists():
         synthesise(root, SynthSettings())
     material_of(root, folder)
-    found: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "runs": []}
+    found: dict[str, Any] = {"seeds": [], "epochs": epochs, "runs": []}
     for seed in seeds:
         # On a GPU hardware=gpu computes in bf16 anyway.
         ways = {"ours": "32-true", "ours bf16": "bf16-mixed"}
@@ -34,6 +39,7 @@ def measure_sweep(
         }
         for library in libraries:
             runs[library] = plain(folder, root, seed, epochs, library, device)
+        found["seeds"].append(seed)
         found["runs"].append(runs)
         for name, run in runs.items():
             ratio = run["seconds"] / runs["ours"]["seconds"]
@@ -43,9 +49,9 @@ def measure_sweep(
                 f"{run['peak_memory_mb']:.0f} MB, test k-NN {scores}",
                 flush=True,
             )
-    others = [name for name in found["runs"][0] if name != "ours"]
-    found["accuracy"] = compare(found["runs"], others)
-    return found
+        others = [name for name in runs if name != "ours"]
+        found["accuracy"] = compare(found["runs"], others)
+        yield found
 
 
 def ours(
