@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import hyperspec  # noqa: F401 - before any test imports what imports torchvision
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

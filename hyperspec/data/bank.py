@@ -126,6 +126,8 @@ class PlaneBank:
         """
         if self._images is None:
             images = torch.from_numpy(self.source.planes(rows.tolist(), self.bands))
+        elif self._images.device.type == self.device.type == "cpu":
+            images = self._widened(self._images, rows)
         else:
             rows_there = rows.to(self._images.device)
             if self._channels is None:
@@ -134,6 +136,15 @@ class PlaneBank:
                 images = self._images[rows_there[:, None], self._channels]
         masks = self._masks[rows.to(self._masks.device)]
         return self.to_device(images, masks)
+
+    def _widened(self, planes: Tensor, rows: Tensor) -> Tensor:
+        """Widen image by image into the result: no batch in the narrow type is made on the way."""
+        shape = (len(rows), len(self.bands), *planes.shape[2:])
+        result = torch.empty(shape, dtype=torch.float32)
+        for place, row in enumerate(rows.tolist()):
+            image = planes[row]
+            result[place].copy_(image if self._channels is None else image[self._channels])
+        return result
 
     def stored(self, rows: Tensor) -> StoredPlanes:
         """Return images of some specimens where they live, in their narrow type.

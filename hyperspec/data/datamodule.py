@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ class EpochBatches(Sampler[list[int]]):
         seed: Seed of the shuffle.
         rank: Number of this process.
         world_size: Number of processes; each takes its equal share of every batch, in order.
+        epoch: Says which epoch's shuffle comes next, asked when it begins.
 
     Raises:
         ConfigError: If a batch would hold a single item, or cannot be shared equally.
@@ -73,6 +74,7 @@ class EpochBatches(Sampler[list[int]]):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        epoch: Callable[[], int] = lambda: 0,
     ) -> None:
         self.rows = np.asarray(rows)
         size = self.batch_size = min(batch_size, len(self.rows))
@@ -90,17 +92,15 @@ class EpochBatches(Sampler[list[int]]):
                 "hardware.devices."
             )
         self.seed, self.rank, self.world_size = seed, rank, world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose shuffle comes next; Lightning calls this."""
+        # Not by a method set_epoch: Lightning calls that of `sampler` alone, never that of a
+        # loader's `batch_sampler`, and every epoch would get the first one's batches.
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        order = np.random.default_rng([self.seed, self.epoch()]).permutation(self.rows)
         share = self.batch_size // self.world_size
         for start in range(self.rank * share, len(self) * self.batch_size, self.batch_size):
             yield order[start : start + share].tolist()
@@ -156,7 +156,10 @@ class SpecimenData(pl.LightningDataModule):
         self.batch_size, self.seed, self.whole = batch_size, seed, whole
         self.loader = loader if loader is not None else LoaderSettings()
         # Fails here, before a run trains, when the batch is too small.
-        self.batches = EpochBatches(split.train, batch_size, seed)
+        self.batches = EpochBatches(split.train, batch_size, seed, epoch=self._epoch)
+
+    def _epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -174,6 +177,7 @@ class SpecimenData(pl.LightningDataModule):
                 self.seed,
                 trainer.global_rank,
                 trainer.world_size,
+                self._epoch,
             )
         reads = self.bank.residency.mode == "mmap" and self.whole
         workers = self.loader.num_workers if reads else 0

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from hyperspec.data.bank import PlaneBank, Residency
-from hyperspec.data.datamodule import EpochBatches, SpecimenData
+from hyperspec.data.datamodule import Batch, EpochBatches, SpecimenData
 from hyperspec.data.splits import Split
 from hyperspec.planning.stand_in import StandIn
 from hyperspec.spectra.axis import mission_axis
@@ -23,15 +26,13 @@ def test_batches_are_full_disjoint_and_from_the_training_part() -> None:
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:
-    sampler = EpochBatches(ROWS, 5, seed=0)
-    first = list(sampler)
-    assert list(sampler) == first
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert second != first
+    first, again, second, third = (
+        list(EpochBatches(ROWS, 5, seed=0, epoch=lambda epoch=epoch: epoch))
+        for epoch in (0, 0, 1, 2)
+    )
+    assert first == again
+    assert len({str(order) for order in (first, second, third)}) == 3
     assert list(EpochBatches(ROWS, 5, seed=1)) != first
-    sampler.set_epoch(0)
-    assert list(sampler) == first
 
 
 def test_too_few_items_make_one_batch() -> None:
@@ -55,6 +56,53 @@ def test_a_batch_that_processes_cannot_share_is_refused() -> None:
 def test_a_batch_of_one_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"A batch of 1 .* leaves no other image"):
         EpochBatches(ROWS[:1], 64, seed=0)
+
+
+class Seen(pl.LightningModule):
+    """Notes the rows of each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.rows: dict[int, list[list[int]]] = {}
+
+    def training_step(self, batch: Batch, number: int) -> torch.Tensor:
+        self.rows.setdefault(self.current_epoch, []).append(batch.rows.tolist())
+        loss: torch.Tensor = self.layer(torch.ones(1, 1)).sum()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def trained(folder: Path, epochs: int, mode: str, ckpt: Path | None = None) -> Seen:
+    """Train for so many epochs, keep a checkpoint, and return what each step saw."""
+    source = StandIn(mission_axis(), 4, 12, np.dtype(np.float16))
+    bank = PlaneBank(source, (3, 7), torch.device("cpu"), Residency(mode, ""))
+    split = Split(np.arange(8), np.arange(8, 10), np.arange(10, 12), "")
+    module, data = Seen(), SpecimenData(bank, split, 4, 0)
+    trainer = pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data, ckpt_path=ckpt, weights_only=False)
+    trainer.save_checkpoint(folder / f"{epochs}.ckpt")
+    return module
+
+
+@pytest.mark.parametrize("mode", ["device", "mmap"])
+def test_a_trainer_meets_other_batches_in_each_epoch_also_when_it_goes_on(
+    mode: str, tmp_path: Path
+) -> None:
+    whole = trained(tmp_path, 4, mode).rows
+    assert list(whole) == [0, 1, 2, 3]
+    assert all(sorted(np.ravel(epoch)) == list(range(8)) for epoch in whole.values())
+    assert len({str(epoch) for epoch in whole.values()}) == 4
+    assert len({str(sorted(map(sorted, epoch))) for epoch in whole.values()}) == 4
+    first = trained(tmp_path, 2, mode).rows
+    rest = trained(tmp_path, 4, mode, tmp_path / "2.ckpt").rows
+    assert first | rest == whole
 
 
 @pytest.mark.parametrize(("mode", "whole", "ahead"), [
