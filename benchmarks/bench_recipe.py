@@ -51,22 +51,26 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of the sweeps")
     parser.add_argument("--epochs", type=int, default=50, help="of the sweeps, on both sides")
-    parser.add_argument("--libraries", default=None, help="of kornia,lightly (those installed)")
+    parser.add_argument(
+        "--others", default=None, help="sweeps beside ours: kornia,lightly,bf16 (all installed)"
+    )
     parser.add_argument("--folder", type=Path, help="on the disk to measure (a temporary one)")
     parser.add_argument("--name", default="recipe", help="of the record")
     words = parser.parse_args()
     asked = words.parts.split(",")
     if unknown := sorted(set(asked) - set(PARTS)):
         parser.error(f"--parts has {unknown[0]}; choose among {', '.join(PARTS)}")
-    there = ["kornia", *(["lightly"] if find_spec("lightly") else [])]
-    libraries = words.libraries.split(",") if words.libraries else there
+    there = ["kornia", *(["lightly"] if find_spec("lightly") else []), "bf16"]
+    others = words.others.split(",") if words.others else there
+    if unknown := sorted(set(others) - set(there)):
+        parser.error(f"--others has {unknown[0]}; there are {', '.join(there)}")
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory(prefix="bench-recipe-", dir=words.folder) as name:
         folder = Path(name)
         ways: dict[str, Callable[[], Iterable[object]]] = {
             "embedding": lambda: [recipe_parts.measure_embedding(folder, words.repeats)],
             "start": lambda: [recipe_parts.measure_start(folder, words.repeats)],
-            "sweep": lambda: measure_sweep(folder, words.seeds, libraries, words.epochs),
+            "sweep": lambda: measure_sweep(folder, words.seeds, others, words.epochs),
         }
         for size in words.sizes:
             ways[f"steps {size} px"] = functools.partial(

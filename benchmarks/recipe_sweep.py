@@ -17,9 +17,16 @@ COUNTS = (10, 20, 50, 100, 200, 408)
 
 
 def measure_sweep(
-    folder: Path, seeds: list[int], libraries: list[str], epochs: int, device: str = "cpu"
+    folder: Path, seeds: list[int], others: list[str], epochs: int, device: str = "cpu"
 ) -> Iterator[dict[str, Any]]:
-    """Time, per seed, our sweep and each library's loop, start-up and evaluation included.
+    """Time, per seed, our sweep and others, start-up and evaluation included.
+
+    Args:
+        folder: Where everything goes.
+        seeds: Of the runs.
+        others: ``kornia`` and ``lightly``, loops of the recipe; ``bf16``, our sweep in bf16.
+        epochs: Of each run.
+        device: ``cpu`` or ``cuda``, where hardware=gpu computes in bf16 anyway.
 
     Yields:
         What was found so far, after each seed: a seed takes long.
@@ -30,15 +37,12 @@ def measure_sweep(
     material_of(root, folder)
     found: dict[str, Any] = {"seeds": [], "epochs": epochs, "runs": []}
     for seed in seeds:
-        # On a GPU hardware=gpu computes in bf16 anyway.
-        ways = {"ours": "32-true", "ours bf16": "bf16-mixed"}
-        runs = {
-            name: ours(folder, root, seed, epochs, device, precision)
-            for name, precision in ways.items()
-            if name == "ours" or device == "cpu"
-        }
-        for library in libraries:
-            runs[library] = plain(folder, root, seed, epochs, library, device)
+        runs = {"ours": ours(folder, root, seed, epochs, device, "32-true")}
+        for other in others:
+            if other == "bf16":
+                runs["ours bf16"] = ours(folder, root, seed, epochs, device, "bf16-mixed")
+            else:
+                runs[other] = plain(folder, root, seed, epochs, other, device)
         found["seeds"].append(seed)
         found["runs"].append(runs)
         for name, run in runs.items():
@@ -49,8 +53,7 @@ def measure_sweep(
                 f"{run['peak_memory_mb']:.0f} MB, test k-NN {scores}",
                 flush=True,
             )
-        others = [name for name in runs if name != "ours"]
-        found["accuracy"] = compare(found["runs"], others)
+        found["accuracy"] = compare(found["runs"], [name for name in runs if name != "ours"])
         yield found
 
 
