@@ -68,7 +68,7 @@ def measure(words: list[str], steps: int) -> dict[str, float]:
 
     from hyperspec.assembly import optimisation
     from hyperspec.commands.plan import composed
-    from hyperspec.data.datamodule import Batch
+    from hyperspec.data.batch import Batch
     from hyperspec.planning.forecast import step_context
     from hyperspec.planning.stand_in import build, stand_in
     from hyperspec.spectra.axis import mission_axis

@@ -20,7 +20,7 @@ from recipe_process import Process
 import hyperspec
 from hyperspec import schema
 from hyperspec.assembly import assemble
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.material import Material
 from hyperspec.pipeline import prepare
 from hyperspec.training.module import SimCLR

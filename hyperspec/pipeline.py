@@ -280,6 +280,7 @@ def fit(
         config.batch_size,
         config.seed,
         LoaderSettings(
+            hardware.read_threads,
             hardware.num_workers,
             hardware.pin_memory,
             hardware.persistent_workers,

@@ -10,39 +10,28 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hyperspec.data.bank import PlaneBank
+from hyperspec.data.batch import Batch
+from hyperspec.data.read_ahead import ReadAhead
 from hyperspec.data.splits import Split
 from hyperspec.spectra.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A training batch: row numbers, and pixels when a loader read them ahead.
+class LoaderSettings:
+    """How batches are read when the planes do not stay in memory.
 
     Args:
-        rows: Row numbers in the source, shape ``(B,)``.
-        images: Reflectance in the store's type, shape ``(B, n, S, S)``, or None when resident.
-        masks: Foreground, shape ``(B, 1, S, S)``, or None when resident.
+        read_threads: Threads that read ahead; 0 reads when the step asks.
+        num_workers: Processes that read in their place; slower, see :mod:`.read_ahead`.
+        pin_memory: Whether batches are pinned for a GPU.
+        persistent_workers: Whether processes stay over epochs.
+        prefetch_factor: Batches read ahead per thread or process.
     """
 
-    rows: Tensor
-    images: Tensor | None = None
-    masks: Tensor | None = None
-
-    def pin_memory(self) -> Batch:
-        """Pin the pixels; the DataLoader calls this."""
-        if self.images is None or self.masks is None:
-            return self
-        return Batch(self.rows, self.images.pin_memory(), self.masks.pin_memory())
-
-
-@dataclass(frozen=True)
-class LoaderSettings:
-    """How batches are read when the planes do not stay in memory."""
-
+    read_threads: int = 2
     num_workers: int = 0
     pin_memory: bool = False
     persistent_workers: bool = False
@@ -167,8 +156,8 @@ class SpecimenData(pl.LightningDataModule):
         """Leave the batch where it is: each micro-batch is moved when its turn comes."""
         return batch
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the loader of the training part."""
+    def train_dataloader(self) -> DataLoader[Batch] | ReadAhead:
+        """Return what yields the batches of the training part."""
         trainer = self.trainer
         if trainer is not None and trainer.world_size > 1:
             self.batches = EpochBatches(
@@ -180,7 +169,11 @@ class SpecimenData(pl.LightningDataModule):
                 self._epoch,
             )
         reads = self.bank.residency.mode == "mmap" and self.whole
-        workers = self.loader.num_workers if reads else 0
+        pin = self.loader.pin_memory and torch.cuda.is_available()
+        workers, factor = self.loader.num_workers if reads else 0, self.loader.prefetch_factor
+        if reads and not workers and self.loader.read_threads:
+            bank, threads = self.bank, self.loader.read_threads
+            return ReadAhead(bank.source, bank.bands, self.batches, threads, factor, pin=pin)
         return DataLoader(
             _Rows(self.bank, reads),
             batch_sampler=self.batches,
@@ -189,7 +182,7 @@ class SpecimenData(pl.LightningDataModule):
             # the views draw from, so that their draws would depend on how batches are read.
             generator=torch.Generator().manual_seed(self.seed),
             num_workers=workers,
-            pin_memory=self.loader.pin_memory and torch.cuda.is_available(),
+            pin_memory=pin,
             persistent_workers=self.loader.persistent_workers and workers > 0,
-            prefetch_factor=self.loader.prefetch_factor if workers > 0 else None,
+            prefetch_factor=factor if workers > 0 else None,
         )

@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from hyperspec import __version__
+from hyperspec.data.read_ahead import num_buffers
 from hyperspec.material import Material
 from hyperspec.planning.step import Plan, StepSettings, plan_step
 from hyperspec.restore import to_plain
@@ -51,6 +52,7 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
         settings.accumulate,
         settings.processes,
         module.bank.residency.mode != "mmap",
+        _read_ahead(config, module),
     )
     kept = (
         Path(config.data.cache_dir) / "plans" / f"{_key(config, material, module, settings)}.json"
@@ -76,6 +78,16 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
             plan.to_come / 1e6,
             free / 1e6,
         )
+
+
+def _read_ahead(config: Train, module: SimCLR) -> int:
+    """Return how many batches of planes lie in the host's memory beside the step's own."""
+    hardware = config.hardware
+    if module.bank.residency.mode != "mmap" or module.device.type != "cpu":
+        return 0
+    if hardware.micro_batch is not None or hardware.num_workers or not hardware.read_threads:
+        return 0
+    return num_buffers(hardware.read_threads, hardware.prefetch_factor) - 1
 
 
 def _key(config: Train, material: Material, module: SimCLR, settings: StepSettings) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperspec.data.bank import predicted_bytes
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.data.stored import StoredPlanes
 from hyperspec.data.views_noise import BANK_STARTS, BLOCK, NoiseSource
 from hyperspec.data.views_params import ViewParams, ViewSampler
@@ -49,6 +49,7 @@ class StepSettings:
         accumulate: Steps whose gradients are summed.
         processes: Devices that train together; above 1 gradients are kept twice (DDP's buckets).
         resident: Whether the planes stay in memory; else a batch of them is read at a time.
+        ahead: Batches that then lie in the same memory beside that one, read ahead.
     """
 
     batch: int
@@ -56,6 +57,7 @@ class StepSettings:
     accumulate: int = 1
     processes: int = 1
     resident: bool = True
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def plan_step(
         activations = max(activations, 2 * max(p.nbytes for p in trained))
     views = module.views
     size = views.source_size
-    planes = predicted_bytes(num_images, len(views.wavelengths_nm), size, itemsize)
+    each = predicted_bytes(1, len(views.wavelengths_nm), size, itemsize)
+    beside = settings.ahead * settings.batch * each
     banked = views.config.noise_sd and views.config.noise_bank and device == "cpu"
     gradients *= 2 if settings.processes > 1 else 1
     # Over micro-batches the heap gives all back (hyperspec.training.memory.freed_at_once).
@@ -127,7 +130,7 @@ def plan_step(
         parameters=weights + untrained,
         gradients=gradients,
         optimizer=2 * sum(p.nbytes for p in trained),
-        planes=planes if settings.resident else num_images * size**2,
+        planes=num_images * (each if settings.resident else size**2) + beside,
         noise=4 * (BANK_STARTS + max(BLOCK, size**2)) if banked else 0,
         activations=activations,
         slack=slack,

@@ -31,6 +31,7 @@ ASIDE = (
     "hardware.plan",
     "hardware.strategy",
     "hardware.jobs_per_device",
+    "hardware.read_threads",
     "hardware.num_workers",
     "hardware.pin_memory",
     "hardware.persistent_workers",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.losses.gather import world
 from hyperspec.spectra.errors import HyperspecError
 from hyperspec.training import memory

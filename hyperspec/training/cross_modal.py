@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
 from hyperspec.losses.gather import own, whole
 from hyperspec.models.windows import WindowBackbone

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.training.module import SimCLR
 from hyperspec.training.resume import random_states, restore_random_states
 

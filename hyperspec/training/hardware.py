@@ -23,14 +23,17 @@ class Hardware:
     """Lightning's precision: `32-true`, `bf16-mixed`, `16-mixed`, ..."""
     threads: int | None = None
     """CPU threads of torch; null leaves torch's own choice."""
+    read_threads: int = field(default=2, metadata=ASIDE)
+    """Threads that read batches ahead with data.residency=mmap; 0 reads when the step asks."""
     num_workers: int = field(default=0, metadata=ASIDE)
-    """Reading processes, used with data.residency=mmap."""
+    """Processes that read in place of the threads; slower, as each batch has to change hands."""
     pin_memory: bool = field(default=False, metadata=ASIDE)
-    """Pin batches in host memory before they go to a GPU."""
+    """Read batches into pinned memory, from which a GPU fetches them beside its work."""
     persistent_workers: bool = field(default=False, metadata=ASIDE)
     """Keep reading processes over epochs."""
     prefetch_factor: int | None = field(default=None, metadata=ASIDE)
-    """Batches read ahead per reading process; null leaves torch's own choice."""
+    """Batches read ahead per thread or process; null reads one ahead per thread, two per
+    process."""
     compile: bool = False
     """Compile the backbone."""
     jobs_per_device: int = field(default=1, metadata=ASIDE)
@@ -64,8 +67,10 @@ class Hardware:
             )
         if self.strategy not in ("auto", "ddp"):
             raise ConfigError(f"hardware.strategy is '{self.strategy}'; choose ddp or auto.")
-        for name, least in (("num_workers", 0), ("accumulate", 1), ("jobs_per_device", 1)):
-            at_least(f"hardware.{name}", getattr(self, name), least)
+        for name in ("read_threads", "num_workers"):
+            at_least(f"hardware.{name}", getattr(self, name), 0)
+        for name in ("accumulate", "jobs_per_device"):
+            at_least(f"hardware.{name}", getattr(self, name), 1)
         for name in ("threads", "micro_batch", "prefetch_factor"):
             if getattr(self, name) is not None:
                 at_least(f"hardware.{name}", getattr(self, name), 1)

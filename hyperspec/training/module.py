@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from hyperspec.data.bank import PlaneBank
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.data.views import ViewParams, Views
 from hyperspec.losses.cached import check_batch_independent, micro_batched
 from hyperspec.losses.combined import Cells, Combined, Terms

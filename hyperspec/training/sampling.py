@@ -8,7 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.models.bands import WavelengthProjection
 from hyperspec.models.encoder import Encoder
 from hyperspec.spectra.errors import ConfigError

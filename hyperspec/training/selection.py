@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from hyperspec.data.bank import PlaneBank
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.losses.gather import world
 from hyperspec.models.selectors import ConcreteSelector, SelectedProjection
 from hyperspec.training.module import Parts, SimCLR

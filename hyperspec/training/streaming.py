@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.data.stored import StoredPlanes, project_stored
 from hyperspec.data.views import FoldedView, ViewParams
 

@@ -8,7 +8,9 @@ import pytorch_lightning as pl
 import torch
 
 from hyperspec.data.bank import PlaneBank, Residency
-from hyperspec.data.datamodule import Batch, EpochBatches, SpecimenData
+from hyperspec.data.batch import Batch
+from hyperspec.data.datamodule import EpochBatches, LoaderSettings, SpecimenData
+from hyperspec.data.read_ahead import ReadAhead
 from hyperspec.data.splits import Split
 from hyperspec.planning.stand_in import StandIn
 from hyperspec.spectra.axis import mission_axis
@@ -75,12 +77,14 @@ class Seen(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def trained(folder: Path, epochs: int, mode: str, ckpt: Path | None = None) -> Seen:
+def trained(
+    folder: Path, epochs: int, mode: str, loader: LoaderSettings, ckpt: Path | None = None
+) -> Seen:
     """Train for so many epochs, keep a checkpoint, and return what each step saw."""
     source = StandIn(mission_axis(), 4, 12, np.dtype(np.float16))
     bank = PlaneBank(source, (3, 7), torch.device("cpu"), Residency(mode, ""))
     split = Split(np.arange(8), np.arange(8, 10), np.arange(10, 12), "")
-    module, data = Seen(), SpecimenData(bank, split, 4, 0)
+    module, data = Seen(), SpecimenData(bank, split, 4, 0, loader)
     trainer = pl.Trainer(
         max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
@@ -91,31 +95,35 @@ def trained(folder: Path, epochs: int, mode: str, ckpt: Path | None = None) -> S
     return module
 
 
-@pytest.mark.parametrize("mode", ["device", "mmap"])
+@pytest.mark.parametrize(("mode", "threads"), [("device", 0), ("mmap", 0), ("mmap", 2)])
 def test_a_trainer_meets_other_batches_in_each_epoch_also_when_it_goes_on(
-    mode: str, tmp_path: Path
+    mode: str, threads: int, tmp_path: Path
 ) -> None:
-    whole = trained(tmp_path, 4, mode).rows
+    loader = LoaderSettings(read_threads=threads)
+    whole = trained(tmp_path, 4, mode, loader).rows
     assert list(whole) == [0, 1, 2, 3]
     assert all(sorted(np.ravel(epoch)) == list(range(8)) for epoch in whole.values())
     assert len({str(epoch) for epoch in whole.values()}) == 4
     assert len({str(sorted(map(sorted, epoch))) for epoch in whole.values()}) == 4
-    first = trained(tmp_path, 2, mode).rows
-    rest = trained(tmp_path, 4, mode, tmp_path / "2.ckpt").rows
+    first = trained(tmp_path, 2, mode, loader).rows
+    rest = trained(tmp_path, 4, mode, loader, tmp_path / "2.ckpt").rows
     assert first | rest == whole
 
 
+@pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize(("mode", "whole", "ahead"), [
     ("mmap", True, True), ("mmap", False, False), ("device", True, False),
 ])  # fmt: skip
 def test_pixels_are_read_ahead_only_where_a_step_takes_them_at_once(
-    mode: str, whole: bool, ahead: bool
+    mode: str, whole: bool, ahead: bool, threads: int
 ) -> None:
     source = StandIn(mission_axis(), 4, 12, np.dtype(np.float16))
     bank = PlaneBank(source, (3, 7), torch.device("cpu"), Residency(mode, ""))
     split = Split(np.arange(8), np.arange(8, 10), np.arange(10, 12), "")
-    data = SpecimenData(bank, split, 4, 0, whole=whole)
-    batches = list(data.train_dataloader())
+    data = SpecimenData(bank, split, 4, 0, LoaderSettings(threads), whole=whole)
+    loader = data.train_dataloader()
+    assert isinstance(loader, ReadAhead) is bool(ahead and threads)
+    batches = list(loader)  # two, and so many hold
     assert len(batches) == 2
     for batch in batches:
         assert (batch.images is not None) is ahead

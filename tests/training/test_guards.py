@@ -13,7 +13,7 @@ import torch
 from test_local_training import module_of, step
 from torch import Tensor, nn
 
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.evaluation.geometry import rankme
 from hyperspec.losses import CombinedConfig, NtXentConfig
 from hyperspec.models.config import ResNetConfig, TinyConfig

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hyperspec.assembly import placed
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.data.stored import StoredPlanes
 from hyperspec.data.views import Views
 from hyperspec.data.views_config import PRESETS

@@ -11,7 +11,7 @@ import torch
 from test_local_training import NM, Specimens, step
 from torch import Tensor
 
-from hyperspec.data.datamodule import Batch
+from hyperspec.data.batch import Batch
 from hyperspec.data.views import Views
 from hyperspec.data.views_config import PRESETS, CrossModalViews
 from hyperspec.evaluation.windows import window_retrieval
