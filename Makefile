@@ -54,6 +54,7 @@ bench-cubes: $(READY)  ## reading, packing and batches beside rasterio, spectral
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/bench_cubes.py
 	$(BIN)/python benchmarks/bench_store.py
+	$(BIN)/python benchmarks/bench_reading.py
 
 bench-sweep: $(READY)  ## time that a sweep costs beyond its jobs' training, against a shell loop
 	$(BIN)/python benchmarks/bench_sweep.py
