@@ -36,7 +36,7 @@ def test_ratios_and_floors_follow_from_what_was_measured(bench: ModuleType) -> N
     seconds = {name: row["median"] for name, row in found["seconds"].items()}
     assert found["ratio_to_3_channels"] == seconds["step"] / seconds["step_3_channels"]
     assert found["views_share"] == seconds["views"] / seconds["step"]
-    bytes_in = 4 * 32 * 32 * 12 * (2 + 4)
+    bytes_in = 4 * 32 * 32 * 12 * (2 + 2)
     assert found["floors_s"]["input"] == bytes_in / found["limits"]["bytes_per_s"]
     # ResNet-18 has 1.81 G multiply-adds forward at 224 px, three times that in a step, less the
     # gradient at the pixels, which ready images do not need.
@@ -50,3 +50,22 @@ def test_a_step_keeps_to_its_targets(bench: ModuleType) -> None:
     found = bench.measure(bench.Shape(), torch.device("cuda"), 10)
     missed = {name: found[name] for name, most in bench.TARGETS.items() if found[name] > most}
     assert not missed
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_step_never_waits_for_the_gpu(bench: ModuleType) -> None:
+    device = torch.device("cuda")
+    step = bench.Step(bench.TINY, device)
+    planes, masks = step.bank()
+
+    def whole() -> None:
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            step.train(step.make(*step.load(planes, masks)))
+
+    whole()  # what is prepared once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        whole()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

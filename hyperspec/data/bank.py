@@ -22,6 +22,8 @@ from hyperspec.spectra.errors import ConfigError
 RESIDENCIES = ("auto", "device", "pinned", "mmap")
 # Read at once on the way to a GPU: large enough for the disk and the bus, small in host memory.
 _STAGE_BYTES = 256 * 2**20
+# On a GPU starting a copy takes some 5 us, in which a megabyte or more is copied.
+_ALONE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -115,32 +117,37 @@ class PlaneBank:
         planes = 0 if self._images is None else self._images.nbytes
         return planes + self._masks.nbytes
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Return images and masks of some specimens on the training device.
 
         Args:
             rows: Row numbers in the source, shape ``(B,)``.
+            dtype: Type of the images.
 
         Returns:
-            Reflectance ``(B, n, S, S)`` float32 and foreground ``(B, 1, S, S)`` bool.
+            Reflectance ``(B, n, S, S)`` and foreground ``(B, 1, S, S)`` bool.
         """
         if self._images is None:
             images = torch.from_numpy(self.source.planes(rows.tolist(), self.bands))
-        elif self._images.device.type == self.device.type == "cpu":
-            images = self._widened(self._images, rows)
+        elif self._images.device == self.device and self._goes_alone(self._images):
+            images = self._converted(self._images, rows, dtype)
         else:
-            rows_there = rows.to(self._images.device)
+            rows_there = rows.to(self._images.device, non_blocking=True)
             if self._channels is None:
                 images = self._images[rows_there]
             else:
                 images = self._images[rows_there[:, None], self._channels]
-        masks = self._masks[rows.to(self._masks.device)]
-        return self.to_device(images, masks)
+        masks = self._masks[rows.to(self._masks.device, non_blocking=True)]
+        return self.to_device(images, masks, dtype)
 
-    def _widened(self, planes: Tensor, rows: Tensor) -> Tensor:
-        """Widen image by image into the result: no batch in the narrow type is made on the way."""
+    def _goes_alone(self, planes: Tensor) -> bool:
+        """Say whether a copy for each image costs less than a batch more in memory."""
+        return planes.device.type == "cpu" or planes[0].nbytes >= _ALONE_BYTES
+
+    def _converted(self, planes: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """Convert image by image into the result: no batch in the narrow type is made before."""
         shape = (len(rows), len(self.bands), *planes.shape[2:])
-        result = torch.empty(shape, dtype=torch.float32)
+        result = torch.empty(shape, dtype=dtype, device=planes.device)
         for place, row in enumerate(rows.tolist()):
             image = planes[row]
             result[place].copy_(image if self._channels is None else image[self._channels])
@@ -165,7 +172,9 @@ class PlaneBank:
 
     def masks(self, rows: Tensor) -> Tensor:
         """Return the foreground of some specimens on the training device, ``(B, 1, S, S)``."""
-        return self._masks[rows.to(self._masks.device)].to(self.device, non_blocking=True)
+        return self._masks[rows.to(self._masks.device, non_blocking=True)].to(
+            self.device, non_blocking=True
+        )
 
     def narrowed(self, bands: Sequence[int]) -> PlaneBank:
         """Return a bank of some of these bands that shares the planes: nothing is read anew.
@@ -186,9 +195,11 @@ class PlaneBank:
             part._channels = own if self._channels is None else self._channels[own]
         return part
 
-    def to_device(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Move a batch to the training device and widen it there to float32."""
-        images = images.to(self.device, non_blocking=True).float()
+    def to_device(
+        self, images: Tensor, masks: Tensor, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        """Move a batch to the training device and convert it there."""
+        images = images.to(self.device, non_blocking=True).to(dtype)
         return images, masks.to(self.device, non_blocking=True)
 
     def _load(self) -> Tensor:

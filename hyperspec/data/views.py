@@ -239,8 +239,9 @@ class Views(nn.Module):
         self._check_images(x, params)
         batch, _, height, width = x.shape
         view = self.fold(weight, scale, offset, params, x, mask)
-        constant = view.constant.to(x.dtype).expand(batch, -1)[..., None]
-        matrix = view.matrix.to(x.dtype).expand(batch, -1, -1)
+        # Spread over the batch before they are shortened: gradients are summed in float32 then.
+        constant = view.constant.expand(batch, -1)[..., None].to(x.dtype)
+        matrix = view.matrix.expand(batch, -1, -1).to(x.dtype)
         z = self._noisy(torch.baddbmm(constant, matrix, x.flatten(2)), view)
         z = z.view(batch, -1, height, width)
         return z if mask is None else z.mul_(mask)

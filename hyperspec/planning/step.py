@@ -234,11 +234,15 @@ class _Bank:
         self.resident: Tensor | None = None
         """One image that stands for all, where the planes are in memory anyhow."""
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return self.to_device(*_planes(self.module, len(rows), self.itemsize))
+    def batch(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+        images, masks = _planes(self.module, len(rows), self.itemsize)
+        # Image by image, as a real bank does where images are large.
+        return torch.empty_like(images, dtype=dtype), masks
 
-    def to_device(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        return images.float(), masks
+    def to_device(
+        self, images: Tensor, masks: Tensor, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        return images.to(dtype), masks
 
     def stored(self, rows: Tensor) -> StoredPlanes:
         if self.resident is not None:

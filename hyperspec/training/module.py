@@ -235,14 +235,27 @@ class SimCLR(pl.LightningModule):
         if streams(self):
             return streamed_views(self, batch, chosen)
         if batch.images is None or batch.masks is None:
-            images, masks = self.bank.batch(batch.rows[chosen])
+            images, masks = self.bank.batch(batch.rows[chosen], self._pixel_type())
         else:
-            images, masks = self.bank.to_device(batch.images[chosen], batch.masks[chosen])
+            images, masks = self.bank.to_device(
+                batch.images[chosen], batch.masks[chosen], self._pixel_type()
+            )
         drawn, made = [], []
         for _ in range(NUM_VIEWS):
             drawn.append(self.views.draw(len(images), device=images.device))
             made.append(self.view(images, masks, drawn[-1]))
         return made, drawn
+
+    def _pixel_type(self) -> torch.dtype:
+        """Return the type in which views read pixels.
+
+        Where the one thing done with them is a product that autocast shortens, they are converted
+        once for both views; on the way over float32 each view would convert them anew.
+        """
+        kind = self.device.type
+        if torch.is_autocast_enabled(kind) and self.folds and not self.views.reads_pixels:
+            return torch.get_autocast_dtype(kind)
+        return torch.float32
 
     def compare(
         self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None

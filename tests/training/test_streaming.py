@@ -36,8 +36,8 @@ def bank() -> SimpleNamespace:
     return SimpleNamespace(
         stored=lambda rows: StoredPlanes(images, rows.tolist()),
         masks=lambda rows: masks[rows],
-        batch=lambda rows: (images[rows].float(), masks[rows]),
-        to_device=lambda images, masks: (images.float(), masks),
+        batch=lambda rows, dtype=torch.float32: (images[rows].to(dtype), masks[rows]),
+        to_device=lambda images, masks, dtype=torch.float32: (images.to(dtype), masks),
     )
 
 
@@ -136,6 +136,39 @@ def test_autocast_shortens_nothing_before_the_backbone(monkeypatch: pytest.Monke
     # The backbone is rounded to 8 bits; the long way rounds the projection already.
     assert 0 < (rounded - features).abs().max() < 0.02 * features.abs().max()
     assert (long - whole).abs().max() > 1e-3 * whole.abs().max()
+
+
+@pytest.mark.parametrize("read", [False, True])
+@pytest.mark.parametrize("reduced", [False, True])
+def test_pixels_that_are_shortened_once_give_the_same_views_bit_for_bit(
+    read: bool, reduced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, batch = module_of("default", reduced), Batch(ROWS)
+    if read:
+        images, masks = module.bank.batch(ROWS)
+        batch = Batch(ROWS, images.half(), masks)
+    monkeypatch.setattr(modules, "streams", lambda _: False)
+    kinds = []
+    project = Views.project_view
+
+    def noted(self: Views, x: Tensor, *rest: Tensor) -> Tensor:
+        kinds.append(x.dtype)
+        return project(self, x, *rest)
+
+    monkeypatch.setattr(Views, "project_view", noted)
+    once, gradients = made(module, batch, torch.arange(4), short=True)
+    monkeypatch.setattr(SimCLR, "_pixel_type", lambda _: torch.float32)
+    twice, others = made(module, batch, torch.arange(4), short=True)
+    assert kinds == [torch.bfloat16] * 2 + [torch.float32] * 2
+    torch.testing.assert_close(once, twice, atol=0, rtol=0)
+    torch.testing.assert_close(gradients, others, atol=0, rtol=0)
+
+
+def test_views_that_read_pixels_get_float32() -> None:
+    module = module_of("strong", False)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module._pixel_type() == torch.float32
+    assert module_of("default", False)._pixel_type() == torch.float32
 
 
 def test_channels_last_changes_nothing_but_rounding() -> None:
