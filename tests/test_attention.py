@@ -18,7 +18,7 @@ NM = np.array([700.0, 400.0, 550.0])
 
 
 class Specimens:
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         images = rows[:, None, None, None] * torch.tensor([0.1, 0.0, -0.1])[:, None, None]
         return images.expand(-1, -1, 2, 2), torch.ones(len(rows), 1, 2, 2)
 

@@ -39,7 +39,7 @@ class Specimens:
         self.images = torch.rand(count, NM.size, size, size, generator=generator)
         self.dtype = torch.float32
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         images = self.images[rows].to(self.dtype)
         return images, torch.ones(len(rows), 1, *images.shape[2:], dtype=torch.bool)
 
