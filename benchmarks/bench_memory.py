@@ -14,7 +14,6 @@ planes and module too.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import subprocess
@@ -88,8 +87,7 @@ def measure(words: list[str], steps: int) -> dict[str, float]:
     context = step_context(config.hardware)
     memory.reset_peak()
     start, started = psutil.Process().memory_info().rss, time.perf_counter()
-    small = config.hardware.micro_batch is not None
-    with memory.freed_at_once() if small else contextlib.nullcontext():  # as training does
+    with memory.heap_for_steps(torch.device("cpu"), config.hardware.micro_batch):
         for _ in range(steps):
             with context():
                 loss, _ = module.compare(*module.embed_batch(Batch(rows)))

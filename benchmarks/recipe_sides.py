@@ -23,6 +23,7 @@ from hyperspec.assembly import assemble
 from hyperspec.data.batch import Batch
 from hyperspec.material import Material
 from hyperspec.pipeline import prepare
+from hyperspec.training.memory import heap_for_steps
 from hyperspec.training.module import SimCLR
 from hyperspec.training.optimisation import build_optimizer
 
@@ -87,6 +88,8 @@ class Ours:
         if batch > len(self.rows):
             raise SystemExit(f"{len(self.rows)} training images do not fill a batch of {batch}.")
         self._one = self._draw()
+        self._heap = heap_for_steps(CPU, None)  # as training does; left when the process ends
+        self._heap.__enter__()
 
     def _draw(self) -> Batch:
         return Batch(self.rows[torch.randperm(len(self.rows))[: self.batch]])

@@ -53,7 +53,7 @@ from hyperspec.training.callbacks import (
 )
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.guards import CheckCachedGradient, NoticeCollapse
-from hyperspec.training.memory import freed_at_once
+from hyperspec.training.memory import heap_for_steps
 from hyperspec.training.module import SimCLR
 from hyperspec.training.moments import Moments
 from hyperspec.training.sampling import BandSampling
@@ -331,8 +331,7 @@ def fit(
     )
     if stage.ckpt is not None:
         check_same_bands(read_checkpoint(stage.ckpt), module, stage.ckpt)
-    small = hardware.micro_batch is not None and module.device.type == "cpu"
-    with freed_at_once() if small else contextlib.nullcontext():
+    with heap_for_steps(module.device, hardware.micro_batch):
         trainer.fit(module, datamodule=data, ckpt_path=stage.ckpt)
     module.to(module.bank.device)  # Lightning leaves it on the CPU
     trainer.save_checkpoint(output_dir / stage.name)

@@ -21,6 +21,7 @@ from hyperspec.data.stored import StoredPlanes
 from hyperspec.data.views_noise import BANK_STARTS, BLOCK, NoiseSource
 from hyperspec.data.views_params import ViewParams, ViewSampler
 from hyperspec.losses.contrastive import NtXent
+from hyperspec.training.memory import KEPT_BELOW
 from hyperspec.training.module import SimCLR
 
 if TYPE_CHECKING:
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
 Context = Callable[[], AbstractContextManager[Any]]
 _TRACED = 3  # micro-batches that are traced; every further one costs its features alone
 _FEATURE_COPIES = 3  # of a micro-batch's features: its own, the joined ones, their gradient
-# On a CPU the first step loads libraries, and the heap of glibc keeps pieces between blocks below
-# 32 MB (larger ones are mapped and given back at once); on a GPU blocks are rounded up. Measured by
-# benchmarks/bench_memory.py.
+# On a CPU the first step loads libraries, and the heap keeps freed blocks
+# (hyperspec.training.memory.freed_kept), of which small ones take pieces, so that the next large
+# one does not fit: some four holes of the largest block that is kept. On a GPU blocks are rounded
+# up. Measured by benchmarks/bench_memory.py.
 _LOADED = 24_000_000
-_PIECES = 86_000_000
+_HOLES = 4
 _ROUNDED = 0.02
 
 
@@ -113,7 +115,7 @@ def plan_step(
     weights = sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
     untrained = sum(t.nbytes for t in (*module.encoder.parameters(), *module.encoder.buffers()))
     gradients = sum(p.nbytes for p in trained)
-    activations, flop = rehearse(module, settings, context, itemsize)
+    activations, largest, flop = rehearse(module, settings, context, itemsize)
     if device == "cpu":  # one weight is updated after the other; on a GPU in one kernel
         activations = max(activations, 2 * max(p.nbytes for p in trained))
     views = module.views
@@ -123,7 +125,7 @@ def plan_step(
     banked = views.config.noise_sd and views.config.noise_bank and device == "cpu"
     gradients *= 2 if settings.processes > 1 else 1
     # Over micro-batches the heap gives all back (hyperspec.training.memory.freed_at_once).
-    slack = _LOADED + (min(_PIECES, activations) if settings.micro_batch is None else 0)
+    slack = _LOADED + (_HOLES * largest if settings.micro_batch is None else 0)
     if device != "cpu":
         slack = int(_ROUNDED * (gradients + activations))
     return Plan(
@@ -140,11 +142,12 @@ def plan_step(
 
 def rehearse(
     module: SimCLR, settings: StepSettings, context: Context, itemsize: int
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Run a step on fake tensors.
 
     Returns:
-        Bytes at the worst moment beyond weights and gradients, and FLOP.
+        Bytes at the worst moment beyond weights and gradients, bytes of the largest block that the
+        heap of a CPU keeps when it is freed, and FLOP.
     """
     # Loading it takes a second or two; a plan that is remembered needs none of it.
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -163,7 +166,7 @@ def rehearse(
         _fill_queue(fake.loss, module, mode)
         if settings.resident:  # made before the watch: resident planes are counted apart
             bank.resident, _ = _planes(module, 1, itemsize)
-        with Watch(scratch) as step:
+        with Watch(scratch, KEPT_BELOW) as step:
             gradients, embedded = _step(fake, traced, settings, context, itemsize, step)
         peak, flop = step.peak - gradients, step.flop
         if traced < batch:
@@ -176,7 +179,7 @@ def rehearse(
             made = sum(p.grad.nbytes for p in fake.parameters() if p.grad is not None)
             peak = max(peak, whole.peak - made)  # gradients are counted apart
             flop = (flop - loss.flop) * batch // traced + whole.flop
-    return peak, flop
+    return peak, step.largest, flop
 
 
 def _step(

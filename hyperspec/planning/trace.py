@@ -48,19 +48,25 @@ if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages that are alive, their peak, and FLOP.
+    """Counts the bytes of storages that are alive, their peak, the largest one, and FLOP.
 
     Enter it inside of a FakeTensorMode. What exists before is not counted.
 
     Args:
         scratch: Takes an operation, its inputs and its outputs; returns the bytes that its kernel
             takes for itself while it runs.
+        below: Bytes from which on a storage is not taken for the largest.
     """
 
-    def __init__(self, scratch: Callable[[OpOverload, list[Tensor], list[Tensor]], int]) -> None:
+    def __init__(
+        self,
+        scratch: Callable[[OpOverload, list[Tensor], list[Tensor]], int],
+        below: float = float("inf"),
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.scratch = scratch
-        self.now, self.peak, self.flop = 0, 0, 0
+        self.below = below
+        self.now, self.peak, self.largest, self.flop = 0, 0, 0, 0
         self._alive: set[int] = set()
 
     def __torch_dispatch__(
@@ -95,6 +101,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive.add(key)
         size = storage.nbytes()
         self.now += size
+        if self.largest < size < self.below:
+            self.largest = size
         weakref.finalize(storage, self._release, key, size)
 
     def _release(self, key: int, size: int) -> None:

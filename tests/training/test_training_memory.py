@@ -50,7 +50,10 @@ print(inside, left())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone is told")
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone is told")
+
+
+@glibc
 def test_freed_tensors_between_small_ones_are_the_systems_again() -> None:
     # In a process of its own: what others have freed before would be used again.
     done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True)
@@ -58,3 +61,38 @@ def test_freed_tensors_between_small_ones_are_the_systems_again() -> None:
     inside, outside = map(float, done.stdout.split())
     assert inside < 40  # of 320 MB
     assert outside > 280  # as glibc would have it, or the above means nothing
+
+
+KEPT = """
+import resource, psutil, torch
+from hyperspec.training.memory import freed_at_once, freed_kept
+process = psutil.Process()
+def faults():
+    def once():
+        torch.ones(12_000_000)
+        return [torch.ones(100_000) for _ in range(100)]
+    once()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    once()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+outside, started = faults(), process.memory_info().rss
+with freed_kept():
+    inside, held = faults(), process.memory_info().rss - started
+left = process.memory_info().rss - started
+with freed_at_once():
+    small = faults()
+print(outside, inside, held // 10**6, left // 10**6, small, faults())
+"""
+
+
+@glibc
+def test_tensors_of_a_step_take_the_pages_of_the_step_before() -> None:
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    outside, inside, held, left, small, after = map(int, done.stdout.split())
+    assert outside > 10_000  # 48 MB in pages of 4 kB: what glibc does, or the next means nothing
+    assert inside < 500
+    assert held > 40  # MB
+    assert left < 30  # the system's again
+    assert small > 10_000  # neither habit outlives its block
+    assert after > 10_000
