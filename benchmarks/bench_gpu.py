@@ -236,7 +236,9 @@ def main() -> None:
         from recipe_sweep import measure_sweep
 
         with tempfile.TemporaryDirectory(prefix="bench-gpu-") as name:
-            *_, found["sweep"] = measure_sweep(Path(name), [0, 1, 2], ["kornia"], 50, words.device)
+            *_, found["sweep"] = measure_sweep(
+                Path(name), [0, 1, 2], ["kornia"], 50, device=words.device
+            )
     if not words.tiny:
         context = record.context(("torch", "torchvision", "kornia"))
         context["gpu"] = torch.cuda.get_device_name() if words.device == "cuda" else None

@@ -47,7 +47,8 @@ def keep(name: str, part: str, content: object) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--parts", default=",".join(PARTS), help="of " + ",".join(PARTS))
-    parser.add_argument("--sizes", type=int, nargs="*", default=[64, 224])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[64, 224], help="px, of steps")
+    parser.add_argument("--sweep-sizes", type=int, nargs="*", default=[32], help="px, of sweeps")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of the sweeps")
     parser.add_argument("--epochs", type=int, default=50, help="of the sweeps, on both sides")
@@ -70,8 +71,11 @@ def main() -> None:
         ways: dict[str, Callable[[], Iterable[object]]] = {
             "embedding": lambda: [recipe_parts.measure_embedding(folder, words.repeats)],
             "start": lambda: [recipe_parts.measure_start(folder, words.repeats)],
-            "sweep": lambda: measure_sweep(folder, words.seeds, others, words.epochs),
         }
+        for size in words.sweep_sizes:
+            ways[f"sweep {size} px"] = functools.partial(
+                measure_sweep, folder, words.seeds, others, words.epochs, size
+            )
         for size in words.sizes:
             ways[f"steps {size} px"] = functools.partial(
                 recipe_parts.measure_steps, folder, size, words.repeats

@@ -35,14 +35,15 @@ def rows_of(found: dict[str, Any]) -> list[tuple[str, float, float, float]]:
         ):
             for row in steps:
                 add(f"{word}, {row['bands']} bands, {row['size']} px", row[key])
-    if "sweep" in found:
-        runs = found["sweep"]["found"]["runs"]
+    for sweep in [found[part]["found"] for part in found if part.startswith("sweep")]:
+        runs = sweep["runs"]
         seconds = {
             name: statistics.median(run[name]["seconds"] for run in runs) for name in runs[0]
         }
         for library in [name for name in seconds if name not in WAYS]:
             ways = {name: {"median": seconds[name]} for name in WAYS if name in seconds}
-            add(f"sweep of 6 counts ({library})", {"plain": {"median": seconds[library]}, **ways})
+            label = f"sweep of 6 counts, {sweep['size']} px ({library})"
+            add(label, {"plain": {"median": seconds[library]}, **ways})
     if "embedding" in found:
         for row in found["embedding"]["found"]:
             add(f"embedding {row['files']} cubes, {row['bands']} bands", row["seconds"])

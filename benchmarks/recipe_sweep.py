@@ -17,7 +17,12 @@ COUNTS = (10, 20, 50, 100, 200, 408)
 
 
 def measure_sweep(
-    folder: Path, seeds: list[int], others: list[str], epochs: int, device: str = "cpu"
+    folder: Path,
+    seeds: list[int],
+    others: list[str],
+    epochs: int,
+    size: int = 32,
+    device: str = "cpu",
 ) -> Iterator[dict[str, Any]]:
     """Time, per seed, our sweep and others, start-up and evaluation included.
 
@@ -26,31 +31,32 @@ def measure_sweep(
         seeds: Of the runs.
         others: ``kornia`` and ``lightly``, loops of the recipe; ``bf16``, our sweep in bf16.
         epochs: Of each run.
+        size: Lines and samples of the images that are trained on; the cubes are a quarter larger.
         device: ``cpu`` or ``cuda``, where hardware=gpu computes in bf16 anyway.
 
     Yields:
         What was found so far, after each seed: a seed takes long.
     """
-    root = folder / "specimens"
+    root = folder / f"specimens{size}"
     if not root.exists():
-        synthesise(root, SynthSettings())
-    material_of(root, folder)
-    found: dict[str, Any] = {"seeds": [], "epochs": epochs, "runs": []}
+        synthesise(root, SynthSettings(size=size * 5 // 4))
+    material_of(root, folder, f"data.size={size}")
+    found: dict[str, Any] = {"seeds": [], "epochs": epochs, "size": size, "runs": []}
     for seed in seeds:
-        runs = {"ours": ours(folder, root, seed, epochs, device, "32-true")}
+        runs = {"ours": ours(folder, root, seed, epochs, size, device, "32-true")}
         for other in others:
             if other == "bf16":
-                runs["ours bf16"] = ours(folder, root, seed, epochs, device, "bf16-mixed")
+                runs["ours bf16"] = ours(folder, root, seed, epochs, size, device, "bf16-mixed")
             else:
-                runs[other] = plain(folder, root, seed, epochs, other, device)
+                runs[other] = plain(folder, root, seed, epochs, size, other, device)
         found["seeds"].append(seed)
         found["runs"].append(runs)
         for name, run in runs.items():
             ratio = run["seconds"] / runs["ours"]["seconds"]
             scores = " ".join(f"{row['bands']}:{row['knn_top1']:.2f}" for row in run["scores"])
             print(
-                f"(d) seed {seed}, {name:9} {run['seconds']:7.0f} s ({ratio:4.1f} x ours), "
-                f"{run['peak_memory_mb']:.0f} MB, test k-NN {scores}",
+                f"(d) {size} px, seed {seed}, {name:9} {run['seconds']:7.0f} s "
+                f"({ratio:4.1f} x ours), {run['peak_memory_mb']:.0f} MB, test k-NN {scores}",
                 flush=True,
             )
         found["accuracy"] = compare(found["runs"], [name for name in runs if name != "ours"])
@@ -58,13 +64,13 @@ def measure_sweep(
 
 
 def ours(
-    folder: Path, root: Path, seed: int, epochs: int, device: str, precision: str
+    folder: Path, root: Path, seed: int, epochs: int, size: int, device: str, precision: str
 ) -> dict[str, Any]:
     # A cache of its own: what our sweep prepares once is part of its time.
-    name, counts = f"seed{seed}-{epochs}-{precision}", ",".join(map(str, COUNTS))
+    name, counts = f"seed{seed}-{size}px-{epochs}-{precision}", ",".join(map(str, COUNTS))
     seconds, peak, _ = timed(
         [sys.executable, "-m", "hyperspec.train", "experiment=demo", "model=resnet18", "-m",
-         f"bands.n={counts}", f"data.root={root}", "evaluation.controls=false",
+         f"bands.n={counts}", f"data.root={root}", f"data.size={size}", "evaluation.controls=false",
          f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache-{name}",
          f"tracking.experiment={name}",
          *(["hardware=gpu"] if device == "cuda" else [f"hardware.precision={precision}"])],
@@ -75,7 +81,7 @@ def ours(
 
 
 def plain(
-    folder: Path, root: Path, seed: int, epochs: int, library: str, device: str
+    folder: Path, root: Path, seed: int, epochs: int, size: int, library: str, device: str
 ) -> dict[str, Any]:
     script, results, total, highest = Path(recipe.__file__), [], 0.0, 0.0
     for n in COUNTS:
@@ -83,7 +89,8 @@ def plain(
         seconds, peak, _ = timed(
             [sys.executable, str(script), "--root", str(root), "--split",
              str(folder / "split.csv"), "--bands", str(n), "--seed", str(seed),
-             "--epochs", str(epochs), "--library", library, "--device", device, "--out", str(out)],
+             "--epochs", str(epochs), "--size", str(size), "--library", library,
+             "--device", device, "--out", str(out)],
             folder,
         )  # fmt: skip
         results.append({"bands": n, **json.loads(out.read_text())})
