@@ -152,29 +152,29 @@ class Plain:
         parameters = [*self.backbone.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, 1e-3)
         self.parts: list[list[float]] = []
-        self._one: torch.Tensor | None = None
+        self._one: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def load(self) -> torch.Tensor:
-        images: torch.Tensor = next(self._batches)[0]
-        return images
+    def load(self) -> tuple[torch.Tensor, torch.Tensor]:
+        images, masks, _ = next(self._batches)
+        return images, masks
 
     def views(self) -> list[torch.Tensor]:
         """Return both views of one batch, which is read before."""
         if self._one is None:
             self._one = self.load()
-        return self._make(self._one)
+        return self._make(*self._one)
 
     @torch.no_grad()
-    def _make(self, images: torch.Tensor) -> list[torch.Tensor]:
-        return [self.augment(images), self.augment(images)]
+    def _make(self, images: torch.Tensor, masks: torch.Tensor) -> list[torch.Tensor]:
+        return [self.augment(images, masks), self.augment(images, masks)]
 
     def step(self) -> None:
         """Do one step and keep the seconds of its parts."""
         self._one = None  # a run holds no such batch
         clock = [time.perf_counter()]
-        images = self.load()
+        images, masks = self.load()
         clock.append(time.perf_counter())
-        one, two = self._make(images)
+        one, two = self._make(images, masks)
         clock.append(time.perf_counter())
         self.optimizer.zero_grad()
         self.loss(self.head(self.backbone(one)), self.head(self.backbone(two))).backward()

@@ -137,6 +137,7 @@ def test_views_of_bands_are_projected_in_this_order(
     """Noise-free views: spectral part on bands, matrix, normalisation, stem, warp."""
     made = config(specimens, Binned(n=4), stem, normalisation=normalisation)
     made.views.noise_sd = 0.0
+    made.model.stem_channels = 3  # fewer than the four, which are projected in front of the warp
     material = gather(made.data, made.bands)
     torch.manual_seed(0)
     module = assemble(made, material, torch.device("cpu"))

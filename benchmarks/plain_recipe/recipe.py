@@ -3,13 +3,15 @@
     python benchmarks/plain_recipe/recipe.py --root specimens --split split.csv --bands 50
 
 One process for one number of bands. Nothing of hyperspec is used: rasterio reads the chosen bands
-of each cube in a Dataset, a DataLoader collates them in worker processes, kornia's stock classes
+of each cube in a Dataset, which divides by the white reference and cuts out the specimen that
+Otsu's threshold finds; a DataLoader collates them in worker processes, kornia's stock classes
 augment all channels, torchvision's ResNet gets a first convolution for n channels, NT-Xent is the
 usual matrix of similarities. ``--library lightly`` takes lightly's loss and projection head.
 
 The same operations with the same ranges as hyperspec's default views: rotation, crop, flips, gain,
-tilt and curvature, noise; the same optimizer, schedule, steps, and probes. What it does not do:
-find the specimen (the whole frame is used), and noise that depends on the wavelength.
+tilt and curvature, noise; the same optimizer, schedule, steps, and probes; 0 outside the specimen.
+What it does not do: noise that depends on the wavelength, and looking for the specimen on other
+bands than are trained on.
 """
 
 from __future__ import annotations
@@ -35,25 +37,56 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
-SCALE = 4096.0  # reflectance scale factor of the synthetic cubes' headers
+WHITE, DARK = "white_reference.bil", "dark_reference.bil"  # as they lie in the cubes' folder
 
 
-class Cubes(Dataset[tuple[Tensor, int]]):
-    """Cubes of one part of the split, at some bands."""
+class Cubes(Dataset[tuple[Tensor, Tensor, int]]):
+    """Specimens of one part of the split at some bands, with their masks."""
 
     def __init__(self, files: list[Path], labels: list[int], bands: list[int], size: int) -> None:
         self.files, self.labels, self.bands, self.size = files, labels, bands, size
+        # One level per band and sample, over the lines of the frames: a line scanner's striping.
+        white, dark = (self._read(files[0].parent / name).mean(1) for name in (WHITE, DARK))
+        self.dark, self.span = dark[:, None], np.maximum(white - dark, 1)[:, None]
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        with rasterio.open(self.files[index]) as source:
-            cube = source.read([band + 1 for band in self.bands])
-        image = torch.from_numpy(cube.astype(np.float32) / SCALE)[None]
-        shape = (self.size, self.size)
-        image = functional.interpolate(image, shape, mode="bilinear", antialias=True)
-        return image[0], self.labels[index]
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        image = torch.from_numpy((self._read(self.files[index]) - self.dark) / self.span)
+        mask = torch.from_numpy(foreground(image.mean(0).numpy()))
+        return *resized(image, mask, self.size), self.labels[index]
+
+    def _read(self, path: Path) -> np.ndarray:
+        with rasterio.open(path) as source:
+            return source.read([band + 1 for band in self.bands]).astype(np.float32)
+
+
+def foreground(brightness: np.ndarray) -> np.ndarray:
+    """Split by Otsu's threshold; the background is the side that most of the border is on."""
+    counts, edges = np.histogram(brightness, 256)
+    centres, below = (edges[:-1] + edges[1:]) / 2, np.cumsum(counts)
+    above = below[-1] - below
+    sums = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    bright = brightness > edges[np.nanargmax(between) + 1]
+    border = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]])
+    return ~bright if border.mean() > 0.5 else bright
+
+
+def resized(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Cut out the square around the specimen and resize it, from the specimen's pixels only."""
+    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+    height, width = (int(found[-1] - found[0]) + 1 for found in (rows, columns))
+    side = round(1.1 * max(height, width))  # a margin of 5% on each side
+    top, left = int(rows[0]) - (side - height) // 2, int(columns[0]) - (side - width) // 2
+    around = (-left, left + side - mask.shape[1], -top, top + side - mask.shape[0])
+    inside = mask[None].float()
+    cut = functional.pad(torch.cat([image * inside, inside]), around)
+    cut = functional.interpolate(cut[None], (size, size), mode="bilinear", antialias=True)[0]
+    kept = cut[-1:] >= 0.5
+    return cut[:-1] / cut[-1:].clamp(min=0.5) * kept, kept
 
 
 class Illumination(nn.Module):
@@ -69,13 +102,12 @@ class Illumination(nn.Module):
 
 
 class Views(nn.Module):
-    """kornia's classes one after the other, then the normalisation."""
+    """Light and noise, the normalisation, and kornia's warps one after the other."""
 
     def __init__(self, size: int, mean: Tensor, sd: Tensor) -> None:
         super().__init__()
-        self.chain = nn.Sequential(
-            Illumination(),
-            ka.RandomGaussianNoise(std=0.01, p=1.0),
+        self.spectral = nn.Sequential(Illumination(), ka.RandomGaussianNoise(std=0.01, p=1.0))
+        self.spatial = nn.Sequential(
             ka.RandomRotation(180.0, p=1.0),
             ka.RandomResizedCrop((size, size), (0.3, 1.0)),
             ka.RandomHorizontalFlip(0.5),
@@ -84,11 +116,11 @@ class Views(nn.Module):
         self.register_buffer("mean", mean[:, None, None])
         self.register_buffer("sd", sd[:, None, None])
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.normalise(self.chain(images))
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        return self.spatial(self.normalise(self.spectral(images), masks))
 
-    def normalise(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.sd
+    def normalise(self, images: Tensor, masks: Tensor) -> Tensor:
+        return (images - self.mean) / self.sd * masks
 
 
 class NtXent(nn.Module):
@@ -118,6 +150,8 @@ def build(
 
     backbone = resnet18(weights=None)
     backbone.conv1 = nn.Conv2d(num_bands, 64, 7, stride=2, padding=3, bias=False)
+    # As torchvision starts it. With Conv2d's own start k-NN at 50 bands was .46 instead of .70.
+    nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
     backbone.fc = nn.Identity()
     if library == "lightly":
         from lightly.loss import NTXentLoss
@@ -125,10 +159,10 @@ def build(
 
         return backbone, SimCLRProjectionHead(512, 512, 128), NTXentLoss(temperature)
     head = nn.Sequential(
-        nn.Linear(512, 512),
+        nn.Linear(512, 512, bias=False),
         nn.BatchNorm1d(512),
         nn.ReLU(),
-        nn.Linear(512, 128),
+        nn.Linear(512, 128, bias=False),
         nn.BatchNorm1d(128),
     )
     return backbone, head, NtXent(temperature)
@@ -151,11 +185,11 @@ def train(words: argparse.Namespace, data: dict[str, Cubes]) -> dict[str, object
     first_step = None
     for _ in range(words.epochs):
         clock = time.perf_counter()
-        for images, _ in loaders["train"]:
-            images = images.to(words.device)
+        for images, masks, _ in loaders["train"]:
+            images, masks = images.to(words.device), masks.to(words.device)
             loaded = time.perf_counter()
             with torch.no_grad():
-                one, two = views(images), views(images)
+                one, two = views(images, masks), views(images, masks)
             augmented = time.perf_counter()
             optimizer.zero_grad()
             loss(head(backbone(one)), head(backbone(two))).backward()
@@ -182,30 +216,34 @@ def train(words: argparse.Namespace, data: dict[str, Cubes]) -> dict[str, object
 
 def loader(
     cubes: Cubes, words: argparse.Namespace, training: bool
-) -> DataLoader[tuple[Tensor, int]]:
+) -> DataLoader[tuple[Tensor, Tensor, int]]:
     return DataLoader(
         cubes, words.batch, shuffle=training, drop_last=training, num_workers=words.workers,
         persistent_workers=words.workers > 0,
     )  # fmt: skip
 
 
-def moments(batches: DataLoader[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation per band over the training part."""
-    images = torch.cat([images for images, _ in batches]).double()
-    return images.mean((0, 2, 3)).float(), images.std((0, 2, 3)).float()
+def moments(batches: DataLoader[tuple[Tensor, Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation per band over the training part's specimens."""
+    pixels = [x.transpose(0, 1)[:, masks[:, 0]] for x, masks, _ in batches]
+    spectra = torch.cat(pixels, dim=1).double()
+    return spectra.mean(1).float(), spectra.std(1).float()
 
 
 @torch.no_grad()
 def features(
-    backbone: nn.Module, views: Views, batches: DataLoader[tuple[Tensor, int]]
+    backbone: nn.Module, views: Views, batches: DataLoader[tuple[Tensor, Tensor, int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     device = views.mean.device
-    found = [(backbone(views.normalise(x.to(device))).cpu(), y) for x, y in batches]
+    found = [
+        (backbone(views.normalise(x.to(device), masks.to(device))).cpu(), y)
+        for x, masks, y in batches
+    ]
     return torch.cat([x for x, _ in found]).numpy(), torch.cat([y for _, y in found]).numpy()
 
 
 def evaluate(
-    backbone: nn.Module, views: Views, loaders: dict[str, DataLoader[tuple[Tensor, int]]]
+    backbone: nn.Module, views: Views, loaders: dict[str, DataLoader[tuple[Tensor, Tensor, int]]]
 ) -> dict[str, float]:
     """Score frozen features on the test part: k-NN (k = 5, cosine) and a linear probe."""
     from sklearn.linear_model import LogisticRegressionCV

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from hyperspec.models.config import (
@@ -54,11 +55,22 @@ class Backbone(nn.Module):
         self.checkpoint = checkpoint
         self.after_pool = nn.Identity() if after_pool is None else after_pool
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the feature map: ``(B, in_channels, H, W)`` to ``(B, F, h, w)``."""
+    def forward(self, x: Tensor, mixing: Tensor | None = None) -> Tensor:
+        """Return the feature map: ``(B, in_channels, H, W)`` to ``(B, F, h, w)``.
+
+        Args:
+            x: The input.
+            mixing: A linear map from the m channels of x to ``in_channels``, shape
+                ``(in_channels, m)``, with gradients. It is multiplied into the kernels of the first
+                convolution, where it does the same as in front of it: padding is 0 either way.
+        """
         for stage in self.stages:
-            x = _replayed(stage, x) if self.checkpoint and torch.is_grad_enabled() else stage(x)
+            x = self._run(stage, stage if mixing is None else _mixed(stage, mixing), x)
+            mixing = None
         return x
+
+    def _run(self, stage: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        return _replayed(stage, run, x) if self.checkpoint and torch.is_grad_enabled() else run(x)
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """Return the features of a map, its mean over the plane: ``(B, F, h, w)`` to ``(B, F)``."""
@@ -71,13 +83,28 @@ class Backbone(nn.Module):
         self.stages, self.in_channels = nn.Sequential(named), in_channels
 
 
-def _replayed(stage: nn.Module, x: Tensor) -> Tensor:
+def _mixed(stage: nn.Module, mixing: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a stage whose first convolution takes the channels that ``mixing`` takes."""
+    name, convolution = next(
+        (name, part) for name, part in stage.named_modules() if isinstance(part, nn.Conv2d)
+    )
+    kernels = convolution.weight
+    last = kernels.is_contiguous(memory_format=torch.channels_last)
+    with torch.autocast(kernels.device.type, enabled=False):
+        kernels = torch.einsum("ocyx,cm->omyx", kernels, mixing)
+    if last:
+        kernels = kernels.contiguous(memory_format=torch.channels_last)
+    weights = {f"{name}.weight".lstrip("."): kernels}
+    return lambda x: functional_call(stage, weights, (x,))
+
+
+def _replayed(stage: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Run a stage that the backward pass computes again, with the same random state."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), running_statistics_kept(stage)
 
-    result: Tensor = checkpoint(stage, x, use_reentrant=False, context_fn=contexts)
+    result: Tensor = checkpoint(run, x, use_reentrant=False, context_fn=contexts)
     return result
 
 

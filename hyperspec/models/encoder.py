@@ -24,7 +24,8 @@ class Encoder(nn.Module):
 
     ``projects`` tells whether the first half is a linear 1x1 convolution without bias. It then
     commutes with crops, flips, rotations and blurs, and these may act on the few channels behind
-    it: ``features(warp(project(x)))`` equals ``forward(warp(x))`` up to rounding.
+    it: ``features(warp(project(x)))`` equals ``forward(warp(x))`` up to rounding. Where it widens
+    instead (``composes``), ``features`` also takes what was not projected: ``features(warp(x))``.
 
     Args:
         projection: The 1x1 projection, or None for a stem inside the backbone.
@@ -64,6 +65,33 @@ class Encoder(nn.Module):
         """Weight of the projection, shape ``(k, n)``, for folding a normalisation into it."""
         return None if self.projection is None else self.projection.weight
 
+    @property
+    def composes(self) -> bool:
+        """Whether the projection widens, and is better multiplied into the first convolution.
+
+        With fewer bands than channels the convolution has less to do on the bands themselves, no
+        gradient at the pixels is needed, and the warp acts on fewer channels, too. On a CPU: a
+        GPU's kernels want numbers of channels that are multiples of 8. A compiled backbone keeps
+        one number of channels for all jobs.
+        """
+        return (
+            isinstance(self.projection, Projection | WavelengthProjection)
+            and self.num_bands < self.backbone.in_channels
+            and next(self.projection.parameters()).device.type == "cpu"
+            and self.backbone._compiled_call_impl is None
+        )
+
+    @property
+    def weight_before_warp(self) -> Tensor | None:
+        """Weight of the linear map in front of a warp, for folding a normalisation into it.
+
+        That of the projection, shape ``(k, n)``; the identity, ``(n, n)``, where it
+        :attr:`composes`; None without one.
+        """
+        if self.projection is None or not self.composes:
+            return self.projection_weight
+        return torch.eye(self.num_bands, dtype=next(self.projection.parameters()).dtype)
+
     def project(self, x: Tensor) -> Tensor:
         """Return the projected channels, or the bands themselves if there is no projection.
 
@@ -79,8 +107,17 @@ class Encoder(nn.Module):
         return projected
 
     def feature_map(self, projected: Tensor) -> Tensor:
-        """Return the map ``(B, F, h, w)`` of what :meth:`project` gave."""
-        result: Tensor = self.backbone(projected)
+        """Return the map ``(B, F, h, w)`` of what :meth:`project` gave.
+
+        Args:
+            projected: Shape ``(B, k, H, W)``; where the projection :attr:`composes` also bands that
+                were not projected, ``(B, n, H, W)``.
+        """
+        result: Tensor
+        if self.composes and projected.shape[1] == self.num_bands:
+            result = self.backbone(projected, self.projection_weight)
+        else:
+            result = self.backbone(projected)
         return result
 
     def pool(self, feature_map: Tensor) -> Tensor:

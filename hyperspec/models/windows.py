@@ -99,7 +99,7 @@ class WindowBackbone(Backbone):
             score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 64), nn.Tanh())
             self.score = score.append(nn.Linear(64, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # nothing is mixed in
         """Return the windows' feature maps: ``(B, channels, H, W)`` to ``(B, W, F, h, w)``."""
         if self.windows is None:
             parts = list(x.chunk(self.num_windows, dim=1))

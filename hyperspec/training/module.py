@@ -113,15 +113,16 @@ class SimCLR(pl.LightningModule):
             params: What :meth:`Views.draw` drew.
 
         Returns:
-            Shape ``(B, k, S, S)``; k is the stem's width with a projection, else n.
+            Shape ``(B, k, S, S)``; k is the stem's width with a projection in front of the warp,
+            else n.
         """
         affine = self.normalisation.per_band_affine
-        weight = self.encoder.projection_weight
+        weight = self.encoder.weight_before_warp
         if self.folds and affine is not None and weight is not None:
             pixels = self._folded(images, masks, weight, affine, params)
         else:
             pixels = self._long_way(images, masks, affine, params)
-            if self.encoder.projects:
+            if self.encoder.projects and not self.encoder.composes:
                 pixels = self.encoder.project(pixels)
         return self.views.warp(pixels, params)
 

@@ -68,7 +68,7 @@ def _stored(module: SimCLR, batch: Batch, chosen: Tensor) -> tuple[StoredPlanes,
 
 
 def _linear(module: SimCLR) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    affine, weight = module.normalisation.per_band_affine, module.encoder.projection_weight
+    affine, weight = module.normalisation.per_band_affine, module.encoder.weight_before_warp
     assert affine is not None, "only where `streams` says so"
     assert weight is not None, "only where `streams` says so"
     return weight, affine

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
 from hyperspec.losses import NtXent, check_batch_independent, micro_batched
 from hyperspec.models import (
+    ConvNextConfig,
     EncoderConfig,
     HeadConfig,
     ResNetConfig,
     TinyConfig,
+    VitConfig,
     build_encoder,
     build_head,
 )
@@ -80,6 +82,78 @@ def test_halves_make_the_whole() -> None:
     feature_map = encoder.feature_map(encoder.project(x))
     torch.testing.assert_close(encoder(x), feature_map.mean((2, 3)))
     torch.testing.assert_close(encoder(x), encoder.features(encoder.project(x)))
+
+
+@pytest.mark.parametrize("num_bands", [1, 12, 31])
+@pytest.mark.parametrize(
+    "config",
+    [
+        TinyConfig(norm="batch"),
+        TinyConfig(stem="wavelength"),
+        ResNetConfig(),
+        ConvNextConfig(),
+        VitConfig(),
+    ],
+    ids=lambda config: f"{config.name}-{config.stem}",
+)
+def test_a_widening_projection_composes_with_the_first_convolution(
+    config: EncoderConfig, num_bands: int
+) -> None:
+    torch.manual_seed(0)
+    nm = np.linspace(350, 800, num_bands)
+    encoder = build_encoder(config, nm).double().train()
+    assert encoder.composes
+    x = torch.randn(4, num_bands, 32, 32, dtype=torch.float64)
+
+    def run(pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        encoder.zero_grad()
+        torch.manual_seed(1)  # of stochastic depth
+        features = encoder.features(pixels)
+        features.pow(3).sum().backward()
+        return features.detach(), {
+            name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None
+        }
+
+    (one, gradients), (other, others) = run(encoder.project(x)), run(x)
+    torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
+    assert gradients.keys() == others.keys()
+    for name, gradient in gradients.items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(others[name], gradient, atol=1e-9 * scale, rtol=0, msg=name)
+    assert "projection" in " ".join(others)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_composing_updates_running_statistics_and_survives_recomputation(checkpoint: bool) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(TinyConfig(norm="batch"), NM, checkpoint=checkpoint)
+    state = {name: value.clone() for name, value in encoder.state_dict().items()}
+    x = torch.randn(4, 12, 16, 16)
+
+    def run(project: bool) -> dict[str, Tensor]:
+        encoder.load_state_dict(state)
+        encoder.zero_grad()
+        encoder.features(encoder.project(x) if project else x).square().sum().backward()
+        found = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+        return found | {name: p.grad.clone() for name, p in encoder.named_parameters()}
+
+    projected, composed = run(True), run(False)
+    torch.testing.assert_close(composed, projected, atol=1e-5, rtol=1e-4)
+    for name in ("running_mean", "running_var"):
+        key = f"backbone.stages.conv1.1.{name}"
+        assert not torch.equal(composed[key], state[key])
+    assert composed["projection.weight"].any()
+
+
+def test_a_compiled_backbone_keeps_its_channels() -> None:
+    assert not build_encoder(TinyConfig(), np.linspace(350, 800, 32)).composes
+    assert not build_encoder(TinyConfig(stem="inflate"), NM).composes
+    encoder = build_encoder(TinyConfig(), NM)
+    assert encoder.composes
+    assert torch.equal(encoder.weight_before_warp, torch.eye(12))
+    encoder.backbone.compile()
+    assert not encoder.composes
+    assert encoder.weight_before_warp is encoder.projection_weight
 
 
 @pytest.mark.parametrize(

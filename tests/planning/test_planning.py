@@ -66,11 +66,13 @@ def test_flop_of_a_step_are_those_of_its_products() -> None:
     module = made()
     plan = plan_step(module, StepSettings(8), nullcontext, 0, 2)
     # By hand, per image of 16 images (two views of eight).
-    convolutions = [(6 * 0 + 32, 64, 8), (64, 64, 4), (64, 128, 2)]
-    forward = sum(2 * 9 * i * o * side**2 for i, o, side in convolutions)
-    step = 3 * 16 * forward  # backward is twice the forward pass
-    projected = 2 * 6 * 32 * 256 * 16
-    assert step < plan.flop < 1.3 * step + 6 * projected
+    first, *others = (
+        16 * 2 * 9 * i * o * side**2 for i, o, side in [(6, 64, 8), (64, 64, 4), (64, 128, 2)]
+    )
+    # The backward pass is twice the forward pass; six bands enter the first convolution themselves,
+    # and nothing in front of it has a gradient.
+    step = 2 * first + 3 * sum(others)
+    assert step < plan.flop < 1.1 * step
 
 
 def test_gradients_optimizer_and_planes_are_counted_exactly() -> None:

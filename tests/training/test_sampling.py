@@ -58,9 +58,9 @@ def test_micro_batches_see_the_steps_bands(
 
     monkeypatch.setattr(WavelengthProjection, "weight", property(noting))
     assert main([*words, "hardware.micro_batch=4"]) == 0
-    # Six steps: four micro-batches without a graph, four with, of two views each.
-    assert len(seen) == 6 * 8 * 2
-    per_step = [set(seen[i : i + 16]) for i in range(0, len(seen), 16)]
+    # Six steps: four micro-batches without a graph, four with, of two views at once.
+    assert len(seen) == 6 * 8
+    per_step = [set(seen[i : i + 8]) for i in range(0, len(seen), 8)]
     assert all(len(counts) == 1 for counts in per_step)
     assert len(set().union(*per_step)) > 1
     assert main([*words, "hardware.micro_batch=16"]) == 0

@@ -16,7 +16,7 @@ from hyperspec.data.views import Views
 from hyperspec.data.views_config import PRESETS
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.models.config import HeadConfig, ResNetConfig, TinyConfig
-from hyperspec.models.encoder import build_encoder
+from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.head import build_head
 from hyperspec.models.selectors import FixedProjection
 from hyperspec.spectra.normalisation import PerBand
@@ -41,7 +41,7 @@ def bank() -> SimpleNamespace:
     )
 
 
-def module_of(preset: str, reduced: bool) -> SimCLR:
+def module_of(preset: str, reduced: bool, stem_channels: int = 4) -> SimCLR:
     torch.manual_seed(0)
     nm = np.linspace(400, 1000, BANDS)
     reduction, channels = None, BANDS
@@ -50,7 +50,8 @@ def module_of(preset: str, reduced: bool) -> SimCLR:
         matrix = np.repeat(np.eye(channels), BANDS // channels, axis=1) / (BANDS // channels)
         reduction = FixedProjection(matrix)
     encoder = build_encoder(
-        TinyConfig(stem="projection", stem_channels=4), np.linspace(400, 1000, channels)
+        TinyConfig(stem="projection", stem_channels=stem_channels, norm="batch"),
+        np.linspace(400, 1000, channels),
     )
     statistics = np.random.default_rng(0)
     parts = Parts(
@@ -169,6 +170,42 @@ def test_views_that_read_pixels_get_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert module._pixel_type() == torch.float32
     assert module_of("default", False)._pixel_type() == torch.float32
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("preset", ["default", "strong"])
+def test_a_composed_projection_trains_alike(
+    preset: str, streamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = module_of(preset, False, stem_channels=64).eval()
+    if not streamed:
+        monkeypatch.setattr(modules, "streams", lambda _: False)
+
+    def run() -> tuple[int, Tensor, dict[str, Tensor]]:
+        torch.manual_seed(7)
+        module.zero_grad()
+        views, _ = module.views_of(Batch(ROWS), torch.arange(4))
+        features = module.encoder.features(torch.cat(views))
+        (features**2).sum().backward()
+        gradients = {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
+        return views[0].shape[1], features.detach(), gradients
+
+    channels, features, gradients = run()
+    monkeypatch.setattr(Encoder, "composes", False)
+    wide, expected, others = run()
+    assert (channels, wide) == (BANDS, 64)
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-4)
+    for name, gradient in others.items():
+        scale = float(gradient.abs().max())
+        torch.testing.assert_close(gradients[name], gradient, atol=1e-4 * scale, rtol=0)
+
+
+@torch.no_grad()
+def test_features_of_specimens_compose_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = module_of("default", False, stem_channels=64)
+    found = module.embed(ROWS)
+    monkeypatch.setattr(Encoder, "composes", False)
+    torch.testing.assert_close(found, module.embed(ROWS), atol=1e-5, rtol=1e-4)
 
 
 def test_channels_last_changes_nothing_but_rounding() -> None:
