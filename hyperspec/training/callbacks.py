@@ -55,8 +55,7 @@ class StopOnNonFinite(pl.Callback):
         """Check losses and weights before anything keeps a checkpoint of them."""
         last = self._losses[-1] if self._losses else None
         self._check(trainer)
-        weights = [p.detach() for p in pl_module.parameters()]
-        if not bool(torch.stack([torch.isfinite(p).all() for p in weights]).all()):
+        if not _all_finite([p.detach() for p in pl_module.parameters()]):
             step, rows = (last[0], last[1]) if last is not None else (trainer.global_step, None)
             self._stop(trainer, "Weights became NaN or infinite", step, rows)
 
@@ -84,6 +83,16 @@ class StopOnNonFinite(pl.Callback):
             "loss.temperature, set clip_norm, or use hardware.precision=32; `hyperspec check` "
             f"finds NaN in cubes. {good}"
         )
+
+
+def _all_finite(weights: list[Tensor]) -> bool:
+    """Say whether every weight is finite, in one pass over them where it is so.
+
+    A sum over a NaN or an infinity is not finite; one over huge weights may not be either, and is
+    looked into.
+    """
+    sums = torch.stack([weight.sum() for weight in weights])
+    return bool(torch.isfinite(sums).all()) or all(bool(w.isfinite().all()) for w in weights)
 
 
 class CostMeter(pl.Callback):

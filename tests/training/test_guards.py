@@ -140,7 +140,8 @@ def test_late_checks_still_name_the_first_bad_batch(
     assert f"The last good checkpoint is {tmp_path / 'a.ckpt'} (step 4)." in str(error.value)
 
 
-def test_an_epoch_that_ends_with_bad_weights_keeps_no_checkpoint() -> None:
+@pytest.mark.parametrize("bad", [[1.0, np.nan], [np.inf, 0.0], [-np.inf, np.inf]])
+def test_an_epoch_that_ends_with_bad_weights_keeps_no_checkpoint(bad: list[float]) -> None:
     class Module(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -150,7 +151,10 @@ def test_an_epoch_that_ends_with_bad_weights_keeps_no_checkpoint() -> None:
     ended(guard, trainer(), 1.0, [0])
     guard.on_train_epoch_end(trainer(), module)
     ended(guard, trainer(), 1.0, [0])
-    module.weight.data[0] = torch.nan
+    module.weight.data[:] = 3e38  # their sum is infinite, they are not
+    guard.on_train_epoch_end(trainer(), module)
+    ended(guard, trainer(), 1.0, [0])
+    module.weight.data[:] = torch.tensor(bad)
     with pytest.raises(TrainingError, match=r"Weights became NaN or infinite at step 7 .* a\.bil"):
         guard.on_train_epoch_end(trainer(), module)
 
