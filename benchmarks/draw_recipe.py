@@ -75,7 +75,7 @@ def draw(path: Path) -> Path:
     marks = [0.5, 1, 2, 5, 10, 20, 50, 100]
     axes.set_xticks(marks, [f"{mark:g}x" for mark in marks])
     axes.minorticks_off()
-    axes.set_xlim(min(0.5, *(row[3] for row in rows)), 10 * max(row[3] for row in rows))
+    axes.set_xlim(min(0.5, *(row[3] for row in rows)), 20 * max(row[3] for row in rows))
     axes.set_xlabel("times as fast as the plain recipe (plain seconds → ours)")
     machine = next(iter(found.values()))["machine"]
     axes.set_title(f"{machine['cores']} cores, {machine['processor']}", fontsize=9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hyperspec.commands import Commands
 from hyperspec.commands.options import AXIS_HELP, parse_axis
@@ -24,7 +24,8 @@ def add(commands: Commands) -> None:
     add("cube", type=Path, metavar="CUBE")
     add("--views", default="default", metavar="NAME", help="config of the views (default)")
     add("--set", action="append", default=[], metavar="KEY=VALUE",
-        help="change a setting of them, such as noise_sd=0.02; can be repeated")  # fmt: skip
+        help="change a setting of them, such as noise_sd=0.02 or windows_nm.blue=[400,480]; can be "
+        "repeated")  # fmt: skip
     add("--num", type=int, default=8, help="number of views (8)")
     add("--size", type=int, default=128, help="side of image and views in pixels (128)")
     add("--seed", type=int, default=0)
@@ -48,6 +49,11 @@ def run(words: argparse.Namespace) -> int:
     config = views_config(words.views, words.set)
     settings = PrepareSettings(size=words.size, calibrate=words.calibrate, mask=words.mask)
     cube: Path = words.cube
+    if cube.is_dir():
+        raise CubeError(
+            f"{cube} is a folder; give one cube's data file. A cube in several files is written as "
+            "one by hyperspec.cubes.write_envi."
+        )
     if not cube.is_file() or cube.suffix.lower() == ".hdr":
         raise CubeError(f"{cube} is no data file of a cube; give the file beside the header.")
     if frame_kind(cube) is not None:
@@ -86,14 +92,15 @@ def views_config(name: str, overrides: list[str]) -> ViewsConfig:
     """Return the views of ``conf/views/NAME.yaml`` with single settings changed.
 
     Raises:
-        ConfigError: If there is no such file, or a setting is unknown or outside its range.
+        ConfigError: If there is no such file, or a setting is unknown, of another type or outside
+            its range.
     """
     import difflib
-    from dataclasses import fields
 
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    from hyperspec.data.views_config import ViewsConfig
+    from hyperspec.data.views_config import CrossModalViews, ViewsConfig
     from hyperspec.launch import config_dir
     from hyperspec.spectra.errors import ConfigError
 
@@ -102,16 +109,23 @@ def views_config(name: str, overrides: list[str]) -> ViewsConfig:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise ConfigError(f"--views is {name!r}; choose one of {known}.")
     # The words of `hyperspec train` do as well.
-    changed = OmegaConf.from_dotlist([word.removeprefix("views.") for word in overrides])
-    loaded = OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(path), changed))
-    values: dict[str, Any] = (
-        {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {}
+    changed = OmegaConf.from_dotlist(
+        [word.removeprefix("+").removeprefix("views.") for word in overrides]
     )
-    values.pop("defaults", None)
-    settings = [field.name for field in fields(ViewsConfig)]
-    unknown = [key for key in values if key not in settings]
+    loaded = OmegaConf.load(path)
+    assert isinstance(loaded, DictConfig)
+    schema = str(loaded.pop("defaults", ""))
+    base = CrossModalViews if "/schema/views/cross_modal@_here_" in schema else ViewsConfig
+    config = OmegaConf.structured(base)
+    unknown = [str(key) for part in (loaded, changed) for key in part if key not in config]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], settings, 1)
-        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(settings)}."
+        near = difflib.get_close_matches(unknown[0], list(config), 1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(config)}."
         raise ConfigError(f"The views have no setting {unknown[0]!r}. {hint}")
-    return ViewsConfig(**values)
+    try:
+        made = OmegaConf.to_object(OmegaConf.merge(config, loaded, changed))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"views.{error.full_key} cannot be set: {reason}") from error
+    assert isinstance(made, ViewsConfig)
+    return made

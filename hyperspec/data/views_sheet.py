@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hyperspec.data.views import Views
-from hyperspec.data.views_config import ViewsConfig
+from hyperspec.data.views_config import CrossModalViews, ViewsConfig
 from hyperspec.data.views_spectral import mean_spectra
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.errors import ConfigError
@@ -62,6 +64,7 @@ def contact_sheet(
 
     Each view's panel shows its mean foreground spectrum and one pixel's (thin), over the
     original's mean (black). All pictures share one brightness, so that illumination is seen.
+    Windows of :class:`CrossModalViews` are shaded and named.
 
     Args:
         image: Reflectance, shape ``(n, H, W)``; the middle square is used. NaN counts as
@@ -93,7 +96,8 @@ def contact_sheet(
     if mask is not None and mask.shape != image.shape[1:]:
         raise ConfigError(f"The mask has shape {mask.shape}, but the image {image.shape[1:]}.")
     sheet = make_views(image, axis, config, mask, num_views, size, seed)
-    figure = _draw(sheet, axis)
+    windows = config.windows_nm if isinstance(config, CrossModalViews) else {}
+    figure = _draw(sheet, axis, windows)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     return path
@@ -151,7 +155,7 @@ def rgb_bands(axis: SpectralAxis) -> list[int]:
     return [axis.nearest(low + share * (high - low)) for share in (0.9, 0.5, 0.1)]
 
 
-def _draw(sheet: SheetViews, axis: SpectralAxis) -> Figure:
+def _draw(sheet: SheetViews, axis: SpectralAxis, windows: Mapping[str, Sequence[float]]) -> Figure:
     # Without pyplot there is no global state and no display to look for.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -175,12 +179,14 @@ def _draw(sheet: SheetViews, axis: SpectralAxis) -> Figure:
         above.imshow(picture, interpolation="nearest")
         above.set_title(f"view {index}" if index else "original", fontsize=9)
         _draw_spectra(below, sheet, index, axis, top)
+        _shade(below, windows, axis)
     red, green, blue = (axis.wavelengths_nm[band] for band in bands)
-    figure.suptitle(
+    title = (
         f"{len(axis)} bands; pictures: red, green, blue at {red:.0f}, {green:.0f}, {blue:.0f} nm; "
-        "spectra: mean of the original (black), of the view (red), one pixel (grey)",
-        fontsize=9,
+        "spectra: mean of the original (black), of the view (red), one pixel (grey)"
+        + ("; shaded: windows that are compared with each other" if windows else "")
     )
+    figure.suptitle(textwrap.fill(title, 32 * columns), fontsize=9)
     return figure
 
 
@@ -204,3 +210,20 @@ def _draw_spectra(
     panel.set_xlabel("nm", fontsize=7)
     if not index:
         panel.set_ylabel("reflectance", fontsize=7)
+
+
+def _shade(panel: Axes, windows: Mapping[str, Sequence[float]], axis: SpectralAxis) -> None:
+    """Mark the windows in which the cube has a band, by name, under its spectra."""
+    limits = panel.get_xlim()
+    for number, (name, (low, high)) in enumerate(windows.items()):
+        inside = axis.wavelengths_nm[(axis.wavelengths_nm >= low) & (axis.wavelengths_nm < high)]
+        if not len(inside):
+            continue
+        left, right = max(low, limits[0]), min(high, limits[1])
+        panel.axvspan(left, right, color=f"C{number % 10}", alpha=0.15, lw=0, zorder=-1)
+        panel.text(
+            (left + right) / 2, 0.97, name, fontsize=6, ha="center", va="top",
+            rotation=90 if right - left < 0.2 * (limits[1] - limits[0]) else 0,
+            transform=panel.get_xaxis_transform(),
+        )  # fmt: skip
+    panel.set_xlim(limits)

@@ -9,7 +9,7 @@ from hyperspec.commands.export import find_store
 from hyperspec.commands.views import views_config
 from hyperspec.cubes import CsvLabels, NoLabels, Store, write_envi
 from hyperspec.data.config import FolderData
-from hyperspec.data.views_config import ViewsConfig
+from hyperspec.data.views_config import CrossModalViews, ViewsConfig
 from hyperspec.material import open_source
 from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.errors import CatalogueError, ConfigError
@@ -139,7 +139,13 @@ def test_views_draws_a_contact_sheet(folder, capsys):
             "--views is 'defualt'; choose one of cross_modal, default,",
         ),
         (["data/x1.bil", "--set", "noise_sx=1"], "no setting 'noise_sx'. Did you mean noise_sd?"),
-        (["data/x1.bil", "--set", "noise_sd=7"], "views.noise_sd is 7; it must be a number"),
+        (["data/x1.bil", "--set", "noise_sd=7"], "views.noise_sd is 7.0; it must be a number"),
+        (["data/x1.bil", "--set", "noise_sd=a"], "views.noise_sd cannot be set: Value 'a'"),
+        (
+            ["data/x1.bil", "--views", "cross_modal", "--set", "windows_nm.blue=[480,400]"],
+            "views.windows_nm.blue is [480.0, 400.0]; give its lowest and highest",
+        ),
+        (["data"], "data is a folder; give one cube's data file. A cube in several files"),
         (["data/x1.bil", "--num", "0"], "A contact sheet of 0 views was asked for"),
     ],
 )
@@ -153,5 +159,9 @@ def test_views_settings_are_those_of_the_config():
     changed = views_config("light", ["views.noise_sd=0.02", "blur_sigma_px=1",
                                      "blur_probability=0.5"])  # fmt: skip
     assert (changed.crop_min, changed.noise_sd, changed.blur_sigma_px) == (0.6, 0.02, 1)
+    windows = views_config("cross_modal", ["+views.windows_nm.blue=[400,480]", "noise_sd=0.02"])
+    assert isinstance(windows, CrossModalViews)
+    assert windows.windows_nm == {**CrossModalViews().windows_nm, "blue": [400.0, 480.0]}
+    assert windows.noise_sd == 0.02
     with pytest.raises(ConfigError):
         views_config("../train", [])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from hyperspec.data.views_config import PRESETS
-from hyperspec.data.views_sheet import contact_sheet, make_views, rgb_bands
+from hyperspec.data.views_config import PRESETS, CrossModalViews
+from hyperspec.data.views_sheet import _draw, contact_sheet, make_views, rgb_bands
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
 from hyperspec.spectra.errors import ConfigError
 
@@ -33,6 +33,24 @@ def test_the_sheet_is_a_picture_with_colour(tmp_path: Path) -> None:
     # Red curves, black frames and white paper are there.
     assert float((pixels.min(-1) > 0.99).mean()) > 0.2
     assert bool(((pixels[..., 0] > 0.8) & (pixels[..., 1] < 0.2)).any())
+
+
+def test_windows_are_shaded_where_the_cube_has_bands() -> None:
+    image, mask = specimen()
+    config = CrossModalViews(
+        windows_nm={"uv": [300, 348], "visible": [400, 700], "nir": [700, 2000]}
+    )
+    sheet = make_views(image, AXIS, config, mask, num_views=1, size=16, seed=0)
+    for panel in _draw(sheet, AXIS, config.windows_nm).axes:
+        if not panel.lines:
+            continue
+        assert [text.get_text() for text in panel.texts] == ["visible", "nir"]
+        spans = [
+            patch.get_extents().transformed(panel.transData.inverted()) for patch in panel.patches
+        ]
+        low, high = panel.get_xlim()
+        assert [(round(s.x0), round(s.x1)) for s in spans] == [(400, 700), (700, round(high))]
+        assert low < AXIS.range_nm[0] < AXIS.range_nm[1] < high < 2000
 
 
 def test_a_single_band_and_a_single_view_can_be_drawn(tmp_path: Path) -> None:
