@@ -8,7 +8,7 @@ DEMO   ?= demo
 WORKERS ?= 2
 TESTS   := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
+.PHONY: help setup demo test test-slow lint type format bench bench-views bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench-gpu: $(READY)  ## a step and a sweep on one data-centre GPU, against its l
 
 bench-bands: $(READY)  ## every band strategy at 20 of 408 bands, against its time limit
 	$(BIN)/python benchmarks/bench_bands.py
+
+bench-views: $(READY)  ## views beside the same operations as a chain of kornia's classes
+	$(BIN)/python benchmarks/bench_views.py
 
 bench-cubes: $(READY)  ## reading, packing and batches beside rasterio, spectral, a plain copy
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -1,6 +1,6 @@
-"""Views against the chain of kornia's classes doing the same operations; prints ratios.
+"""Views against the chain of kornia's classes doing the same operations: `make bench-views`.
 
-    python benchmarks/bench_views.py --bands 408 50 --sizes 64 --batch 16 --dtype float32
+    python benchmarks/bench_views.py --bands 408 --sizes 64 --dtypes float32
 
 Three ways to the same tensor, timed in alternation in one process, forward only:
   chain       kornia's RandomRotation, RandomResizedCrop, flips, (blur, channel dropout,)
@@ -9,19 +9,22 @@ Three ways to the same tensor, timed in alternation in one process, forward only
   long        Views.spectral with the same normalisation and mask in its pass, Views.warp
   projected   Views.project_view to 32 channels, Views.warp
 `chain` and `long` deliver all bands; `projected` is compared with `chain` plus the projection,
-since both then deliver what a backbone behind a linear stem takes.
+since both then deliver what a backbone behind a linear stem takes. With bfloat16 in all tensors.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import kornia.augmentation as ka
 import numpy as np
+import record
 import torch
 from torch import Tensor
 
@@ -30,6 +33,7 @@ from hyperspec.data.views_config import PRESETS, ViewsConfig
 from hyperspec.spectra.axis import mission_axis
 
 WIDTH = 32  # channels behind the projection, as the stem's default
+DTYPES = ("float32", "bfloat16")
 RECIPES = {
     "default": ViewsConfig(),
     # The operations of the chain that is widely used: blur on every view, some bands dropped.
@@ -89,7 +93,7 @@ def ways(
     }
 
 
-def measure(calls: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
+def measure(calls: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in calls}
     for round_ in range(repeats + 1):
         for name, call in calls.items():
@@ -97,32 +101,40 @@ def measure(calls: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, f
             call()
             if round_:  # the first round fills caches, the noise bank among them
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bands", type=int, nargs="+", default=[408, 50])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64])
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 224])
+    parser.add_argument("--pixels", type=int, default=2**16, help="of a batch")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    arguments = parser.parse_args()
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    words = parser.parse_args()
     torch.manual_seed(0)
-    print(f"{arguments.dtype}, {torch.get_num_threads()} threads, ms per image, median")
-    for name, config in RECIPES.items():
-        for size in arguments.sizes:
-            for bands in arguments.bands:
-                calls = ways(config, bands, size, arguments.batch, getattr(torch, arguments.dtype))
-                with torch.no_grad():
-                    found = measure(calls, arguments.repeats)
-                row = {key: 1e3 * value / arguments.batch for key, value in found.items()}
-                print(
-                    f"{name:10} {bands:4} bands {size:4} px  "
-                    + "  ".join(f"{key} {value:.2f}" for key, value in row.items())
-                    + f"  | long {row['chain'] / row['long']:.1f}x, projected "
-                    f"{row['chain+projection'] / row['projected']:.1f}x"
-                )
+    cases: list[dict[str, Any]] = []
+    print(f"{torch.get_num_threads()} threads, ms per image, median of {words.repeats}")
+    for dtype, (name, config), size, bands in itertools.product(
+        words.dtypes, RECIPES.items(), words.sizes, words.bands
+    ):
+        batch = max(words.pixels // size**2, 1)
+        with torch.no_grad():
+            times = measure(ways(config, bands, size, batch, getattr(torch, dtype)), words.repeats)
+        row = {key: 1e3 * statistics.median(values) / batch for key, values in times.items()}
+        case: dict[str, Any] = {"dtype": dtype, "views": name, "size": size, "bands": bands}
+        case |= {"batch": batch, "ms_per_image": row, "seconds": times}
+        case["long"] = row["chain"] / row["long"]
+        case["projected"] = row["chain+projection"] / row["projected"]
+        cases.append(case)
+        print(
+            f"{dtype:8} {name:10} {bands:4} bands {size:4} px  "
+            + "  ".join(f"{key} {value:.2f}" for key, value in row.items())
+            + f"  | long {case['long']:.1f}x, projected {case['projected']:.1f}x",
+            flush=True,
+        )
+    context = record.context(("torch", "kornia", "numpy"))
+    print(f"wrote {record.write('views', {**context, 'cases': cases})}")
 
 
 if __name__ == "__main__":
