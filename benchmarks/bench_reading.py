@@ -1,10 +1,10 @@
 """Batches of planes that do not stay in memory: threads, processes, neither, and rasterio.
 
-    python benchmarks/bench_reading.py            # part of `make bench-cubes`; some three minutes
+    python benchmarks/bench_reading.py            # part of `make bench-cubes`; some ten minutes
 
 Images per second of a loader alone, and the seconds that a step of 50 ms of sleep waits for it:
 hardware.read_threads=2, hardware.num_workers=2, neither, and the plain recipe's Dataset over
-rasterio with two processes. An epoch each, in turns, all warm.
+rasterio with two processes, which also calibrates and masks each time. An epoch each, in turns, warm.
 """
 
 from __future__ import annotations
