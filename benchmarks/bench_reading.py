@@ -4,7 +4,7 @@
 
 Images per second of a loader alone, and the seconds that a step of 50 ms of sleep waits for it:
 hardware.read_threads=2, hardware.num_workers=2, neither, and the plain recipe's Dataset over
-rasterio with two processes, which also calibrates and masks each time. An epoch each, in turns, warm.
+rasterio with two processes, which also calibrates and masks. An epoch each, in turns, all warm.
 """
 
 from __future__ import annotations
