@@ -99,6 +99,7 @@ def views_config(name: str, overrides: list[str]) -> ViewsConfig:
 
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
 
     from hyperspec.data.views_config import CrossModalViews, ViewsConfig
     from hyperspec.launch import config_dir
@@ -109,9 +110,14 @@ def views_config(name: str, overrides: list[str]) -> ViewsConfig:
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
         raise ConfigError(f"--views is {name!r}; choose one of {known}.")
     # The words of `hyperspec train` do as well.
-    changed = OmegaConf.from_dotlist(
-        [word.removeprefix("+").removeprefix("views.") for word in overrides]
-    )
+    given = [word.removeprefix("+").removeprefix("views.") for word in overrides]
+    try:
+        changed = OmegaConf.from_dotlist(given)
+    except MarkedYAMLError as error:
+        raise ConfigError(
+            f"--set {' '.join(overrides)} cannot be read: {error.problem}. Give KEY=VALUE, such as "
+            "noise_sd=0.02."
+        ) from error
     loaded = OmegaConf.load(path)
     assert isinstance(loaded, DictConfig)
     schema = str(loaded.pop("defaults", ""))

@@ -145,6 +145,7 @@ def test_views_draws_a_contact_sheet(folder, capsys):
             ["data/x1.bil", "--views", "cross_modal", "--set", "windows_nm.blue=[480,400]"],
             "views.windows_nm.blue is [480.0, 400.0]; give its lowest and highest",
         ),
+        (["data/x1.bil", "--set", "noise_sd=[1"], "--set noise_sd=[1 cannot be read: did not find"),
         (["data"], "data is a folder; give one cube's data file. A cube in several files"),
         (["data/x1.bil", "--num", "0"], "A contact sheet of 0 views was asked for"),
     ],

@@ -41,9 +41,9 @@ def test_windows_are_shaded_where_the_cube_has_bands() -> None:
         windows_nm={"uv": [300, 348], "visible": [400, 700], "nir": [700, 2000]}
     )
     sheet = make_views(image, AXIS, config, mask, num_views=1, size=16, seed=0)
-    for panel in _draw(sheet, AXIS, config.windows_nm).axes:
-        if not panel.lines:
-            continue
+    panels = [panel for panel in _draw(sheet, AXIS, config.windows_nm).axes if panel.lines]
+    assert len(panels) == 2  # the original's spectra and those of the view
+    for panel in panels:
         assert [text.get_text() for text in panel.texts] == ["visible", "nir"]
         spans = [
             patch.get_extents().transformed(panel.transData.inverted()) for patch in panel.patches
