@@ -39,12 +39,12 @@ import record
 import spectral
 
 import hyperspec
-from hyperspec.cubes import scan
-from hyperspec.cubes.pack import pack
-from hyperspec.cubes.prepare import PrepareSettings
-from hyperspec.cubes.store import Store
+from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.cubes.window import Window
-from hyperspec.cubes.writer import write_envi
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import mission_axis
 
 COUNTS = (9, 10, 50, 100, 200, 408)

@@ -29,13 +29,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hyperspec.data.views import Views
-from hyperspec.data.views_config import ViewsConfig
-from hyperspec.losses.contrastive import NtXent
+from hyperspec.losses.nt_xent import NtXent
 from hyperspec.models.config import HeadConfig, ResNetConfig
 from hyperspec.models.encoder import Encoder, build_encoder
-from hyperspec.models.head import build_head
-from hyperspec.training.optimisation import Optimisation, build_optimizer
+from hyperspec.models.heads import build_head
+from hyperspec.training.optimizer import Optimisation, build_optimizer
+from hyperspec.transforms.augment import Views
+from hyperspec.transforms.config import ViewsConfig
 
 TARGETS = {"input_share": 0.05, "views_share": 0.15, "ratio_to_3_channels": 1.3}
 

@@ -65,14 +65,14 @@ def measure(words: list[str], steps: int) -> dict[str, float]:
     import psutil
     import torch
 
-    from hyperspec.assembly import optimisation
-    from hyperspec.commands.plan import composed
-    from hyperspec.data.batch import Batch
-    from hyperspec.planning.forecast import step_context
-    from hyperspec.planning.stand_in import build, stand_in
+    from hyperspec.cli.commands.plan import composed
+    from hyperspec.datasets.loading.batch import Batch
+    from hyperspec.runs.planning.dummy_data import build, stand_in
+    from hyperspec.runs.planning.memory import step_context
     from hyperspec.spectra.axis import mission_axis
-    from hyperspec.training import memory
-    from hyperspec.training.optimisation import build_optimizer
+    from hyperspec.training import allocator as memory
+    from hyperspec.training.builders import optimisation
+    from hyperspec.training.optimizer import build_optimizer
 
     config = composed(words)
     torch.set_num_threads(config.hardware.threads or torch.get_num_threads())
@@ -115,8 +115,8 @@ def in_process(words: list[str], steps: int = 2) -> dict[str, float]:
 
 
 def predict(words: list[str]) -> dict[str, float]:
-    from hyperspec.commands.plan import composed
-    from hyperspec.planning.forecast import forecast
+    from hyperspec.cli.commands.plan import composed
+    from hyperspec.runs.planning.memory import forecast
 
     config, started = composed(words), time.perf_counter()
     plan = forecast(config).plan

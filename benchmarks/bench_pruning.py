@@ -21,7 +21,8 @@ from typing import Any
 
 import record
 
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 SPACE = ["lr=tag(log,interval(0.00001,0.01))", "loss.temperature=tag(log,interval(0.02,2.0))"]
 WAYS = {
@@ -50,7 +51,7 @@ def search(folder: Path, way: str, seed: int, options: argparse.Namespace) -> di
     ]
     words += [f"seed={seed}", f"hydra/sweeper/pruner={way}", *WAYS[way], "sweep.resume=false"]
     done = subprocess.run(
-        [sys.executable, "-m", "hyperspec.train", *words],
+        [sys.executable, "-m", "hyperspec.cli.train", *words],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -23,13 +23,14 @@ import record
 import torch
 from plain_recipe import recipe
 
-from hyperspec.cubes import scan
-from hyperspec.cubes.pack import pack
-from hyperspec.cubes.prepare import PrepareSettings
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.data.bank import PlaneBank, Residency
-from hyperspec.data.datamodule import LoaderSettings, SpecimenData
-from hyperspec.data.splits import Split
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.splits import Split
+from hyperspec.datasets.store.pack import pack
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.training.datamodule import LoaderSettings, SpecimenData
 
 WAYS = {
     "2 threads": LoaderSettings(2, 0),

@@ -19,12 +19,12 @@ import numpy as np
 import pandas as pd
 import record
 
-from hyperspec.sweeps.data import load_sweep
-from hyperspec.sweeps.report import sections, write_report
-from hyperspec.sweeps.summary import summarise
+from hyperspec.report.build import sections, write_report
+from hyperspec.report.load import load_sweep
+from hyperspec.report.summary import summarise
 from hyperspec.tracking import names
+from hyperspec.tracking.client import Connection, connect
 from hyperspec.tracking.run import JobRun, start_run
-from hyperspec.tracking.store import Connection, connect
 
 LIMIT_SECONDS, LIMIT_MB = 20.0, 8.0
 NUM_SPECIMENS, NUM_METRICS, NUM_STEPS = 64, 50, 30

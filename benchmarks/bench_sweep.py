@@ -19,7 +19,8 @@ from pathlib import Path
 
 import record
 
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 WORDS = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
 
@@ -29,7 +30,7 @@ def command(folder: Path, *words: str, profile: Path | None = None) -> float:
     started = time.perf_counter()
     profiler = [] if profile is None else ["-m", "cProfile", "-o", str(profile)]
     done = subprocess.run(
-        [sys.executable, *profiler, "-m", "hyperspec.train", *WORDS, *words],
+        [sys.executable, *profiler, "-m", "hyperspec.cli.train", *WORDS, *words],
         cwd=folder,
         capture_output=True,
         text=True,

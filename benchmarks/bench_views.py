@@ -28,9 +28,9 @@ import record
 import torch
 from torch import Tensor
 
-from hyperspec.data.views import Views
-from hyperspec.data.views_config import PRESETS, ViewsConfig
 from hyperspec.spectra.axis import mission_axis
+from hyperspec.transforms.augment import Views
+from hyperspec.transforms.config import PRESETS, ViewsConfig
 
 WIDTH = 32  # channels behind the projection, as the stem's default
 DTYPES = ("float32", "bfloat16")

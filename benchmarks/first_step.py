@@ -7,7 +7,7 @@ START = time.perf_counter()  # before the imports, which a user waits for too
 import os  # noqa: E402
 import sys  # noqa: E402
 
-from hyperspec import train  # noqa: E402
+from hyperspec.cli import train  # noqa: E402
 
 
 def leave(*_: object) -> None:
@@ -17,7 +17,7 @@ def leave(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    import hyperspec.training.module as module
+    import hyperspec.training.simclr as module
 
     module.SimCLR.on_train_batch_end = leave  # type: ignore[method-assign, assignment]
     train.main()

@@ -18,14 +18,15 @@ import record
 import torch
 from hydra import compose, initialize_config_dir
 
-from hyperspec import schema
-from hyperspec.assembly import assemble
 from hyperspec.bands import Uniform
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.growth import Growth, grow_into
-from hyperspec.material import Material, gather
-from hyperspec.schema import Train
-from hyperspec.training.module import SimCLR
+from hyperspec.config import schema
+from hyperspec.config.schema import Train
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.training.builders import assemble
+from hyperspec.training.data import Material, gather
+from hyperspec.training.growth import Growth, grow_into
+from hyperspec.training.simclr import SimCLR
 
 STEPS = ((20, 50), (9, 408))
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -41,8 +42,8 @@ def configured(root: Path, words: list[str]) -> Train:
 def train(config: Train, material: Material) -> SimCLR:
     import pytorch_lightning as pl
 
-    from hyperspec.data.datamodule import SpecimenData
-    from hyperspec.pipeline import quieten
+    from hyperspec.runs.experiment import quieten
+    from hyperspec.training.datamodule import SpecimenData
 
     quieten()
     torch.manual_seed(config.seed)

@@ -24,9 +24,10 @@ from recipe_sides import (
     timed,
 )
 
-from hyperspec.cubes.discover import frame_kind
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.embedding import CubeEmbedder
+from hyperspec.datasets.catalogue.discover import frame_kind
+from hyperspec.inference.embedder import CubeEmbedder
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 PARTS = ("load", "views", "train")
 READ_AHEAD = 4  # batches that wait for the recipe, which must not be taken for its reading
@@ -111,7 +112,7 @@ def measure_embedding(folder: Path, repeats: int) -> list[dict[str, Any]]:
         words = ["experiment=demo", "model=resnet18", f"data.size={size}", f"bands.n={n}"]
         out = folder / f"embedder{n}"
         timed(
-            [sys.executable, "-m", "hyperspec.train", *words, f"data.root={root}", "epochs=1",
+            [sys.executable, "-m", "hyperspec.cli.train", *words, f"data.root={root}", "epochs=1",
              f"data.cache_dir={folder}/cache", "evaluation.controls=false",
              f"hydra.run.dir={out}"],
             folder,

@@ -18,14 +18,14 @@ from plain_recipe import recipe
 from recipe_process import Process
 
 import hyperspec
-from hyperspec import schema
-from hyperspec.assembly import assemble
-from hyperspec.data.batch import Batch
-from hyperspec.material import Material
-from hyperspec.pipeline import prepare
-from hyperspec.training.memory import heap_for_steps
-from hyperspec.training.module import SimCLR
-from hyperspec.training.optimisation import build_optimizer
+from hyperspec.config import schema
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.runs.experiment import prepare
+from hyperspec.training.allocator import heap_for_steps
+from hyperspec.training.builders import assemble
+from hyperspec.training.data import Material
+from hyperspec.training.optimizer import build_optimizer
+from hyperspec.training.simclr import SimCLR
 
 CONF = Path(hyperspec.__file__).parents[1] / "conf"
 CPU = torch.device("cpu")

@@ -11,7 +11,8 @@ from typing import Any
 from plain_recipe import recipe
 from recipe_sides import material_of, timed
 
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 COUNTS = (10, 20, 50, 100, 200, 408)
 
@@ -69,7 +70,7 @@ def ours(
     # A cache of its own: what our sweep prepares once is part of its time.
     name, counts = f"seed{seed}-{size}px-{epochs}-{precision}", ",".join(map(str, COUNTS))
     seconds, peak, _ = timed(
-        [sys.executable, "-m", "hyperspec.train", "experiment=demo", "model=resnet18", "-m",
+        [sys.executable, "-m", "hyperspec.cli.train", "experiment=demo", "model=resnet18", "-m",
          f"bands.n={counts}", f"data.root={root}", f"data.size={size}", "evaluation.controls=false",
          f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache-{name}",
          f"tracking.experiment={name}",

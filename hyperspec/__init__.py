@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from hyperspec._torchvision_cpu import install as _install_torchvision_hook
+from hyperspec.utils.torchvision_shim import install as _install_torchvision_hook
 
 if TYPE_CHECKING:
-    from hyperspec import bands, cubes, data, evaluation, losses, models, spectra, training
-    from hyperspec.cubes import open_cube as open  # noqa: A004  # reads as hyperspec.open
+    from hyperspec.cubes.open import open_cube as open  # noqa: A004  # reads as hyperspec.open
 
 __version__ = "0.1.0"
 __all__ = [

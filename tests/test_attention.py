@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hyperspec.attention import attention_weights, log_attention
-from hyperspec.models.bands import BandAttention
+from hyperspec.inference.attention import attention_weights, log_attention
+from hyperspec.models.stems.spectral import BandAttention
 
 NM = np.array([700.0, 400.0, 550.0])
 

@@ -11,12 +11,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec import schema
 from hyperspec.bands import OPTIONS
-from hyperspec.data.config import FolderData
-from hyperspec.data.views_config import PRESETS
-from hyperspec.launch import config_dir, prepare_arguments
-from hyperspec.spectra.errors import ConfigError, HyperspecError
+from hyperspec.config import schema
+from hyperspec.config.compose import config_dir, prepare_arguments
+from hyperspec.datasets.config import FolderData
+from hyperspec.transforms.config import PRESETS
+from hyperspec.utils.errors import ConfigError, HyperspecError
 
 CONF = config_dir()
 GROUPS = {

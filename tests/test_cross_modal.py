@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from test_train import Runs, cache, runs, specimens, words
 
-from hyperspec.cli import main as hyperspec
-from hyperspec.train import main
+from hyperspec.cli.main import main as hyperspec
+from hyperspec.cli.train import main
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 pytestmark = pytest.mark.slow

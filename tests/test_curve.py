@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_learning import Runs, artifact, runs, specimens, words
 
-from hyperspec.train import main
+from hyperspec.cli.train import main
 
 __all__ = ["runs", "specimens", "words"]  # fixtures
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.sweeps.data import load_sweep
-from hyperspec.train import main
+from hyperspec.cli.train import main
+from hyperspec.report.load import load_sweep
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 pytestmark = pytest.mark.slow
 SEEDS = "seed=0,1,2"

@@ -75,7 +75,7 @@ def test_every_room_is_listed() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from hyperspec.cli import main\n"
+        "import sys; from hyperspec.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'mlflow', 'hydra', 'pandas', 'sklearn', 'matplotlib', 'rasterio'}\n"
@@ -87,7 +87,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_composing_imports_no_torch() -> None:
     code = (
-        "import sys, hyperspec.train\n"
+        "import sys, hyperspec.cli.train\n"
         "print(sorted({'torch', 'mlflow', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

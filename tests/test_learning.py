@@ -13,11 +13,12 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.restore import restore
-from hyperspec.spectra.errors import HyperspecError, ModelError
-from hyperspec.train import main
-from hyperspec.training.selection import BandSearch
+from hyperspec.cli.train import main
+from hyperspec.inference.restore import restore
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.training.band_search import BandSearch
+from hyperspec.utils.errors import HyperspecError, ModelError
 
 Runs = Callable[[], list[Run]]
 

@@ -10,12 +10,13 @@ import pytest
 
 from hyperspec.bands import STRATEGIES, Uniform, Variance
 from hyperspec.bands.base import CountedStrategy
-from hyperspec.cubes import open_cube
-from hyperspec.cubes.labels import CsvLabels
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.data.config import FolderData, SplitSpec
-from hyperspec.material import gather
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.cubes.open import open_cube
+from hyperspec.datasets.catalogue.labels import CsvLabels
+from hyperspec.datasets.config import FolderData, SplitSpec
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.training.data import gather
+from hyperspec.utils.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_unknown_store_is_refused(folder: Path) -> None:
 
 
 def test_an_export_is_packed_as_it_is(folder: Path) -> None:
-    from hyperspec.cubes.exchange import export_store
+    from hyperspec.datasets.export.export import export_store
 
     made = gather(data(folder), Uniform(n=5))
     exported = folder.parent / "exported"

@@ -9,7 +9,7 @@ import pytest
 from test_conf import GROUPS, NEEDS
 from test_train import Runs, cache, runs, specimens, words
 
-from hyperspec.train import main
+from hyperspec.cli.train import main
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 pytestmark = pytest.mark.slow

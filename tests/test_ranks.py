@@ -15,13 +15,13 @@ import torch.distributed as dist
 from mlflow.entities import Run
 from test_train import Runs, artifact, cache, runs, specimens, words
 
-from hyperspec import ranks as module
-from hyperspec.assembly import count_devices
-from hyperspec.commands.plan import composed
-from hyperspec.planning.forecast import settings_of
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.train import main
-from hyperspec.training.hardware import Hardware
+from hyperspec.cli.commands.plan import composed
+from hyperspec.cli.train import main
+from hyperspec.config.hardware import Hardware
+from hyperspec.runs.distributed import launcher as module
+from hyperspec.runs.planning.memory import settings_of
+from hyperspec.training.builders import count_devices
+from hyperspec.utils.errors import ConfigError
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 PAIR = ["hardware.accelerator=cpu", "hardware.devices=2", "hardware.strategy=ddp"]
@@ -112,13 +112,13 @@ def test_the_failure_of_one_ends_all(
     def broken(command: list[str], **rest: Any) -> Any:
         code = (
             "import os, runpy, signal, sys\n"
-            "from hyperspec.spectra.errors import ModelError\n"
-            "from hyperspec.training.module import SimCLR\n"
+            "from hyperspec.utils.errors import ModelError\n"
+            "from hyperspec.training.simclr import SimCLR\n"
             "def broken(self, batch, batch_idx):\n"
             f"    {act}\n"
             "SimCLR.training_step = broken\n"
             f"sys.argv = {['follower', *command[-2:]]!r}\n"
-            "runpy.run_module('hyperspec.follower', run_name='__main__')\n"
+            "runpy.run_module('hyperspec.runs.distributed.worker', run_name='__main__')\n"
         )
         return original([command[0], "-W", "ignore", "-c", code], **rest)
 

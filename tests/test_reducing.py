@@ -14,22 +14,23 @@ import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from hyperspec.assembly import assemble
 from hyperspec.bands import PROJECTIONS, Binned, Uniform
-from hyperspec.cubes import open_cube
-from hyperspec.cubes.labels import CsvLabels
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.data.config import FolderData
-from hyperspec.data.views_config import PRESETS
+from hyperspec.cli.train import main
+from hyperspec.config.hardware import Hardware
+from hyperspec.config.schema import Train
+from hyperspec.cubes.open import open_cube
+from hyperspec.datasets.catalogue.labels import CsvLabels
+from hyperspec.datasets.config import FolderData
+from hyperspec.inference.restore import restore
 from hyperspec.losses.config import NtXentConfig
-from hyperspec.material import gather
 from hyperspec.models.config import TinyConfig
-from hyperspec.restore import restore
-from hyperspec.schema import Train
 from hyperspec.spectra.projection import BandProjection
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 from hyperspec.tracking.config import TrackingConfig
-from hyperspec.train import main
-from hyperspec.training.hardware import Hardware
+from hyperspec.training.builders import assemble
+from hyperspec.training.data import gather
+from hyperspec.transforms.config import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from hyperspec.commands.plan import composed
-from hyperspec.planning import forecast as forecasts
-from hyperspec.sharing import check_sharing
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.cli.commands.plan import composed
+from hyperspec.runs.planning import memory as forecasts
+from hyperspec.runs.planning.device_sharing import check_sharing
+from hyperspec.utils.errors import ConfigError
 
 
 def jobs(sharing: int, tmp_path: Path) -> list[object]:

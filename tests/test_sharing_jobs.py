@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from test_train import Runs, cache, runs, specimens, words
 
-from hyperspec.train import main
+from hyperspec.cli.train import main
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from test_learning import Runs, artifact, runs, specimens, words
 
-from hyperspec.data.bank import PlaneBank
-from hyperspec.restore import restore
-from hyperspec.spectra.errors import HyperspecError
-from hyperspec.train import main
+from hyperspec.cli.train import main
+from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.inference.restore import restore
 from hyperspec.training.checkpoint import read_checkpoint
-from hyperspec.training.module import SimCLR
+from hyperspec.training.simclr import SimCLR
+from hyperspec.utils.errors import HyperspecError
 
 __all__ = ["runs", "specimens", "words"]  # fixtures
 FIRST = "{until_epoch: 2, bands: 4}, {until_epoch: 3, bands: 9}"

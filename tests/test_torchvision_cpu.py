@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import hyperspec
-from hyperspec import _torchvision_cpu
+from hyperspec.utils import torchvision_shim as _torchvision_cpu
 
 ROOT = Path(hyperspec.__file__).parents[1]
 

@@ -18,19 +18,19 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from hyperspec import schema
-from hyperspec.assembly import assemble
 from hyperspec.bands import STRATEGIES, Full
-from hyperspec.cubes.synthetic import synthesise
-from hyperspec.curve import on_bands
-from hyperspec.data.datamodule import SpecimenData
+from hyperspec.config import schema
+from hyperspec.config.schema import Train
 from hyperspec.evaluation.probes import knn_probe
-from hyperspec.material import Material, gather
-from hyperspec.pipeline import quieten
-from hyperspec.schema import Train
+from hyperspec.inference.band_curve import on_bands
+from hyperspec.runs.experiment import quieten
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.training.module import SimCLR
-from hyperspec.training.sampling import BandSampling
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.training.builders import assemble
+from hyperspec.training.callbacks.band_sampling import BandSampling
+from hyperspec.training.data import Material, gather
+from hyperspec.training.datamodule import SpecimenData
+from hyperspec.training.simclr import SimCLR
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COUNTS = (10, 20, 50, 100, 200, 408)

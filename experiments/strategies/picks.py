@@ -19,13 +19,14 @@ import numpy as np
 
 from hyperspec.bands import STRATEGIES, Fisher, Random, Strategy
 from hyperspec.bands.stability import stability
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.labels import CsvLabels
-from hyperspec.cubes.prepare import Preparer, PrepareSettings
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.cubes.synthetic.design import Window, build_design
+from hyperspec.datasets.catalogue.labels import CsvLabels
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.synthetic.design import Window, build_design
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 # The demo's training part: 8 specimens of each species.
 SPECIMENS, SIZE = 8, 32

@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.bands.stability import stability
-from hyperspec.cubes.synthetic.design import build_design
-from hyperspec.evaluation.comparison import paired_bootstrap
-from hyperspec.evaluation.intervals import Interval, crossed_bootstrap
+from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstrap
+from hyperspec.evaluation.statistics.paired import paired_bootstrap
+from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.sweeps.data import SweepData, load_sweep
+from hyperspec.synthetic.design import build_design
 from hyperspec.tracking.config import TrackingConfig
 
 BASELINES = ("uniform", "random")

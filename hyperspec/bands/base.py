@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.selection import BandSelection, ascending
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 @dataclass

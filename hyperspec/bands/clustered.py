@@ -17,8 +17,8 @@ from hyperspec.bands.geometry import (
     second_moments,
     ward_groups,
 )
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 @dataclass

@@ -13,8 +13,8 @@ from hyperspec.bands.base import StatisticsStrategy, top
 from hyperspec.bands.clustered import density_peak_scores
 from hyperspec.bands.geometry import Matrix, band_distances, rescale, self_tuned_similarity
 from hyperspec.bands.ranked import entropies, mvpca_scores
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 Scores = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hyperspec.bands.base import CountedStrategy, Strategy
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import AxisError, BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import AxisError, BandError
 
 
 @dataclass

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hyperspec.bands.base import CountedStrategy
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError, ConfigError
 from hyperspec.spectra.selection import BandSelection, ascending
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError, ConfigError
 
 FEWEST_EPOCHS = 4  # two to anneal over, one to train on the result, one to spare
 

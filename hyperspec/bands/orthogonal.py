@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hyperspec.bands.base import StatisticsStrategy, best, top
 from hyperspec.bands.geometry import ROUNDING, Matrix, centred_moments, second_moments
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 @dataclass

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from hyperspec.bands.base import CountedStrategy
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.bands.base import StatisticsStrategy, top
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 @dataclass

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from hyperspec.bands.base import CountedStrategy
 from hyperspec.bands.fixed import spread
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 @dataclass

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from hyperspec.bands.base import StatisticsStrategy, best, top
 from hyperspec.bands.clustered import gaussian_information
 from hyperspec.bands.geometry import Matrix
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 Scores = NDArray[np.float64]
 

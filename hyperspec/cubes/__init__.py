@@ -10,16 +10,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hyperspec.cubes.catalogue import scan
-    from hyperspec.cubes.cube import open_cube
-    from hyperspec.cubes.handle import Cube
-    from hyperspec.cubes.header import EnviHeader, read_header
-    from hyperspec.cubes.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
-    from hyperspec.cubes.prepare import Prepared, PrepareSettings
-    from hyperspec.cubes.records import Catalogue, CubeRecord, Problem
-    from hyperspec.cubes.store import Store
+    from hyperspec.cubes.cube import Cube
+    from hyperspec.cubes.envi.header import EnviHeader, read_header
+    from hyperspec.cubes.envi.writer import write_envi
+    from hyperspec.cubes.open import open_cube
     from hyperspec.cubes.window import Window
-    from hyperspec.cubes.writer import write_envi
+    from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
+    from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem
+    from hyperspec.datasets.catalogue.scan import scan
+    from hyperspec.datasets.preparation.prepare import Prepared, PrepareSettings
+    from hyperspec.datasets.store.packed import Store
 
 # Where each public name lives. The functions `pack` and `prepare` are not among them: they share
 # their names with their modules, and an import of the module would hide the function.

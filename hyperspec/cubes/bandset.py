@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.handle import Cube
-from hyperspec.cubes.pairing import BAND_SUFFIXES, band_files, check_data_file
+from hyperspec.cubes.cube import Cube
+from hyperspec.cubes.files import BAND_SUFFIXES, band_files, check_data_file
 from hyperspec.cubes.raster import RasterReader
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import AxisError, CubeError
+from hyperspec.utils.errors import AxisError, CubeError
 
 # Of sets of more files, none is kept open: several threads with sets of 400 would reach the
 # process's limit on open files.

@@ -1,192 +1,242 @@
-"""Open a cube: find its header, look at what it is, choose the reader."""
+"""An open cube, and reading bands and windows of it."""
 
 from __future__ import annotations
 
-import os
-import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hyperspec.cubes.bandset import open_band_set
-from hyperspec.cubes.envi import EnviReader
-from hyperspec.cubes.handle import Cube
-from hyperspec.cubes.header import EnviHeader, parse_header
-from hyperspec.cubes.header_text import is_envi, is_esri, read_header_bytes
-from hyperspec.cubes.pairing import check_data_file, find_data, find_header, require_header
-from hyperspec.cubes.raster import RasterReader, UnknownFormatError
-from hyperspec.cubes.units import axis_from_header
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import AxisError, CubeError
+from hyperspec.spectra.selection import BandSelection
+from hyperspec.utils.arrays import output
+from hyperspec.utils.errors import AxisError, BandError
 
-__all__ = ["Cube", "Window", "open_cube"]
+Bands = BandSelection | Sequence[int] | NDArray[np.integer]
 
-
-def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, bool]:
-    """Open a cube with its own wavelengths where it has any, else with the given axis.
-
-    Returns:
-        The open cube, and whether the given axis was used.
-
-    Raises:
-        CubeError: As :func:`open_cube`.
-        AxisError: If the cube has no usable wavelengths and none are given.
-    """
-    try:
-        return open_cube(path), False
-    except AxisError:
-        if axis is None:
-            raise
-        return open_cube(path, axis), True
+# A few bands of a frame of 512 x 512 pixels: half of a common second-level cache.
+_CONVERT_BYTES = 2**20
 
 
-def open_cube(
-    path: str | os.PathLike[str],
-    axis: SpectralAxis | None = None,
-    *,
-    header: str | os.PathLike[str] | None = None,
-) -> Cube:
-    """Open a cube for reading.
+class Reader(Protocol):
+    """What a file format must offer."""
 
-    Raw ENVI files are memory-mapped; whatever else GDAL reads goes through rasterio.
+    shape: tuple[int, int, int]
+    dtype: np.dtype[np.generic]
+    bands_apart: bool
+    """Whether reading a few bands at a time costs no more than all at once."""
+
+    def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
+        """Fill ``out`` with values in native byte order, shape ``(len(bands), height, width)``."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+class Cube:
+    """An open cube; a context manager that keeps its file mapped until it is closed.
+
+    Made by :func:`hyperspec.cubes.open_cube`. Band indices are 0-based.
 
     Args:
-        path: The data file, its ENVI header, or a folder with one raster per band.
-        axis: The axis of a cube without wavelengths; it replaces those of one that has them, with
-            a warning where they differ.
-        header: Another ENVI header than the one beside the data.
-
-    Returns:
-        The open cube.
-
-    Raises:
-        CubeError: If the header or the data are missing, contradictory or of a kind that is not
-            read.
-        AxisError: If there are no usable wavelengths and no axis is given, or its count differs.
+        path: The data file.
+        header_path: Its header, None when the format has none.
+        axis: Band centres, as many as there are bands.
+        reader: Access to the file.
+        nodata: Native value that marks missing pixels.
+        scale_factor: Native value that stands for a reflectance of 1.
+        metadata: Fields of the header as text, under lower-case keys.
     """
-    data = Path(path)
-    if data.is_dir() and header is None:
-        return open_band_set(data, axis)
-    found = None if header is None else Path(header)
-    if data.suffix.lower() == ".hdr" and data.is_file():
-        found = data if found is None else found
-        data = find_data(data)
-    size = check_data_file(data)
-    found = find_header(data) if found is None else found
-    content = b"" if found is None else read_header_bytes(found)
-    if header is None and not is_envi(content):
-        return _open_raster(data, size, found, content, axis)
-    assert found is not None  # content would be empty
-    parsed = parse_header(content, found)
-    if "classification" in parsed.file_type and axis is None:
-        raise CubeError(
-            f"{found}: `file type = {parsed.fields['file type']}` holds class numbers, not "
-            "spectra; give the image cube, or an axis to read it all the same."
-        )
-    own_axis = axis_from_header(parsed, axis)
-    nodata = parsed.number("data ignore value")
-    if "tiff" in parsed.file_type:
-        raster = _tiff_reader(data, size, parsed)
-        scale = _scale_factor(parsed, raster.dtype)
-        nodata = raster.nodata if nodata is None else nodata
-        return Cube(
-            data,
-            found,
-            own_axis,
-            raster,
-            nodata=nodata,
-            scale_factor=scale,
-            metadata=parsed.fields,
-        )
-    return Cube(
-        data,
-        found,
-        own_axis,
-        EnviReader(data, parsed, size),
-        nodata=nodata,
-        scale_factor=_scale_factor(parsed, parsed.dtype),
-        metadata=parsed.fields,
-    )
 
+    def __init__(
+        self,
+        path: Path,
+        header_path: Path | None,
+        axis: SpectralAxis,
+        reader: Reader,
+        *,
+        nodata: float | None = None,
+        scale_factor: float = 1.0,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = path
+        self.header_path = header_path
+        self.axis = axis
+        self.nodata = nodata
+        self.scale_factor = scale_factor
+        self.metadata: Mapping[str, str] = MappingProxyType(dict(metadata or {}))
+        self._reader = reader
 
-def _open_raster(
-    data: Path, size: int, header: Path | None, content: bytes, axis: SpectralAxis | None
-) -> Cube:
-    """Open a file without an ENVI header; GDAL knows it by its content or its ESRI header."""
-    try:
-        reader = RasterReader(data, size)
-    except UnknownFormatError:
-        if header is None:
-            require_header(data)
-        elif not is_esri(content):
-            parse_header(content, header)
-        raise
-    try:
-        if axis is None:
-            axis = reader.axis()
-        elif len(axis) != reader.shape[0]:
-            raise AxisError(
-                f"The given axis has {len(axis)} bands, but {data} has {reader.shape[0]}; give "
-                "an axis of that many."
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Cube({self.path.name!r}, {self.shape}, {self.dtype}, {self.axis})"
+
+    def close(self) -> None:
+        """Release the file; reading afterwards is an error."""
+        self._reader.close()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, lines and samples: ``(C, H, W)``."""
+        return self._reader.shape
+
+    @property
+    def num_bands(self) -> int:
+        """Number of bands, C."""
+        return self.shape[0]
+
+    @property
+    def num_lines(self) -> int:
+        """Number of lines, H."""
+        return self.shape[1]
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples, W."""
+        return self.shape[2]
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the stored values, in native byte order."""
+        return self._reader.dtype
+
+    def read_raw(
+        self,
+        bands: Bands | None = None,
+        window: Window | None = None,
+        out: NDArray[np.generic] | None = None,
+    ) -> NDArray[np.generic]:
+        """Return stored values as they are.
+
+        Args:
+            bands: A selection made for this axis, or 0-based indices in the wanted order; None
+                means all.
+            window: Part of the frame; None means all of it.
+            out: Where to put them: contiguous, of the result's shape and the file's type in native
+                byte order. Nothing is allocated then: memory that is new to the process has to be
+                cleared by the system first.
+
+        Returns:
+            ``out``, or a new contiguous array of shape ``(n, h, w)``.
+
+        Raises:
+            BandError: If there is no such band.
+            AxisError: If the selection was made for another axis.
+            CubeError: If the window leaves the frame, or the cube is closed.
+            HyperspecError: If ``out`` does not fit.
+        """
+        indices, part = self._indices(bands), self._part(window)
+        target = output(out, (len(indices), part.height, part.width), self.dtype)
+        self._reader.read(indices, part, target)
+        return target
+
+    def read(
+        self,
+        bands: Bands | None = None,
+        window: Window | None = None,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return reflectance: stored values over the scale factor, NaN where there are none.
+
+        Args:
+            bands: As for :meth:`read_raw`.
+            window: As for :meth:`read_raw`.
+            out: As for :meth:`read_raw`, float32.
+
+        Returns:
+            ``out``, or a new contiguous array of shape ``(n, h, w)``; not clipped.
+
+        Raises:
+            BandError: If there is no such band.
+            AxisError: If the selection was made for another axis.
+            CubeError: If the window leaves the frame, or the cube is closed.
+            HyperspecError: If ``out`` does not fit.
+        """
+        indices, part = self._indices(bands), self._part(window)
+        shape = (part.height, part.width)
+        target = output(out, (len(indices), *shape), np.dtype(np.float32))
+        # Some bands at a time, so that their stored values are still in the processor's cache when
+        # they are converted, and are never all in memory beside the result.
+        step = len(indices)
+        if self._reader.bands_apart:
+            step = max(_CONVERT_BYTES // (part.height * part.width * self.dtype.itemsize), 1)
+        raw = np.empty((min(step, len(indices)), *shape), self.dtype)
+        for start in range(0, len(indices), step):
+            some = indices[start : start + step]
+            self._reader.read(some, part, raw[: len(some)])
+            self._convert(raw[: len(some)], target[start : start + step])
+        return target
+
+    def _part(self, window: Window | None) -> Window:
+        part = Window(0, 0, *self.shape[1:]) if window is None else Window(*map(int, window))
+        part.check(self.num_lines, self.num_samples, str(self.path))
+        return part
+
+    def _convert(self, raw: NDArray[np.generic], out: NDArray[np.float32]) -> None:
+        if self.scale_factor == 1:
+            out[...] = raw
+        else:
+            # Types that float32 cannot hold are divided first, so that only the result is rounded.
+            wide = np.float32 if np.can_cast(raw.dtype, np.float32) else np.float64
+            np.divide(raw, wide(self.scale_factor), dtype=wide, casting="unsafe", out=out)
+        missing = self._missing(raw)
+        if missing is not None:
+            out[missing] = np.nan
+
+    def _missing(self, raw: NDArray[np.generic]) -> NDArray[np.bool_] | None:
+        if self.nodata is None or np.isnan(self.nodata):
+            return None
+        if raw.dtype.kind == "f":
+            # A header's -1e34 is meant as the nearest float32.
+            with np.errstate(over="ignore"):
+                return np.asarray(raw == raw.dtype.type(self.nodata))
+        limits = np.iinfo(raw.dtype.str)
+        if not (self.nodata.is_integer() and limits.min <= self.nodata <= limits.max):
+            return None  # 65535.5, or -9999 in an unsigned file: no pixel can have it
+        return np.asarray(raw == raw.dtype.type(int(self.nodata)))
+
+    def _indices(self, bands: Bands | None) -> list[int]:
+        if bands is None:
+            return list(range(self.num_bands))
+        if isinstance(bands, BandSelection):
+            self._check_axis(bands)
+            return list(bands.indices)
+        chosen = np.asarray(bands)
+        if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+            raise BandError(
+                f"bands={str(bands)[:60]} does not name bands of {self.path}; give a selection or "
+                "at least one 0-based index."
             )
-    except AxisError:
-        reader.close()
-        raise
-    return Cube(data, header, axis, reader, nodata=reader.nodata, scale_factor=reader.scale_factor)
+        outside = chosen[(chosen < 0) | (chosen >= self.num_bands)]
+        if outside.size:
+            raise BandError(
+                f"Band {outside[0]} was asked of {self.path}, which has bands 0 to "
+                f"{self.num_bands - 1} (indices are 0-based)."
+            )
+        return [int(index) for index in chosen]
 
-
-def _tiff_reader(data: Path, size: int, header: EnviHeader) -> RasterReader:
-    """Open a TIFF that an ENVI header describes: the layout is the TIFF's own."""
-    reader = RasterReader(data, size)
-    declared = (header.bands, header.lines, header.samples)
-    if reader.driver == "GTiff" and reader.shape == declared:
-        return reader
-    reader.close()
-    raise CubeError(
-        f"{header.path} says `file type = TIFF` with (bands, lines, samples) {declared}, but "
-        f"{data.name} is {reader.driver} with {reader.shape}; correct the header, or take it away "
-        "if the file is a TIFF."
-    )
-
-
-def _scale_factor(header: EnviHeader, dtype: np.dtype[np.generic]) -> float:
-    """Return the native value that stands for a reflectance of 1.
-
-    Raises:
-        CubeError: If the factor is negative, not finite, or below 1 for floats, where both
-            readings are possible.
-    """
-    gains = {
-        item for item in header.items("data gain values") if item.rstrip("0") not in ("1", "1.")
-    }
-    if gains:
-        warnings.warn(
-            f"{header.path}: `data gain values` turn raw values into radiance, not reflectance, "
-            "and are not applied; calibrate with white and dark frames.",
-            UserWarning,
-            stacklevel=3,
-        )
-    key = "reflectance scale factor"
-    factor = header.number(key)
-    if factor is None or factor in (0, 1):
-        return 1.0
-    if not (np.isfinite(factor) and factor > 0):
-        raise CubeError(f"{header.path}: `{key} = {factor:g}`; it must be a number above 0.")
-    if factor > 1:
-        return factor
-    if dtype.kind == "f":
-        raise CubeError(
-            f"{header.path}: `{key} = {factor:g}` for {dtype.newbyteorder('=')} values: stored "
-            "values are divided by it, which would make them larger. Write the stored value that "
-            "stands for a reflectance of 1."
-        )
-    # Divided by 0.0001, every integer but 0 would be a reflectance of thousands: it was meant as
-    # the value of one count.
-    warnings.warn(
-        f"{header.path}: `{key} = {factor:g}` is read as the reflectance of one count, so values "
-        f"are divided by {1 / factor:g}; write that instead.",
-        UserWarning,
-        stacklevel=3,
-    )
-    return 1 / factor
+    def _check_axis(self, bands: BandSelection) -> None:
+        if bands.axis is self.axis or bands.axis == self.axis:
+            return
+        different = bands.axis.differences(self.axis)
+        if different:
+            raise AxisError(
+                f"bands={bands.strategy} was chosen on another axis than that of {self.path}: "
+                f"{'; '.join(different)}. Find the same wavelengths with selection.resolve(axis)."
+            )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.units import check_count, to_nanometres
+from hyperspec.cubes.envi.wavelengths import check_count, to_nanometres
 from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import AxisError, CubeError
+from hyperspec.utils.errors import AxisError, CubeError
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hyperspec.spectra.errors import CubeError
+from hyperspec.utils.errors import CubeError
 
 
 class Window(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.spectra.options import at_least
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import at_least
 
 
 @dataclass

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hyperspec.evaluation.evaluate import Held
-from hyperspec.evaluation.geometry import cluster_agreement, pair_distances, rankme, uniformity
-from hyperspec.evaluation.intervals import bootstrap_interval
+from hyperspec.evaluation.embedding_geometry import (
+    cluster_agreement,
+    pair_distances,
+    rankme,
+    uniformity,
+)
 from hyperspec.evaluation.probes import fit_linear_probe, knn_probe, normalised
 from hyperspec.evaluation.retrieval import average_precisions, view_retrieval_top1
+from hyperspec.evaluation.scores import Held
+from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 
 RANGES = {
     "knn_top1": "0 to 1",

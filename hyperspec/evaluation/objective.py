@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from hyperspec.spectra.errors import ConfigError, HyperspecError
+from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
 AUTO = "auto"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.evaluation.comparison import paired_bootstrap
-from hyperspec.evaluation.intervals import Floats, Interval
+from hyperspec.evaluation.statistics.bootstrap import Floats, Interval
+from hyperspec.evaluation.statistics.paired import paired_bootstrap
 
 Key = tuple[str, int]
 Scores = Mapping[Key, NDArray[np.floating]]
@@ -144,7 +144,7 @@ def _rank_interval(
 ) -> Interval:
     """Resample seeds and specimens alike for all points and both sides, one fewer than there are.
 
-    Source: as :mod:`hyperspec.evaluation.intervals`.
+    Source: as :mod:`hyperspec.evaluation.statistics.bootstrap`.
     """
     names, columns = np.unique(np.asarray(specimens), return_inverse=True)
     member = np.eye(len(names))[columns]  # (N, G)

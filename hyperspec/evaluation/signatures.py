@@ -41,7 +41,7 @@ def spectral_signatures(
 
     Args:
         spectra: Masked mean reflectance of each image, ``(N, C)``, from
-            :func:`hyperspec.evaluation.controls.mean_spectra`: reflectance, not embeddings.
+            :func:`hyperspec.evaluation.baselines.mean_spectra`: reflectance, not embeddings.
         labels: Label of each row, ``(N,)``; rows with None are left out.
         specimens: Unique specimen key of each row, ``(N,)``.
 

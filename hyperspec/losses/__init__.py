@@ -17,10 +17,10 @@ from hyperspec.losses.config import (
 )
 
 if TYPE_CHECKING:
-    from hyperspec.losses.cached import check_batch_independent, micro_batched
-    from hyperspec.losses.cells import CellPairs, pair_cells
-    from hyperspec.losses.combined import Cells, Combined, LocalNtXent
-    from hyperspec.losses.contrastive import Dcl, NtXent
+    from hyperspec.losses.cell_matching import CellPairs, pair_cells
+    from hyperspec.losses.dense import Cells, Combined, LocalNtXent
+    from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
+    from hyperspec.losses.nt_xent import Dcl, NtXent
     from hyperspec.losses.vicreg import VicReg
 
 __all__ = [

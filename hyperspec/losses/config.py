@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,7 @@ class NtXentConfig(LossConfig):
 
     def build(self) -> nn.Module:
         """Return :class:`hyperspec.losses.NtXent`."""
-        from hyperspec.losses.contrastive import NtXent
+        from hyperspec.losses.nt_xent import NtXent
 
         return NtXent(self.temperature, self.queue_size)
 
@@ -68,7 +68,7 @@ class DclConfig(LossConfig):
 
     def build(self) -> nn.Module:
         """Return :class:`hyperspec.losses.Dcl`."""
-        from hyperspec.losses.contrastive import Dcl
+        from hyperspec.losses.nt_xent import Dcl
 
         return Dcl(self.temperature)
 
@@ -143,7 +143,7 @@ class CombinedConfig(LossConfig):
 
     def build(self) -> nn.Module:
         """Return :class:`hyperspec.losses.Combined`."""
-        from hyperspec.losses.combined import Combined, LocalNtXent
+        from hyperspec.losses.dense import Combined, LocalNtXent
 
         return Combined(
             self.global_loss.build(),

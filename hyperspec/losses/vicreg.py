@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperspec.losses.config import check_weights
-from hyperspec.losses.contrastive import at_least_float32, check_pair
-from hyperspec.losses.gather import gather
+from hyperspec.losses.nt_xent import at_least_float32, check_pair
+from hyperspec.utils.distributed import gather
 
 TARGET_STD = 1.0  # gamma of the paper's eq. 1
 EPSILON = 1e-4  # keeps the root's gradient finite at zero variance; the paper's value

@@ -18,9 +18,9 @@ from hyperspec.models.config import (
 )
 
 if TYPE_CHECKING:
-    from hyperspec.models.backbones import Backbone
+    from hyperspec.models.backbones.backbone import Backbone
     from hyperspec.models.encoder import Encoder, build_encoder
-    from hyperspec.models.head import CellHead, ProjectionHead, build_head
+    from hyperspec.models.heads import CellHead, ProjectionHead, build_head
 
 __all__ = [
     "Backbone",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 STEMS = ("projection", "inflate", "wavelength", "attention")
 PROJECTING = ("projection", "wavelength", "attention")  # n bands become k channels

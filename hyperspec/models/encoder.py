@@ -9,14 +9,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from hyperspec.models.backbones import Backbone, build_backbone
-from hyperspec.models.bands import BandAttention, WavelengthProjection
+from hyperspec.models.backbones.backbone import Backbone, build_backbone
 from hyperspec.models.config import EncoderConfig, PretrainableConfig
-from hyperspec.models.selectors import ConcreteSelector, SelectedProjection
-from hyperspec.models.stems import Projection, projection_centres, smooth_projection
+from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
+from hyperspec.models.stems.projection import Projection, projection_centres, smooth_projection
+from hyperspec.models.stems.spectral import BandAttention, WavelengthProjection
 
 if TYPE_CHECKING:
-    from hyperspec.models.windows import WindowProjection
+    from hyperspec.models.cross_modal import WindowProjection
 
 
 class Encoder(nn.Module):

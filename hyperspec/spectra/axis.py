@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.spectra.errors import AxisError
+from hyperspec.utils.errors import AxisError
 
 
 @dataclass(frozen=True, eq=False)

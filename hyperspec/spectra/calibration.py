@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.spectra.errors import CubeError
+from hyperspec.utils.errors import CubeError
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.spectra.errors import HyperspecError
+from hyperspec.utils.errors import HyperspecError
 
 # 0 to 1.2 holds diffuse reflectance and the lower part of glints; 0.005 per bin is half of a good
 # line-scan sensor's noise.

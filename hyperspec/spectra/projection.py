@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.moments import Moments
 from hyperspec.spectra.selection import BandSelection, band_widths
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 FWHM_PER_SD = float(2 * np.sqrt(2 * np.log(2)))  # of a Gaussian
 # Digits after the point that count in the hash: an eigenvector's last ones differ by platform.

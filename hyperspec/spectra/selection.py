@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 @dataclass(frozen=True, eq=False)

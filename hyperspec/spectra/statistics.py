@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import AxisError, HyperspecError
 from hyperspec.spectra.moments import HISTOGRAM_BINS, HISTOGRAM_RANGE, Moments
+from hyperspec.utils.errors import AxisError, HyperspecError
 
 ClassMoments = Moments
 

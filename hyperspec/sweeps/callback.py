@@ -22,22 +22,22 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec.spectra.errors import HyperspecError
-from hyperspec.sweeps.again import check_busy, settle_folder
-from hyperspec.sweeps.ending import close_sweep
-from hyperspec.sweeps.launchers import check_launcher
-from hyperspec.sweeps.note import opening
-from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
-from hyperspec.sweeps.plan import Check, make_plan
-from hyperspec.sweeps.watchdog import scheduler_job
+from hyperspec.runs.watchdog import scheduler_job
+from hyperspec.sweeps.description import opening
+from hyperspec.sweeps.finalise import close_sweep
+from hyperspec.sweeps.folder import check_busy, settle_folder
+from hyperspec.sweeps.launchers.launcher import check_launcher
+from hyperspec.sweeps.validation import Check, make_plan
 from hyperspec.tracking.names import PARAM_MARGIN
-from hyperspec.tracking.process import host_name, process_tag
+from hyperspec.tracking.parent import ParentInfo, find_parent, write_parent
+from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.process import host_name, process_tag
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from hyperspec.sweeps.data import SweepData
-    from hyperspec.sweeps.forecast import Need
+    from hyperspec.report.load import SweepData
+    from hyperspec.runs.planning.time import Need
     from hyperspec.tracking.run import JobRun
 
 __all__ = ["ParentInfo", "SweepCallback", "find_parent"]
@@ -91,9 +91,9 @@ class SweepCallback(Callback):
         if self._check is not None:
             checked = _announce(config, self._check, self._need)
             self._check_data(checked)
-        from hyperspec.tracking.reap import catch_up
+        from hyperspec.tracking.cleanup import catch_up
+        from hyperspec.tracking.client import connect
         from hyperspec.tracking.run import start_run
-        from hyperspec.tracking.store import connect
 
         base = Path(config.hydra.runtime.cwd)
         self._sweep_dir = base / str(config.hydra.sweep.dir)
@@ -182,8 +182,8 @@ class SweepCallback(Callback):
         """Log models, and put the outcome into the description; trouble is no failed sweep."""
         from mlflow.exceptions import MlflowException
 
-        from hyperspec.sweeps.models import log_models
-        from hyperspec.sweeps.note import closing
+        from hyperspec.sweeps.description import closing
+        from hyperspec.sweeps.log_models import log_models
         from hyperspec.tracking.names import TAG_NOTE
 
         connection = run.connection
@@ -197,8 +197,8 @@ class SweepCallback(Callback):
             log.warning("the sweep's model and description were not logged: %s", error)
 
     def _report(self, run: JobRun, data: SweepData) -> None:
-        from hyperspec.sweeps.report import print_report, write_report
-        from hyperspec.tracking.patience import UnreachableError
+        from hyperspec.report.build import print_report, write_report
+        from hyperspec.tracking.retry import UnreachableError
 
         paths = write_report(data, self._sweep_dir / "report")
         print_report(data, paths)
@@ -224,7 +224,7 @@ def _announce(config: DictConfig, check: Check, need: Need | None) -> list[objec
     Raises:
         SystemExit: With status 2 after problems, 0 after a dry run.
     """
-    from hyperspec.sweeps.forecast import predict
+    from hyperspec.runs.planning.time import predict
 
     checked: list[object] = []
     try:

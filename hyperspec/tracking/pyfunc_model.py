@@ -28,7 +28,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
-from hyperspec.tracking.store import Connection
+from hyperspec.tracking.client import Connection
 
 COLUMN = "file"
 MODEL_NAME = "encoder"

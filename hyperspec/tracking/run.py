@@ -14,10 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-from hyperspec.spectra.errors import TrackingError
-from hyperspec.tracking.courier import MAX_METRICS, MAX_NAMES, Courier
-from hyperspec.tracking.glance import database_path
-from hyperspec.tracking.journal import Head, Journal, new_local_id
+from hyperspec.tracking.client import Connection
+from hyperspec.tracking.git import git_tags
+from hyperspec.tracking.health import database_path
 from hyperspec.tracking.names import (
     PARAM_LIMIT,
     TAG_HOST,
@@ -28,11 +27,12 @@ from hyperspec.tracking.names import (
     TAG_REASON,
     TRACEBACK_ARTIFACT,
 )
-from hyperspec.tracking.patience import LOCKED_SECONDS, UnreachableError, patiently
-from hyperspec.tracking.process import host_name, process_tag
-from hyperspec.tracking.sender import Sender
-from hyperspec.tracking.source import git_tags
-from hyperspec.tracking.store import Connection
+from hyperspec.tracking.offline.background import Sender
+from hyperspec.tracking.offline.journal import Head, Journal, new_local_id
+from hyperspec.tracking.offline.uploader import MAX_METRICS, MAX_NAMES, Courier
+from hyperspec.tracking.retry import LOCKED_SECONDS, UnreachableError, patiently
+from hyperspec.utils.errors import TrackingError
+from hyperspec.utils.process import host_name, process_tag
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,7 +246,7 @@ class JobRun:
         """Take over another run's result, or its metrics up to a step, when both are on the store.
 
         Args:
-            run_id: The other run; see :func:`hyperspec.tracking.copying.copy_run`.
+            run_id: The other run; see :func:`hyperspec.tracking.copy_run.copy_run`.
             until_step: Last step of the metrics; None takes over everything but checkpoints.
             metrics: What is known of its metrics already, for as long as the store is away.
             whole: Beginnings of the names of metrics that are taken over whatever their step.

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from hyperspec.spectra.errors import ModelError
+from hyperspec.utils.errors import ModelError
 
 
 class AtomicCheckpointIO(CheckpointIO):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hyperspec.data.batch import Batch
+from hyperspec.datasets.loading.batch import Batch
 from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
-from hyperspec.losses.gather import own, whole
-from hyperspec.models.windows import WindowBackbone
-from hyperspec.training.module import NUM_VIEWS, SimCLR
+from hyperspec.models.cross_modal import WindowBackbone
+from hyperspec.training.simclr import NUM_VIEWS, SimCLR
+from hyperspec.utils.distributed import own, whole
 
 
 class CrossModal(SimCLR):

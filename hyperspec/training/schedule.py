@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperspec.spectra.errors import ConfigError
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.utils.errors import ConfigError
 
 _EXAMPLE = "[{until_epoch: 50, bands: 20}, {until_epoch: 200, bands: 408}]"
 

@@ -9,8 +9,8 @@ from hyperspec.bands import Correlation, EFdpc, Issc
 from hyperspec.bands.clustered import density_peak_scores, gaussian_information, self_expression
 from hyperspec.bands.geometry import band_distances, second_moments
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 def smooth_case(seed, rows=120, bands=16):

@@ -17,7 +17,7 @@ from hyperspec.bands.contiguous import (
     top_rank_cut,
 )
 from hyperspec.bands.geometry import band_distances, self_tuned_similarity
-from hyperspec.spectra.errors import BandError
+from hyperspec.utils.errors import BandError
 
 
 def every_partition(count, n):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hyperspec.bands import Fisher, Full, ListBands, Pca, Random, Uniform, Variance
-from hyperspec.bands.evidence import as_override, gather_evidence, resamples
+from hyperspec.bands.diagnostics import as_override, gather_evidence, resamples
 from hyperspec.bands.stability import stability
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
 from hyperspec.spectra.selection import BandSelection

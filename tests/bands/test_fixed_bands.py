@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hyperspec.bands import Full, ListBands, Random, Rgb, Uniform
 from hyperspec.spectra import SpectralAxis, mission_axis
-from hyperspec.spectra.errors import BandError
+from hyperspec.utils.errors import BandError
 
 AXIS = SpectralAxis(np.array([400, 410, 420, 500, 590, 600.0]), good=np.array([1, 1, 1, 1, 1, 0]))
 

@@ -6,7 +6,7 @@ import pytest
 
 from hyperspec.bands import Learned
 from hyperspec.spectra import BandSelection, SpectralAxis, mission_axis
-from hyperspec.spectra.errors import BandError, ConfigError
+from hyperspec.utils.errors import BandError, ConfigError
 
 
 @pytest.mark.parametrize(

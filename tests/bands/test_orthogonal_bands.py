@@ -8,8 +8,8 @@ from hyperspec.bands import LcmvBcc, Opbs, Spa
 from hyperspec.bands.geometry import second_moments
 from hyperspec.bands.orthogonal import constraint_scores, orthogonal_chain
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from hyperspec.bands import Fisher, Mrmr
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.labels import CsvLabels
-from hyperspec.cubes.prepare import Preparer, PrepareSettings
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.cubes.synthetic.design import build_design
+from hyperspec.datasets.catalogue.labels import CsvLabels
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.synthetic.design import build_design
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 
 def planted_statistics(root: Path, seed: int) -> SpectralStatistics:

@@ -12,9 +12,9 @@ from sklearn.decomposition import NMF, PCA
 from hyperspec.bands import PROJECTIONS, Binned, NmfProjection, PcaProjection, Uniform
 from hyperspec.bands.projections import box_edges
 from hyperspec.spectra import BandSelection, SpectralAxis, mission_axis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 ALL = pytest.mark.parametrize("strategy", PROJECTIONS.values(), ids=PROJECTIONS.keys())
 

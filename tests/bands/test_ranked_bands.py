@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from hyperspec.bands import Entropy, Pca, Variance
 from hyperspec.bands.ranked import mvpca_scores
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 
 def spectra_of(seed, rows=150, bands=12):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hyperspec.bands import Regions, Uniform
 from hyperspec.bands.regions import apportion
 from hyperspec.spectra import SpectralAxis, mission_axis
-from hyperspec.spectra.errors import BandError
+from hyperspec.utils.errors import BandError
 
 EDGES = [400.0, 480, 550, 650]
 

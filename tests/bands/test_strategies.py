@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hyperspec.bands import STRATEGIES, CountedStrategy, Pca, Uniform
 from hyperspec.bands.base import best, top
 from hyperspec.spectra import BandSelection, SpectralAxis, mission_axis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 COUNTED = {n: s for n, s in STRATEGIES.items() if issubclass(s, CountedStrategy)}
 WITH_STATISTICS = {n: s for n, s in COUNTED.items() if s.needs_statistics}

@@ -9,8 +9,8 @@ from sklearn.metrics import mutual_info_score
 from hyperspec.bands import STRATEGIES, CountedStrategy, Fisher, Mrmr, MutualInformation
 from hyperspec.bands.supervised import class_information, cover, fisher_ratios, relevant_chain
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import BandError
 
 COUNTED = [s for s in STRATEGIES.values() if issubclass(s, CountedStrategy)]
 SUPERVISED = [s for s in STRATEGIES.values() if s.supervised]

@@ -14,15 +14,16 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from matplotlib.image import imread
 
-from hyperspec import schema
 from hyperspec.bands import STRATEGIES, Fisher, Uniform
-from hyperspec.cli import main
-from hyperspec.cubes.labels import CsvLabels
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.data.config import FolderData
-from hyperspec.launch import config_dir
-from hyperspec.material import gather
+from hyperspec.cli.main import main
+from hyperspec.config import schema
+from hyperspec.config.compose import config_dir
+from hyperspec.datasets.catalogue.labels import CsvLabels
+from hyperspec.datasets.config import FolderData
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.training.data import gather
 
 
 @pytest.fixture(scope="module")

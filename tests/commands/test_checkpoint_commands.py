@@ -13,21 +13,23 @@ import pandas as pd
 import pytest
 import torch
 
-from hyperspec import curve, schema
-from hyperspec.cli import main
-from hyperspec.cubes.cube import open_cube
-from hyperspec.cubes.labels import CsvLabels
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.cubes.writer import write_envi
+from hyperspec.cli.main import main
+from hyperspec.cli.train import main as train
+from hyperspec.config import schema
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.open import open_cube
+from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.evaluation.probes import knn_probe
-from hyperspec.planning.trace import Watch, no_scratch
-from hyperspec.restore import from_plain, restore, to_plain
+from hyperspec.inference import band_curve as curve
+from hyperspec.inference.restore import from_plain, restore, to_plain
+from hyperspec.inference.window_embeddings import embed_windows, parse_windows
+from hyperspec.runs.planning.fake_tensors import Watch, no_scratch
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError, ModelError
-from hyperspec.tracking.store import open_client
-from hyperspec.train import main as train
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.tracking.client import open_client
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
-from hyperspec.windowed import embed_windows, parse_windows
+from hyperspec.utils.errors import BandError, ModelError
 
 QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hyperspec.cli import main
-from hyperspec.curve import PREDICTIONS
+from hyperspec.cli.main import main
+from hyperspec.inference.band_curve import PREDICTIONS
 from hyperspec.tracking import names
+from hyperspec.tracking.client import Connection, connect
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import Connection, connect
 
 COUNTS, SEEDS, ROWS = (3, 6, 24), (0, 1), 40
 

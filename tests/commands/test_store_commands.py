@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from hyperspec.cli import main
-from hyperspec.commands.export import find_store
-from hyperspec.commands.views import views_config
-from hyperspec.cubes import CsvLabels, NoLabels, Store, write_envi
-from hyperspec.data.config import FolderData
-from hyperspec.data.views_config import CrossModalViews, ViewsConfig
-from hyperspec.material import open_source
+from hyperspec.cli.commands.export import find_store
+from hyperspec.cli.commands.views import views_config
+from hyperspec.cli.main import main
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.labels import CsvLabels, NoLabels
+from hyperspec.datasets.config import FolderData
+from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import CatalogueError, ConfigError
+from hyperspec.training.data import open_source
+from hyperspec.transforms.config import CrossModalViews, ViewsConfig
+from hyperspec.utils.errors import CatalogueError, ConfigError
 
 AXIS = SpectralAxis.linear(400, 700, 7)
 

@@ -6,11 +6,12 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.cubes import Window, open_cube
 from hyperspec.cubes.bandset import band_files
-from hyperspec.cubes.info import look_at
+from hyperspec.cubes.open import open_cube
+from hyperspec.cubes.window import Window
+from hyperspec.inspection.info import look_at
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import AxisError, CubeError
+from hyperspec.utils.errors import AxisError, CubeError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

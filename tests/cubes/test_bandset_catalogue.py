@@ -8,25 +8,21 @@ import numpy as np
 import pytest
 import rasterio
 
-from hyperspec.cli import main
-from hyperspec.cubes import (
-    CsvLabels,
-    FolderLabels,
-    NoLabels,
-    PatternLabels,
-    PrepareSettings,
-    open_cube,
-    scan,
-    write_envi,
-)
+from hyperspec.cli.main import main
 from hyperspec.cubes import bandset as reading
-from hyperspec.cubes.check import CheckSettings, check_folder
-from hyperspec.cubes.info import look_at
-from hyperspec.cubes.mask import find_mask
-from hyperspec.cubes.pack import pack
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.open import open_cube
+from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.foreground import find_mask
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.store.pack import pack
+from hyperspec.inspection.check import CheckSettings, check_folder
+from hyperspec.inspection.info import look_at
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import AxisError, CatalogueError, CubeError
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.utils.errors import AxisError, CatalogueError, CubeError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -276,7 +272,7 @@ def test_a_run_on_band_sets_is_the_run_on_the_cubes(tmp_path, monkeypatch):
     """The same specimens as ENVI cubes and as sets of three files: the same score to the bit."""
     from mlflow.tracking import MlflowClient
 
-    from hyperspec.train import main as train
+    from hyperspec.cli.train import main as train
 
     monkeypatch.chdir(tmp_path)
     cubes = synthesise(tmp_path / "cubes", SynthSettings(num_specimens=4, size=16, num_bands=12))

@@ -4,14 +4,14 @@ import os
 import numpy as np
 import pytest
 
-from hyperspec.cubes.catalogue import Problem, scan
-from hyperspec.cubes.checksums import ChecksumCache, file_digest
-from hyperspec.cubes.confounding import date_problem
-from hyperspec.cubes.discover import frame_kind
-from hyperspec.cubes.labels import CsvLabels, PatternLabels
-from hyperspec.cubes.writer import write_envi
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.checksums import ChecksumCache, file_digest
+from hyperspec.datasets.catalogue.confounding import date_problem
+from hyperspec.datasets.catalogue.discover import frame_kind
+from hyperspec.datasets.catalogue.labels import CsvLabels, PatternLabels
+from hyperspec.datasets.catalogue.scan import Problem, scan
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import CatalogueError
+from hyperspec.utils.errors import CatalogueError
 
 AXIS = SpectralAxis.linear(400, 700, 6)
 

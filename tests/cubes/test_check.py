@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hyperspec.cli import main
-from hyperspec.cubes import CsvLabels, FolderLabels, write_envi
-from hyperspec.cubes import check_look as looking
-from hyperspec.cubes.check import CheckSettings, check_folder
-from hyperspec.cubes.check_findings import drift
-from hyperspec.cubes.check_report import print_report, to_json
+from hyperspec.cli.main import main
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels
+from hyperspec.inspection import file_check as looking
+from hyperspec.inspection.check import CheckSettings, check_folder
+from hyperspec.inspection.check_report import print_report, to_json
+from hyperspec.inspection.findings import drift
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import CatalogueError, ConfigError
+from hyperspec.utils.errors import CatalogueError, ConfigError
 
 AXIS = SpectralAxis.linear(400, 700, 7)
 

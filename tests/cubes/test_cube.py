@@ -16,9 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperspec
-from hyperspec.cubes import Cube, Window, open_cube, write_envi
+from hyperspec.cubes.cube import Cube
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.open import open_cube
+from hyperspec.cubes.window import Window
 from hyperspec.spectra import BandSelection, SpectralAxis
-from hyperspec.spectra.errors import AxisError, BandError, CubeError
+from hyperspec.utils.errors import AxisError, BandError, CubeError
 
 
 @st.composite
@@ -393,6 +396,6 @@ def test_public_names_are_lazy_and_real():
 
 
 def test_importing_the_room_loads_no_heavy_library():
-    code = "import sys, hyperspec.cubes.cube; print('rasterio' in sys.modules)"
+    code = "import sys, hyperspec.cubes.open; print('rasterio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -13,10 +13,10 @@ from cube_oracle import header_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.cubes import open_cube
-from hyperspec.cubes.header import parse_header
-from hyperspec.cubes.units import axis_from_header
-from hyperspec.spectra.errors import HyperspecError
+from hyperspec.cubes.envi.header import parse_header
+from hyperspec.cubes.envi.wavelengths import axis_from_header
+from hyperspec.cubes.open import open_cube
+from hyperspec.utils.errors import HyperspecError
 
 LONGEST_S = 10.0  # a hang, also on a busy machine
 VALID = header_text(

@@ -11,15 +11,18 @@ import xarray
 import zarr
 from cube_oracle import oracle
 
-from hyperspec.cubes import CsvLabels, NoLabels, PatternLabels, read_header, scan, write_envi
-from hyperspec.cubes import exchange_envi as envi_module
-from hyperspec.cubes.exchange import export_store, is_export, open_export, pack_export
-from hyperspec.cubes.mask import read_mask
-from hyperspec.cubes.pack import pack
-from hyperspec.cubes.prepare import PrepareSettings
-from hyperspec.cubes.store import Store
+from hyperspec.cubes.envi.header import read_header
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.labels import CsvLabels, NoLabels, PatternLabels
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.export import envi as envi_module
+from hyperspec.datasets.export.export import export_store, is_export, open_export, pack_export
+from hyperspec.datasets.preparation.foreground import read_mask
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import CatalogueError, ConfigError, CubeError
+from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
 
 AXIS = SpectralAxis(
     np.linspace(400, 700, 7), np.full(7, 3.5), np.array([1, 1, 0, 1, 1, 1, 1], bool)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.prepare import Preparer, PrepareSettings
-from hyperspec.cubes.store import Store
-from hyperspec.cubes.writer import write_envi
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
+from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
 
 AXIS = SpectralAxis.linear(400, 700, 60)
@@ -27,10 +27,10 @@ JOB = """
 import json, logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO)
-from hyperspec.cubes import pack as packing
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.prepare import Preparer, PrepareSettings
-from hyperspec.spectra.errors import HyperspecError
+from hyperspec.datasets.store import pack as packing
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
+from hyperspec.utils.errors import HyperspecError
 root, cache = map(Path, sys.argv[1:])
 prepared, original = [], Preparer.prepare
 def counting(self, record):
@@ -114,7 +114,7 @@ def assert_right(store, root):
 
 # The fourth image is half written when the kill comes.
 STOP_HALFWAY = """
-from hyperspec.cubes import shards
+from hyperspec.datasets.store import shards
 known, saved = shards._save, []
 def stop(file, image, dtype):
     saved.append(1)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from cube_oracle import axis_of, header_text, write_pair
 
-from hyperspec.cubes import open_cube, read_header
-from hyperspec.cubes.header import parse_header
-from hyperspec.cubes.units import axis_from_header, to_nanometres
-from hyperspec.spectra.errors import AxisError, CubeError
+from hyperspec.cubes.envi.header import parse_header, read_header
+from hyperspec.cubes.envi.wavelengths import axis_from_header, to_nanometres
+from hyperspec.cubes.open import open_cube
+from hyperspec.utils.errors import AxisError, CubeError
 
 HERE = Path("x.hdr")
 

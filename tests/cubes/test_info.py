@@ -8,15 +8,15 @@ import pytest
 from matplotlib.image import imread, imsave
 from rich.console import Console
 
-from hyperspec.cli import main
-from hyperspec.cubes import info as looking
-from hyperspec.cubes import write_envi
-from hyperspec.cubes.info import look_at
-from hyperspec.cubes.info_pictures import write_pictures
-from hyperspec.cubes.info_report import half_blocks, print_info, shrink, sparkline
-from hyperspec.cubes.measure import blocks
+from hyperspec.cli.main import main
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.inspection import info as looking
+from hyperspec.inspection.info import look_at
+from hyperspec.inspection.info_figures import write_pictures
+from hyperspec.inspection.info_report import half_blocks, print_info, shrink, sparkline
+from hyperspec.inspection.value_statistics import blocks
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import ConfigError, CubeError
+from hyperspec.utils.errors import ConfigError, CubeError
 
 AXIS = SpectralAxis.linear(400, 700, 7)
 

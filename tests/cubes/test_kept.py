@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 from test_store_reading import drop, resident_bytes
 
-from hyperspec.cubes import bulk, kept, shards
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.pack import pack
-from hyperspec.cubes.prepare import PrepareSettings
-from hyperspec.cubes.store import Store
-from hyperspec.cubes.writer import write_envi
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.store import file_cache as kept
+from hyperspec.datasets.store import shards
+from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import CatalogueError
+from hyperspec.utils import pread as bulk
+from hyperspec.utils.errors import CatalogueError
 
 NUM_BANDS, SIZE, COUNT = 30, 24, 4
 BANDS = [7, 3, 4, 5, 29, 0, 3]
@@ -77,8 +79,8 @@ def test_files_that_left_the_page_cache_are_read_not_mapped(store, monkeypatch):
 CUT = """
 import os, sys
 from pathlib import Path
-from hyperspec.cubes.store import Store
-from hyperspec.spectra.errors import CatalogueError
+from hyperspec.datasets.store.packed import Store
+from hyperspec.utils.errors import CatalogueError
 store = Store.open(Path(sys.argv[1]))
 path = store.shards.planes_path(store._keys[0])
 for _ in range(3):

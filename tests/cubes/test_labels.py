@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from hyperspec.cubes.labels import (
+from hyperspec.datasets.catalogue.labels import (
     CsvLabels,
     FileLabels,
     FolderLabels,
     NoLabels,
     PatternLabels,
 )
-from hyperspec.spectra.errors import CatalogueError
+from hyperspec.utils.errors import CatalogueError
 
 
 def write(root: Path, text: str, name: str = "labels.csv") -> Path:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from hyperspec.cubes import mask as masks
-from hyperspec.spectra.errors import CubeError
+from hyperspec.datasets.preparation import foreground as masks
+from hyperspec.utils.errors import CubeError
 
 
 def disc(size=40, radius=9):

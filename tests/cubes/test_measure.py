@@ -6,10 +6,11 @@ from cube_oracle import axis_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.cubes import open_cube, write_envi
-from hyperspec.cubes.measure import blocks, measure
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.open import open_cube
+from hyperspec.inspection.value_statistics import blocks, measure
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import CubeError
+from hyperspec.utils.errors import CubeError
 
 
 def look(path, values, axis=None, saturation=None, **options):

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.prepare import Preparer, PrepareSettings, _spectra, prepare
-from hyperspec.cubes.resample import Box, resample, square_box, weights
-from hyperspec.cubes.writer import write_envi
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings, _spectra, prepare
+from hyperspec.datasets.preparation.resample import Box, resample, square_box, weights
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import CatalogueError, ConfigError, CubeError
+from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
 
 AXIS = SpectralAxis.linear(400, 700, 5)
 

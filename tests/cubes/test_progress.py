@@ -3,7 +3,7 @@
 import io
 import sys
 
-from hyperspec.cubes.progress import progress
+from hyperspec.utils.progress import progress
 
 
 class Terminal(io.StringIO):

@@ -10,9 +10,11 @@ import pytest
 from cube_oracle import oracle
 from rasterio.errors import RasterioError
 
-from hyperspec.cubes import Window, open_cube, read_header
+from hyperspec.cubes.envi.header import read_header
+from hyperspec.cubes.open import open_cube
+from hyperspec.cubes.window import Window
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import AxisError, CubeError
+from hyperspec.utils.errors import AxisError, CubeError
 
 pytestmark = pytest.mark.real_data
 

@@ -4,7 +4,7 @@ import colour
 import numpy as np
 import pytest
 
-from hyperspec.cubes.rendering import (
+from hyperspec.inspection.colour import (
     band_picture,
     colour_weights,
     exposure_of,

@@ -6,21 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hyperspec.cubes import bulk, shards
-from hyperspec.cubes import pack as packing
-from hyperspec.cubes import store as storing
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.direct import DirectSource
-from hyperspec.cubes.labels import PatternLabels
-from hyperspec.cubes.pack import pack
-from hyperspec.cubes.prepare import Preparer, PrepareSettings
-from hyperspec.cubes.shards import Shards, runs
-from hyperspec.cubes.store import Store
-from hyperspec.cubes.writer import write_envi
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.labels import PatternLabels
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
+from hyperspec.datasets.store import pack as packing
+from hyperspec.datasets.store import packed as storing
+from hyperspec.datasets.store import shards
+from hyperspec.datasets.store.on_the_fly import DirectSource
+from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import Store
+from hyperspec.datasets.store.shards import Shards, runs
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import BandError, CatalogueError, HyperspecError
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils import pread as bulk
+from hyperspec.utils.errors import BandError, CatalogueError, HyperspecError
 
 AXIS = SpectralAxis.linear(400, 700, 7)
 SETTINGS = PrepareSettings(size=10)
@@ -203,7 +204,7 @@ def test_statistics_equal_those_of_all_pixels_at_once(root, cache):
 def test_merging_by_groups_equals_merging_all(root, cache, monkeypatch):
     store = pack(look(root), SETTINGS, cache)
     expected = store.statistics(range(5), by=["x"] * 5)
-    monkeypatch.setattr("hyperspec.cubes.source._MERGE_GROUP", 2)
+    monkeypatch.setattr("hyperspec.datasets.store.source._MERGE_GROUP", 2)
     got = store.statistics(range(5), by=["y"] * 5)
     assert got.count == got.classes["y"].count == expected.count
     np.testing.assert_allclose(got.covariance, expected.covariance, rtol=1e-12)

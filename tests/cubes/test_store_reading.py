@@ -8,11 +8,13 @@ import pytest
 import rasterio
 
 import hyperspec
-from hyperspec.cubes import bulk, envi, handle
+from hyperspec.cubes import cube as handle
+from hyperspec.cubes.envi import reader as envi
+from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.cubes.window import Window
-from hyperspec.cubes.writer import write_envi
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import HyperspecError
+from hyperspec.utils import pread as bulk
+from hyperspec.utils.errors import HyperspecError
 
 AXIS = SpectralAxis.linear(400, 700, 7)
 BANDS = [5, 0, 1, 6]

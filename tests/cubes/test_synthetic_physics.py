@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hyperspec.cubes.synthetic.design import VARIANTS, Factors, Window, build_design
-from hyperspec.cubes.synthetic.pigments import PIGMENTS, carotenoid, melanin, ommochrome, pterin
-from hyperspec.cubes.synthetic.sensor import Sensor, noise_profile, response
-from hyperspec.cubes.synthetic.structural import CHITIN_INDEX, film_reflectance, iridescence
 from hyperspec.spectra import mission_axis
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.synthetic.design import VARIANTS, Factors, Window, build_design
+from hyperspec.synthetic.pigments import PIGMENTS, carotenoid, melanin, ommochrome, pterin
+from hyperspec.synthetic.sensor import Sensor, noise_profile, response
+from hyperspec.synthetic.structural import CHITIN_INDEX, film_reflectance, iridescence
+from hyperspec.utils.errors import ConfigError
 
 NM = mission_axis().wavelengths_nm
 

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import rasterio
 
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.cubes.synthetic.design import build_design
-from hyperspec.cubes.synthetic.oracle import band_sets, oracle_accuracies, uniform_indices
-from hyperspec.cubes.synthetic.scene import Optics, Traits, render
 from hyperspec.spectra import mission_axis
-from hyperspec.spectra.errors import CatalogueError, ConfigError
+from hyperspec.synthetic.design import build_design
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.oracle import band_sets, oracle_accuracies, uniform_indices
+from hyperspec.synthetic.scene import Optics, Traits, render
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.utils.errors import CatalogueError, ConfigError
 
 AXIS = mission_axis()
 NM = AXIS.wavelengths_nm
@@ -101,7 +102,7 @@ def test_same_seed_gives_the_same_bytes_with_any_number_of_threads(
 ) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from hyperspec.cubes.synthetic import SynthSettings, synthesise\n"
+        "from hyperspec.synthetic import SynthSettings, synthesise\n"
         "synthesise(Path(sys.argv[1]), SynthSettings(num_specimens=3, size=24, seed=5))"
     )
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "3")
@@ -262,7 +263,7 @@ def test_a_failure_leaves_the_earlier_set_and_no_rubbish(
     def full_disk(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("hyperspec.cubes.synthetic.generate.write_truth", full_disk)
+    monkeypatch.setattr("hyperspec.synthetic.generate.write_truth", full_disk)
     with pytest.raises(OSError, match="No space left"):
         synthesise(root, SynthSettings(**(SMALL | {"seed": 1, "overwrite": True})))
     assert [p.name for p in tmp_path.iterdir()] == ["set"]

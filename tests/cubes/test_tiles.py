@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.tiles import TileSettings, TileSource
-from hyperspec.cubes.tiling import blocks, windows
-from hyperspec.cubes.writer import write_envi
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.store.tile_grid import blocks, windows
+from hyperspec.datasets.store.tiles import TileSettings, TileSource
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import CatalogueError, ConfigError
+from hyperspec.utils.errors import CatalogueError, ConfigError
 
 AXIS = SpectralAxis.linear(400, 700, 5)
 

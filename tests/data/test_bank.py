@@ -11,16 +11,21 @@ import psutil
 import pytest
 import torch
 
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.direct import DirectSource
-from hyperspec.cubes.pack import pack
-from hyperspec.cubes.prepare import PrepareSettings
-from hyperspec.cubes.store import Store
-from hyperspec.cubes.writer import write_envi
-from hyperspec.data import bank as banks
-from hyperspec.data.bank import PlaneBank, Residency, choose_residency, predicted_bytes
+from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.loading import plane_cache as banks
+from hyperspec.datasets.loading.plane_cache import (
+    PlaneBank,
+    Residency,
+    choose_residency,
+    predicted_bytes,
+)
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.store.on_the_fly import DirectSource
+from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 AXIS = SpectralAxis.linear(400, 700, 40)
 CPU = torch.device("cpu")
@@ -127,8 +132,8 @@ JOB = """
 import json, sys
 from pathlib import Path
 import torch
-from hyperspec.cubes.store import Store
-from hyperspec.data.bank import PlaneBank, Residency, predicted_bytes
+from hyperspec.datasets.store.packed import Store
+from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency, predicted_bytes
 folder, num_bands, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,10 +7,10 @@ import pytest
 import torch
 from test_bank import BANDS, CPU, write_cubes
 
-from hyperspec.cubes.catalogue import scan
-from hyperspec.cubes.direct import DirectSource
-from hyperspec.cubes.prepare import PrepareSettings
-from hyperspec.data.bank import PlaneBank, Residency
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.store.on_the_fly import DirectSource
 
 
 @pytest.mark.parametrize("mode", ["device", "pinned", "mmap"])

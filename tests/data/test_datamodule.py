@@ -7,14 +7,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from hyperspec.data.bank import PlaneBank, Residency
-from hyperspec.data.batch import Batch
-from hyperspec.data.datamodule import EpochBatches, LoaderSettings, SpecimenData
-from hyperspec.data.read_ahead import ReadAhead
-from hyperspec.data.splits import Split
-from hyperspec.planning.stand_in import StandIn
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
+from hyperspec.datasets.loading.prefetch import ReadAhead
+from hyperspec.datasets.splits import Split
+from hyperspec.runs.planning.dummy_data import StandIn
 from hyperspec.spectra.axis import mission_axis
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.training.datamodule import EpochBatches, LoaderSettings, SpecimenData
+from hyperspec.utils.errors import ConfigError
 
 ROWS = np.arange(100, 123)
 

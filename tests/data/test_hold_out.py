@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from hyperspec.data.hold_out import is_held_out
-from hyperspec.data.splits import grouped_split
-from hyperspec.spectra.errors import SplitError
+from hyperspec.datasets.hold_out import is_held_out
+from hyperspec.datasets.splits import grouped_split
+from hyperspec.utils.errors import SplitError
 
 NAMES = ["Papilio machaon", "Papilio ulysses", "Papiliona rara", "Vanessa io", "Morpho"]
 LABELS = [name for name in NAMES for _ in range(16)]

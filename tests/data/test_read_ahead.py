@@ -11,11 +11,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hyperspec.data.batch import Batch
-from hyperspec.data.read_ahead import HELD, ReadAhead, num_buffers
-from hyperspec.planning.stand_in import StandIn
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.datasets.loading.prefetch import HELD, ReadAhead, num_buffers
+from hyperspec.runs.planning.dummy_data import StandIn
 from hyperspec.spectra.axis import mission_axis
-from hyperspec.spectra.errors import CatalogueError
+from hyperspec.utils.errors import CatalogueError
 
 BATCHES = [[i, 19 - i, (7 * i + 3) % 20] for i in range(9)]
 

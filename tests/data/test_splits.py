@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from hyperspec.data.splits import PARTS, Split, grouped_split, part_counts
-from hyperspec.spectra.errors import ConfigError, SplitError
+from hyperspec.datasets.splits import PARTS, Split, grouped_split, part_counts
+from hyperspec.utils.errors import ConfigError, SplitError
 
 
 def specimens(per_label: dict[str, int], views: int = 2) -> tuple[list[str], list[str]]:

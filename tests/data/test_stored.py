@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hyperspec.data import stored
-from hyperspec.data.stored import StoredPlanes, project_stored
+from hyperspec.datasets.loading import packed_planes as stored
+from hyperspec.datasets.loading.packed_planes import StoredPlanes, project_stored
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.float32])

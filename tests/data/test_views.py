@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from hyperspec.data.views import ViewParams, Views
-from hyperspec.data.views_config import PRESETS, ViewsConfig
 from hyperspec.spectra.axis import mission_axis
+from hyperspec.transforms.augment import ViewParams, Views
+from hyperspec.transforms.config import PRESETS, ViewsConfig
 
 AXIS = mission_axis()
 QUIET = replace(PRESETS["none"])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hyperspec.data.views_config import PRESETS, RANGES, ViewsConfig
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.transforms.config import PRESETS, RANGES, ViewsConfig
+from hyperspec.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", sorted(RANGES))
@@ -82,5 +82,5 @@ def test_hints_compare_widths_with_the_spacing_of_the_chosen_bands() -> None:
 
 
 def test_the_config_imports_without_torch() -> None:
-    code = "import sys, hyperspec.data.views_config; sys.exit('torch' in sys.modules)"
+    code = "import sys, hyperspec.transforms.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

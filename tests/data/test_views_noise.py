@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hyperspec.data import views_noise
-from hyperspec.data.views_noise import NoiseSource
+from hyperspec.transforms import noise as views_noise
+from hyperspec.transforms.noise import NoiseSource
 
 LIKE = torch.empty(0)
 

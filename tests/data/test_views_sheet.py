@@ -5,10 +5,10 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from hyperspec.data.views_config import PRESETS, CrossModalViews
-from hyperspec.data.views_sheet import _draw, contact_sheet, make_views, rgb_bands
+from hyperspec.inspection.contact_sheet import _draw, contact_sheet, make_views, rgb_bands
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.transforms.config import PRESETS, CrossModalViews
+from hyperspec.utils.errors import ConfigError
 
 AXIS = mission_axis().subset(range(0, 408, 37))
 

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.data.views_spectral import (
+from hyperspec.spectra.axis import mission_axis
+from hyperspec.transforms.spectral import (
     BandMap,
     axis_position,
     erase_keep,
@@ -14,7 +15,6 @@ from hyperspec.data.views_spectral import (
     shift_operator,
     smooth_operator,
 )
-from hyperspec.spectra.axis import mission_axis
 
 NM = torch.as_tensor(np.array(mission_axis().wavelengths_nm))
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from hyperspec.data.views_config import PRESETS, ViewsConfig
-from hyperspec.data.views_warp import (
+from hyperspec.transforms.config import PRESETS, ViewsConfig
+from hyperspec.transforms.spatial import (
     SpatialSampler,
     crop_matrix,
     flip_matrix,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hyperspec.evaluation.agreement import median_cosine, shared_neighbours
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
+from hyperspec.utils.errors import ConfigError
 
 RNG = np.random.default_rng(0)
 

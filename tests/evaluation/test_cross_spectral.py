@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperspec.evaluation.cross_spectral import cross_table, draw_cross, write_cross
-from hyperspec.evaluation.intervals import bootstrap_interval
+from hyperspec.evaluation.cross_band import cross_table, draw_cross, write_cross
+from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 
 SPECIMENS = [f"s{i // 2}" for i in range(20)]
 

@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from hyperspec.evaluation.controls import mean_spectra
-from hyperspec.evaluation.evaluate import Held, control_table, evaluate_control, evaluate_features
-from hyperspec.evaluation.geometry import rankme
-from hyperspec.evaluation.intervals import bootstrap_interval
+from hyperspec.evaluation.baselines import mean_spectra
+from hyperspec.evaluation.embedding_geometry import rankme
 from hyperspec.evaluation.objective import objective_value, resolve_objective
 from hyperspec.evaluation.probes import knn_probe, linear_probe
 from hyperspec.evaluation.retrieval import view_retrieval_top1
-from hyperspec.spectra.errors import ConfigError, HyperspecError
+from hyperspec.evaluation.scores import Held, control_table, evaluate_control, evaluate_features
+from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
+from hyperspec.utils.errors import ConfigError, HyperspecError
 
 SPECIES = list("abc")
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
-from hyperspec.evaluation.geometry import alignment, cluster_agreement, rankme, uniformity
+from hyperspec.evaluation.embedding_geometry import alignment, cluster_agreement, rankme, uniformity
 
 
 def test_rankme_closed_forms():

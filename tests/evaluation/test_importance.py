@@ -11,15 +11,15 @@ import torch
 from matplotlib.image import imread
 from torch import Tensor, nn
 
-from hyperspec.evaluation.controls import mean_spectra
-from hyperspec.evaluation.importance import Importance, band_importance
-from hyperspec.evaluation.importance_report import (
+from hyperspec.evaluation.baselines import mean_spectra
+from hyperspec.evaluation.importance.occlusion import Occluder, choose_donors, plan_windows
+from hyperspec.evaluation.importance.perturbation import Importance, band_importance
+from hyperspec.evaluation.importance.report import (
     draw_importance,
     importance_table,
     write_importance,
 )
-from hyperspec.evaluation.occlusion import Occluder, choose_donors, plan_windows
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 NM = np.linspace(348.0, 809.0, 93)  # every 5 nm
 UV = np.abs(NM - 373) <= 8

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 pytest.importorskip("captum")
 
-from hyperspec.evaluation.importance import band_importance
-from hyperspec.evaluation.importance_gradient import gradient_importance
-from hyperspec.evaluation.importance_report import (
+from hyperspec.evaluation.importance.gradient import gradient_importance
+from hyperspec.evaluation.importance.perturbation import band_importance
+from hyperspec.evaluation.importance.report import (
     contrast_regions,
     draw_importance,
     importance_table,
 )
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 # captum's own uses of deprecated torch and numpy names
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

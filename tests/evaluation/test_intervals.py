@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, bootstrap
 
-from hyperspec.evaluation.comparison import equivalence_test, paired_bootstrap
-from hyperspec.evaluation.intervals import bootstrap_interval, clopper_pearson, crossed_bootstrap
+from hyperspec.evaluation.statistics.bootstrap import (
+    bootstrap_interval,
+    clopper_pearson,
+    crossed_bootstrap,
+)
+from hyperspec.evaluation.statistics.paired import equivalence_test, paired_bootstrap
 
 
 def test_mean_and_width_follow_the_closed_form():

@@ -12,7 +12,6 @@ from sklearn.metrics import (
     silhouette_score,
 )
 
-from hyperspec.evaluation.evaluate import Held
 from hyperspec.evaluation.measures import (
     RANGES,
     as_metrics,
@@ -20,7 +19,8 @@ from hyperspec.evaluation.measures import (
     measure_labels,
     measure_shape,
 )
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.evaluation.scores import Held
+from hyperspec.utils.errors import ConfigError
 
 
 def held(seed: int, num: int = 12, spread: float = 0.5) -> Held:

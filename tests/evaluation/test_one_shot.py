@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from hyperspec.evaluation.comparison import paired_bootstrap
 from hyperspec.evaluation.one_shot import compare_one_shot, spearman
+from hyperspec.evaluation.statistics.paired import paired_bootstrap
 
 KEYS = [(name, n) for name in ("uniform", "random") for n in (10, 20, 50)]
 SPECIMENS = [f"s{i // 2}" for i in range(80)]

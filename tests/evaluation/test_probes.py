@@ -25,7 +25,7 @@ from hyperspec.evaluation.probes import (
     knn_probe,
     linear_probe,
 )
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 
 def blobs(num_features: int, seed: int = 0, per_label: int = 12, spread: float = 1.0):

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 from fault_harness import Child, Place, Row, Run, Workshop, judge, scores, trained, wait_until
 
-from hyperspec.tracking.process import is_dead
+from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import connect
+from hyperspec.utils.process import is_dead
 
 SEED = 20261123
 _LEAVE = 10.0  # seconds that a worker may outlive the signal to its controller
@@ -155,8 +155,8 @@ def fresh_databases(shop: Workshop, count: int = 16) -> Row:
     def work() -> int:
         import optuna
 
-        from hyperspec.sweeps.storage import open_storage
-        from hyperspec.sweeps.study import study_lock
+        from hyperspec.search.storage import open_storage
+        from hyperspec.search.study import study_lock
 
         connection = connect(uri, place.experiment)
         with start_run(connection, "job") as run:
@@ -198,7 +198,7 @@ def clocks_and_locks(shop: Workshop) -> Row:
 
     def reap_with(offset: float) -> Child:
         def call() -> int:
-            from hyperspec.tracking.reap import catch_up
+            from hyperspec.tracking.cleanup import catch_up
 
             real = time.time
             time.time = lambda: real() + offset  # type: ignore[method-assign]

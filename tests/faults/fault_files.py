@@ -36,8 +36,8 @@ def full_disk(shop: Workshop) -> Row:
     """The disk fills up between two checkpoints; then there is room again."""
     import torch
 
+    from hyperspec.training.callbacks.checkpointing import Slots
     from hyperspec.training.checkpoint import AtomicCheckpointIO
-    from hyperspec.training.resume import Slots
 
     place = shop.fresh("disk")
     with small_disk(place.folder / "disk") as kind:
@@ -177,7 +177,7 @@ def wrong_words(shop: Workshop) -> Row:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         words = [*place.words(), "-m", "lr=1e-3,2e-3"]
         words = [w for w in words if not (word.startswith("experiment") and "experiment" in w)]
-        command = [sys.executable, "-m", "hyperspec.train", *words, word]
+        command = [sys.executable, "-m", "hyperspec.cli.train", *words, word]
         done = subprocess.run(
             command, cwd=place.folder, capture_output=True, text=True, timeout=300, check=False
         )
@@ -234,8 +234,8 @@ def bad_data(shop: Workshop) -> Row:
 
 def _spoil(path: Path) -> None:
     """Turn a cube into floats with one band of NaN."""
-    from hyperspec.cubes import open_cube
-    from hyperspec.cubes.writer import write_envi
+    from hyperspec.cubes.envi.writer import write_envi
+    from hyperspec.cubes.open import open_cube
 
     with open_cube(path) as cube:
         array, axis = np.asarray(cube.read()).copy(), cube.axis

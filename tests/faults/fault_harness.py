@@ -23,10 +23,11 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow.tracking  # noqa: F401 - imported once, before the forks
 
-import hyperspec.working  # noqa: F401 - likewise
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
-from hyperspec.sweeps.identity import source_hash
-from hyperspec.train import main
+import hyperspec.runs.executor  # noqa: F401 - likewise
+from hyperspec.cli.train import main
+from hyperspec.runs.identity import source_hash
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
 
 source_hash()  # kept for the forks: an edit of the package meanwhile changes no identity
 

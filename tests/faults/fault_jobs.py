@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from fault_harness import Place, Row, Workshop, judge, wait_until
 
-import hyperspec.working
-from hyperspec.training.module import SimCLR
+import hyperspec.runs.executor
+from hyperspec.training.simclr import SimCLR
 
 
 def bad_results(shop: Workshop) -> Row:
     """One job raises, one has a NaN loss, one an infinite, one returns None; one is well."""
     place = shop.fresh("results")
-    real_execute, real_step = hyperspec.working.execute, SimCLR.training_step
+    real_execute, real_step = hyperspec.runs.executor.execute, SimCLR.training_step
 
     def inject() -> None:
         def execute(config: Any, *rest: Any) -> Any:
@@ -29,7 +29,7 @@ def bad_results(shop: Workshop) -> Row:
             count = len(self.facts["bands"]["indices"])
             return real_step(self, *rest) * {6: float("nan"), 7: float("inf")}.get(count, 1.0)
 
-        hyperspec.working.execute = execute  # type: ignore[assignment]
+        hyperspec.runs.executor.execute = execute  # type: ignore[assignment]
         SimCLR.training_step = step  # type: ignore[method-assign]
 
     child = place.start("-m", "bands.n=5,6,7,8,9", before=inject)
@@ -55,7 +55,7 @@ def bad_results(shop: Workshop) -> Row:
 def out_of_memory(shop: Workshop) -> Row:
     """The first job runs out of memory with its own micro-batch; the second is like any other."""
     place = shop.fresh("memory")
-    real = hyperspec.working.execute
+    real = hyperspec.runs.executor.execute
 
     def inject() -> None:
         def execute(config: Any, *rest: Any) -> Any:
@@ -63,7 +63,7 @@ def out_of_memory(shop: Workshop) -> Row:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             return real(config, *rest)
 
-        hyperspec.working.execute = execute  # type: ignore[assignment]
+        hyperspec.runs.executor.execute = execute  # type: ignore[assignment]
 
     child = place.start("-m", "bands.n=5,6", "model.norm=group", before=inject)
     status = child.wait()

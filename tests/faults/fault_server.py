@@ -178,7 +178,7 @@ def sync(place: Place) -> int:
     """Run ``hyperspec sync`` in the scenario's folder."""
 
     def call() -> int:
-        from hyperspec.cli import main
+        from hyperspec.cli.main import main
 
         return main(["sync"])
 

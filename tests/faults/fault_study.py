@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fault_harness import Child, Place, Row, Workshop, judge, wait_until
 
-from hyperspec.sweeps.study import DUPLICATE
+from hyperspec.search.study import DUPLICATE
 
 _SEARCH = ("search=tpe", "hydra.sweeper.storage=sqlite:///optuna.db", "hydra.sweeper.study_name=s")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperspec.losses import NtXent, check_batch_independent, micro_batched
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 BATCH, BANDS = 10, 5
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hyperspec.data.views_config import ViewsConfig
-from hyperspec.data.views_warp import SpatialSampler, crop_matrix, flip_matrix
-from hyperspec.losses.cells import cell_centres, cell_size, pair_cells
+from hyperspec.losses.cell_matching import cell_centres, cell_size, pair_cells
+from hyperspec.transforms.config import ViewsConfig
+from hyperspec.transforms.spatial import SpatialSampler, crop_matrix, flip_matrix
 
 SOURCE, SIZE = 48, 32
 

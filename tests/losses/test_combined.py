@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hyperspec.data.views_config import ViewsConfig
-from hyperspec.data.views_warp import SpatialSampler
 from hyperspec.losses import (
     Cells,
     Combined,
@@ -22,9 +20,11 @@ from hyperspec.losses import (
     micro_batched,
     pair_cells,
 )
-from hyperspec.losses.combined import Terms
+from hyperspec.losses.dense import Terms
 from hyperspec.models import CellHead
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.transforms.config import ViewsConfig
+from hyperspec.transforms.spatial import SpatialSampler
+from hyperspec.utils.errors import ConfigError
 
 SIZE, SHAPE = 32, (3, 4)
 

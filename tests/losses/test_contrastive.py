@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperspec.losses import Dcl, DclConfig, LossConfig, NtXent, NtXentConfig, VicReg
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 
 def nt_xent_by_loops(z0: Tensor, z1: Tensor, temperature: float) -> float:

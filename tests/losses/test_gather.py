@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from hyperspec.losses import Cells, Combined, Dcl, LocalNtXent, NtXent, VicReg, micro_batched
-from hyperspec.losses.gather import gather, world
+from hyperspec.utils.distributed import gather, world
 
 PROCESSES = 2
 
@@ -142,7 +142,7 @@ def test_without_a_group_there_is_one_process() -> None:
 @pytest.mark.parametrize("own", [True, False])
 def test_ranks_take_part_in_the_positives(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second of two processes finds its own views behind the first one's."""
-    from hyperspec.losses import contrastive
+    from hyperspec.losses import nt_xent as contrastive
 
     x0, x1 = batch()
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hyperspec.losses import VicReg, VicRegConfig
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 
 def views(batch: int = 7, dim: int = 4, scale: float = 0.7) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,8 @@ from hyperspec.models import (
     build_encoder,
     build_head,
 )
-from hyperspec.models.backbones import build_backbone
-from hyperspec.spectra.errors import ConfigError, ModelError
+from hyperspec.models.backbones.backbone import build_backbone
+from hyperspec.utils.errors import ConfigError, ModelError
 
 NM = np.linspace(348.4, 809.6, 12)
 

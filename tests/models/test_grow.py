@@ -6,9 +6,9 @@ import torch
 
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
 from hyperspec.models import ResNetConfig, TinyConfig, build_encoder
-from hyperspec.models.bands import BandAttention
-from hyperspec.models.grow import grow_weights, interpolation_map, response_map
-from hyperspec.spectra.errors import ModelError
+from hyperspec.models.stems.spectral import BandAttention
+from hyperspec.models.weight_transfer import grow_weights, interpolation_map, response_map
+from hyperspec.utils.errors import ModelError
 
 OLD = np.linspace(350, 800, 9)
 NEW = np.linspace(350, 800, 60)

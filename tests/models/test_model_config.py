@@ -6,7 +6,7 @@ import pytest
 
 import hyperspec
 from hyperspec.models import EncoderConfig, HeadConfig, ResNetConfig, TinyConfig
-from hyperspec.spectra.errors import ConfigError
+from hyperspec.utils.errors import ConfigError
 
 
 def test_defaults() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from hyperspec.models.norms import (
+from hyperspec.models.backbones.norms import (
     FrozenStatisticsBatchNorm2d,
     group_norm,
     norm_layer,

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
 from hyperspec.losses import check_batch_independent
-from hyperspec.models import ConvNextConfig, EncoderConfig, VitConfig, build_encoder, pretrained
-from hyperspec.models.pretrained import PatchTokens
-from hyperspec.spectra.errors import ModelError
+from hyperspec.models import ConvNextConfig, EncoderConfig, VitConfig, build_encoder
+from hyperspec.models.backbones import torchvision as pretrained
+from hyperspec.models.backbones.torchvision import PatchTokens
+from hyperspec.utils.errors import ModelError
 
 RGB_NM = [650.0, 550.0, 450.0]
 

@@ -10,7 +10,7 @@ import torch
 
 from hyperspec.models.config import TinyConfig
 from hyperspec.models.encoder import build_encoder, build_search_encoder, carry_over
-from hyperspec.models.selectors import ConcreteSelector, FixedProjection, SelectedProjection
+from hyperspec.models.stems.concrete import ConcreteSelector, FixedProjection, SelectedProjection
 
 
 def test_a_fixed_projection_is_the_matrix_at_every_pixel() -> None:

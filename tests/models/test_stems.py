@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from hyperspec.models.stems import (
+from hyperspec.models.stems.projection import (
     Projection,
     colour_shares,
     inflate_kernels,

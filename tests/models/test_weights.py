@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
-from hyperspec.models.weights import load_state, read_weights
-from hyperspec.spectra.errors import ModelError
+from hyperspec.models.backbones.weights import load_state, read_weights
+from hyperspec.utils.errors import ModelError
 
 RESNET18_FILE = "resnet18-f37072fd.pth"  # torchvision 0.28
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from test_train import Runs, cache, runs, specimens, words
 
-from hyperspec.planning import record
-from hyperspec.train import main
+from hyperspec.cli.train import main
+from hyperspec.runs.planning import logged as record
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 

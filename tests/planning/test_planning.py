@@ -12,14 +12,14 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from hyperspec.cli import main as hyperspec
-from hyperspec.commands.plan import composed
-from hyperspec.planning.forecast import Forecast, forecast, settings_of
-from hyperspec.planning.stand_in import Folder, build, stand_in
-from hyperspec.planning.step import StepSettings, plan_step
-from hyperspec.planning.trace import Watch, convolution_scratch, no_scratch
+from hyperspec.cli.commands.plan import composed
+from hyperspec.cli.main import main as hyperspec
+from hyperspec.runs.planning.dummy_data import Folder, build, stand_in
+from hyperspec.runs.planning.fake_tensors import Watch, convolution_scratch, no_scratch
+from hyperspec.runs.planning.memory import Forecast, forecast, settings_of
+from hyperspec.runs.planning.step_memory import StepSettings, plan_step
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.training.module import SimCLR
+from hyperspec.training.simclr import SimCLR
 
 SMALL = ["model=tiny", "bands.n=6", "data.size=16", "batch_size=8", "hardware.threads=1"]
 AXIS = SpectralAxis.linear(400, 800, 40)
@@ -103,7 +103,7 @@ def test_further_micro_batches_are_counted_as_if_they_were_traced(
     module = made("model.norm=group", "loss=combined", "data.size=32")
     asked = StepSettings(12, micro_batch=1)
     short = plan_step(module, asked, nullcontext, 0, 2)
-    monkeypatch.setattr("hyperspec.planning.step._TRACED", 12)
+    monkeypatch.setattr("hyperspec.runs.planning.step_memory._TRACED", 12)
     whole = plan_step(module, asked, nullcontext, 0, 2)
     assert short.flop == pytest.approx(whole.flop, rel=0.03)
     assert short.activations == pytest.approx(whole.activations, rel=0.25), (
@@ -177,7 +177,7 @@ def test_the_largest_micro_batch_fits_and_the_next_does_not(
     class Memory:
         available = int(needs(20) / 0.9)
 
-    monkeypatch.setattr("hyperspec.planning.forecast.psutil.virtual_memory", Memory)
+    monkeypatch.setattr("hyperspec.runs.planning.memory.psutil.virtual_memory", Memory)
     found = forecast(config).largest_micro_batch
     assert found is not None
     assert 16 <= found <= 20
@@ -217,8 +217,8 @@ def test_plans_are_json() -> None:
 def test_the_products_of_stored_planes_are_counted() -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from hyperspec.data.stored import StoredPlanes, project_stored
-    from hyperspec.planning.trace import Watch, no_scratch
+    from hyperspec.datasets.loading.packed_planes import StoredPlanes, project_stored
+    from hyperspec.runs.planning.fake_tensors import Watch, no_scratch
 
     with FakeTensorMode():
         images = StoredPlanes(torch.empty(1, 20, 8, 8, dtype=torch.float16), [0] * 3)

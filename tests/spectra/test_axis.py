@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.spectra import HyperspecError, SpectralAxis, mission_axis
-from hyperspec.spectra.errors import AxisError
+from hyperspec.spectra import SpectralAxis, mission_axis
+from hyperspec.utils.errors import AxisError, HyperspecError
 
 
 def axis_of(*nm, good=None, fwhm=None):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hyperspec.spectra.calibration import Calibration
-from hyperspec.spectra.errors import CubeError
+from hyperspec.utils.errors import CubeError
 
 
 def loops(raw, white, dark):

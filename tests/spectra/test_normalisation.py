@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.errors import AxisError, ConfigError
-from hyperspec.spectra.normalisation import (
+from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.transforms.normalisation.build import (
     NORMALISATIONS,
     blank_normalisation,
     build_normalisation,
 )
-from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import AxisError, ConfigError
 
 AXIS = SpectralAxis(np.array([400, 404, 409, 415, 420, 428, 433.0]))
 PIXELWISE = ("snv", "l2", "derivative", "continuum")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import omegaconf
 import pytest
 
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.spectra.options import MISSING, at_least
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import MISSING, at_least
 
 
 def test_a_value_that_must_be_given_is_what_omegaconf_takes_for_one() -> None:

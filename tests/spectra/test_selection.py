@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperspec.spectra import BandSelection, SpectralAxis, mission_axis
-from hyperspec.spectra.errors import BandError
 from hyperspec.spectra.selection import ascending
+from hyperspec.utils.errors import BandError
 
 AXIS = SpectralAxis.linear(400, 500, 11)  # 10 nm apart
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.spectra import HyperspecError, SpectralAxis
-from hyperspec.spectra.errors import AxisError
+from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.moments import Moments
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import AxisError, HyperspecError
 
 AXIS = SpectralAxis.linear(400, 500, 6)
 

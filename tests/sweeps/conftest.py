@@ -10,9 +10,10 @@ import pytest
 from fake_sweeps import FakeSweep
 from sweep_study import Study
 
-from hyperspec.cubes.synthetic import SynthSettings, synthesise
+from hyperspec.synthetic.generate import synthesise
+from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import connect
 
 _COUNTER = itertools.count()
 

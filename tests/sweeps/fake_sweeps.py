@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hyperspec.tracking.client import Connection
 from hyperspec.tracking.run import JobRun, start_run
-from hyperspec.tracking.store import Connection
 
 NUM_SPECIMENS = 16
 SPECIES = 8
@@ -52,7 +52,7 @@ class FakeSweep:
                 "hyperspec.bands.strategy": strategy,
                 "hyperspec.bands.n": str(n),
                 "hyperspec.bands.wavelengths_nm": str([400.0 + 10 * i for i in range(n)]),
-                "hyperspec.data.num_classes": str(SPECIES),
+                "hyperspec.datasets.num_classes": str(SPECIES),
             },
             params={
                 "bands": strategy,

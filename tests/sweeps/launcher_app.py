@@ -12,10 +12,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from hyperspec.sweeps.parent import find_parent
-from hyperspec.sweeps.watchdog import closing
+from hyperspec.runs.watchdog import closing
+from hyperspec.tracking.client import connect
+from hyperspec.tracking.parent import find_parent
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import connect
 
 ALLOWED = ["hyperspec.*", "hydra.*", "hydra_plugins.*", "logging.*"]
 

@@ -11,8 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
-from hyperspec.sweeps.plugin import HyperspecSweeper
-from hyperspec.sweeps.trial import TrialReporter
+from hyperspec.search.plugin import HyperspecSweeper
+from hyperspec.search.trial import TrialReporter
 
 ALLOWED = ["hyperspec.*", "hydra.*", "hydra_plugins.*", "logging.*", "optuna.*"]
 

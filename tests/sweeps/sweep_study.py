@@ -11,7 +11,7 @@ import psutil
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from hyperspec.tracking.glance import has_experiment
+from hyperspec.tracking.health import has_experiment
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Study:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a process of its own; what still runs is killed when the test ends."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "hyperspec.train", *self.words, *words],
+            [sys.executable, "-m", "hyperspec.cli.train", *self.words, *words],
             cwd=self.folder,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
             stdout=subprocess.PIPE,

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from sweep_study import Study
 
-from hyperspec.tracking.store import open_client
-from hyperspec.train import main
+from hyperspec.cli.train import main
+from hyperspec.tracking.client import open_client
 
 QUICK = ["evaluation.linear=false", "evaluation.controls=false"]
 

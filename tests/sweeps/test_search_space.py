@@ -10,12 +10,12 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from hyperspec.config.sweep import SearchConfig
 from hyperspec.evaluation.objective import natural_direction, objective_names
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps.config import SearchConfig
-from hyperspec.sweeps.evidence import pooled
-from hyperspec.sweeps.request import Request, read_request
-from hyperspec.sweeps.space import SearchSpace, read_space
+from hyperspec.search.request import Request, read_request
+from hyperspec.search.seed_aggregation import pooled
+from hyperspec.search.space import SearchSpace, read_space
+from hyperspec.utils.errors import ConfigError
 
 BRANCHES = {
     "bands": {

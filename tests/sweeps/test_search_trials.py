@@ -12,8 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 from test_sweep_search import _search, _states
 
-from hyperspec.sweeps.search import Search
-from hyperspec.sweeps.trial import PRUNED, TrialReporter
+from hyperspec.search.sweeper import Search
+from hyperspec.search.trial import PRUNED, TrialReporter
 
 SAMPLERS = {
     "tpe": {
@@ -169,7 +169,7 @@ def test_a_sampler_that_keeps_to_one_point_is_given_the_others(
         def sample_independent(self, *given: Any) -> Any:
             return given[-1].choices[-1]
 
-    from hyperspec.sweeps import search as module
+    from hyperspec.search import sweeper as module
 
     monkeypatch.setattr(module, "build_sampler", lambda *given: Stubborn())
     monkeypatch.setattr(module, "_REDRAWS", 3)  # each takes a moment
@@ -206,7 +206,7 @@ def test_a_search_in_two_parts_draws_what_an_unbroken_one_does(tmp_path: Path, n
 def test_the_next_trial_is_drawn_knowing_those_that_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hyperspec.sweeps import search as module
+    from hyperspec.search import sweeper as module
 
     known: list[int] = []
     build = module.build_sampler

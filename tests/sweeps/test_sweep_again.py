@@ -10,16 +10,16 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 from sweep_study import Study
 
-from hyperspec import schema
-from hyperspec.data.config import Data
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps import again
-from hyperspec.sweeps.config import SweepConfig
-from hyperspec.tracking.process import host_name, process_tag
+from hyperspec.cli.train import main
+from hyperspec.config import schema
+from hyperspec.config.hardware import Hardware
+from hyperspec.config.sweep import SweepConfig
+from hyperspec.datasets.config import Data
+from hyperspec.sweeps import folder as again
+from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import connect
-from hyperspec.train import main
-from hyperspec.training.hardware import Hardware
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.process import host_name, process_tag
 
 _NUMBERS = itertools.count()
 

@@ -13,10 +13,10 @@ import pytest
 from mlflow.entities import Run
 from omegaconf import OmegaConf
 
-from hyperspec.spectra.errors import TrackingError
 from hyperspec.sweeps.callback import command_line
-from hyperspec.sweeps.parent import find_parent
-from hyperspec.tracking.store import open_client
+from hyperspec.tracking.client import open_client
+from hyperspec.tracking.parent import find_parent
+from hyperspec.utils.errors import TrackingError
 
 APP = Path(__file__).with_name("sweep_app.py")
 

@@ -15,22 +15,19 @@ import pytest
 from fake_sweeps import FakeSweep
 from matplotlib.image import imread
 
-from hyperspec.sweeps.charts import (
-    accuracy,
-    curves,
-    each,
-    heat,
-    importance,
-    parallel,
-    pareto,
-    wavelengths,
-)
-from hyperspec.sweeps.charts.chart import Chart, new_figure, to_png, to_svg
-from hyperspec.sweeps.charts.style import looks, ticks, value_text
-from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
-from hyperspec.sweeps.report import sections, write_report
-from hyperspec.sweeps.summary import summarise
-from hyperspec.sweeps.table import pruned
+from hyperspec.report.build import sections, write_report
+from hyperspec.report.charts import accuracy, pareto
+from hyperspec.report.charts import chosen_bands as wavelengths
+from hyperspec.report.charts import heatmap as heat
+from hyperspec.report.charts import learning_curves as curves
+from hyperspec.report.charts import parallel_coordinates as parallel
+from hyperspec.report.charts import parameter_importance as importance
+from hyperspec.report.charts import small_multiples as each
+from hyperspec.report.charts.figure import Chart, new_figure, to_png, to_svg
+from hyperspec.report.charts.style import looks, ticks, value_text
+from hyperspec.report.load import SweepData, SweepInfo, load_sweep
+from hyperspec.report.summary import summarise
+from hyperspec.report.tables import pruned
 
 
 def sweep(jobs: Sequence[Mapping[str, object]]) -> SweepData:

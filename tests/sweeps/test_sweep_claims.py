@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hyperspec.sweeps import claims
-from hyperspec.sweeps.claims import TAG_BEAT, TAG_CLAIM, TAG_TICKET, Rhythm
-from hyperspec.tracking.store import Connection, connect, open_client
+from hyperspec.runs import locks as claims
+from hyperspec.runs.locks import TAG_BEAT, TAG_CLAIM, TAG_TICKET, Rhythm
+from hyperspec.tracking.client import Connection, connect, open_client
 
 QUICK = Rhythm(look=0.02, beat=0.05, silence=0.5)
 _NUMBERS = itertools.count()
@@ -101,7 +101,7 @@ def test_ended_runs_and_dead_processes_hold_nothing(connection: Connection) -> N
     for key, value in ((TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
         ended._tag(key, value)
     ended.client.set_terminated(ended.run_id, "FAILED")
-    from hyperspec.tracking.process import host_name, process_tag
+    from hyperspec.utils.process import host_name, process_tag
 
     boot, namespace, _, _ = process_tag().split("/")
     gone = f"{boot}/{namespace}/{2**22 + 1}/1"

@@ -15,24 +15,24 @@ from fake_sweeps import FakeSweep
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from hyperspec.commands import report as command
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps.callback import kept_margin
-from hyperspec.sweeps.config import SweepConfig
-from hyperspec.sweeps.data import SweepData, SweepInfo, load_sweep
-from hyperspec.sweeps.differences import Differences, compare
-from hyperspec.sweeps.margin import Margin, check_margin, find_margin
-from hyperspec.sweeps.report import print_report, write_report
-from hyperspec.sweeps.summary import Summary, summarise
-from hyperspec.sweeps.verdicts import (
+from hyperspec.cli.commands import report as command
+from hyperspec.config.sweep import SweepConfig
+from hyperspec.report.build import print_report, write_report
+from hyperspec.report.load import SweepData, SweepInfo, load_sweep
+from hyperspec.report.margin import Margin, check_margin, find_margin
+from hyperspec.report.paired_tests import Differences, compare
+from hyperspec.report.summary import Summary, summarise
+from hyperspec.report.wording import (
     band_count_sentences,
     differences_compact,
     differences_grid,
     differences_note,
     main_sentences,
 )
+from hyperspec.sweeps.callback import kept_margin
+from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import connect
+from hyperspec.utils.errors import ConfigError
 
 NUM = 40
 """Specimens; two views each, right or wrong together."""

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from sweep_study import Study
 
-from hyperspec.needs import disk_need
-from hyperspec.restore import read_config
-from hyperspec.sweeps.forecast import (
+from hyperspec.cli.train import main
+from hyperspec.inference.restore import read_config
+from hyperspec.runs.planning.preflight import disk_need
+from hyperspec.runs.planning.time import (
     DiskNeed,
     Seen,
     disk_text,
@@ -20,7 +21,6 @@ from hyperspec.sweeps.forecast import (
     shape_of,
     time_text,
 )
-from hyperspec.train import main
 from hyperspec.training.checkpoint import read_checkpoint
 
 PARAMS = {"model.stem": "projection", "batch_size": "8", "data.size": "16", "lr": "1", "seed": "0"}

@@ -7,9 +7,9 @@ import math
 import pytest
 from test_sweep_charts import sweep
 
-from hyperspec.sweeps.charts import gradients
-from hyperspec.sweeps.report import sections
-from hyperspec.sweeps.summary import summarise
+from hyperspec.report.build import sections
+from hyperspec.report.charts import gradient_norms as gradients
+from hyperspec.report.summary import summarise
 
 
 def jobs(counts: tuple[float, ...]) -> list[dict[str, object]]:

@@ -11,16 +11,10 @@ from pathlib import Path
 import pytest
 from fake_sweeps import FakeSweep
 
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps.claims import claim
-from hyperspec.sweeps.identity import (
-    Finished,
-    canonical,
-    find_finished,
-    identity,
-    source_hash,
-)
+from hyperspec.runs.identity import Finished, canonical, find_finished, identity, source_hash
+from hyperspec.runs.locks import claim
 from hyperspec.tracking.run import start_run
+from hyperspec.utils.errors import ConfigError
 
 
 @dataclass
@@ -73,7 +67,7 @@ def test_a_file_counts_by_content_and_a_word_by_itself(tmp_path: Path) -> None:
 
 def test_the_identity_is_the_same_in_another_process() -> None:
     program = (
-        "from hyperspec.sweeps.identity import identity; "
+        "from hyperspec.runs.identity import identity; "
         "print(identity({'bands': {'n': 50}, 'lr': 0.1}, 'd', 's', 'c'))"
     )
     command = [sys.executable, "-c", program]
@@ -130,8 +124,8 @@ def test_the_newest_finished_run_of_an_identity_is_found(fake_sweep: FakeSweep) 
 
 def test_a_claimed_identity_waits_and_a_dead_holder_does_not_hold(fake_sweep: FakeSweep) -> None:
     program = (
-        "import sys, time; from hyperspec.sweeps.claims import claim; "
-        "from hyperspec.tracking.store import connect; c = connect(sys.argv[1], sys.argv[2])\n"
+        "import sys, time; from hyperspec.runs.locks import claim; "
+        "from hyperspec.tracking.client import connect; c = connect(sys.argv[1], sys.argv[2])\n"
         "with claim(c, 'feed'): print('held', flush=True); time.sleep(60)"
     )
     connection = fake_sweep.connection

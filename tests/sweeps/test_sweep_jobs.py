@@ -11,10 +11,10 @@ import torch
 from mlflow.entities import Run
 from sweep_study import Study
 
-from hyperspec import working
-from hyperspec.tracking.store import open_client
-from hyperspec.train import main
-from hyperspec.training.module import SimCLR
+from hyperspec.cli.train import main
+from hyperspec.runs import executor as working
+from hyperspec.tracking.client import open_client
+from hyperspec.training.simclr import SimCLR
 
 
 def artifact(run: Run, name: str) -> Path:

@@ -17,13 +17,13 @@ from mlflow.entities import Run
 from omegaconf import OmegaConf
 from sweep_study import Study
 
-from hyperspec.launch import config_dir
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.sweeps import launchers
-from hyperspec.sweeps.launchers import HyperspecLauncher
-from hyperspec.sweeps.pools import Slots, make_pool
-from hyperspec.sweeps.watchdog import LEAVE_SECONDS
-from hyperspec.tracking.store import open_client
+from hyperspec.config.compose import config_dir
+from hyperspec.runs.watchdog import LEAVE_SECONDS
+from hyperspec.sweeps.launchers import launcher as launchers
+from hyperspec.sweeps.launchers.launcher import HyperspecLauncher
+from hyperspec.sweeps.launchers.pools import Slots, make_pool
+from hyperspec.tracking.client import open_client
+from hyperspec.utils.errors import ConfigError
 
 APP = Path(__file__).with_name("launcher_app.py")
 LIMIT = 10.0  # seconds that a worker may outlive its controller
@@ -285,7 +285,9 @@ def test_sharing_a_device_needs_jobs_side_by_side() -> None:
     text = r"jobs_per_device is 4, .*BasicLauncher.*launcher=joblib"
     with pytest.raises(ConfigError, match=text):
         launchers.check_launcher(OmegaConf.create(config))
-    config["hydra"]["launcher"]["_target_"] = "hyperspec.sweeps.launchers.HyperspecLauncher"
+    config["hydra"]["launcher"]["_target_"] = (
+        "hyperspec.sweeps.launchers.launcher.HyperspecLauncher"
+    )
     launchers.check_launcher(OmegaConf.create(config))
 
 

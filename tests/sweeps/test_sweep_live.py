@@ -13,10 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from sweep_study import Study
 
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.spectra.terminal import OWN_VIEW, bars_wanted
-from hyperspec.sweeps.config import SweepConfig
-from hyperspec.sweeps.progress import (
+from hyperspec.cli.train import main
+from hyperspec.config.sweep import SweepConfig
+from hyperspec.runs.job_state import (
     FAILED,
     FINISHED,
     LOST,
@@ -29,10 +28,11 @@ from hyperspec.sweeps.progress import (
     end,
     mark,
 )
-from hyperspec.sweeps.screen import Overview, best_of, line, panel, seconds_left
-from hyperspec.sweeps.watcher import Watcher
-from hyperspec.tracking.process import process_tag
-from hyperspec.train import main
+from hyperspec.sweeps.progress.view import Overview, best_of, line, panel, seconds_left
+from hyperspec.sweeps.progress.watcher import Watcher
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.process import process_tag
+from hyperspec.utils.terminal import OWN_VIEW, bars_wanted
 
 NOW = 10_000.0
 OVERVIEW = Overview("band_count", 10, frozenset({"data.root=x", "a=false"}))

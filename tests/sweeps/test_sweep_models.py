@@ -11,14 +11,14 @@ from mlflow.entities import LoggedModel
 from mlflow.tracking import MlflowClient
 from sweep_study import Study
 
-from hyperspec.embedding import CubeEmbedder
-from hyperspec.restore import restore
-from hyperspec.spectra.errors import CatalogueError, ConfigError
-from hyperspec.sweeps.data import load_sweep
-from hyperspec.sweeps.models import log_models
+from hyperspec.cli.train import main
+from hyperspec.inference.embedder import CubeEmbedder
+from hyperspec.inference.restore import restore
+from hyperspec.report.load import load_sweep
+from hyperspec.sweeps.log_models import log_models
+from hyperspec.tracking.client import connect
 from hyperspec.tracking.config import TrackingConfig
-from hyperspec.tracking.store import connect
-from hyperspec.train import main
+from hyperspec.utils.errors import CatalogueError, ConfigError
 
 
 def models(study: Study) -> list[LoggedModel]:

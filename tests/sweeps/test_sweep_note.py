@@ -6,8 +6,8 @@ import pytest
 from fake_sweeps import FakeSweep
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec.sweeps.data import load_sweep
-from hyperspec.sweeps.note import best_job, closing, opening, question
+from hyperspec.report.load import load_sweep
+from hyperspec.sweeps.description import best_job, closing, opening, question
 from hyperspec.tracking.run import start_run
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fake_sweeps import FakeSweep
 
-from hyperspec.sweeps.data import load_sweep
-from hyperspec.sweeps.report import write_report
+from hyperspec.report.build import write_report
+from hyperspec.report.load import load_sweep
 
 WIDTHS = (400, 1400)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -11,10 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from sweep_study import Study
 
-from hyperspec import schema
-from hyperspec.launch import config_dir
-from hyperspec.sweeps.plan import Plan, make_plan
-from hyperspec.train import main
+from hyperspec.cli.train import main
+from hyperspec.config import schema
+from hyperspec.config.compose import config_dir
+from hyperspec.sweeps.validation import Plan, make_plan
 
 
 @pytest.fixture

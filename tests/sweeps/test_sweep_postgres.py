@@ -17,7 +17,7 @@ import pytest
 from mlflow.entities import Run
 from sweep_study import Study
 
-from hyperspec.tracking.store import open_client
+from hyperspec.tracking.client import open_client
 
 # Debian keeps the server's programs out of PATH.
 PROGRAMS = os.pathsep.join(
@@ -122,7 +122,7 @@ def together(program: str, count: int, words: list[str], cwd: Path) -> list[str]
 CONNECT = """
 import sys
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import connect
+from hyperspec.tracking.client import connect
 with start_run(connect(sys.argv[1], "band_count"), "job") as run:
     run.log_metrics({"objective": 0.5})
     print(run.run_id)
@@ -130,7 +130,7 @@ with start_run(connect(sys.argv[1], "band_count"), "job") as run:
 
 TRIALS = """
 import optuna, sys
-from hyperspec.sweeps.study import study_lock
+from hyperspec.search.study import study_lock
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 with study_lock(sys.argv[1]):
     study = optuna.create_study(study_name="s", storage=sys.argv[1], load_if_exists=True)

@@ -11,13 +11,13 @@ from fake_sweeps import FakeSweep, predictions_table
 from matplotlib.image import imread
 from rich.console import Console
 
-from hyperspec.evaluation.intervals import crossed_bootstrap
-from hyperspec.spectra.errors import TrackingError
-from hyperspec.sweeps.parent import ParentInfo, write_parent
-from hyperspec.sweeps.report import load_sweep, print_report, report, write_report
-from hyperspec.sweeps.summary import summarise
-from hyperspec.sweeps.table import caveat, compact, failures, ranking
+from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
+from hyperspec.report.build import load_sweep, print_report, report, write_report
+from hyperspec.report.summary import summarise
+from hyperspec.report.tables import caveat, compact, failures, ranking
+from hyperspec.tracking.parent import ParentInfo, write_parent
 from hyperspec.tracking.run import start_run
+from hyperspec.utils.errors import TrackingError
 
 
 class _Page(HTMLParser):
@@ -288,7 +288,7 @@ def test_the_page_is_whole_and_reaches_for_nothing_outside(
 def test_the_picture_decodes_and_shows_every_strategy(
     fake_sweep: FakeSweep, tmp_path: Path
 ) -> None:
-    from hyperspec.sweeps.charts.accuracy import draw
+    from hyperspec.report.charts.accuracy import draw
 
     for n in (10, 50, 408):
         fake_sweep.job("uniform", n, knn=0.5)

@@ -12,9 +12,9 @@ import torch
 from mlflow.entities import Run
 from sweep_study import Study
 
-from hyperspec.sweeps.data import load_sweep
-from hyperspec.tracking.store import open_client
-from hyperspec.train import main
+from hyperspec.cli.train import main
+from hyperspec.report.load import load_sweep
+from hyperspec.tracking.client import open_client
 
 ASIDE, SECONDS = ("cost/", "system/"), ("search/train_seconds",)
 
@@ -91,9 +91,9 @@ def test_what_decides_nothing_leaves_the_identity_as_it_is(
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from hyperspec import schema
-    from hyperspec.launch import config_dir
-    from hyperspec.sweeps.identity import identity
+    from hyperspec.config import schema
+    from hyperspec.config.compose import config_dir
+    from hyperspec.runs.identity import identity
 
     schema.register()
     GlobalHydra.instance().clear()

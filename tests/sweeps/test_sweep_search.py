@@ -15,10 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from hyperspec.spectra.errors import ConfigError, TrackingError
-from hyperspec.sweeps.search import Search
-from hyperspec.sweeps.study import absolute_storage, ask, requeue_orphans
-from hyperspec.sweeps.trial import PRUNED, StudyNote, TrialReporter, build_pruner, write_study
+from hyperspec.search.study import absolute_storage, ask, requeue_orphans
+from hyperspec.search.sweeper import Search
+from hyperspec.search.trial import PRUNED, StudyNote, TrialReporter, build_pruner, write_study
+from hyperspec.utils.errors import ConfigError, TrackingError
 
 APP = Path(__file__).with_name("search_app.py")
 Job = Callable[[int, dict[str, str]], Any]
@@ -185,7 +185,7 @@ def test_a_job_outside_a_search_has_no_trial(
 def test_trials_of_a_dead_controller_run_again_and_of_a_living_one_do_not(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/optuna.db"
     program = (
-        "import sys, optuna; from hyperspec.sweeps.study import ask; "
+        "import sys, optuna; from hyperspec.search.study import ask; "
         "s = optuna.create_study(study_name='s', storage=sys.argv[1], direction='maximize'); "
         "t = ask(s); t.suggest_float('x', 0, 1); s.enqueue_trial({'x': 0.125}); "
         "ask(s).suggest_float('x', 0, 1); s.ask()"

@@ -15,9 +15,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
-from hyperspec.spectra.errors import TrackingError
-from hyperspec.sweeps.storage import PatientStorage, open_storage, shown
-from hyperspec.sweeps.trial import StudyNote, TrialReporter, write_study
+from hyperspec.search.storage import PatientStorage, open_storage, shown
+from hyperspec.search.trial import StudyNote, TrialReporter, write_study
+from hyperspec.utils.errors import TrackingError
 
 
 @pytest.fixture

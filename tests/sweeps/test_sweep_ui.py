@@ -12,9 +12,9 @@ from urllib.request import urlopen
 import pytest
 from fake_sweeps import FakeSweep
 
-from hyperspec.spectra.errors import TrackingError
-from hyperspec.sweeps.ui import ui_command
-from hyperspec.tracking.store import connect
+from hyperspec.tracking.client import connect
+from hyperspec.tracking.ui import ui_command
+from hyperspec.utils.errors import TrackingError
 
 
 def test_the_command_serves_the_store_with_one_worker_and_no_jobs(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_served_ui_answers_with_runs_and_artifacts(fake_sweep: FakeSweep) ->
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ui_command(fake_sweep.connection.uri, port=port)
-    program = "import sys; from hyperspec.sweeps.ui import launch_ui; "
+    program = "import sys; from hyperspec.tracking.ui import launch_ui; "
     program += "sys.exit(launch_ui(sys.argv[1], port=int(sys.argv[2])))"
     words = [sys.executable, "-c", program, fake_sweep.connection.uri, str(port)]
     server = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from sweep_study import Study
 
-from hyperspec.sweeps import watchdog
-from hyperspec.sweeps.parent import ParentInfo, find_parent, write_parent
-from hyperspec.tracking.process import host_name, process_tag
+from hyperspec.runs import watchdog
+from hyperspec.tracking.parent import ParentInfo, find_parent, write_parent
+from hyperspec.utils.process import host_name, process_tag
 
 # Seconds that a worker may outlive its controller: 10 are asked for, and `make faults` measures
 # them; a machine that other work stalls is no fault.
@@ -25,8 +25,8 @@ LIMIT = 30.0
 WORKER = """
 import signal, subprocess, sys, time
 from pathlib import Path
-from hyperspec.sweeps import watchdog
-from hyperspec.sweeps.parent import find_parent
+from hyperspec.runs import watchdog
+from hyperspec.tracking.parent import find_parent
 watchdog.LEAVE_SECONDS = 1.0
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 assert watchdog.watch(find_parent(Path({folder!r})))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperspec.tracking.store import Connection, connect
+from hyperspec.tracking.client import Connection, connect
 
 _COUNTER = itertools.count()
 

@@ -7,9 +7,9 @@ import mlflow.data
 import numpy as np
 import pytest
 
+from hyperspec.tracking.client import Connection
 from hyperspec.tracking.datasets import DataPart, as_input
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import Connection
 
 
 def part(name: str, root: Path, images: int = 4, split: str = "b" * 12) -> DataPart:

@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 from mlflow.exceptions import MlflowException
 
-from hyperspec.cli import main
-from hyperspec.spectra.errors import ConfigError, TrackingError
+from hyperspec.cli.main import main
 from hyperspec.tracking import TrackingConfig
-from hyperspec.tracking.journal import Head, Journal, new_local_id, read_entries
-from hyperspec.tracking.outbox import pending, send_outbox, waiting_runs
-from hyperspec.tracking.patience import UnreachableError
-from hyperspec.tracking.reap import catch_up
+from hyperspec.tracking.cleanup import catch_up
+from hyperspec.tracking.client import Connection, connect, outbox_folder
+from hyperspec.tracking.offline.journal import Head, Journal, new_local_id, read_entries
+from hyperspec.tracking.offline.outbox import pending, send_outbox, waiting_runs
+from hyperspec.tracking.retry import UnreachableError
 from hyperspec.tracking.run import JobRun, start_run
-from hyperspec.tracking.store import Connection, connect, outbox_folder
+from hyperspec.utils.errors import ConfigError, TrackingError
 
 
 class Trouble:
@@ -35,7 +35,7 @@ class Trouble:
     def __init__(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
         self.mode = "pass"
         # A server is not waited for; the file that stands for it here would be.
-        monkeypatch.setattr("hyperspec.tracking.sender.LOCKED_SECONDS", 0.5)
+        monkeypatch.setattr("hyperspec.tracking.offline.background.LOCKED_SECONDS", 0.5)
         monkeypatch.setattr("hyperspec.tracking.run.LOCKED_SECONDS", 0.0)
         for name in ("create_run", "log_batch", "log_artifact", "set_terminated", "search_runs"):
             original = getattr(connection.client, name)
@@ -223,7 +223,7 @@ def test_a_killed_process_loses_nothing_and_its_run_is_closed(
     own: Connection, tmp_path: Path
 ) -> None:
     program = (
-        "import sys, time; from hyperspec.tracking.store import connect; "
+        "import sys, time; from hyperspec.tracking.client import connect; "
         "from hyperspec.tracking.run import start_run; "
         "c = connect(sys.argv[1], sys.argv[2], outbox=sys.argv[3]); "
         "r = start_run(c, 'killed', flush_seconds=600.0); "

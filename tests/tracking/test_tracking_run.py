@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from hyperspec.spectra.errors import TrackingError
-from hyperspec.tracking.process import host_name, is_dead, process_tag
-from hyperspec.tracking.reap import reap_stale
+from hyperspec.tracking.cleanup import reap_stale
+from hyperspec.tracking.client import Connection, connect
+from hyperspec.tracking.git import git_tags
 from hyperspec.tracking.run import describe, interrupted, start_run
-from hyperspec.tracking.source import git_tags
-from hyperspec.tracking.store import Connection, connect
+from hyperspec.utils.errors import TrackingError
+from hyperspec.utils.process import host_name, is_dead, process_tag
 
 Reader = Callable[[str, str], str]
 
@@ -219,7 +219,7 @@ def test_metrics_are_written_in_batches_off_the_step(
 
 def test_lightning_metrics_reach_the_run_and_the_run_stays_open(connection: Connection) -> None:
     import hyperspec  # noqa: F401 - lets Lightning import beside a CPU torch
-    from hyperspec.tracking.logger import RunLogger
+    from hyperspec.tracking.lightning_logger import RunLogger
 
     with start_run(connection, "job") as run:
         logger = RunLogger(run)
@@ -247,7 +247,7 @@ def test_a_process_is_told_from_another_with_its_number() -> None:
 
 def test_a_killed_process_leaves_a_run_that_the_next_start_closes(connection: Connection) -> None:
     program = (
-        "import sys, time; from hyperspec.tracking.store import connect; "
+        "import sys, time; from hyperspec.tracking.client import connect; "
         "from hyperspec.tracking.run import start_run; c = connect(sys.argv[1], sys.argv[2]); "
         "p = start_run(c, 'sweep', kind='sweep'); "
         "start_run(c, 'job', parent_run_id=p.run_id); print('ready', flush=True); time.sleep(60)"

@@ -7,15 +7,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from hyperspec.spectra.errors import ConfigError, TrackingError
-from hyperspec.tracking import TrackingConfig, store
-from hyperspec.tracking.glance import database_path
-from hyperspec.tracking.store import (
-    artifact_root,
-    connect,
-    open_client,
-    resolve_uri,
-)
+from hyperspec.tracking import TrackingConfig
+from hyperspec.tracking import client as store
+from hyperspec.tracking.client import artifact_root, connect, open_client, resolve_uri
+from hyperspec.tracking.health import database_path
+from hyperspec.utils.errors import ConfigError, TrackingError
 
 
 @pytest.mark.parametrize(
@@ -80,7 +76,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_four_processes_create_one_fresh_store_without_a_race(tmp_path: Path) -> None:
     program = (
-        "import sys; from hyperspec.tracking.store import connect; "
+        "import sys; from hyperspec.tracking.client import connect; "
         "print(connect(sys.argv[1], 'race').experiment_id)"
     )
     command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/fresh.db"]

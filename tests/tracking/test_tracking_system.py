@@ -7,9 +7,9 @@ from typing import Any
 import psutil
 import pytest
 
+from hyperspec.tracking.client import Connection
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store import Connection
-from hyperspec.tracking.system import SystemMetrics
+from hyperspec.tracking.system_metrics import SystemMetrics
 
 
 def trainer(step: int, *, first: bool = True) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperspec.training.selection import SearchSettings
+from hyperspec.training.band_search import SearchSettings
 
 
 def test_the_temperature_falls_by_the_same_factor_each_epoch() -> None:

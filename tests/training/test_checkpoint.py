@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hyperspec.spectra.errors import ModelError
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.utils.errors import ModelError
 
 CONTENT = {"hyperspec": {"bands": [1, 2]}, "weights": torch.arange(1000.0)}
 

@@ -13,25 +13,25 @@ import torch
 from test_local_training import module_of, step
 from torch import Tensor, nn
 
-from hyperspec.data.batch import Batch
-from hyperspec.evaluation.geometry import rankme
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.evaluation.embedding_geometry import rankme
 from hyperspec.losses import CombinedConfig, NtXentConfig
 from hyperspec.models.config import ResNetConfig, TinyConfig
-from hyperspec.training.callbacks import (
+from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots, pl, random_states
+from hyperspec.training.callbacks.guards import (
+    NoticeCollapse,
+    cached_gradient_error,
+    effective_rank,
+    relative_spread,
+)
+from hyperspec.training.callbacks.monitoring import (
     GradientNorm,
     StopOnNonFinite,
     TrainingError,
     Validate,
     stage_of,
 )
-from hyperspec.training.guards import (
-    NoticeCollapse,
-    cached_gradient_error,
-    effective_rank,
-    relative_spread,
-)
-from hyperspec.training.module import SimCLR
-from hyperspec.training.resume import KeepCheckpoints, Slots, pl, random_states
+from hyperspec.training.simclr import SimCLR
 
 BATCH = Batch(torch.arange(8))
 
@@ -127,7 +127,7 @@ def test_late_checks_still_name_the_first_bad_batch(
 ) -> None:
     slots = Slots(tmp_path)
     monkeypatch.setattr(Slots, "latest", lambda _self: tmp_path / "a.ckpt")
-    monkeypatch.setattr("hyperspec.training.callbacks.origin", lambda _path: ("run", 4))
+    monkeypatch.setattr("hyperspec.training.callbacks.monitoring.origin", lambda _path: ("run", 4))
     kept = KeepCheckpoints(slots, 0, "run", lambda: None)
     guard = StopOnNonFinite([f"{i}.bil" for i in range(9)], every_n_steps=3)
     ended(guard, trainer(global_step=5), 1.0, [0])

@@ -10,10 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hyperspec.data.batch import Batch
-from hyperspec.data.stored import StoredPlanes
-from hyperspec.data.views import Views
-from hyperspec.data.views_config import PRESETS
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.losses import CombinedConfig, LossConfig, NtXentConfig, VicRegConfig
 from hyperspec.models import CellHead, build_encoder, build_head
 from hyperspec.models.config import (
@@ -24,9 +22,11 @@ from hyperspec.models.config import (
     TinyConfig,
     VitConfig,
 )
-from hyperspec.spectra.normalisation import PerBand
-from hyperspec.training.module import Parts, SimCLR
-from hyperspec.training.optimisation import Optimisation
+from hyperspec.training.optimizer import Optimisation
+from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.transforms.augment import Views
+from hyperspec.transforms.config import PRESETS
+from hyperspec.transforms.normalisation.build import PerBand
 
 NM = np.linspace(400, 800, 6)
 

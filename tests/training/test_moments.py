@@ -6,8 +6,13 @@ import pytest
 import torch
 
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
-from hyperspec.spectra.errors import ModelError
-from hyperspec.training.moments import NAMES, forgetting, moments_of, parameter_names
+from hyperspec.training.callbacks.optimizer_state import (
+    NAMES,
+    forgetting,
+    moments_of,
+    parameter_names,
+)
+from hyperspec.utils.errors import ModelError
 
 
 @pytest.fixture

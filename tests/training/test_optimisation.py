@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.training.optimisation import (
+from hyperspec.training.optimizer import (
     Optimisation,
     build_optimizer,
     build_schedule,
     warmup_cosine,
 )
+from hyperspec.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 import torch
 from test_learning import Runs, artifact, runs, specimens, words
 
-from hyperspec.models.bands import WavelengthProjection
-from hyperspec.spectra.errors import HyperspecError
-from hyperspec.train import main
+from hyperspec.cli.train import main
+from hyperspec.models.stems.spectral import WavelengthProjection
+from hyperspec.training.callbacks.band_sampling import BandSampling
 from hyperspec.training.checkpoint import read_checkpoint
-from hyperspec.training.module import SimCLR
-from hyperspec.training.sampling import BandSampling
+from hyperspec.training.simclr import SimCLR
+from hyperspec.utils.errors import HyperspecError
 
 __all__ = ["runs", "specimens", "words"]  # fixtures
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.errors import ConfigError
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.training.schedule import StageSpec, check_schedule, nested_sets, thinned
+from hyperspec.utils.errors import ConfigError
 
 AXIS = SpectralAxis.linear(348.3931, 809.6, 408)
 MISSION = [StageSpec(50, 20), StageSpec(100, 50), StageSpec(150, 100), StageSpec(200, 408)]

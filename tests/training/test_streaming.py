@@ -9,21 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from hyperspec.assembly import placed
-from hyperspec.data.batch import Batch
-from hyperspec.data.stored import StoredPlanes
-from hyperspec.data.views import Views
-from hyperspec.data.views_config import PRESETS
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.models.config import HeadConfig, ResNetConfig, TinyConfig
 from hyperspec.models.encoder import Encoder, build_encoder
-from hyperspec.models.head import build_head
-from hyperspec.models.selectors import FixedProjection
-from hyperspec.spectra.normalisation import PerBand
-from hyperspec.training import module as modules
-from hyperspec.training.module import Parts, SimCLR
-from hyperspec.training.optimisation import Optimisation
-from hyperspec.training.streaming import streams
+from hyperspec.models.heads import build_head
+from hyperspec.models.stems.concrete import FixedProjection
+from hyperspec.training import simclr as modules
+from hyperspec.training.builders import placed
+from hyperspec.training.fused_views import streams
+from hyperspec.training.optimizer import Optimisation
+from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.transforms.augment import Views
+from hyperspec.transforms.config import PRESETS
+from hyperspec.transforms.normalisation.build import PerBand
 
 BANDS, SIZE = 40, 16
 ROWS = torch.tensor([3, 0, 5, 3])

@@ -10,9 +10,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from hyperspec.losses.gather import alone, own, whole, world
-from hyperspec.models.norms import FrozenStatisticsBatchNorm2d
-from hyperspec.training.synced import SyncedBatchNorm2d, synchronise
+from hyperspec.models.backbones.norms import FrozenStatisticsBatchNorm2d
+from hyperspec.training.sync_batchnorm import SyncedBatchNorm2d, synchronise
+from hyperspec.utils.distributed import alone, own, whole, world
 
 PROCESSES = 2
 STEPS = 3  # so that running statistics are those of several batches

@@ -8,7 +8,7 @@ import pytest
 
 PEAK = """
 import numpy as np, torch
-from hyperspec.training import memory
+from hyperspec.training import allocator as memory
 cpu = torch.device("cpu")
 if not memory.reset_peak():
     raise SystemExit("skip")
@@ -34,7 +34,7 @@ def test_peak_sees_memory_that_was_freed_and_forgets_it_after_a_reset() -> None:
 
 LEFT = """
 import psutil, torch
-from hyperspec.training.memory import freed_at_once
+from hyperspec.training.allocator import freed_at_once
 process = psutil.Process()
 def left():
     before = process.memory_info().rss
@@ -65,7 +65,7 @@ def test_freed_tensors_between_small_ones_are_the_systems_again() -> None:
 
 KEPT = """
 import resource, psutil, torch
-from hyperspec.training.memory import freed_at_once, freed_kept
+from hyperspec.training.allocator import freed_at_once, freed_kept
 process = psutil.Process()
 def faults():
     def once():

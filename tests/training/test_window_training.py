@@ -11,22 +11,22 @@ import torch
 from test_local_training import NM, Specimens, step
 from torch import Tensor
 
-from hyperspec.data.batch import Batch
-from hyperspec.data.views import Views
-from hyperspec.data.views_config import PRESETS, CrossModalViews
-from hyperspec.evaluation.windows import window_retrieval
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.evaluation.cross_modal import window_retrieval
 from hyperspec.losses import Dcl, NtXent
 from hyperspec.losses.cross_modal import CrossModalLoss
 from hyperspec.models import build_head
 from hyperspec.models.config import HeadConfig, TinyConfig
+from hyperspec.models.cross_modal import WindowBackbone, WindowHeads, build_window_encoder
 from hyperspec.models.encoder import Encoder
-from hyperspec.models.windows import WindowBackbone, WindowHeads, build_window_encoder
-from hyperspec.spectra.errors import ConfigError
-from hyperspec.spectra.normalisation import PerBand
+from hyperspec.training.callbacks.guards import cached_gradient_error
 from hyperspec.training.cross_modal import CrossModal
-from hyperspec.training.guards import cached_gradient_error
-from hyperspec.training.module import Parts
-from hyperspec.training.optimisation import Optimisation
+from hyperspec.training.optimizer import Optimisation
+from hyperspec.training.simclr import Parts
+from hyperspec.transforms.augment import Views
+from hyperspec.transforms.config import PRESETS, CrossModalViews
+from hyperspec.transforms.normalisation.build import PerBand
+from hyperspec.utils.errors import ConfigError
 
 WINDOWS = {"blue": [0, 1], "green": [2, 3, 4], "red": [5]}
 CASES = [

@@ -1,0 +1,231 @@
+"""``hyperspec bands``: what each strategy picks, and what speaks for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.data_options import AXIS_HELP, add_data, data_from, words_of
+from hyperspec.cli.commands.options import parse_axis
+from hyperspec.utils.errors import BandError, ConfigError
+
+if TYPE_CHECKING:
+    from hyperspec.bands import Strategy
+    from hyperspec.evaluation.signatures import Signature
+    from hyperspec.spectra.axis import SpectralAxis
+    from hyperspec.spectra.statistics import SpectralStatistics
+    from hyperspec.training.data import Material
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "bands",
+        help="show which bands the strategies pick, with evidence",
+        description="Choose bands by several strategies from the training part of a folder (or, "
+        "without a folder, by strategies that need no data) and compare the choices.",
+        epilog="Redundancy: mean absolute correlation of the chosen bands. Coverage: share of the "
+        "axis within one mean spacing of a chosen band. Stability: Nogueira's measure over "
+        "bootstrap resamples of specimens, 1 for the same bands each time, about 0 for chance. "
+        "Shift: how far the nearest pick of a resample lies from a pick.",
+    )
+    add = parser.add_argument
+    add("folder", type=Path, nargs="?", metavar="FOLDER")
+    add("--strategy", default="uniform,random,pca,ocf,opbs", metavar="A,B,...",
+        help="strategies (uniform,random,pca,ocf,opbs); 'all' for every one that fits")  # fmt: skip
+    add("--n", default="10,20", metavar="N,M,...", help="numbers of bands (10,20)")
+    add("--option", action="append", default=[], metavar="NAME.KEY=VALUE",
+        help="a strategy's own parameter, such as fisher.pairs=max; may be repeated")  # fmt: skip
+    add("--axis", help=f"without a folder, or for headers without wavelengths: {AXIS_HELP}")
+    add("--resamples", type=int, default=20, help="bootstrap resamples for stability (20); 0: none")
+    add("--seed", type=int, default=0, help="seed of the resamples")
+    add("--out", type=Path, default=Path("bands.png"), metavar="PNG", help="picture (bands.png)")
+    add("--csv", type=Path, metavar="FILE", help="write a row per chosen band")
+    add("--json", type=Path, metavar="FILE", help="write a list with one object per choice")
+    add_data(parser)
+    parser.set_defaults(command=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Choose, print, draw and write."""
+    from rich.console import Console
+
+    from hyperspec.bands.diagnostics import gather_evidence
+    from hyperspec.cli.commands.bands_report import draw, print_picks, to_csv
+
+    if words.resamples == 1 or words.resamples < 0:
+        raise ConfigError(
+            f"--resamples is {words.resamples}; give 0 for none, or 2 and more to compare."
+        )
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # a file has no edge
+    axis, material = _read(words)
+    statistics = None if material is None else material.statistics
+    strategies = build_strategies(words.strategy, words.n, words.option, statistics)
+    specimens = []
+    if material is not None and words.resamples and any(s.needs_statistics for s in strategies):
+        specimens = specimen_statistics(material)
+    with console.status("") as status:
+        picks = gather_evidence(
+            strategies,
+            axis,
+            statistics,
+            specimens,
+            num_resamples=words.resamples,
+            seed=words.seed,
+            step=lambda what: status.update(f"choosing: {what}"),
+        )
+    print_picks(picks, console)
+    if words.json is not None:
+        _write(words.json, json.dumps([pick.to_dict() for pick in picks], indent=1) + "\n")
+    if words.csv is not None:
+        _write(words.csv, to_csv(picks))
+    figure = draw(picks, axis, [] if material is None else signatures_of(material))
+    words.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(words.out, dpi=150, metadata={"Software": None})
+    print(f"wrote {words.out}")
+    return 0
+
+
+def _read(words: argparse.Namespace) -> tuple[SpectralAxis, Material | None]:
+    if words.folder is None:
+        axis = parse_axis(words.axis, "--axis")
+        if axis is None:
+            raise ConfigError(
+                "hyperspec bands was given neither FOLDER nor --axis. Give a folder of cubes, or "
+                f"--axis ({AXIS_HELP}) for strategies that need no data."
+            )
+        return axis, None
+    from hyperspec.bands import Full
+    from hyperspec.training.data import gather
+
+    material = gather(data_from(words, words.folder), Full())
+    return material.source.axis, material
+
+
+def build_strategies(
+    names: str,
+    counts: str,
+    options: Sequence[str],
+    statistics: SpectralStatistics | None,
+    option: str = "--strategy",
+) -> list[Strategy]:
+    """Return one strategy per name and number of bands; those without an n once.
+
+    Args:
+        names: Names with commas between them, or ``all``.
+        counts: Numbers of bands with commas between them.
+        options: ``name.key=value`` of strategies' own parameters.
+        statistics: Of the training part; with None ``all`` means those that need none.
+        option: Where the names come from, for messages.
+
+    Raises:
+        ConfigError: If a name, number or option is none.
+    """
+    from dataclasses import fields
+
+    from hyperspec.bands import STRATEGIES
+
+    chosen = [n for n in STRATEGIES if n != "list"] if names == "all" else words_of(names, option)
+    sizes = [_whole(word) for word in words_of(counts, "--n")]
+    given = _options(options)
+    unused = sorted(set(given) - set(chosen))
+    if unused:
+        raise ConfigError(f"--option sets {unused[0]}, which is not among --strategy={names}.")
+    made: list[Strategy] = []
+    for name in chosen:
+        if name not in STRATEGIES:
+            raise ConfigError(
+                f"{option} holds '{name}'; choose from {', '.join(STRATEGIES)}, or all."
+            )
+        kind = STRATEGIES[name]
+        if names == "all" and _unfit(kind, statistics):
+            continue
+        own = {f.name for f in fields(kind)}
+        wrong = sorted(set(given.get(name, {})) - own | ({"n"} & set(given.get(name, {}))))
+        if wrong:
+            allowed = ", ".join(sorted(own - {"n"})) or "nothing"
+            raise ConfigError(f"--option sets {name}.{wrong[0]}; bands={name} takes {allowed}.")
+        extra = [{"n": n} for n in sizes] if "n" in own else [{}]
+        made += [_make(kind, {**more, **given.get(name, {})}) for more in extra]
+    return made
+
+
+def _unfit(kind: type[Strategy], statistics: SpectralStatistics | None) -> bool:
+    if statistics is None:
+        return kind.needs_statistics
+    return kind.supervised and len(statistics.classes) < 2
+
+
+def _make(kind: type[Strategy], values: dict[str, object]) -> Strategy:
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise BandError(f"bands={kind.name} cannot be made of {values}: {error}") from error
+
+
+def _options(texts: Sequence[str]) -> dict[str, dict[str, object]]:
+    import ast
+
+    found: dict[str, dict[str, object]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        name, dot, field = key.partition(".")
+        if not (equals and dot and name and field):
+            raise ConfigError(
+                f"--option is {text!r}; give NAME.KEY=VALUE, such as pca.explained=0.99."
+            )
+        try:
+            parsed = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed = {"true": True, "false": False, "null": None}.get(value, value)
+        found.setdefault(name, {})[field] = parsed
+    return found
+
+
+def _whole(word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise ConfigError(f"--n holds {word!r}; give whole numbers such as 5,10,20.") from None
+
+
+def specimen_statistics(material: Material) -> list[SpectralStatistics]:
+    """Return the statistics of each specimen of the training part, all its views together."""
+    rows: dict[tuple[str, str | None], list[int]] = {}
+    for row in material.split.train.tolist():
+        rows.setdefault((material.specimens[row], material.labels[row]), []).append(row)
+    return [
+        material.source.statistics(members, [label] * len(members))
+        for (_, label), members in sorted(rows.items(), key=lambda item: item[1])
+    ]
+
+
+def signatures_of(material: Material) -> list[Signature]:
+    """Return the mean spectrum of each class of the training part; spreads would hide the marks."""
+    import numpy as np
+
+    from hyperspec.evaluation.signatures import Signature
+
+    held = [(material.labels[row], material.specimens[row]) for row in material.split.train]
+    classes = material.statistics.classes or {"all": material.statistics.moments}
+    return [
+        Signature(
+            name,
+            len({key for label, key in held if label == name or not material.classes}),
+            moments.mean,
+            np.full_like(moments.mean, np.nan),
+        )
+        for name, moments in sorted(classes.items())
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    print(f"wrote {path}")

@@ -1,0 +1,88 @@
+"""``hyperspec check``: read every cube of a folder once and list what is odd."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.options import AXIS_HELP, add_labels, labels_from, parse_axis
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "check",
+        help="check a folder of cubes",
+        description="Read every cube of a folder once and list what is odd.",
+        epilog="Exit status: 0 clean, 1 warnings, 2 errors.",
+    )
+    add = parser.add_argument
+    add("folder", type=Path, metavar="FOLDER")
+    add("--expect", metavar="AXIS", help=f"the sensor: {AXIS_HELP}")
+    add(
+        "--tolerance",
+        type=float,
+        default=0.1,
+        metavar="NM",
+        help="drift from it that is not mentioned (0.1)",
+    )
+    add("--axis", help="axis of cubes whose headers have no wavelengths")
+    add(
+        "--files",
+        default="*",
+        metavar="GLOB",
+        help="which files are cubes; '*/': folders with one raster per band",
+    )
+    add("--white", metavar="FILE", help="white frame, relative to FOLDER")
+    add("--dark", metavar="FILE", help="dark frame, relative to FOLDER")
+    add(
+        "--saturation",
+        type=float,
+        metavar="VALUE",
+        help="stored value that counts as saturated (else: full scales)",
+    )
+    add("--threads", type=int, help="cubes read at once (number of cores)")
+    add(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep checksums there, so that packing need not read again",
+    )
+    add("--all", action="store_true", help="show every cube and every problem")
+    add("--json", action="store_true", help="print JSON instead of the table")
+    add("--out", type=Path, metavar="FILE", help="also write the JSON to FILE")
+    add_labels(parser)
+    parser.set_defaults(command=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Check, print, and return the exit status."""
+    from rich.console import Console
+
+    from hyperspec.inspection.check import CheckSettings, check_folder
+    from hyperspec.inspection.check_report import print_report, to_json
+
+    settings = CheckSettings(
+        labels=labels_from(words, words.folder),
+        expected=parse_axis(words.expect, "--expect"),
+        axis=parse_axis(words.axis, "--axis"),
+        pattern=words.files,
+        white=words.white,
+        dark=words.dark,
+        saturation=words.saturation,
+        tolerance_nm=words.tolerance,
+        num_threads=words.threads,
+        cache_dir=words.cache_dir,
+    )
+    report = check_folder(words.folder, settings)
+    if words.json:
+        sys.stdout.write(to_json(report) + "\n")
+    else:
+        print_report(report, Console(), everything=words.all)
+    if words.out is not None:
+        words.out.parent.mkdir(parents=True, exist_ok=True)
+        words.out.write_text(to_json(report) + "\n")
+        print(f"wrote {words.out}", file=sys.stderr if words.json else sys.stdout)
+    return report.exit_status

@@ -1,0 +1,153 @@
+"""``hyperspec importance``: which wavelengths an encoder leans on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.checkpoint_options import add_checkpoint, restored_from
+from hyperspec.cli.commands.data_options import words_of
+from hyperspec.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hyperspec.evaluation.importance.report import Contrast
+    from hyperspec.inference.restore import Restored
+
+MODES = ("mean", "interpolation", "permutation", "gradient")
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "importance",
+        help="measure which wavelengths an encoder leans on",
+        description="Replace a sliding window of wavelengths on held-out specimens and measure "
+        "how far the embedding moves and how many answers of the linear probe are lost. Several "
+        "checkpoints (one per seed, same bands) give intervals over seeds too.",
+    )
+    add_checkpoint(parser, several=True)
+    add = parser.add_argument
+    add("--mode", default="mean,interpolation,permutation", metavar="A,B,...",
+        help="mean, interpolation, permutation (what replaces a window), gradient (integrated "
+        "gradients; extra 'importance')")  # fmt: skip
+    add("--window", type=float, default=20.0, metavar="NM", help="width of the window (20)")
+    add("--step", type=float, metavar="NM", help="distance of windows (half a window)")
+    add("--permutations", type=int, default=4, help="donors per specimen for permutation (4)")
+    add("--mark", metavar="A:B,...", help="stretches in nm to shade and to compare with the median "
+        "elsewhere, such as 365:381,695:705")  # fmt: skip
+    add("--labels-column", default="label", metavar="NAME", help="what the probe names (label)")
+    add("--part", choices=["validation", "test"], default="test")
+    add("--resamples", type=int, default=1000, help="bootstrap resamples of specimens (1000)")
+    add("--seed", type=int, default=0, help="seed of permutations and resampling")
+    add("--out", type=Path, default=Path("importance"), metavar="DIR", help="folder to write")
+    add("--run", metavar="RUN_ID", help="MLflow run that the files are added to")
+    add("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI, with --run")
+    parser.set_defaults(command=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Measure, print, draw and write."""
+    import pandas as pd
+
+    from hyperspec.evaluation.importance.report import (
+        contrast_regions,
+        importance_table,
+        write_importance,
+    )
+    from hyperspec.inference.importance import FOLDER, measure_importance
+
+    modes = words_of(words.mode, "--mode")
+    wrong = [mode for mode in modes if mode not in MODES]
+    if wrong:
+        raise ConfigError(f"--mode holds '{wrong[0]}'; choose from {', '.join(MODES)}.")
+    regions = parse_regions(words.mark)
+    encoders = [restored_from(words, path) for path in words.checkpoints]
+    _check_alike(encoders)
+    tables, contrasts = [], []
+    measured = [
+        measure_importance(
+            one,
+            modes,
+            window_nm=words.window,
+            step_nm=words.step,
+            part=words.part,
+            labels_column=words.labels_column,
+            num_permutations=words.permutations,
+            seed=words.seed,
+        )
+        for one in encoders
+    ]
+    for number, _ in enumerate(modes):
+        results = [found[number] for found in measured]
+        tables.append(importance_table(results, num_resamples=words.resamples, seed=words.seed))
+        if regions:
+            contrasts += contrast_regions(
+                results, regions, num_resamples=words.resamples, seed=words.seed
+            )
+    table = pd.concat(tables, ignore_index=True)
+    print_importance(table, contrasts)
+    files = write_importance(table, words.out, regions_nm=regions)
+    for path in files:
+        print(f"wrote {path}")
+    if words.run is not None:
+        from hyperspec.tracking.client import open_client
+
+        for path in files:
+            open_client(words.uri).log_artifact(words.run, str(path), FOLDER)
+        print(f"added both to run {words.run}")
+    return 0
+
+
+def parse_regions(text: str | None) -> list[tuple[float, float]]:
+    """Return stretches such as ``365:381,695:705`` as pairs of nanometres.
+
+    Raises:
+        ConfigError: If one is no ascending pair of numbers.
+    """
+    found = []
+    for word in [] if text is None else words_of(text, "--mark"):
+        try:
+            start, stop = (float(value) for value in word.split(":"))
+        except ValueError:
+            start, stop = 1.0, 0.0
+        if not start < stop:
+            raise ConfigError(f"--mark holds '{word}'; give START:STOP in nm, such as 365:381.")
+        found.append((start, stop))
+    return found
+
+
+def _check_alike(encoders: Sequence[Restored]) -> None:
+    first = encoders[0]
+    for other in encoders[1:]:
+        same_bands = other.material.selection.indices == first.material.selection.indices
+        if not same_bands or other.material.split.hash != first.material.split.hash:
+            raise ConfigError(
+                "The checkpoints differ in "
+                f"{'their split' if same_bands else 'their bands'}, so their importance cannot be "
+                "averaged. Give checkpoints that differ in their seed only."
+            )
+
+
+def print_importance(table: pd.DataFrame, contrasts: Sequence[Contrast]) -> None:
+    """Print the leading windows of each mode, and the marked stretches against the rest."""
+    for mode, rows in table.groupby("mode", sort=False):
+        leading = rows.nlargest(5, "change")
+        words = [
+            f"{row['centre_nm']:.0f} nm {row['change']:.3f} [{row['change_low']:.3f}, "
+            f"{row['change_high']:.3f}]"
+            for _, row in leading.iterrows()
+        ]
+        median = rows["change"].median()
+        print(f"{mode}: median of {len(rows)} windows {median:.4f}; highest " + ", ".join(words))
+    for one in contrasts:
+        inside, gap = one.inside, one.difference
+        print(
+            f"{one.mode}, {one.start_nm:g}-{one.stop_nm:g} nm: {inside.mean:.3f} [{inside.low:.3f},"
+            f" {inside.high:.3f}]; above the median elsewhere by {gap.mean:.3f} [{gap.low:.3f}, "
+            f"{gap.high:.3f}]; higher than {one.share_below:.0%} of the windows elsewhere"
+        )

@@ -1,0 +1,64 @@
+"""``hyperspec info``: one cube as facts, pictures and its mean spectrum."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.options import AXIS_HELP, parse_axis
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("info", help="show one cube: facts, pictures, mean spectrum")
+    parser.add_argument(
+        "cube",
+        type=Path,
+        metavar="CUBE",
+        help="data file or header; a folder with one raster per band",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for PNG and CSV (the current one)"
+    )
+    parser.add_argument("--axis", help=f"for a header without wavelengths: {AXIS_HELP}")
+    parser.add_argument("--calibrate", choices=["auto", "none"], default="auto",
+                        help="auto uses a white and a dark frame beside the cube")  # fmt: skip
+    parser.add_argument("--white", type=Path, metavar="FILE", help="white frame")
+    parser.add_argument("--dark", type=Path, metavar="FILE", help="dark frame")
+    parser.add_argument("--header", action="store_true", help="print the header's fields too")
+    parser.add_argument("--no-files", action="store_true", help="write nothing")
+    parser.set_defaults(command=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Print, and write pictures."""
+    from rich.console import Console
+
+    from hyperspec.inspection.info import look_at
+    from hyperspec.inspection.info_figures import write_pictures
+    from hyperspec.inspection.info_report import print_info
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", UserWarning)
+        info = look_at(
+            words.cube,
+            parse_axis(words.axis, "--axis"),
+            calibrate=words.calibrate,
+            white=words.white,
+            dark=words.dark,
+        )
+    for text in dict.fromkeys(str(w.message) for w in heard):
+        print(f"warning: {text}", file=sys.stderr)
+    print_info(info, Console(), header=words.header)
+    if words.no_files:
+        return 0
+    out = Path() if words.out is None else words.out
+    if words.out is None and out.resolve() == info.path.resolve().parent:
+        print("No pictures: the current folder is the cube's, which is only read (--out DIR).")
+        return 0
+    for path in write_pictures(info, out):
+        print(f"wrote {path}")
+    return 0

@@ -1,0 +1,135 @@
+"""``hyperspec one-shot``: can a one-shot curve be believed? Its points against retrained ones."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyperspec.cli.commands import Commands
+from hyperspec.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from hyperspec.evaluation.one_shot import Key
+    from hyperspec.report.load import SweepData
+
+    Said = dict[tuple[str, int, float], pd.DataFrame]
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "one-shot", help="compare a one-shot curve with encoders trained on each of its sets"
+    )
+    parser.add_argument(
+        "--curve",
+        required=True,
+        nargs="+",
+        metavar="SWEEP",
+        help="of experiment=one_shot_curve: its study, identity or folder",
+    )
+    parser.add_argument(
+        "--retrained",
+        required=True,
+        nargs="+",
+        metavar="SWEEP",
+        help="of experiment=one_shot_retrain: its study, identity or folder",
+    )
+    parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
+    parser.add_argument("--out", type=Path, help="file that the table is written to (Markdown)")
+    parser.add_argument("--resamples", type=int, default=2000)
+    parser.set_defaults(command=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Print the table, the rank correlation and the mean difference."""
+    from hyperspec.evaluation.one_shot import compare_one_shot
+    from hyperspec.report.load import load_sweep
+
+    once = curve_said(load_sweep(words.uri, words.curve))
+    alone = retrained_said(load_sweep(words.uri, words.retrained))
+    one_shot, retrained, specimens = paired(once, alone)
+    found = compare_one_shot(one_shot, retrained, specimens, num_resamples=words.resamples)
+    text = found.markdown()
+    print(text, end="")
+    if words.out is not None:
+        words.out.parent.mkdir(parents=True, exist_ok=True)
+        words.out.write_text(text)
+        print(f"wrote {words.out}")
+    return 0
+
+
+def curve_said(data: SweepData) -> Said:
+    """Return what one-shot encoders said of the test part, by strategy, n and seed."""
+    from hyperspec.inference.band_curve import PREDICTIONS
+    from hyperspec.report.artifacts import read_table
+
+    found: Said = {}
+    for job in data.finished.itertuples(index=False):
+        table = read_table(str(job.artifact_uri), str(job.run_id), str(job.uri), PREDICTIONS)
+        if table is None:
+            continue
+        for (strategy, n), part in table.groupby(["strategy", "n"]):
+            found[str(strategy), int(str(n)), float(str(job.seed))] = part
+    return found
+
+
+def retrained_said(data: SweepData) -> Said:
+    """Return what encoders trained on single sets said of the test part, by the same keys."""
+    found: Said = {}
+    for job in data.finished.itertuples(index=False):
+        table = data.predictions(str(job.run_id))
+        if table is not None:
+            key = (str(job.strategy), int(float(str(job.n))), float(str(job.seed)))
+            found[key] = table
+    return found
+
+
+def paired(
+    once: Said, alone: Said
+) -> tuple[dict[Key, np.ndarray], dict[Key, np.ndarray], list[str]]:
+    """Return both sides as (seeds, images) per point, on the seeds and images that all share.
+
+    Raises:
+        ConfigError: If there are fewer than three common points, or no common seed or image.
+    """
+    import numpy as np
+
+    points = sorted({key[:2] for key in once} & {key[:2] for key in alone})
+    seeds = sorted(
+        set.intersection(
+            {key[2] for key in once},
+            *({key[2] for key in side if key[:2] == p} for side in (once, alone) for p in points),
+        )
+    )
+    if len(points) < 3 or not seeds:
+        raise ConfigError(
+            f"The sweeps share {len(points)} sets of bands and {len(seeds)} seeds; a comparison "
+            "needs three sets and one seed on both sides. Run experiment=one_shot_retrain on the "
+            "strategies, counts and seeds of the curve."
+        )
+    tables = [
+        side[(*p, s)].set_index("file") for side in (once, alone) for p in points for s in seeds
+    ]
+    files = sorted(set.intersection(*(set(table.index) for table in tables)))
+    if not files:
+        raise ConfigError(
+            "The sweeps share no test image: they were run on other data or with another split."
+        )
+    specimens = [str(name) for name in tables[0].loc[files, "specimen"]]
+
+    def stacked(side: Said) -> dict[Key, np.ndarray]:
+        return {
+            p: np.stack(
+                [
+                    side[(*p, s)].set_index("file").loc[files, "knn_correct"].to_numpy(np.float64)
+                    for s in seeds
+                ]
+            )
+            for p in points
+        }
+
+    return stacked(once), stacked(alone), specimens

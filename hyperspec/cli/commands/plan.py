@@ -1,0 +1,83 @@
+"""``hyperspec plan``: memory and work of a run, known before it starts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hyperspec.cli.commands import Commands
+
+if TYPE_CHECKING:
+    from hyperspec.config.schema import Train
+    from hyperspec.runs.planning.memory import Forecast
+
+
+def add(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "plan",
+        help="predict the memory and work of a run",
+        description="Predict peak memory and FLOP per step of `hyperspec train` with the same "
+        "words, without training and without data: say whether it fits, and what to change.",
+        epilog="example: hyperspec plan model=resnet50 model.norm=group bands.n=408 data.size=224 "
+        "batch_size=256 hardware.micro_batch=4",
+    )
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="as for `hyperspec train`")
+    parser.set_defaults(command=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Predict and print."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from hyperspec.config.compose import report_error
+    from hyperspec.runs.planning.memory import forecast
+
+    try:
+        config = composed(words.words)
+    except (HydraException, OmegaConfBaseException) as error:
+        return report_error(error)
+    _print(forecast(config))
+    return 0
+
+
+def composed(words: Sequence[str]) -> Train:
+    """Return the checked config that words of `hyperspec train` make; data need not be there."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from hyperspec.config import schema
+    from hyperspec.config.compose import CONFIG_NAME, config_dir
+
+    schema.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir())):
+        config = compose(CONFIG_NAME, list(words))
+        if "data.root" in _missing(config):
+            config = compose(CONFIG_NAME, [*words, "data.root=no_folder_given"])
+        return schema.to_train(config)
+
+
+def _missing(config: object) -> set[str]:
+    from omegaconf import OmegaConf
+
+    return set(OmegaConf.missing_keys(config))
+
+
+def _print(found: Forecast) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    plan = found.plan
+    table = Table(box=None, pad_edge=False)
+    table.add_column("memory", no_wrap=True)
+    table.add_column("MB", justify="right", no_wrap=True)
+    for name, size in [*plan.rows(), ("process", found.process), ("total", found.total)]:
+        table.add_row(name, f"{size / 1e6:.0f}")
+    console = Console()
+    console.print(table, highlight=False)
+    print(f"{plan.flop / 1e9:.4g} GFLOP per step")
+    for line in found.lines():
+        print(line)

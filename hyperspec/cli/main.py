@@ -1,0 +1,92 @@
+"""The ``hyperspec`` command: words to calls, and nothing else.
+
+Heavy imports happen inside the commands, so that ``hyperspec --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from hyperspec import __version__
+from hyperspec.cli.commands import (
+    bands,
+    check,
+    embed,
+    evaluate,
+    export,
+    importance,
+    info,
+    one_shot,
+    pack,
+    plan,
+    report,
+    signatures,
+    sync,
+    synth,
+    ui,
+    views,
+)
+from hyperspec.utils.errors import HyperspecError
+
+# In the order of a study: make or check cubes, look at them, sweep, compare.
+COMMANDS = (
+    synth,
+    check,
+    info,
+    pack,
+    export,
+    views,
+    bands,
+    plan,
+    evaluate,
+    embed,
+    importance,
+    signatures,
+    report,
+    one_shot,
+    sync,
+    ui,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status.
+
+    Args:
+        arguments: Words after ``hyperspec``; those of the process by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["train"]:
+        # Hydra has a grammar of its own, so its words pass through untouched.
+        from hyperspec.cli.train import main as train
+
+        return train(words[1:])
+    parsed = _parser().parse_args(words)
+    command: Callable[[argparse.Namespace], int] = parsed.command
+    try:
+        return command(parsed)
+    except HyperspecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hyperspec",
+        description="Which bands, and how many, carry the signal: "
+        "SimCLR sweeps over hyperspectral specimens.",
+    )
+    parser.add_argument("--version", action="version", version=f"hyperspec {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser(
+        "train", help="train and evaluate; sweeps with -m or an experiment", add_help=False
+    )
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

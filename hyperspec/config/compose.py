@@ -1,0 +1,107 @@
+"""From a command line to Hydra: where the config lies, one run or many, errors in one paragraph."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hyperspec.utils.errors import ConfigError, HyperspecError
+
+CONFIG_NAME = "train"
+# What a config may instantiate or name in Python logging; anything else is refused by Hydra.
+TRUSTED = ["hyperspec.*", "hydra.*", "hydra_plugins.*", "logging.*", "optuna.*", "colorlog.*"]
+_RUN_WORDS = ("-m", "--multirun", "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i")
+_COMPOSED_FIRST = ("experiment", "search")
+
+
+def config_dir() -> Path:
+    """Return the folder of the YAML files: the wheel's own copy, else the checkout's ``conf``."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Add ``--multirun`` when the chosen overlays carry sweep parameters.
+
+    Hydra refuses ``hydra.mode`` inside an overlay, so the overlays are composed once here.
+
+    Args:
+        arguments: The words after ``hyperspec train``.
+
+    Raises:
+        ConfigError: If a search was asked for and there is no space to search.
+    """
+    given = list(arguments)
+    if any(word in _RUN_WORDS or word.startswith("hydra.mode=") for word in given):
+        return given
+    composed = _compose_overlays(given)
+    space = composed.hydra.sweeper.get("params") or {}
+    searches = any(word.startswith("search=") and word != "search=null" for word in given)
+    fixed = {word.split("=", 1)[0].lstrip("+") for word in given if "=" in word}
+    repeated = sorted(fixed & set(space)) if searches else []
+    if repeated:
+        raise ConfigError(
+            f"{repeated[0]} is fixed on the command line and searched by the experiment: every "
+            "trial would be the same in it. Drop one of the two."
+        )
+    if searches and not space:
+        raise ConfigError(
+            "search= needs a space, but hydra.sweeper.params is empty. Choose an experiment that "
+            "has one (experiment=band_count, temperature_lr, strategies), or give ranges with -m."
+        )
+    return [*given, "--multirun"] if space else given
+
+
+def _compose_overlays(arguments: list[str]) -> DictConfig:
+    chosen = [word for word in arguments if word.split("=", 1)[0].lstrip("+") in _COMPOSED_FIRST]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir())):
+        return compose(CONFIG_NAME, chosen, return_hydra_config=True)
+
+
+def report_error(error: Exception) -> int:
+    """Print an error that the user can mend as one paragraph; return the exit status, 2.
+
+    Raises:
+        Exception: The error itself when it is of another kind, so that it keeps its traceback.
+    """
+    if isinstance(error, HyperspecError):
+        text = str(error)
+    elif isinstance(error, HydraException | OmegaConfBaseException):
+        text = " ".join(str(error).split())
+        cause = error.__cause__
+        if isinstance(cause, OmegaConfBaseException) and str(cause) not in text:
+            text += " " + " ".join(str(cause).split())
+        text = re.sub(r"\s*Set the environment variable HYDRA_FULL_ERROR=1.*", "", text)
+        text += " (`hyperspec train --help` lists the groups and their options.)"
+    else:
+        raise error
+    sys.stdout.flush()
+    print(f"\nerror: {text}", file=sys.stderr)
+    return 2
+
+
+def use_full_errors() -> None:
+    """Let exceptions of jobs reach the caller instead of Hydra's own printing and exit."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+def overrides_of(config: DictConfig) -> dict[str, str]:
+    """Return the options chosen in each group, such as ``{"bands": "uniform"}``."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return {}
+    choices = OmegaConf.to_container(HydraConfig.get().runtime.choices)
+    assert isinstance(choices, dict)
+    own = {str(k): str(v) for k, v in choices.items() if not str(k).startswith("hydra/")}
+    return {key: value for key, value in own.items() if key in config or key in _COMPOSED_FIRST}

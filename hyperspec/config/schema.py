@@ -1,0 +1,250 @@
+"""The top of the typed config: what a run is, and the checks that cross its groups.
+
+Each option of a group is a dataclass beside its code (a strategy in :mod:`hyperspec.bands`, an
+encoder in :mod:`hyperspec.models`, ...). This module puts them together and registers them, so that
+Hydra refuses a misspelt key or a wrong type when it composes. Ranges are checked in
+``__post_init__``, which runs when a job turns its config into these objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from hyperspec import bands
+from hyperspec.bands import CountedStrategy, Learned, ProjectionStrategy, Strategy
+from hyperspec.config.hardware import Hardware
+from hyperspec.config.sweep import SearchConfig, SweepConfig
+from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
+from hyperspec.datasets.config import Data, FolderData, TilesData
+from hyperspec.evaluation.config import Evaluation
+from hyperspec.evaluation.objective import objective_names
+from hyperspec.losses.config import (
+    CombinedConfig,
+    DclConfig,
+    LossConfig,
+    NtXentConfig,
+    VicRegConfig,
+)
+from hyperspec.models.config import (
+    ConvNextConfig,
+    EncoderConfig,
+    HeadConfig,
+    ResNetConfig,
+    TinyConfig,
+    VitConfig,
+)
+from hyperspec.tracking.config import TrackingConfig
+from hyperspec.training.cross_modal_builder import check_cross_modal
+from hyperspec.training.schedule import StageSpec, check_schedule
+from hyperspec.transforms.config import CrossModalViews, ViewsConfig
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import ASIDE, MISSING, at_least
+
+_COUNTED = [name for name, kind in bands.STRATEGIES.items() if issubclass(kind, CountedStrategy)]
+PER_BAND = ("none", "minmax", "zscore")  # normalisations of one band at a time
+
+
+@dataclass
+class Train:
+    """One run: from a folder of cubes to one score."""
+
+    data: Data = MISSING
+    bands: Strategy = MISSING
+    model: EncoderConfig = MISSING
+    head: HeadConfig = field(default_factory=HeadConfig)
+    loss: LossConfig = MISSING
+    views: ViewsConfig = MISSING
+    hardware: Hardware = MISSING
+    tracking: TrackingConfig = field(default=MISSING, metadata=ASIDE)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    sweep: SweepConfig = field(default_factory=SweepConfig, metadata=ASIDE)
+    study: str = field(default="adhoc", metadata=ASIDE)
+    """Name under which runs are grouped in MLflow."""
+    search: SearchConfig = field(default_factory=SearchConfig, metadata=ASIDE)
+    objective: Any = "auto"
+    """Metric that a sweep or search optimises, or a list of several; `auto` is val/knn_top1 with
+    labels."""
+    batch_size: int = 64
+    """The contrastive batch: specimen images per step, at least 2; all others of the batch are
+    negatives. What lies in memory at once is hardware.micro_batch."""
+    epochs: int = 200
+    """Passes over the training part."""
+    schedule: list[StageSpec] = field(default_factory=list)
+    """Stages of a progressive training, such as [{until_epoch: 50, bands: 20}, ...]: cumulative
+    epochs, nested sets of bands, the last stage on all chosen ones. Empty: all bands from the
+    start."""
+    lr: float = 5e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    warmup_steps: int | None = None
+    """Optimizer steps of linear warm-up before the cosine decay; null takes a tenth of the run, at
+    most 10."""
+    clip_norm: float | None = None
+    """Largest gradient norm; null does not clip."""
+    seed: int = 0
+    """Seed of weights, shuffles and views."""
+    ckpt: str | None = field(default=None, metadata={"content": True})
+    """Checkpoint to continue from."""
+    log_every_n_steps: int = field(default=10, metadata=ASIDE)
+    """Steps between logged values."""
+
+    def __post_init__(self) -> None:
+        objective_names(self.objective)
+        at_least("epochs", self.epochs, 1)
+        at_least("seed", self.seed, 0)
+        at_least("log_every_n_steps", self.log_every_n_steps, 1)
+        if self.batch_size < 2:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, but contrastive learning compares the images "
+                "of a batch with each other: a batch of one has no negatives and no gradient. "
+                "Give at least 2; for little memory keep batch_size and set "
+                "hardware.micro_batch=1."
+            )
+        devices = int(self.hardware.devices)
+        if devices > 0 and self.batch_size % devices:
+            raise ConfigError(
+                f"batch_size is {self.batch_size}, which hardware.devices={devices} cannot share "
+                f"equally; it counts the images of all devices together. Set batch_size="
+                f"{max(round(self.batch_size / devices), 1) * devices}, or another "
+                "hardware.devices."
+            )
+        check_schedule(self.schedule, self.epochs)
+        if self.schedule and isinstance(self.bands, Learned | ProjectionStrategy):
+            raise ConfigError(
+                f"schedule has {len(self.schedule)} stages, but bands={self.bands.name} chooses no "
+                "set of single bands beforehand that could be thinned. Take another strategy, or "
+                "schedule=[]."
+            )
+        _check_curve(self)
+        if self.model.sampling_minimum and self.data.normalisation not in PER_BAND:
+            raise ConfigError(
+                f"model.sampling_minimum is {self.model.sampling_minimum}, but "
+                f"data.normalisation={self.data.normalisation} reads all bands of a pixel, those "
+                f"outside of a step's sample too. Take {', '.join(PER_BAND)}."
+            )
+        check_cross_modal(self)
+        if isinstance(self.bands, Learned):
+            self.bands.search_epochs(self.epochs)  # raises when there are too few
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ConfigError(f"clip_norm is {self.clip_norm}; give a norm above 0, or null.")
+        micro = self.hardware.micro_batch
+        if micro is not None and micro > self.batch_size:
+            raise ConfigError(
+                f"hardware.micro_batch is {micro}, above batch_size={self.batch_size}; it is a "
+                "part of the batch. Lower it, or set it to null."
+            )
+
+
+def _check_curve(config: Train) -> None:
+    """Refuse strategies in `evaluation.curve_strategies` that one encoder cannot be scored on."""
+    for name in config.evaluation.curve_strategies:
+        if name not in _COUNTED:
+            raise ConfigError(
+                f"evaluation.curve_strategies holds '{name}', which chooses no given number of "
+                f"bands. Choose among {', '.join(_COUNTED)}."
+            )
+    if config.evaluation.curve_strategies and config.model.stem != "wavelength":
+        raise ConfigError(
+            f"evaluation.curve_strategies is {config.evaluation.curve_strategies}, but the "
+            f"weights of model.stem={config.model.stem} belong to its own bands. Set "
+            "model.stem=wavelength, or evaluation.curve_strategies=[]."
+        )
+    if config.evaluation.curve_strategies and isinstance(config.bands, ProjectionStrategy):
+        raise ConfigError(
+            f"evaluation.curve_strategies is {config.evaluation.curve_strategies}, but the "
+            f"channels of bands={config.bands.name} are sums of bands. Take bands=full, or "
+            "evaluation.curve_strategies=[]."
+        )
+
+
+def hints(config: Train) -> list[str]:
+    """List in one line each which values lie outside the ranges that are known to work.
+
+    Source: the mission's own runs for the ranges of lr, temperature and epochs.
+    """
+    found = []
+    if not 1e-4 <= config.lr <= 1e-3:
+        found.append(
+            f"lr={config.lr:g} is outside 1e-4 to 1e-3: above, contrastive losses tend to "
+            "collapse early; below, they barely move within the usual number of epochs."
+        )
+    temperature = getattr(config.loss, "temperature", None)
+    if temperature is not None and not 0.05 <= temperature <= 0.2:
+        found.append(
+            f"loss.temperature={temperature:g} is outside 0.05 to 0.2: lower lets the single "
+            "hardest negative rule the gradient, higher weighs easy negatives like hard ones."
+        )
+    if not 200 <= config.epochs <= 500:
+        found.append(
+            f"epochs={config.epochs} is outside 200 to 500, the range for real specimens: fewer "
+            "leave the encoder near its start, more add little (synthetic specimens need less)."
+        )
+    return found
+
+
+_OPTIONS: dict[str, dict[str, type]] = {
+    "data": {"folder": FolderData, "tiles": TilesData},
+    "data/labels": {
+        "csv": CsvLabels,
+        "pattern": PatternLabels,
+        "folder": FolderLabels,
+        "none": NoLabels,
+    },
+    "bands": bands.OPTIONS,
+    "model": {
+        "tiny": TinyConfig,
+        "resnet": ResNetConfig,
+        "convnext": ConvNextConfig,
+        "vit": VitConfig,
+    },
+    "loss": {
+        "nt_xent": NtXentConfig,
+        "dcl": DclConfig,
+        "vicreg": VicRegConfig,
+        "combined": CombinedConfig,
+    },
+    "views": {"views": ViewsConfig, "cross_modal": CrossModalViews},
+    "hardware": {"hardware": Hardware},
+    "tracking": {"tracking": TrackingConfig},
+}
+
+
+def register() -> None:
+    """Put the schema into Hydra's config store; doing it again changes nothing."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="train", node=Train, replace=True)
+    for group, options in _OPTIONS.items():
+        for name, node in options.items():
+            store.store(group=f"schema/{group}", name=name, node=node, replace=True)
+
+
+def to_train(config: DictConfig) -> Train:
+    """Turn a composed config into checked objects.
+
+    Raises:
+        ConfigError: If a value is outside its range, missing, or contradicts another.
+    """
+    missing = OmegaConf.missing_keys(config)
+    if missing:
+        keys = ", ".join(sorted(missing))
+        raise ConfigError(
+            f"The config has no value for {keys}; give it on the command line, for example "
+            f"{sorted(missing)[0]}=..."
+        )
+    made = OmegaConf.to_object(config)
+    if not isinstance(made, Train):
+        raise ConfigError("The config is not of the schema 'schema/train'; see conf/train.yaml.")
+    return made
+
+
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain dicts and lists."""
+    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    if not isinstance(plain, dict):
+        raise ConfigError("The config is not a mapping; see conf/train.yaml.")
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,1 @@
+"""ENVI headers, axes and files, read and written strictly."""

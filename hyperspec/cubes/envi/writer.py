@@ -1,0 +1,226 @@
+"""Writing ENVI cubes: a raw file and its sidecar header."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from hyperspec.cubes.envi.header import DATA_TYPES
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.utils.errors import CubeError
+
+Interleave = Literal["bil", "bip", "bsq"]
+
+# Axes of a (band, line, sample) array in file order.
+FILE_ORDER: Mapping[str, tuple[int, int, int]] = {
+    "bsq": (0, 1, 2),
+    "bil": (1, 0, 2),
+    "bip": (1, 2, 0),
+}
+_BLOCK_BYTES = 32 * 2**20  # converted at a time, so that a memory map is not copied whole
+_PER_LINE = 8  # list items on one header line
+
+
+def write_envi(
+    path: str | os.PathLike[str],
+    array: ArrayLike,
+    axis: SpectralAxis | None,
+    *,
+    interleave: Interleave = "bil",
+    dtype: DTypeLike | None = None,
+    byte_order: Literal[0, 1] = 0,
+    header_offset: int = 0,
+    scale_factor: float | None = None,
+    header_suffix: str = ".hdr",
+    extra: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a cube and its header, each under a temporary name first.
+
+    The data file takes its name before the header does, so a header never announces a cube that
+    is not there.
+
+    Args:
+        path: The data file. Its folder is made when it does not exist.
+        array: Stored values, shape ``(C, H, W)``: they are written as they are, not multiplied by
+            the scale factor. Floats are rounded when ``dtype`` is an integer type.
+        axis: Band centres, widths and bad bands, ``C`` of them; None writes none of the three.
+        interleave: Order of the file.
+        dtype: Type in the file; the array's own by default. One of ENVI's real types.
+        byte_order: 0 for little endian, 1 for big endian.
+        header_offset: Bytes before the first value, written as zeros.
+        scale_factor: The stored value that stands for a reflectance of 1 (reading divides by it).
+        header_suffix: ``.hdr`` replaces the extension (``x.hdr``); ``.bil.hdr``, or any other
+            name that ends in ``.hdr``, is put after the stem (``x.bil.hdr``).
+        extra: Further header fields, such as ``{"data ignore value": "65535"}``.
+
+    Returns:
+        The path of the header.
+
+    Raises:
+        CubeError: If shapes, types or values cannot be written as asked.
+    """
+    target = Path(path)
+    values = np.asanyarray(array)
+    stored = _stored_type(values, dtype, byte_order)
+    _check(values, axis, interleave, header_offset, header_suffix, target)
+    fields = _fields(values.shape, stored, interleave, byte_order, header_offset)
+    fields |= _spectral_fields(axis)
+    if scale_factor is not None:
+        fields["reflectance scale factor"] = repr(float(scale_factor))
+    for key, value in (extra or {}).items():
+        _check_extra(key, value, fields)
+        fields[key] = value
+    text = "ENVI\n" + "".join(f"{key} = {value}\n" for key, value in fields.items())
+
+    def write_data(part: Path) -> None:
+        with part.open("wb") as file:
+            file.write(bytes(header_offset))
+            for block in _blocks(values.transpose(FILE_ORDER[interleave])):
+                file.write(_converted(block, stored).tobytes())
+
+    header = header_path(target, header_suffix)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _atomic(target, write_data)
+    _atomic(header, lambda part: part.write_bytes(text.encode()))
+    return header
+
+
+def header_path(path: Path, header_suffix: str = ".hdr") -> Path:
+    """Return the header's path for a data file: ``x.bil`` -> ``x.hdr`` or ``x.bil.hdr``."""
+    return path.with_name(path.stem + header_suffix)
+
+
+def _stored_type(
+    values: NDArray[np.generic], dtype: DTypeLike | None, byte_order: int
+) -> np.dtype[np.generic]:
+    native = np.dtype(values.dtype if dtype is None else dtype).newbyteorder("=")
+    if native not in DATA_TYPES.values():
+        names = ", ".join(str(known) for known in DATA_TYPES.values())
+        raise CubeError(
+            f"Values of type {native} have no ENVI data type here; give dtype as one of {names}."
+        )
+    if byte_order not in (0, 1):
+        raise CubeError(f"byte_order is {byte_order!r}; ENVI knows 0 (little) and 1 (big endian).")
+    return native.newbyteorder("<" if byte_order == 0 else ">")
+
+
+def _check(
+    values: NDArray[np.generic],
+    axis: SpectralAxis | None,
+    interleave: str,
+    header_offset: int,
+    header_suffix: str,
+    target: Path,
+) -> None:
+    if values.ndim != 3 or 0 in values.shape:
+        raise CubeError(
+            f"An array of shape {values.shape} is no cube; write (bands, lines, samples), each "
+            "at least 1."
+        )
+    if axis is not None and len(axis) != values.shape[0]:
+        raise CubeError(
+            f"The array has {values.shape[0]} bands, but the axis has {len(axis)}; "
+            f"{target} was not written."
+        )
+    if interleave not in FILE_ORDER:
+        raise CubeError(f"interleave is {interleave!r}; it must be bil, bip or bsq.")
+    if header_offset < 0:
+        raise CubeError(f"header_offset is {header_offset}; it must be 0 or more bytes.")
+    if not header_suffix.endswith(".hdr") or header_path(target, header_suffix) == target:
+        raise CubeError(
+            f"header_suffix {header_suffix!r} for {target.name} does not name a header; use "
+            "'.hdr' or '.bil.hdr' and a data file that does not end in .hdr."
+        )
+
+
+def _fields(
+    shape: tuple[int, ...],
+    stored: np.dtype[np.generic],
+    interleave: str,
+    byte_order: int,
+    header_offset: int,
+) -> dict[str, str]:
+    native = stored.newbyteorder("=")
+    code = next(code for code, known in DATA_TYPES.items() if known == native)
+    return {
+        "samples": str(shape[2]),
+        "lines": str(shape[1]),
+        "bands": str(shape[0]),
+        "header offset": str(header_offset),
+        "file type": "ENVI Standard",
+        "data type": str(code),
+        "interleave": interleave,
+        "byte order": str(byte_order),
+    }
+
+
+def _spectral_fields(axis: SpectralAxis | None) -> dict[str, str]:
+    if axis is None:
+        return {}
+    # repr keeps every digit, so that the axis read back has the same hash.
+    fields = {
+        "wavelength units": "nm",
+        "wavelength": _list([repr(float(nm)) for nm in axis.wavelengths_nm]),
+    }
+    if axis.fwhm_nm is not None:
+        fields["fwhm"] = _list([repr(float(nm)) for nm in axis.fwhm_nm])
+    if not axis.good.all():
+        fields["bbl"] = _list([str(int(good)) for good in axis.good])
+    return fields
+
+
+def _list(items: list[str]) -> str:
+    rows = [", ".join(items[i : i + _PER_LINE]) for i in range(0, len(items), _PER_LINE)]
+    return "{" + ",\n ".join(rows) + "}"
+
+
+def _check_extra(key: str, value: str, fields: Mapping[str, str]) -> None:
+    braced = value.startswith("{") and value.endswith("}")
+    if key.strip().lower() in fields:
+        raise CubeError(f"The header field {key!r} is written already; give it as an argument.")
+    if not key.strip() or set(key) & set("={}\r\n;"):
+        raise CubeError(f"{key!r} cannot be a header field: it is empty or holds one of = {{ }} ;.")
+    if not braced and set(value) & set("{}\r\n"):
+        raise CubeError(f"The header field {key!r} has several lines or braces; put it in {{ }}.")
+
+
+def _blocks(ordered: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+    step = max(1, _BLOCK_BYTES // max(1, ordered[0].nbytes))
+    for start in range(0, len(ordered), step):
+        yield ordered[start : start + step]
+
+
+def _converted(block: NDArray[np.generic], stored: np.dtype[np.generic]) -> NDArray[np.generic]:
+    if np.can_cast(block.dtype, stored, "safe"):
+        return block.astype(stored)
+    if stored.kind in "iu":
+        limits = np.iinfo(stored.str)
+        low, high = block.min(), block.max()
+        # `not >=` also catches NaN. 2.0**64 is above the largest uint64, hence `<` for floats.
+        fits = low >= limits.min and high <= limits.max
+        if block.dtype.kind == "f":
+            fits = bool(np.rint(low) >= limits.min and np.rint(high) < float(limits.max) + 1)
+            block = np.rint(block)
+        if not fits:
+            raise CubeError(
+                f"Values from {low} to {high} do not fit {stored.newbyteorder('=')} "
+                f"({limits.min} to {limits.max}); choose another dtype or rescale them."
+            )
+    return block.astype(stored)
+
+
+def _atomic(target: Path, write: Callable[[Path], object]) -> None:
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        write(part)
+        part.replace(target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            part.unlink()

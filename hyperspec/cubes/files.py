@@ -1,0 +1,127 @@
+"""Which files belong together: data file and header, and the rasters of a band set."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from hyperspec.cubes.envi.header_text import is_envi, read_header_bytes, refuse_pointer
+from hyperspec.utils.errors import CubeError
+
+# Extensions that raw cubes are seen with; a file without an extension comes last.
+DATA_SUFFIXES: Final = (
+    *(".bil", ".bip", ".bsq", ".raw", ".dat", ".img", ".bin", ".spec", ".flt", ".cube", ".hsi"),
+    *(".tif", ".tiff", ""),
+)
+
+
+# Rasters that programs write band by band. Raw ENVI files are cubes of their own.
+BAND_SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".vrt", ".png")
+
+
+def header_candidates(path: Path) -> list[Path]:
+    """Return where the header of a data file may lie: ``x.bil.hdr`` before ``x.hdr``."""
+    names = [path.name + ".hdr", path.stem + ".hdr", path.name + ".HDR", path.stem + ".HDR"]
+    return [path.with_name(name) for name in dict.fromkeys(names) if name != path.name]
+
+
+def find_header(path: Path) -> Path | None:
+    """Return the header of a data file, None when there is none.
+
+    Where both ``x.bil.hdr`` and ``x.hdr`` lie there, the first that is an ENVI header is taken:
+    some programs put an ESRI header beside it.
+
+    Raises:
+        CubeError: If a header is unreadable or a pointer of a large-file store.
+    """
+    present = [candidate for candidate in header_candidates(path) if candidate.is_file()]
+    for candidate in present:
+        if len(present) == 1 or is_envi(read_header_bytes(candidate)):
+            return candidate
+    return present[0] if present else None
+
+
+def require_header(path: Path) -> Path:
+    """Return the header of a data file.
+
+    Raises:
+        CubeError: If there is none; the message lists the names that were looked for.
+    """
+    header = find_header(path)
+    if header is None:
+        names = " or ".join(candidate.name for candidate in header_candidates(path)[:2])
+        raise CubeError(
+            f"{path} has no header: neither of {names} lies beside it. Copy the cube's .hdr there."
+        )
+    return header
+
+
+def find_data(header: Path) -> Path:
+    """Return the data file of a header: ``x.bil`` for ``x.bil.hdr``, ``x.*`` for ``x.hdr``.
+
+    Raises:
+        CubeError: If there is none, or more than one.
+    """
+    stem = header.with_suffix("")
+    named = stem.is_file() and stem.suffix.lower() in DATA_SUFFIXES
+    upper = [suffix.upper() for suffix in DATA_SUFFIXES if suffix]
+    names = dict.fromkeys(stem.name + suffix for suffix in (*DATA_SUFFIXES, *upper))
+    found = [stem] if named else [stem.with_name(n) for n in names if stem.with_name(n).is_file()]
+    # Where file names ignore case, x.bil and x.BIL are one file.
+    found = [path for i, path in enumerate(found) if not any(path.samefile(p) for p in found[:i])]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(path.name for path in found) or "none"
+    raise CubeError(
+        f"The header {header} does not tell its data file: found {listed}. Open the data file "
+        "itself."
+    )
+
+
+def band_files(folder: Path) -> list[Path]:
+    """List the rasters of a folder that may be bands, numbers in their names in order.
+
+    Beside rasters of another kind, a PNG is a preview and no band. Masks (``*_mask.*``) are none
+    either.
+    """
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in BAND_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.stem.endswith("_mask")
+        and path.is_file()
+    ]
+    rasters = [path for path in found if path.suffix.lower() != ".png"]
+    return sorted(rasters or found, key=_natural)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def bare_name(path: Path) -> str:
+    """Return a cube's name: of a file without its extension, of a band set the folder's."""
+    return path.name if path.is_dir() else path.stem
+
+
+def check_data_file(path: Path) -> int:
+    """Return a data file's size in bytes.
+
+    Raises:
+        CubeError: If it is missing, a folder, unreadable, or a pointer of a large-file store.
+    """
+    if path.is_dir():
+        raise CubeError(f"{path} is a folder; give one cube's data file.")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(1000)
+    except FileNotFoundError:
+        raise CubeError(f"The cube {path} does not exist; check the path.") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise CubeError(f"The cube {path} cannot be read: {error}.") from error
+    refuse_pointer(path, start)
+    return size

@@ -1,0 +1,192 @@
+"""Open a cube: find its header, look at what it is, choose the reader."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from hyperspec.cubes.bandset import open_band_set
+from hyperspec.cubes.cube import Cube
+from hyperspec.cubes.envi.header import EnviHeader, parse_header
+from hyperspec.cubes.envi.header_text import is_envi, is_esri, read_header_bytes
+from hyperspec.cubes.envi.reader import EnviReader
+from hyperspec.cubes.envi.wavelengths import axis_from_header
+from hyperspec.cubes.files import check_data_file, find_data, find_header, require_header
+from hyperspec.cubes.raster import RasterReader, UnknownFormatError
+from hyperspec.cubes.window import Window
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.utils.errors import AxisError, CubeError
+
+__all__ = ["Cube", "Window", "open_cube"]
+
+
+def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, bool]:
+    """Open a cube with its own wavelengths where it has any, else with the given axis.
+
+    Returns:
+        The open cube, and whether the given axis was used.
+
+    Raises:
+        CubeError: As :func:`open_cube`.
+        AxisError: If the cube has no usable wavelengths and none are given.
+    """
+    try:
+        return open_cube(path), False
+    except AxisError:
+        if axis is None:
+            raise
+        return open_cube(path, axis), True
+
+
+def open_cube(
+    path: str | os.PathLike[str],
+    axis: SpectralAxis | None = None,
+    *,
+    header: str | os.PathLike[str] | None = None,
+) -> Cube:
+    """Open a cube for reading.
+
+    Raw ENVI files are memory-mapped; whatever else GDAL reads goes through rasterio.
+
+    Args:
+        path: The data file, its ENVI header, or a folder with one raster per band.
+        axis: The axis of a cube without wavelengths; it replaces those of one that has them, with
+            a warning where they differ.
+        header: Another ENVI header than the one beside the data.
+
+    Returns:
+        The open cube.
+
+    Raises:
+        CubeError: If the header or the data are missing, contradictory or of a kind that is not
+            read.
+        AxisError: If there are no usable wavelengths and no axis is given, or its count differs.
+    """
+    data = Path(path)
+    if data.is_dir() and header is None:
+        return open_band_set(data, axis)
+    found = None if header is None else Path(header)
+    if data.suffix.lower() == ".hdr" and data.is_file():
+        found = data if found is None else found
+        data = find_data(data)
+    size = check_data_file(data)
+    found = find_header(data) if found is None else found
+    content = b"" if found is None else read_header_bytes(found)
+    if header is None and not is_envi(content):
+        return _open_raster(data, size, found, content, axis)
+    assert found is not None  # content would be empty
+    parsed = parse_header(content, found)
+    if "classification" in parsed.file_type and axis is None:
+        raise CubeError(
+            f"{found}: `file type = {parsed.fields['file type']}` holds class numbers, not "
+            "spectra; give the image cube, or an axis to read it all the same."
+        )
+    own_axis = axis_from_header(parsed, axis)
+    nodata = parsed.number("data ignore value")
+    if "tiff" in parsed.file_type:
+        raster = _tiff_reader(data, size, parsed)
+        scale = _scale_factor(parsed, raster.dtype)
+        nodata = raster.nodata if nodata is None else nodata
+        return Cube(
+            data,
+            found,
+            own_axis,
+            raster,
+            nodata=nodata,
+            scale_factor=scale,
+            metadata=parsed.fields,
+        )
+    return Cube(
+        data,
+        found,
+        own_axis,
+        EnviReader(data, parsed, size),
+        nodata=nodata,
+        scale_factor=_scale_factor(parsed, parsed.dtype),
+        metadata=parsed.fields,
+    )
+
+
+def _open_raster(
+    data: Path, size: int, header: Path | None, content: bytes, axis: SpectralAxis | None
+) -> Cube:
+    """Open a file without an ENVI header; GDAL knows it by its content or its ESRI header."""
+    try:
+        reader = RasterReader(data, size)
+    except UnknownFormatError:
+        if header is None:
+            require_header(data)
+        elif not is_esri(content):
+            parse_header(content, header)
+        raise
+    try:
+        if axis is None:
+            axis = reader.axis()
+        elif len(axis) != reader.shape[0]:
+            raise AxisError(
+                f"The given axis has {len(axis)} bands, but {data} has {reader.shape[0]}; give "
+                "an axis of that many."
+            )
+    except AxisError:
+        reader.close()
+        raise
+    return Cube(data, header, axis, reader, nodata=reader.nodata, scale_factor=reader.scale_factor)
+
+
+def _tiff_reader(data: Path, size: int, header: EnviHeader) -> RasterReader:
+    """Open a TIFF that an ENVI header describes: the layout is the TIFF's own."""
+    reader = RasterReader(data, size)
+    declared = (header.bands, header.lines, header.samples)
+    if reader.driver == "GTiff" and reader.shape == declared:
+        return reader
+    reader.close()
+    raise CubeError(
+        f"{header.path} says `file type = TIFF` with (bands, lines, samples) {declared}, but "
+        f"{data.name} is {reader.driver} with {reader.shape}; correct the header, or take it away "
+        "if the file is a TIFF."
+    )
+
+
+def _scale_factor(header: EnviHeader, dtype: np.dtype[np.generic]) -> float:
+    """Return the native value that stands for a reflectance of 1.
+
+    Raises:
+        CubeError: If the factor is negative, not finite, or below 1 for floats, where both
+            readings are possible.
+    """
+    gains = {
+        item for item in header.items("data gain values") if item.rstrip("0") not in ("1", "1.")
+    }
+    if gains:
+        warnings.warn(
+            f"{header.path}: `data gain values` turn raw values into radiance, not reflectance, "
+            "and are not applied; calibrate with white and dark frames.",
+            UserWarning,
+            stacklevel=3,
+        )
+    key = "reflectance scale factor"
+    factor = header.number(key)
+    if factor is None or factor in (0, 1):
+        return 1.0
+    if not (np.isfinite(factor) and factor > 0):
+        raise CubeError(f"{header.path}: `{key} = {factor:g}`; it must be a number above 0.")
+    if factor > 1:
+        return factor
+    if dtype.kind == "f":
+        raise CubeError(
+            f"{header.path}: `{key} = {factor:g}` for {dtype.newbyteorder('=')} values: stored "
+            "values are divided by it, which would make them larger. Write the stored value that "
+            "stands for a reflectance of 1."
+        )
+    # Divided by 0.0001, every integer but 0 would be a reflectance of thousands: it was meant as
+    # the value of one count.
+    warnings.warn(
+        f"{header.path}: `{key} = {factor:g}` is read as the reflectance of one count, so values "
+        f"are divided by {1 / factor:g}; write that instead.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return 1 / factor

@@ -1,0 +1,1 @@
+"""Prepared specimens written in other formats."""

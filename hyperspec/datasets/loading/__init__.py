@@ -1,0 +1,1 @@
+"""Planes of the chosen bands on their way to batches."""

@@ -1,0 +1,1 @@
+"""A cube becomes an image of its specimen: masked, cropped, resized."""

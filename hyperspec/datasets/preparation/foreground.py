@@ -1,0 +1,218 @@
+"""Which pixels are specimen: a mask image, Otsu's threshold, or the whole frame."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperspec.cubes.files import bare_name
+from hyperspec.utils.errors import CubeError
+
+MaskMethod = Literal["auto", "image", "otsu", "none"]
+
+MASK_SUFFIXES = ("_mask.png", "_mask.tif", "_mask.tiff", "_mask.npy")
+
+# Share of the variance that Otsu's split explains. Half a Gaussian against its other half reaches
+# 2/pi = 0.637 (Otsu 1979, eq. 17, with two half-normal means), so a split no better than that has
+# found noise, not a specimen. The margin covers a histogram of a few hundred pixels.
+MIN_SEPARABILITY = 0.67
+OTSU_BINS = 256
+
+_FILTERS = threading.Lock()
+
+
+def find_mask(path: Path) -> Path | None:
+    """Return the mask image beside a cube (``x.bil`` -> ``x_mask.png``), or None.
+
+    That of a band set lies beside its folder under the folder's name, or in it under any name.
+
+    Args:
+        path: The cube's data file, or the folder of a band set.
+
+    Raises:
+        CubeError: If several masks lie in the folder of a band set.
+    """
+    for suffix in MASK_SUFFIXES:
+        candidate = path.with_name(bare_name(path) + suffix)
+        if candidate.is_file():
+            return candidate
+    if not path.is_dir():
+        return None
+    within = sorted(p for p in path.iterdir() if p.name.endswith(MASK_SUFFIXES) and p.is_file())
+    if len(within) > 1:
+        raise CubeError(
+            f"{path} holds several masks: {', '.join(p.name for p in within)}. Keep the one that "
+            "belongs to the cube."
+        )
+    return within[0] if within else None
+
+
+def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Read a mask image; everything but 0 is specimen.
+
+    Args:
+        path: A PNG, TIFF or ``.npy`` file; of several channels the first is used.
+        shape: Lines and samples of the cube.
+
+    Raises:
+        CubeError: If it cannot be read or has another size than the cube.
+    """
+    try:
+        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_image(path)
+    except (OSError, ValueError) as error:
+        raise CubeError(f"The mask {path} cannot be read: {error}") from error
+    if values.shape != shape:
+        raise CubeError(
+            f"The mask {path} has shape {values.shape}, but the cube has {shape[0]} lines and "
+            f"{shape[1]} samples. Make it again from this cube, or set data.mask=otsu or none."
+        )
+    return np.asarray(values != 0)
+
+
+def foreground(
+    image: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    method: MaskMethod,
+    mask_file: Path | None,
+) -> NDArray[np.bool_]:
+    """Find the specimen's pixels.
+
+    Args:
+        image: Reflectance of all bands, shape ``(C, H, W)``; NaN where there are no data.
+        good: Usable bands, shape ``(C,)``.
+        method: ``image`` needs a mask file; ``otsu`` thresholds the mean over the good bands;
+            ``none`` takes the whole frame; ``auto`` takes the image when there is one, else Otsu,
+            else, where Otsu finds nothing, the whole frame.
+        mask_file: The mask image beside the cube, when there is one.
+
+    Returns:
+        Shape ``(H, W)``; never True where a good band is not finite.
+
+    Raises:
+        CubeError: If the method finds no specimen; the message says why.
+    """
+    mean = mean_over_good(image, good)
+    valid = np.isfinite(mean)
+    if not valid.any():
+        raise CubeError(
+            "every pixel has a good band without a value (NaN, nodata or a dead calibration "
+            f"element; most often band {_worst_band(image, good)}). Mark that band bad in the "
+            "header (bbl), or check the calibration frames (data.calibrate=none goes without)."
+        )
+    found: NDArray[np.bool_] | None = None
+    if method in ("auto", "image") and mask_file is not None:
+        found = read_mask(mask_file, mean.shape)
+    elif method == "image":
+        raise CubeError(
+            "data.mask=image needs a mask image beside each cube, named like the cube with "
+            f"{', '.join(MASK_SUFFIXES)} at the end. Add it, or set data.mask=auto."
+        )
+    elif method in ("auto", "otsu"):
+        found = otsu_foreground(mean)
+        if found is None and method == "otsu":
+            raise CubeError(
+                "Otsu's threshold finds no specimen: the brightness has one peak only. Add a mask "
+                "image, or set data.mask=auto or none."
+            )
+    result = valid if found is None else valid & found
+    if not result.any():
+        raise CubeError(
+            f"no pixel of the mask ({mask_file or 'Otsu'}) has values in all good bands. Mend the "
+            "mask, or set data.mask=none."
+        )
+    return result
+
+
+def mean_over_good(image: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the mean over the good bands, shape ``(H, W)``; NaN where one of them is not finite.
+
+    An infinite value gives an infinite or NaN mean, which is not finite either.
+    """
+    # Plane by plane: image[good] would copy the cube.
+    total = np.zeros(image.shape[1:], np.float64)
+    for band in np.flatnonzero(good):
+        total += image[band]
+    return (total / max(int(good.sum()), 1)).astype(np.float32)
+
+
+def otsu_foreground(mean: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """Split a brightness image in two and return the side that is not background.
+
+    The background is the side that most of the frame's border belongs to: specimens lie dark on
+    white paper as well as bright on black cloth.
+
+    Args:
+        mean: Brightness, shape ``(H, W)``; values that are not finite belong to neither side.
+
+    Returns:
+        The specimen, or None when the brightness does not fall in two parts.
+    """
+    finite = np.isfinite(mean)
+    threshold = otsu_threshold(mean[finite])
+    if threshold is None:
+        return None
+    bright = finite & (mean > threshold)
+    border = np.zeros(mean.shape, bool)
+    border[[0, -1], :] = border[:, [0, -1]] = True
+    border &= finite
+    background_is_bright = 2 * int(bright[border].sum()) > int(border.sum())
+    return finite & ~bright if background_is_bright else bright
+
+
+def otsu_threshold(values: NDArray[np.float32]) -> float | None:
+    """Return the threshold with the largest variance between the two classes.
+
+    Args:
+        values: Finite brightness values, any number, shape ``(P,)``.
+
+    Returns:
+        The upper edge of the last bin of the dark class, or None when the split explains less
+        than ``MIN_SEPARABILITY`` of the variance.
+
+    Source: Otsu 1979, "A threshold selection method from gray-level histograms", eq. 18 (variance
+        between classes) over 256 bins, and eq. 17 (separability).
+    """
+    if values.size == 0:
+        return None
+    low, high = float(values.min()), float(values.max())
+    # Bins narrower than float32 can resolve would be noise of rounding.
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        return None
+    counts, edges = np.histogram(values.astype(np.float64), bins=OTSU_BINS, range=(low, high))
+    share = counts / counts.sum()
+    level = np.arange(OTSU_BINS)
+    below = share.cumsum()
+    weighted = (share * level).cumsum()
+    total = weighted[-1]
+    inside = (below > 0) & (below < 1)
+    between = np.zeros(OTSU_BINS)
+    b, w = below[inside], weighted[inside]
+    between[inside] = (total * b - w) ** 2 / (b * (1 - b))
+    best = int(between.argmax())
+    variance = float((share * (level - total) ** 2).sum())
+    if variance == 0 or between[best] < MIN_SEPARABILITY * variance:
+        return None
+    return float(edges[best + 1])
+
+
+def _worst_band(image: NDArray[np.float32], good: NDArray[np.bool_]) -> int:
+    missing = [(~np.isfinite(image[b])).sum() if good[b] else -1 for b in range(len(image))]
+    return int(np.argmax(missing))
+
+
+def _read_image(path: Path) -> NDArray[np.generic]:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    # The filters of `warnings` belong to the process, and cubes are prepared in threads.
+    with _FILTERS, warnings.catch_warnings():
+        # A mask has no place on Earth; rasterio warns about each such file.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as source:
+            first: NDArray[np.generic] = source.read(1)
+    return first

@@ -1,0 +1,293 @@
+"""From a raw cube to one specimen image: calibrate, mask, crop, resize."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperspec.cubes.open import open_cube
+from hyperspec.cubes.window import Window
+from hyperspec.datasets.catalogue.checksums import combined
+from hyperspec.datasets.catalogue.file_state import Stamp, stamp
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.preparation.foreground import MaskMethod, find_mask, foreground
+from hyperspec.datasets.preparation.resample import Box, resample, square_box
+from hyperspec.spectra.calibration import Calibration
+from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError, HyperspecError
+
+# Part of every key of a prepared image: raise it when the same settings give other numbers.
+PREPARE_VERSION = 2
+
+# Shorter runs of foreground pixels than this on average are picked pixel by pixel.
+_SHORT_RUN = 8
+
+_CHOICES = {
+    "calibrate": ("auto", "none"),
+    "mask": ("auto", "image", "otsu", "none"),
+    "dtype": ("float16", "float32"),
+}
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """How cubes become images of one size."""
+
+    size: int = 64
+    """Lines and samples of the image, at least 1."""
+    calibrate: Literal["auto", "none"] = "auto"
+    """`auto` uses the folder's white and dark frames when there are any; `none` never does."""
+    mask: MaskMethod = "auto"
+    """`image` (beside the cube), `otsu`, `none` (whole frame), or `auto`: the first that works."""
+    crop_margin: float = 0.05
+    """Margin around the specimen on each side, as a share of its longer side, 0 to 1."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Type in which images are kept."""
+    white_reflectance: float = 1.0
+    """Reflectance of the white target, above 0 and at most 2."""
+
+    def __post_init__(self) -> None:
+        for name, accepted in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in accepted:
+                raise ConfigError(f"data.{name} is {value!r}; choose one of {', '.join(accepted)}.")
+        ranges = {
+            "size": (self.size >= 1, "a number of pixels, at least 1"),
+            "crop_margin": (0 <= self.crop_margin <= 1, "between 0 and 1"),
+            "white_reflectance": (0 < self.white_reflectance <= 2, "above 0 and at most 2"),
+        }
+        for name, (fits, words) in ranges.items():
+            if not fits:
+                raise ConfigError(f"data.{name} is {getattr(self, name)}; it must be {words}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where the specimen is in its cube.
+
+    Args:
+        foreground: Shape ``(H, W)``.
+        box: The square that becomes the image.
+    """
+
+    foreground: NDArray[np.bool_]
+    box: Box
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One specimen image.
+
+    Args:
+        image: Reflectance, shape ``(C, S, S)``, float32; 0 outside the mask.
+        mask: Foreground, shape ``(S, S)``.
+        statistics: Of the foreground's spectra at the cube's own resolution.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    statistics: SpectralStatistics
+
+
+class Preparer:
+    """Prepares the cubes of one catalogue; may be used from several threads.
+
+    Args:
+        catalogue: The cubes.
+        settings: How they are prepared.
+    """
+
+    def __init__(self, catalogue: Catalogue, settings: PrepareSettings) -> None:
+        self.catalogue = catalogue
+        self.settings = settings
+        self.calibration = self._calibration()
+
+    @cached_property
+    def hash(self) -> str:
+        """Sixteen hex digits of the data, their labels and the settings."""
+        return combined([PREPARE_VERSION, self.catalogue.hash, asdict(self.settings)], 16)
+
+    def key(self, record: CubeRecord) -> str:
+        """Return the name of a prepared image: its contents and settings, not its labels."""
+        frames = "" if self.calibration is None else self.catalogue.frames_checksum
+        parts = (record.checksum, frames, self.catalogue.axis.hash, asdict(self.settings))
+        return combined([PREPARE_VERSION, *parts], 32)
+
+    def prepare(self, record: CubeRecord) -> Prepared:
+        """Read a cube once and return its image, mask and statistics.
+
+        Raises:
+            CubeError: If it cannot be read or has no foreground; the message names the file.
+        """
+        cube_image = self.read(record)
+        frame = self._locate(record, cube_image)
+        image, mask = self._render(record, cube_image, frame)
+        spectra = _spectra(cube_image, frame.foreground)
+        return Prepared(image, mask, SpectralStatistics.from_spectra(spectra, self.catalogue.axis))
+
+    def locate(self, record: CubeRecord) -> Frame:
+        """Find the specimen, from all bands."""
+        return self._locate(record, self.read(record))
+
+    def find_and_render(
+        self, record: CubeRecord, bands: Sequence[int]
+    ) -> tuple[Frame, NDArray[np.float32]]:
+        """Return where the specimen is, and its image ``(n, S, S)``, from one reading."""
+        values = self.read(record)
+        frame = self._locate(record, values)
+        return frame, self._render(record, values[list(bands)], frame)[0]
+
+    def render(
+        self, record: CubeRecord, frame: Frame, bands: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return image ``(n, S, S)`` and mask ``(S, S)``, reading the chosen bands only."""
+        return self._render(record, self.read(record, bands), frame)
+
+    def statistics(self, record: CubeRecord, frame: Frame) -> SpectralStatistics:
+        """Gather the statistics of the foreground's spectra."""
+        spectra = _spectra(self.read(record), frame.foreground)
+        return SpectralStatistics.from_spectra(spectra, self.catalogue.axis)
+
+    def read(
+        self,
+        record: CubeRecord,
+        bands: Sequence[int] | None = None,
+        window: Window | None = None,
+    ) -> NDArray[np.float32]:
+        """Return calibrated reflectance ``(n, h, w)``; NaN where there is no value."""
+        try:
+            with open_cube(record.path, self.catalogue.axis) as cube:
+                values = cube.read(bands, window)
+        except HyperspecError:
+            # That a file was replaced says more than what is wrong with the new one.
+            _check_unchanged(record.path, record.stamp)
+            raise
+        _check_unchanged(record.path, record.stamp)
+        if self.calibration is None:
+            return values
+        self._check_frames(record)
+        return self.calibration.apply(values, bands, 0 if window is None else window.col)
+
+    def _locate(self, record: CubeRecord, image: NDArray[np.float32]) -> Frame:
+        try:
+            found = foreground(
+                image, self.catalogue.axis.good, self.settings.mask, find_mask(record.path)
+            )
+        except CubeError as error:
+            raise CubeError(f"{record.path}: {error}") from error
+        _check_unchanged(record.path, record.stamp)  # the mask image was read after the cube
+        whole = self.settings.mask == "none"
+        around = np.ones_like(found) if whole else found
+        return Frame(found, square_box(around, 0.0 if whole else self.settings.crop_margin))
+
+    def _render(
+        self, record: CubeRecord, image: NDArray[np.float32], frame: Frame
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        result, mask = resample(image, frame.foreground, frame.box, self.settings.size)
+        result[~np.isfinite(result)] = 0  # only bad bands can hold such values here
+        if not mask.any():
+            raise CubeError(
+                f"{record.path}: the specimen has {int(frame.foreground.sum())} pixels, too thin "
+                f"to fill half of any of the {self.settings.size}x{self.settings.size} pixels of "
+                "its image. Enlarge data.size, or check the mask (data.mask=none goes without)."
+            )
+        check_range(result, np.dtype(self.settings.dtype), record.path)
+        return result, mask
+
+    def _calibration(self) -> Calibration | None:
+        white, dark = self.catalogue.white, self.catalogue.dark
+        if self.settings.calibrate == "none" or (white is None and dark is None):
+            return None
+        if white is None or dark is None:
+            there, missing = ("white", "dark") if dark is None else ("dark", "white")
+            raise CatalogueError(
+                f"{self.catalogue.root} has a {there} frame ({white or dark}) but no {missing} "
+                f"frame, and calibration needs both. Add it, name it with data.{missing}, or set "
+                "data.calibrate=none."
+            )
+        levels = {}
+        for kind, path in (("white", white), ("dark", dark)):
+            with open_cube(path, self.catalogue.axis) as cube:
+                levels[kind] = cube.read()
+        for path, taken in self.catalogue.frames_stamps:
+            _check_unchanged(path, taken)
+        return Calibration.from_frames(
+            levels["white"], levels["dark"], self.settings.white_reflectance
+        )
+
+    def _check_frames(self, record: CubeRecord) -> None:
+        if self.calibration is None:
+            return
+        bands, samples = self.calibration.dark.shape
+        if (bands, samples) != (record.shape[0], record.shape[2]):
+            raise CubeError(
+                f"{record.path} has {record.shape[0]} bands and {record.shape[2]} samples, but the "
+                f"calibration frames {self.catalogue.white} and {self.catalogue.dark} have {bands} "
+                f"and {samples}. Give the frames of this sensor setting (data.white, data.dark), "
+                "or set data.calibrate=none."
+            )
+
+
+def _check_unchanged(path: Path, taken: Stamp) -> None:
+    """Refuse what was read under the name of another content.
+
+    Raises:
+        CubeError: Naming the file.
+    """
+    try:
+        same = stamp(path) == taken
+    except OSError:
+        same = False
+    if not same:
+        raise CubeError(
+            f"{path}, its header or its mask was changed after the folder was scanned. Start "
+            "again when nothing is being copied into the folder."
+        )
+
+
+def _spectra(image: NDArray[np.float32], foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the foreground's spectra, shape ``(P, C)``; each band's values lie together."""
+    if foreground.all():
+        return image.reshape(len(image), -1).T
+    # Where pixels follow each other, copying their runs is three times as fast as picking them.
+    # Not by the mask itself: it would be looked through for every band.
+    inside = np.flatnonzero(foreground)
+    starts = np.flatnonzero(np.diff(inside, prepend=-2) != 1)
+    pixels = image.reshape(len(image), -1)
+    if len(starts) * _SHORT_RUN > len(inside):
+        return pixels.take(inside, axis=1).T
+    found = np.empty((len(image), len(inside)), np.float32)
+    for start, stop in zip(starts, [*starts[1:], len(inside)], strict=True):
+        found[:, start:stop] = pixels[:, inside[start] : inside[start] + stop - start]
+    return found.T
+
+
+def check_range(values: NDArray[np.float32], dtype: np.dtype[np.floating], path: Path) -> None:
+    """Refuse values that would become infinite in the type in which images are kept.
+
+    Raises:
+        CubeError: Naming the cube and the largest value.
+    """
+    highest = max(float(values.max(initial=0)), -float(values.min(initial=0)))
+    if highest > float(np.finfo(dtype).max):
+        raise CubeError(
+            f"{path}: a value of {highest:.6g} does not fit data.dtype=float16 (at most 65504). "
+            "Calibrate with white and dark frames, or set data.dtype=float32."
+        )
+
+
+def prepare(record: CubeRecord, catalogue: Catalogue, settings: PrepareSettings) -> Prepared:
+    """Prepare one cube; :class:`Preparer` is faster for many, as it reads the frames once.
+
+    Args:
+        record: One of the catalogue's cubes.
+        catalogue: Where it is from.
+        settings: How it is prepared.
+    """
+    return Preparer(catalogue, settings).prepare(record)

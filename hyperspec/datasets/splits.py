@@ -1,0 +1,223 @@
+"""Train, validation and test parts, grouped by specimen and stratified by label."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperspec.datasets.hold_out import held_out_rows
+from hyperspec.utils.errors import ConfigError, SplitError
+
+PARTS = ("train", "validation", "test")
+HELD_OUT = "held_out"
+Indices: TypeAlias = NDArray[np.intp]
+_Pair: TypeAlias = tuple[str, str | None]  # one specimen and one of its labels
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which rows of a catalogue belong to which part.
+
+    Args:
+        train: Row indices of the training part, ascending.
+        validation: Row indices that searches, pruning and early stopping look at, ascending.
+        test: Row indices that nothing is chosen on, ascending.
+        hash: Twelve hex digits of what lies in which part; the order of rows does not matter.
+        held_out: Row indices of the labels that are in none of the parts, ascending.
+    """
+
+    train: Indices
+    validation: Indices
+    test: Indices
+    hash: str
+    held_out: Indices = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+
+    def parts(self) -> dict[str, Indices]:
+        """Return the three parts by name, in the order train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def grouped_split(
+    labels: Sequence[str | None],
+    groups: Sequence[str],
+    *,
+    fractions: Sequence[float] = (0.5, 0.25, 0.25),
+    seed: int,
+    keys: Sequence[str] | None = None,
+    hold_out: Sequence[str] = (),
+    absent_ok: bool = False,
+) -> Split:
+    """Split rows so that all rows of one specimen fall on one side and labels keep their shares.
+
+    Where each specimen has one label, its label's specimens are allotted exactly: shares are
+    rounded by largest remainder (earlier parts first) and no part is left empty that could have
+    one. StratifiedGroupKFold aims at the same but deals whole folds, which for 0.7, 0.15, 0.15
+    would take 20 specimens of every label; it is used where one specimen carries several labels
+    (a label column such as ``view``). A specimen counts once per label, however many rows it has.
+    Rows without a label are grouped and allotted alike, but no part must hold one.
+
+    Args:
+        labels: Label of each row, ``(N,)``; None where unknown.
+        groups: Unique specimen key of each row, ``(N,)``.
+        fractions: Shares of train, validation and test; each above 0, together 1.
+        seed: Chooses which specimens go where. The choice depends on label, specimen and seed
+            only: not on the order of rows, nor on the other labels.
+        keys: What the hash names rows by (file names); without them the specimen and label.
+        hold_out: Labels, or genera (first word of a label), whose specimens go into no part. Where
+            specimens have one label each, the others fall where they fall without it.
+        absent_ok: Pass over names in ``hold_out`` that no row has.
+
+    Raises:
+        ConfigError: If the fractions are not three positive shares that add up to 1.
+        SplitError: If a label or, without labels, the data cannot fill all three parts, or
+            ``hold_out`` names what no label is or leaves nothing.
+    """
+    shares = _checked_fractions(fractions)
+    if not len(labels) == len(groups) == len(groups if keys is None else keys):
+        raise ValueError(
+            f"labels ({len(labels)}), groups ({len(groups)}) and keys must have one entry per row."
+        )
+    out = held_out_rows(labels, groups, hold_out, absent_ok=absent_ok)
+    taken = [
+        pair for pair, gone in zip(zip(groups, labels, strict=True), out, strict=True) if not gone
+    ]
+    pairs = sorted(set(taken), key=_pair_key)
+    if len({group for group, _ in pairs}) == len(pairs):
+        part_of = _allot(pairs, shares, seed)
+    else:
+        part_of = _allot_mixed(pairs, shares, seed)
+    _check_coverage(pairs, part_of, fractions)
+    # A held-out specimen has no part: it gets the number after the last one.
+    rows = np.array([part_of.get(group, len(PARTS)) for group in groups], dtype=np.intp)
+    train, validation, test, held_out = (np.flatnonzero(rows == part) for part in range(4))
+    return Split(train, validation, test, _hash(rows, labels, groups, keys), held_out)
+
+
+def _checked_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
+    wrong = len(fractions) != 3 or not all(math.isfinite(f) and f > 0 for f in fractions)
+    if wrong or abs(sum(fractions) - 1) > 1e-6:
+        raise ConfigError(
+            f"data.split.fractions is {list(fractions)}; give three shares above 0 for train, "
+            "validation and test that add up to 1, for example [0.5, 0.25, 0.25]."
+        )
+    # Decimal shares are meant exactly: 0.15 of 20 specimens is 3, whatever the binary rounding.
+    shares = [Fraction(str(f)).limit_denominator(10_000) for f in fractions]
+    return tuple(share / sum(shares) for share in shares)
+
+
+def _pair_key(pair: _Pair) -> tuple[str, bool, str]:
+    return pair[0], pair[1] is not None, pair[1] or ""
+
+
+def _allot(pairs: Sequence[_Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:
+    """Give each specimen a part, label by label, at exact counts."""
+    members: dict[str | None, list[str]] = {}
+    for group, label in pairs:
+        members.setdefault(label, []).append(group)
+    part_of = {}
+    for label, specimens in members.items():
+        ranked = sorted((_draw(seed, label, group), group) for group in specimens)
+        counts = part_counts(len(ranked), shares)
+        for (_, group), part in zip(ranked, np.repeat(range(3), counts), strict=True):
+            part_of[group] = int(part)
+    return part_of
+
+
+def _draw(seed: int, label: str | None, group: str) -> bytes:
+    # A keyed hash instead of a random stream: one specimen more moves few others.
+    text = "\0".join([str(seed), "" if label is None else f"={label}", group])
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def part_counts(total: int, shares: Sequence[Fraction]) -> list[int]:
+    """Divide a whole number by shares: largest remainder, at least one each where possible.
+
+    Args:
+        total: Number of specimens, 0 or more.
+        shares: Positive shares that add up to 1; on equal remainders the earlier part gains.
+    """
+    exact = [total * share for share in shares]
+    counts = [math.floor(value) for value in exact]
+    by_remainder = sorted(range(len(shares)), key=lambda part: (counts[part] - exact[part], part))
+    for part in by_remainder[: total - sum(counts)]:
+        counts[part] += 1
+    while total >= len(shares) and 0 in counts:
+        counts[counts.index(max(counts))] -= 1
+        counts[counts.index(0)] += 1
+    return counts
+
+
+def _allot_mixed(pairs: Sequence[_Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:
+    """Give each specimen a part where specimens carry several labels: deal out whole folds."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    num_folds = math.lcm(*(share.denominator for share in shares))
+    ids, groups = np.unique([group for group, _ in pairs], return_inverse=True)
+    labels = ["" if label is None else f"={label}" for _, label in pairs]
+    most = int(np.unique(labels, return_counts=True)[1].max())
+    if num_folds > most:
+        raise SplitError(
+            f"data.split.fractions needs {num_folds} equal folds, because specimens carry several "
+            f"labels each, but no label has more than {most} specimens. Choose rounder fractions, "
+            "for example [0.5, 0.25, 0.25], which needs 4."
+        )
+    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+    parts = np.repeat(range(3), [int(share * num_folds) for share in shares])
+    part_of = {}
+    with warnings.catch_warnings():
+        # Small labels are judged by _check_coverage, with names and a way out.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for part, (_, chosen) in zip(
+            parts, folds.split(np.zeros(len(pairs)), labels, groups), strict=True
+        ):
+            part_of.update(dict.fromkeys(ids[groups[chosen]].tolist(), int(part)))
+    return part_of
+
+
+def _check_coverage(
+    pairs: Sequence[_Pair], part_of: Mapping[str, int], fractions: Sequence[float]
+) -> None:
+    found: dict[str, list[int]] = {}
+    for group, label in pairs:
+        if label is not None:
+            found.setdefault(label, [0, 0, 0])[part_of[group]] += 1
+    lacking = [label for label in sorted(found) if 0 in found[label]]
+    if lacking:
+        label = lacking[0]
+        part, total = PARTS[found[label].index(0)], sum(found[label])
+        others = f" ({len(lacking) - 1} more labels lack one too)" if len(lacking) > 1 else ""
+        raise SplitError(
+            f"Label {label!r} has {total} specimen{'s' * (total != 1)}, and none falls in the "
+            f"{part} part{others} at data.split.fractions={list(fractions)}. Every label needs a "
+            "specimen in train, validation and test, so at least 3: add specimens of it, give its "
+            "cubes another label, or take them out of the folder."
+        )
+    filled = set(part_of.values())
+    if len(filled) < 3:
+        part = next(name for i, name in enumerate(PARTS) if i not in filled)
+        raise SplitError(
+            f"{len(part_of)} specimen{'s' * (len(part_of) != 1)} leave the {part} part empty at "
+            f"data.split.fractions={list(fractions)}: all rows of a specimen stay together, so at "
+            "least 3 specimens are needed. Add cubes, or use smaller spatial blocks for tiles."
+        )
+
+
+def _hash(
+    rows: Indices,
+    labels: Sequence[str | None],
+    groups: Sequence[str],
+    keys: Sequence[str] | None,
+) -> str:
+    lines = sorted(
+        repr(((*PARTS, HELD_OUT)[part], groups[i], labels[i], None if keys is None else keys[i]))
+        for i, part in enumerate(rows)
+    )
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=6).hexdigest()

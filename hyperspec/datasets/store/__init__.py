@@ -1,0 +1,1 @@
+"""Prepared specimens, packed once, or read on the fly."""

@@ -1,0 +1,244 @@
+"""One scene cut into tiles, in blocks that share no pixel, so that a split cannot leak.
+
+The scene is first cut into rectangular blocks; the tiles are then laid inside each block. A tile
+never reaches into another block: where a block is smaller than a tile, what lies outside it is
+masked. So tiles may overlap as much as the stride says and still no pixel is in two blocks, and
+the block is the specimen that splits are grouped by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hyperspec.datasets.catalogue.checksums import combined
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.preparation.foreground import MaskMethod
+from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings, check_range
+from hyperspec.datasets.store.source import Bands, band_indices, check_rows, classes_of, gather
+from hyperspec.datasets.store.tile_grid import MIN_BLOCKS, Tile, blocks, inside, windows
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.arrays import output
+from hyperspec.utils.errors import CatalogueError, ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TILES_VERSION = 1
+# A tile of which less is visible says little about its place.
+MIN_VISIBLE = 0.25
+
+
+@dataclass(frozen=True)
+class TileSettings:
+    """How a scene is cut."""
+
+    tile: int = 64
+    """Lines and samples of a tile, at least 1."""
+    stride: int = 32
+    """Pixels from one tile to the next, 1 to `tile`."""
+    calibrate: Literal["auto", "none"] = "auto"
+    """`auto` uses the folder's white and dark frames when there are any."""
+    mask: MaskMethod = "none"
+    """What counts as foreground; `none` takes the whole scene."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Type of the planes."""
+    white_reflectance: float = 1.0
+    """Reflectance of the white target, above 0 and at most 2."""
+
+    def __post_init__(self) -> None:
+        if self.tile < 1:
+            raise ConfigError(
+                f"data.tile is {self.tile}; it must be a number of pixels, 1 or more."
+            )
+        if not 1 <= self.stride <= self.tile:
+            raise ConfigError(
+                f"data.stride is {self.stride}; it must be between 1 and data.tile ({self.tile}), "
+                "or parts of the scene would be left out."
+            )
+        self.preparation()
+
+    def preparation(self) -> PrepareSettings:
+        """Return the settings of the scene's preparation."""
+        return PrepareSettings(
+            size=self.tile,
+            calibrate=self.calibrate,
+            mask=self.mask,
+            dtype=self.dtype,
+            white_reflectance=self.white_reflectance,
+        )
+
+
+class TileSource:
+    """The tiles of a folder's scenes; a ``SpecimenSource`` that writes nothing.
+
+    Args:
+        catalogue: The scenes; usually one.
+        settings: How they are cut.
+
+    Raises:
+        CatalogueError: If no scene holds a tile.
+    """
+
+    def __init__(self, catalogue: Catalogue, settings: TileSettings) -> None:
+        self.settings = settings
+        self._preparer = Preparer(catalogue, settings.preparation())
+        self._records = catalogue.records
+        self._foregrounds = [self._preparer.locate(r).foreground for r in self._records]
+        self._tiles = [
+            tile for scene in range(len(self._records)) for tile in self._tiles_of(scene)
+        ]
+        if not self._tiles:
+            shape = self._records[0].shape
+            raise CatalogueError(
+                f"No tile of {settings.tile}x{settings.tile} pixels fits the scenes in "
+                f"{catalogue.root} (the first has {shape[1]} lines and {shape[2]} samples) with at "
+                f"least {MIN_VISIBLE:.0%} foreground in one of its {MIN_BLOCKS} or more blocks. "
+                "Choose a smaller data.tile, or data.mask=none."
+            )
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per tile: file, label, specimen (the block), view, date, scene, place."""
+        import pandas as pd
+
+        return pd.DataFrame([self._row(tile) for tile in self._tiles])
+
+    @property
+    def axis(self) -> SpectralAxis:
+        """The axis of all bands."""
+        return self._preparer.catalogue.axis
+
+    @property
+    def size(self) -> int:
+        """Lines and samples of a tile."""
+        return self.settings.tile
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """Type of the planes."""
+        return np.dtype(self.settings.dtype)
+
+    @cached_property
+    def hash(self) -> str:
+        """Sixteen hex digits of the scenes, their labels and how they are cut."""
+        content = [TILES_VERSION, self._preparer.catalogue.hash, asdict(self.settings)]
+        return combined([*content, self._preparer.hash], 16)
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def planes(
+        self,
+        rows: Sequence[int],
+        bands: Bands | None = None,
+        out: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.floating]:
+        """Read and calibrate some tiles at some bands.
+
+        Args:
+            rows: Rows of the table.
+            bands: A selection, or 0-based indices; None means all. Their order is kept.
+            out: Where to put them: contiguous, of the result's shape and type.
+
+        Returns:
+            Shape ``(len(rows), n, tile, tile)``; 0 outside the mask.
+        """
+        chosen = check_rows(rows, len(self))
+        indices = band_indices(bands, self.axis)
+        shape = (len(chosen), len(indices), self.size, self.size)
+        target = output(out, shape, self.dtype)
+        target[...] = 0
+        for tile, places in self._by_block(chosen):
+            area = self._read(tile, indices)
+            for place in places:
+                window = self._tiles[chosen[place]].window
+                visible = self._visible(self._tiles[chosen[place]])
+                part = area[inside(tile.area, window)]
+                kept = np.where(visible & np.isfinite(part), part, 0)
+                check_range(kept, self.dtype, self._records[tile.scene].path)
+                target[place, :, : window.height, : window.width] = kept
+        return target
+
+    def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
+        """Return what is visible of each tile, shape ``(len(rows), tile, tile)``."""
+        chosen = check_rows(rows, len(self))
+        out = np.zeros((len(chosen), self.size, self.size), bool)
+        for place, row in enumerate(chosen):
+            window = self._tiles[row].window
+            out[place, : window.height, : window.width] = self._visible(self._tiles[row])
+        return out
+
+    def statistics(
+        self, rows: Sequence[int], by: Sequence[str | None] | None = None
+    ) -> SpectralStatistics:
+        """Gather the statistics of some tiles' pixels; a pixel of several tiles counts once.
+
+        Args:
+            rows: Rows of the table, without repetition.
+            by: Class of each of these rows, None where unknown; by default the scenes' labels.
+        """
+        chosen = check_rows(rows, len(self))
+        labels = [self._records[tile.scene].label for tile in self._tiles]
+        classes = classes_of(chosen, by, labels)
+        parts = [
+            (tile, [self._tiles[chosen[place]] for place in places if classes[place] == name], name)
+            for tile, places in self._by_block(chosen)
+            for name in dict.fromkeys(classes[place] for place in places)
+        ]
+
+        def load(part: int) -> SpectralStatistics:
+            tile, members, _ = parts[part]
+            area = self._read(tile, list(range(len(self.axis))))
+            union = np.zeros(area.shape[1:], bool)
+            for member in members:
+                union[inside(tile.area, member.window)[1:]] |= self._visible(member)
+            return SpectralStatistics.from_spectra(area[:, union].T, self.axis)
+
+        return gather(load, range(len(parts)), [name for *_, name in parts])
+
+    def _tiles_of(self, scene: int) -> Iterator[Tile]:
+        height, width = self._foregrounds[scene].shape
+        least = MIN_VISIBLE * self.settings.tile**2
+        for number, area in enumerate(blocks(height, width, self.settings.tile)):
+            for window in windows(area, self.settings.tile, self.settings.stride):
+                tile = Tile(scene, number, area, window)
+                if self._visible(tile).sum() >= least:
+                    yield tile
+
+    def _visible(self, tile: Tile) -> NDArray[np.bool_]:
+        row, col, height, width = tile.window
+        return self._foregrounds[tile.scene][row : row + height, col : col + width]
+
+    def _read(self, tile: Tile, bands: Sequence[int]) -> NDArray[np.float32]:
+        """Read a whole block: its tiles overlap."""
+        return self._preparer.read(self._records[tile.scene], bands, tile.area)
+
+    def _by_block(self, chosen: Sequence[int]) -> Iterator[tuple[Tile, list[int]]]:
+        groups: dict[tuple[int, int], list[int]] = {}
+        for place, row in enumerate(chosen):
+            tile = self._tiles[row]
+            groups.setdefault((tile.scene, tile.block), []).append(place)
+        for places in groups.values():
+            yield self._tiles[chosen[places[0]]], places
+
+    def _row(self, tile: Tile) -> dict[str, str | int | None]:
+        record: CubeRecord = self._records[tile.scene]
+        return {
+            **record.labels,
+            "file": f"{record.file}#{tile.window.row},{tile.window.col}",
+            "label": record.label,
+            "specimen": f"{record.specimen}#{tile.block}",
+            "view": None,
+            "date": record.date,
+            "scene": record.file,
+            "block": tile.block,
+            "row": tile.window.row,
+            "col": tile.window.col,
+        }

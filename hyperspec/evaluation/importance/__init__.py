@@ -1,0 +1,1 @@
+"""What the encoder reads: bands perturbed, hidden, or by gradient."""

@@ -1,0 +1,158 @@
+"""Which wavelengths an encoder leans on: windows of bands are replaced, the change is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from hyperspec.evaluation.importance.occlusion import Occluder, Windows, plan_windows
+from hyperspec.utils.errors import ConfigError
+
+Floats: TypeAlias = NDArray[np.float64]
+Mode: TypeAlias = Literal["mean", "interpolation", "permutation"]
+# Takes reflectance (B, n, S, S) and masks (B, 1, S, S) or None, gives features (B, F).
+Encode: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
+Predict: TypeAlias = Callable[[Floats], NDArray[np.str_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """How much replacing each window changes the embedding, and the probe's answers.
+
+    Args:
+        windows: Which bands each window holds.
+        mode: What the windows were replaced by; ``gradient`` where nothing was replaced and
+            ``change`` holds attributions (:mod:`hyperspec.evaluation.importance.gradient`).
+        specimens: Specimen of each row, ``(N,)``.
+        change: 1 - cosine of the embedding before and after, ``(W, N)``, 0 to 2.
+        drop: Right answers of the probe before minus after, ``(W, N)``, -1 to 1; None without a
+            probe.
+    """
+
+    windows: Windows
+    mode: Mode | Literal["gradient"]
+    specimens: tuple[str, ...]
+    change: Floats
+    drop: Floats | None = None
+
+
+def band_importance(
+    encode: Encode,
+    images: NDArray[np.floating],
+    masks: NDArray[np.bool_] | None,
+    wavelengths_nm: ArrayLike,
+    specimens: Sequence[str],
+    *,
+    window_nm: float = 20.0,
+    step_nm: float | None = None,
+    mode: Mode = "mean",
+    fill: ArrayLike | None = None,
+    predict: Predict | None = None,
+    labels: Sequence[str] | None = None,
+    num_permutations: int = 1,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> Importance:
+    """Measure importance by occluding a sliding window of wavelengths.
+
+    A window and not a band: one 1.1 nm band always has near-twins that stand in for it. The base
+    embedding is computed once; windows that hold the same bands are computed once; images and
+    windows share batches. Inside the mask a window's reflectance is replaced by
+
+    - ``mean``: ``fill``, the training mean of each band;
+    - ``interpolation``: a line over nm between the nearest bands outside the window (at an end of
+      the axis the nearest one's value), which keeps brightness and removes the feature;
+    - ``permutation``: the same bands of another specimen, which keeps their distribution.
+
+    Args:
+        encode: Frozen encoder on reflectance, normalisation included; a module is put in eval mode
+            for the time of the call.
+        images: Held-out reflectance, ``(N, n, S, S)``.
+        masks: True on the specimen, ``(N, S, S)``, or None for the whole frame.
+        wavelengths_nm: Band centres in nanometres, ``(n,)``.
+        specimens: Unique specimen key of each row, ``(N,)``.
+        window_nm: Width of the window in nanometres, above 0.
+        step_nm: Distance of window centres in nanometres; half a window by default.
+        mode: What a window is replaced by.
+        fill: Training mean of each band, ``(n,)``; needed by ``mean`` only.
+        predict: Probe fitted on training features: features ``(N, F)`` to labels ``(N,)``.
+        labels: True labels, ``(N,)``; needed with ``predict``.
+        num_permutations: Donors per row that ``permutation`` averages over.
+        batch_size: Images per call of the encoder.
+        device: Where the encoder lives.
+        seed: Seed of the permutations.
+
+    Raises:
+        ConfigError: If a width, step, count or mode is outside its range, a window leaves no band
+            to interpolate from, or there is no other specimen to permute with.
+    """
+    if mode not in get_args(Mode):
+        raise ConfigError(
+            f"importance.mode is '{mode}'; choose one of {', '.join(get_args(Mode))}."
+        )
+    if (predict is None) != (labels is None):
+        raise ValueError("predict and labels belong together: give both or neither.")
+    centres = np.asarray(wavelengths_nm, np.float64)
+    windows = plan_windows(centres, window_nm, step_nm)
+    repeats = num_permutations if mode == "permutation" else 1
+    occluder = Occluder(images, masks, centres, specimens, mode, fill, repeats, seed)
+    with torch.inference_mode(), eval_mode(encode):
+        base = _embed(encode, occluder.plain(batch_size), device)
+        right = None if predict is None else predict(base) == np.asarray(labels)
+        change = np.zeros((len(windows.sets), len(images)))
+        drop = np.zeros_like(change)
+        for repeat in range(repeats):
+            batches = occluder.occluded(windows.sets, repeat, batch_size)
+            after = _embed(encode, batches, device).reshape(*change.shape, -1)
+            change += [1 - _cosine(base, one) for one in after]
+            if predict is not None and right is not None:
+                hits = [predict(one) == np.asarray(labels) for one in after]
+                drop += right.astype(float) - np.asarray(hits, float)
+    of_window = list(windows.set_of_window)
+    return Importance(
+        windows,
+        mode,
+        tuple(specimens),
+        change[of_window] / repeats,
+        None if predict is None else drop[of_window] / repeats,
+    )
+
+
+def _embed(
+    encode: Encode,
+    batches: Iterator[tuple[Tensor, Tensor | None]],
+    device: torch.device | str,
+) -> Floats:
+    found = []
+    for x, mask in batches:
+        features = encode(x.to(device), None if mask is None else mask.to(device))
+        found.append(features.double().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _cosine(first: Floats, second: Floats) -> Floats:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    products = np.sum(first * second, axis=1)
+    # Where either embedding vanishes nothing is left to agree with: a change of 1.
+    return np.asarray(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0))
+
+
+@contextmanager
+def eval_mode(encode: Encode) -> Iterator[None]:
+    """Put a module in eval mode inside, and back as it was after; a function stays as it is."""
+    was_training = isinstance(encode, nn.Module) and encode.training
+    if isinstance(encode, nn.Module):
+        encode.eval()
+    try:
+        yield
+    finally:
+        if isinstance(encode, nn.Module):
+            encode.train(was_training)

@@ -1,0 +1,234 @@
+"""Importance against wavelength with intervals: a table, a CSV file and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hyperspec.evaluation.importance.perturbation import Importance
+from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstrap
+from hyperspec.evaluation.statistics.paired import paired_bootstrap
+from hyperspec.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = {"mean": "C0", "interpolation": "C1", "permutation": "C2", "gradient": "C3"}
+_TITLES = {
+    "change": "embedding change (1 - cosine)",
+    "drop": "drop of accuracy",
+    "gradient": "attribution (cosine)",
+}
+
+
+def importance_table(
+    results: Sequence[Importance], *, num_resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return importance per window with 95% intervals over specimens, and over seeds if several.
+
+    Args:
+        results: Importance of one encoder, or of one encoder per seed: same mode, windows and rows.
+        num_resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        One row per window, ascending: centre_nm, start_nm, stop_nm, num_bands, mode, change,
+        change_low, change_high, and with a probe drop, drop_low, drop_high.
+
+    Raises:
+        ValueError: If results differ in mode, windows or rows.
+    """
+    import pandas as pd
+
+    first = results[0]
+    for other in results[1:]:
+        same_windows = np.array_equal(other.windows.centres_nm, first.windows.centres_nm)
+        if not same_windows or (other.mode, other.specimens) != (first.mode, first.specimens):
+            raise ValueError("Importance of several seeds must share mode, windows and rows.")
+    windows, half = first.windows, first.windows.width_nm / 2
+    rows = []
+    for i, centre in enumerate(windows.centres_nm):
+        row: dict[str, float | int | str] = {
+            "centre_nm": float(centre),
+            "start_nm": float(centre - half),
+            "stop_nm": float(centre + half),
+            "num_bands": len(windows.bands(i)),
+            "mode": first.mode,
+        }
+        change = crossed_bootstrap(
+            [one.change[i] for one in results],
+            first.specimens,
+            num_resamples=num_resamples,
+            seed=seed,
+            binary=False,
+        )
+        row |= _columns("change", change)
+        drops = [one.drop[i] for one in results if one.drop is not None]
+        if len(drops) == len(results):
+            lost = np.stack(drops)
+            drop = paired_bootstrap(
+                lost, np.zeros_like(lost), first.specimens, num_resamples=num_resamples, seed=seed
+            )
+            row |= _columns("drop", drop)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def write_importance(
+    table: pd.DataFrame,
+    folder: Path,
+    *,
+    regions_nm: Sequence[tuple[float, float]] = (),
+) -> tuple[Path, Path]:
+    """Write ``importance.csv`` and ``importance.png`` and return their paths.
+
+    Args:
+        table: Rows of :func:`importance_table`, of one mode or of several put together.
+        folder: Folder to write to; made when absent.
+        regions_nm: Stretches to shade, start and stop in nanometres (planted windows, where known).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    csv, picture = folder / "importance.csv", folder / "importance.png"
+    table.to_csv(csv, index=False, float_format="%.6g")
+    figure = draw_importance(table, regions_nm=regions_nm)
+    figure.savefig(picture, dpi=150, metadata={"Software": None})
+    return csv, picture
+
+
+def draw_importance(
+    table: pd.DataFrame, *, regions_nm: Sequence[tuple[float, float]] = ()
+) -> Figure:
+    """Draw embedding change, the probe's drop where there is one, and attributions against nm.
+
+    Args:
+        table: Rows of :func:`importance_table`, of one mode or of several put together.
+        regions_nm: Stretches to shade, start and stop in nanometres.
+    """
+    from matplotlib.figure import Figure
+
+    occluded, attributed = table[table["mode"] != "gradient"], table[table["mode"] == "gradient"]
+    panels = [("change", "change", occluded)]
+    if "drop" in table.columns:
+        panels.append(("drop", "drop", occluded))
+    panels.append(("gradient", "change", attributed))
+    panels = [panel for panel in panels if len(panel[2])]
+    figure = Figure(figsize=(8, 1 + 2.4 * len(panels)), layout="constrained")
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
+    for axes, (name, column, rows) in zip(grid[:, 0], panels, strict=True):
+        _draw_panel(axes, rows, column, _TITLES[name], regions_nm)
+    width = float((table["stop_nm"] - table["start_nm"]).iloc[0])
+    grid[0, 0].set_title(
+        f"windows of {width:g} nm, shades are 95% intervals", fontsize=9, loc="left"
+    )
+    grid[-1, 0].set_xlabel("wavelength (nm)")
+    return figure
+
+
+def _draw_panel(
+    axes: Axes,
+    table: pd.DataFrame,
+    column: str,
+    title: str,
+    regions_nm: Sequence[tuple[float, float]],
+) -> None:
+    for start, stop in regions_nm:
+        axes.axvspan(start, stop, color="0.9", lw=0)
+    for mode, rows in table.groupby("mode", sort=False):
+        nm, colour = rows["centre_nm"], _COLOURS[str(mode)]
+        axes.fill_between(
+            nm, rows[f"{column}_low"], rows[f"{column}_high"], color=colour, alpha=0.2, lw=0
+        )
+        axes.plot(nm, rows[column], ".-", color=colour, ms=4, lw=1, label=str(mode))
+    axes.axhline(0, color="0.6", lw=0.6, zorder=0)
+    axes.set_ylabel(title, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if "gradient" not in set(table["mode"]):
+        axes.legend(fontsize=7, frameon=False, title="replaced by", title_fontsize=7)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Importance inside a stretch against the median elsewhere.
+
+    Args:
+        mode: How importance was measured.
+        start_nm: Lower end of the stretch.
+        stop_nm: Upper end.
+        inside: Mean over the windows whose centre lies in the stretch (the nearest window where
+            none does), with its interval.
+        difference: Inside minus the median of the windows that meet no stretch, each specimen on
+            its own, with its interval.
+        share_below: Share of the windows elsewhere whose mean importance is lower, 0 to 1.
+    """
+
+    mode: str
+    start_nm: float
+    stop_nm: float
+    inside: Interval
+    difference: Interval
+    share_below: float
+
+
+def contrast_regions(
+    results: Sequence[Importance],
+    regions_nm: Sequence[tuple[float, float]],
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> list[Contrast]:
+    """Compare stretches of the axis with what lies outside all of them.
+
+    Args:
+        results: Importance of one encoder, or of one encoder per seed, in one mode.
+        regions_nm: Start and stop of each stretch in nanometres.
+        num_resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+
+    Raises:
+        ConfigError: If no window lies outside the stretches.
+    """
+    first = results[0]
+    centres, half = first.windows.centres_nm, first.windows.width_nm / 2
+    meets = np.zeros((len(regions_nm), len(centres)), bool)
+    for i, (start, stop) in enumerate(regions_nm):
+        meets[i] = (centres + half >= start) & (centres - half <= stop)
+    elsewhere = ~meets.any(0)
+    if not elsewhere.any():
+        raise ConfigError(
+            "--mark covers the whole axis, so nothing is left to compare with. Mark less, or "
+            "choose narrower windows."
+        )
+    changes = np.stack([one.change for one in results])
+    found = []
+    for start, stop in regions_nm:
+        within = (centres >= start) & (centres <= stop)
+        if not within.any():
+            within[np.abs(centres - (start + stop) / 2).argmin()] = True
+        inside = changes[:, within].mean(1)
+        gap = inside - np.median(changes[:, elsewhere], axis=1)
+        means = changes.mean((0, 2))
+        found.append(
+            Contrast(
+                first.mode,
+                start,
+                stop,
+                crossed_bootstrap(
+                    inside, first.specimens, binary=False, num_resamples=num_resamples, seed=seed
+                ),
+                crossed_bootstrap(
+                    gap, first.specimens, binary=False, num_resamples=num_resamples, seed=seed
+                ),
+                float((means[elsewhere] < means[within].mean()).mean()),
+            )
+        )
+    return found

@@ -1,0 +1,137 @@
+"""The one-shot curve: a trained encoder of any bands, scored on many sets (`evaluation.curve`)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from hyperspec.bands import STRATEGIES, CountedStrategy
+from hyperspec.config.schema import Train
+from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
+from hyperspec.evaluation.band_curve import CurvePoint, curve_predictions, curve_table, draw_curve
+from hyperspec.evaluation.scores import Held, evaluate_features
+from hyperspec.models.stems.spectral import WavelengthProjection
+from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.run import JobRun
+from hyperspec.training.data import Material
+from hyperspec.training.simclr import SimCLR
+from hyperspec.transforms.normalisation.build import build_normalisation
+from hyperspec.utils.errors import ConfigError
+
+log = logging.getLogger(__name__)
+TABLE = "evaluation/curve.csv"
+PREDICTIONS = "evaluation/curve_predictions.csv"
+PICTURE = "pictures/curve.png"
+
+
+def plan_curve(config: Train, material: Material) -> dict[tuple[str, int], BandSelection]:
+    """Choose the bands of every point, before any training, so that none fails after it.
+
+    Raises:
+        ConfigError: If there are too few bands for one of the counts.
+        HyperspecError: If a strategy cannot choose from this folder.
+    """
+    settings = config.evaluation
+    available = material.source.axis.good_indices.size
+    if settings.curve_strategies and max(settings.curve_counts) > available:
+        raise ConfigError(
+            f"evaluation.curve_counts holds {max(settings.curve_counts)}, but the folder has "
+            f"{available} good bands. Leave out what is above."
+        )
+    found = {}
+    for name in settings.curve_strategies:
+        for n in settings.curve_counts:
+            kind = STRATEGIES[name]
+            assert issubclass(kind, CountedStrategy), "the config allows no other"
+            # With their defaults, as `bands=NAME bands.n=N` chooses them for a retrained point.
+            found[name, n] = kind(n).select(material.source.axis, material.statistics)
+    return found
+
+
+def log_curve(
+    plan: dict[tuple[str, int], BandSelection],
+    config: Train,
+    material: Material,
+    module: SimCLR,
+    run: JobRun,
+) -> list[CurvePoint]:
+    """Score the module's encoder on every planned set of bands; log metrics, table and picture.
+
+    The metrics ``curve/<strategy>_knn_top1`` and its like are logged at step n.
+    """
+    points = []
+    for (name, n), selection in plan.items():
+        with on_bands(module, config.data.normalisation, material, selection):
+            result = evaluate_features(
+                {part: _held(module, material, part) for part in ("train", "test")},
+                k=config.evaluation.k,
+                num_resamples=config.evaluation.resamples,
+                linear=config.evaluation.linear,
+            )
+        points.append(CurvePoint(name, n, selection.hash, result))
+        run.log_metrics(points[-1].metrics(), n)
+    run.log_text(curve_table(points).to_csv(index=False), TABLE)
+    run.log_figure(draw_curve(points), PICTURE)
+    predictions = curve_predictions(points)
+    if len(predictions):
+        run.log_text(predictions.to_csv(index=False), PREDICTIONS)
+        log.info("one-shot curve, test k-NN: %s (%s of the run)", _in_words(points), PICTURE)
+    return points
+
+
+def _in_words(points: Sequence[CurvePoint]) -> str:
+    """Return each strategy's accuracies by n, such as ``uniform 10: 0.25, 20: 0.31``."""
+    by_name: dict[str, list[str]] = {}
+    for point in points:
+        value = point.metrics().get(f"curve/{point.strategy}_knn_top1", math.nan)
+        by_name.setdefault(point.strategy, []).append(f"{point.n}: {value:.2f}")
+    return "; ".join(f"{name} {', '.join(values)}" for name, values in by_name.items())
+
+
+@contextmanager
+def on_bands(
+    module: SimCLR, normalisation: str, material: Material, selection: BandSelection
+) -> Iterator[None]:
+    """Give a module other bands: projection by nm, normalisation fitted anew, other planes.
+
+    Inside, the module looks at these; afterwards at its own again.
+
+    Args:
+        module: With ``stem=wavelength``.
+        normalisation: Name in the config.
+        material: Specimens, with the statistics that the normalisation is fitted on.
+        selection: The bands.
+    """
+    stem = module.encoder.projection
+    assert isinstance(stem, WavelengthProjection), "only this stem takes any bands"
+    own = stem.features, module.normalisation, module.bank
+    stem.set_wavelengths(selection.wavelengths_nm, selection.fwhm_nm)
+    module.normalisation = build_normalisation(
+        normalisation, selection.statistics(material.statistics), selection.wavelengths_nm
+    ).to(module.device)
+    module.bank = _bank(module.bank, material, selection)
+    try:
+        yield
+    finally:
+        stem.features, module.normalisation, module.bank = own
+
+
+def _bank(own: PlaneBank, material: Material, selection: BandSelection) -> PlaneBank:
+    if set(selection.indices) <= set(own.bands):
+        return own.narrowed(selection.indices)
+    once = Residency("mmap", "each image is looked at once")
+    return PlaneBank(material.source, selection.indices, own.device, once)
+
+
+def _held(module: SimCLR, material: Material, part: str) -> Held:
+    rows = material.split.parts()[part]
+    return Held(
+        module.embed(torch.from_numpy(rows)).numpy(),
+        [material.labels[row] for row in rows],
+        [material.specimens[row] for row in rows],
+        [material.files[row] for row in rows],
+    )

@@ -1,0 +1,110 @@
+"""Importance of an encoder's bands on a part of its split: for the command, and at a run's end."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hyperspec.evaluation.importance.gradient import gradient_importance
+from hyperspec.evaluation.importance.perturbation import Importance, band_importance
+from hyperspec.evaluation.importance.report import importance_table, write_importance
+from hyperspec.evaluation.probes import fit_linear_probe
+from hyperspec.inference.assessment import Embedded
+from hyperspec.inference.restore import Restored
+from hyperspec.tracking.run import JobRun
+
+FOLDER = "importance"
+
+
+def measure_importance(
+    restored: Restored,
+    modes: Sequence[str],
+    *,
+    window_nm: float,
+    step_nm: float | None = None,
+    part: str = "test",
+    labels_column: str = "label",
+    probed: bool = True,
+    num_permutations: int = 4,
+    seed: int = 0,
+) -> list[Importance]:
+    """Return the importance of one encoder's bands in each mode.
+
+    Args:
+        restored: Encoder, specimens and split.
+        modes: Of ``mean``, ``interpolation``, ``permutation`` and ``gradient``.
+        window_nm: Width of the windows in nanometres, above 0.
+        step_nm: Distance of their centres; half a window by default.
+        part: ``validation`` or ``test``; its rows without a label are left out where others have
+            one.
+        labels_column: What the linear probe names.
+        probed: Whether to fit the probe and count the answers that are lost.
+        num_permutations: Donors per specimen for ``permutation``.
+        seed: Seed of the permutations.
+
+    Raises:
+        ConfigError: If the width or step is outside its range, or a mode does not fit the bands.
+    """
+    material, module = restored.material, restored.module
+    embedded = Embedded(restored)
+    held, probe = embedded.held(part, labels_column), None
+    rows = embedded.parts[part]
+    labelled = np.array([label is not None for label in held.labels], dtype=bool)
+    if labelled.any():
+        rows = rows[labelled]
+        if probed:
+            train = embedded.held("train", labels_column).labelled()
+            probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
+    bands = list(material.selection.indices)
+    specimens = [material.specimens[row] for row in rows]
+    fill = material.statistics.mean[bands]
+    place = (module, material.source.planes(rows.tolist(), bands),
+             material.source.masks(rows.tolist()),
+             material.source.axis.wavelengths_nm[bands], specimens)  # fmt: skip
+    found = []
+    for mode in modes:
+        if mode == "gradient":
+            found.append(
+                gradient_importance(
+                    *place, fill=fill, window_nm=window_nm, step_nm=step_nm, device=module.device
+                )
+            )
+            continue
+        found.append(
+            band_importance(
+                *place,
+                mode=mode,  # type: ignore[arg-type]  # checked inside
+                fill=fill,
+                predict=None if probe is None else probe.predict,
+                labels=None if probe is None else held.labelled().labels.tolist(),
+                num_permutations=max(1, min(num_permutations, len(set(specimens)) - 1)),
+                seed=seed,
+                window_nm=window_nm,
+                step_nm=step_nm,
+                device=module.device,
+            )
+        )
+    return found
+
+
+def log_importance(restored: Restored, run: JobRun) -> None:
+    """Measure importance on the test part as ``evaluation`` asks, and keep it with the run.
+
+    Windows are replaced by the training mean: the other modes need bands between windows or several
+    specimens, and no run should fail at its end for want of them.
+
+    Args:
+        restored: The run's own encoder and specimens.
+        run: The tracked run; it gets ``importance/importance.csv`` and ``importance.png``.
+    """
+    settings = restored.config.evaluation
+    results = measure_importance(
+        restored, ["mean"], window_nm=settings.importance_window_nm, probed=settings.linear
+    )
+    table = importance_table(results, num_resamples=settings.resamples)
+    with tempfile.TemporaryDirectory() as folder:
+        for path in write_importance(table, Path(folder)):
+            run.log_artifact(path, FOLDER)

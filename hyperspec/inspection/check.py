@@ -1,0 +1,230 @@
+"""Check a folder of cubes: every file read once, every oddity a row, nothing that stops."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from hyperspec.datasets.catalogue.checksums import ChecksumCache
+from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
+from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
+from hyperspec.datasets.catalogue.records import Catalogue, Problem
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.inspection.file_check import Looker
+from hyperspec.inspection.findings import Look, Severity, findings
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.utils.errors import CatalogueError, ConfigError
+from hyperspec.utils.progress import progress
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """What a folder is compared with.
+
+    Args:
+        labels: Where labels come from.
+        expected: Axis of the sensor that the cubes should come from.
+        axis: Axis of cubes whose headers have no wavelengths.
+        pattern: Which files are cubes; ``*`` takes every raw cube, ``*/`` every band set.
+        white: White frame relative to the folder; None looks for it by name.
+        dark: The same for the dark frame.
+        saturation: Stored value from which on values are saturated; None judges by full scales.
+        tolerance_nm: Drift against the expected axis that is not mentioned, above 0.
+        num_threads: Cubes read at once; by default as many as there are cores.
+        cache_dir: Where checksums are remembered; None remembers none.
+    """
+
+    labels: LabelSource = field(default_factory=NoLabels)
+    expected: SpectralAxis | None = None
+    axis: SpectralAxis | None = None
+    pattern: str = "*"
+    white: str | None = None
+    dark: str | None = None
+    saturation: float | None = None
+    tolerance_nm: float = 0.1
+    num_threads: int | None = None
+    cache_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tolerance_nm > 0:
+            raise ConfigError(f"--tolerance is {self.tolerance_nm}; give nanometres above 0.")
+        if self.num_threads is not None and self.num_threads < 1:
+            raise ConfigError(f"--threads is {self.num_threads}; give at least 1.")
+
+
+@dataclass(frozen=True, eq=False)
+class CheckReport:
+    """What a check found.
+
+    Args:
+        root: The folder.
+        looks: One per data file, sorted by file.
+        problems: Errors first.
+        catalogue: The usable cubes; None when there is none.
+        expected: Axis that was compared with.
+        seconds: Time that the reading took.
+        num_threads: Cubes read at once.
+    """
+
+    root: Path
+    looks: tuple[Look, ...]
+    problems: tuple[Problem, ...]
+    catalogue: Catalogue | None
+    expected: SpectralAxis | None
+    seconds: float
+    num_threads: int
+
+    @property
+    def severity(self) -> Severity:
+        """Of the worst problem: ``ok``, ``warning`` or ``error``."""
+        return worst(self.problems)
+
+    @property
+    def exit_status(self) -> int:
+        """0 when clean, 1 with warnings, 2 with errors."""
+        return {"ok": 0, "warning": 1, "error": 2}[self.severity]
+
+    @cached_property
+    def by_file(self) -> dict[str, list[Problem]]:
+        """Problems of each file; ``.`` for the folder."""
+        found: dict[str, list[Problem]] = {}
+        for problem in self.problems:
+            found.setdefault(problem.file, []).append(problem)
+        return found
+
+
+def worst(problems: Sequence[Problem]) -> Severity:
+    """Return the gravest severity of some problems, ``ok`` when there is none."""
+    if any(p.severity == "error" for p in problems):
+        return "error"
+    return "warning" if problems else "ok"
+
+
+def check_folder(root: Path | str, settings: CheckSettings | None = None) -> CheckReport:
+    """Read every cube of a folder and its subfolders once and list what is odd.
+
+    Args:
+        root: The folder.
+        settings: What it is compared with.
+
+    Returns:
+        The report. A file that cannot be read is a row of it.
+
+    Raises:
+        CatalogueError: If the folder or the named labels or frames do not exist, or it holds no
+            file that could be a cube.
+    """
+    given = settings or CheckSettings()
+    folder = Path(root)
+    files, orphans = find_cubes(folder, given.pattern)
+    problems = [
+        Problem(_name(p, folder), "error", "is a header without its data file.") for p in orphans
+    ]
+    frames = _frames(folder, files, given, problems)
+    kinds = {path: frame_kind(path) or "specimen" for path in files}
+    kinds |= {path: kind for kind, path in frames.items() if path is not None}
+    # Before the long reading, so that a wrong column is told at once.
+    names = [_name(p, folder) for p in files if kinds[p] == "specimen"]
+    given.labels.assign(folder, names)
+    num_threads = given.num_threads or os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as nowhere:
+        cache_dir = given.cache_dir or Path(nowhere)
+        start = time.perf_counter()
+        looks = _look_at_all(kinds, folder, given, ChecksumCache(cache_dir), num_threads)
+        seconds = time.perf_counter() - start
+        # The files were just read and their checksums kept, so this reads headers only.
+        catalogue = _catalogue(folder, looks, frames, given, cache_dir)
+    if catalogue is not None:
+        problems += catalogue.problems
+    elif not files:
+        problems.append(Problem(".", "error", "holds headers, but no data file."))
+    problems += findings(looks, given.expected or given.axis, given.tolerance_nm)
+    unique = {(p.file, p.message): p for p in problems}.values()
+    ordered = sorted(unique, key=lambda p: (p.severity, p.file, p.message))
+    return CheckReport(
+        folder, looks, tuple(ordered), catalogue, given.expected, seconds, num_threads
+    )
+
+
+def _look_at_all(
+    kinds: Mapping[Path, str],
+    root: Path,
+    settings: CheckSettings,
+    cache: ChecksumCache,
+    num_threads: int,
+) -> tuple[Look, ...]:
+    found = []
+    with (
+        Looker(settings.axis, settings.saturation, cache) as looker,
+        ThreadPoolExecutor(num_threads) as pool,
+        progress("Reading cubes", len(kinds)) as advance,
+    ):
+        jobs = [
+            pool.submit(looker.look, path, _name(path, root), kind) for path, kind in kinds.items()
+        ]
+        try:
+            for job in as_completed(jobs):
+                found.append(job.result())
+                advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for a thousand cubes
+            raise
+    cache.save()
+    return tuple(sorted(found, key=lambda look: look.file))
+
+
+def _frames(
+    root: Path, files: Sequence[Path], settings: CheckSettings, problems: list[Problem]
+) -> dict[str, Path | None]:
+    frames: dict[str, Path | None] = {}
+    for kind, name in (("white", settings.white), ("dark", settings.dark)):
+        try:
+            frames[kind] = find_frame(root, files, kind, name)
+        except CatalogueError as error:
+            if name is not None:
+                raise
+            problems.append(Problem(".", "error", str(error)))
+            frames[kind] = next(path for path in files if frame_kind(path) == kind)
+    if (frames["white"] is None) != (frames["dark"] is None):
+        there, missing = ("white", "dark") if frames["dark"] is None else ("dark", "white")
+        text = (
+            f"has a {there} frame but no {missing} frame, and calibration needs both. Add it, or "
+            "train with data.calibrate=none."
+        )
+        problems.append(Problem(".", "warning", text))
+    return frames
+
+
+def _catalogue(
+    root: Path,
+    looks: Sequence[Look],
+    frames: Mapping[str, Path | None],
+    settings: CheckSettings,
+    cache_dir: Path,
+) -> Catalogue | None:
+    usable = [look for look in looks if look.kind == "specimen" and look.axis is not None]
+    if not usable:
+        return None
+    named = {kind: None if p is None else _name(p, root) for kind, p in frames.items()}
+    with Looker.quiet():
+        return scan(
+            root,
+            labels=settings.labels,
+            # Where all headers have wavelengths of their own, these are compared with each other.
+            axis=settings.axis if any(look.axis_given for look in usable) else None,
+            pattern=settings.pattern,
+            white=named["white"],
+            dark=named["dark"],
+            cache_dir=cache_dir,
+            num_threads=settings.num_threads,
+        )
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,253 @@
+"""What is odd about the cubes of a folder, each by itself and against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from hyperspec.datasets.catalogue.records import Problem
+from hyperspec.inspection.value_statistics import Measure
+from hyperspec.spectra.axis import SpectralAxis
+
+Severity = Literal["ok", "warning", "error"]
+
+# Shares from which on a cube is mentioned. A few glints saturate in any good scan; a scene that
+# was rotated to north has empty corners, but a specimen has none.
+MAX_SATURATED = 0.001
+MAX_MISSING = 0.05
+# A cube is dark when its bright part is below a tenth of the other cubes' (median), or, with
+# both frames, below 2% of the white.
+DARK_SHARE = 0.1
+DARK_REFLECTANCE = 0.02
+_MIN_PEERS = 3
+# Fewer pixels than this can be equal by chance.
+_MIN_PIXELS = 16
+
+
+@dataclass
+class Look:
+    """What was seen of one data file.
+
+    Args:
+        file: Path relative to the folder, with forward slashes.
+        kind: ``specimen``, ``white`` or ``dark``.
+        num_bytes: Size of the data file.
+        shape: Bands, lines, samples.
+        dtype: Type of the stored values.
+        interleave: Order of the file as its header says.
+        axis: Its own axis, or the given one.
+        axis_given: Whether the axis was given since the header has none.
+        scale_factor: Stored value that stands for a reflectance of 1.
+        measure: What its values tell.
+        digest: Checksum of the data file.
+        error: Why it cannot be read.
+        warnings: What the reader warned of.
+    """
+
+    file: str
+    kind: str
+    num_bytes: int = 0
+    shape: tuple[int, int, int] | None = None
+    dtype: str | None = None
+    interleave: str | None = None
+    axis: SpectralAxis | None = None
+    axis_given: bool = False
+    scale_factor: float = 1.0
+    measure: Measure | None = None
+    digest: str | None = None
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Drift(NamedTuple):
+    """How far the band centres of a cube lie from those of the expected sensor.
+
+    Args:
+        mean_nm: Mean difference, positive towards longer wavelengths.
+        max_nm: Largest absolute difference.
+        band: Band of the largest difference.
+    """
+
+    mean_nm: float
+    max_nm: float
+    band: int
+
+
+def drift(expected: SpectralAxis, axis: SpectralAxis) -> Drift | None:
+    """Compare an axis with the expected one; None when the numbers of bands differ."""
+    if len(axis) != len(expected):
+        return None
+    difference = axis.wavelengths_nm - expected.wavelengths_nm
+    band = int(np.abs(difference).argmax())
+    return Drift(float(difference.mean()), float(abs(difference[band])), band)
+
+
+def findings(
+    looks: Sequence[Look], expected: SpectralAxis | None, tolerance_nm: float
+) -> list[Problem]:
+    """List what is odd, in no order.
+
+    Args:
+        looks: Every data file of the folder.
+        expected: Axis of the sensor; None compares with none.
+        tolerance_nm: Drift against it that is not mentioned.
+    """
+    found = []
+    for look in looks:
+        if look.error is not None:
+            found.append(Problem(look.file, "error", look.error))
+        found += [Problem(look.file, "warning", text) for text in look.warnings]
+        if look.measure is not None:
+            found += [Problem(look.file, *item) for item in _of_values(look, look.measure)]
+        if expected is not None and look.axis is not None and not look.axis_given:
+            found += [Problem(look.file, *item) for item in _of_axis(look.axis, expected,
+                                                                     tolerance_nm)]  # fmt: skip
+    return [*found, *_dark(looks), *_frames_fit(looks), *_duplicates(looks)]
+
+
+_Item = tuple[Literal["warning", "error"], str]
+
+
+def _of_values(look: Look, seen: Measure) -> Iterator[_Item]:
+    if seen.missing_share == 1:
+        yield "error", "holds no value at all: everything is nodata or not finite."
+        return
+    if seen.low == seen.high:
+        yield "error", f"is blank: every value is {seen.low:g}."
+        return
+    if seen.missing_share > MAX_MISSING:
+        yield "warning", f"{seen.missing_share:.1%} of its values are nodata or not finite."
+    if seen.saturated_share > MAX_SATURATED:
+        lost = " Reflectance above it is lost." if look.kind == "white" else ""
+        level = seen.saturation_level
+        yield (
+            "warning",
+            f"{seen.saturated_share:.2%} of its values are saturated (at {level:g}).{lost}",
+        )
+    shape = look.shape
+    assert shape is not None  # it was measured
+    if seen.empty_bands:
+        yield (
+            "warning",
+            f"holds no value in {_bands(seen.empty_bands)}; mark them bad in the header (bbl).",
+        )
+    if seen.flat_bands and shape[1] * shape[2] >= _MIN_PIXELS:
+        yield (
+            "warning",
+            f"holds one value everywhere in {_bands(seen.flat_bands)}; if the sensor is dead "
+            "there, mark them bad in the header (bbl).",
+        )
+    dropped = _inner(seen.flat_lines, shape[1])
+    if dropped and shape[2] > 1:
+        yield (
+            "warning",
+            f"holds one value everywhere in {_listed('line', dropped)}: did the scan drop frames?",
+        )
+
+
+def _inner(lines: Sequence[int], count: int) -> list[int]:
+    """Leave out runs of lines at either end of the frame, which are padding."""
+    flat = set(lines)
+    first = next((i for i in range(count) if i not in flat), count)
+    last = next((i for i in reversed(range(count)) if i not in flat), -1)
+    return [line for line in lines if first < line < last]
+
+
+def _of_axis(axis: SpectralAxis, expected: SpectralAxis, tolerance_nm: float) -> Iterator[_Item]:
+    away = drift(expected, axis)
+    if away is None:
+        (low, high), (first, last) = axis.range_nm, expected.range_nm
+        yield (
+            "error",
+            f"has {len(axis)} bands from {low:.1f} to {high:.1f} nm; the expected sensor has "
+            f"{len(expected)} from {first:.1f} to {last:.1f} nm.",
+        )
+    elif away.max_nm > tolerance_nm:
+        spacing = np.diff(np.sort(expected.wavelengths_nm))
+        half = float(np.median(spacing)) / 2 if spacing.size else np.inf
+        text = (
+            f"has band centres up to {away.max_nm:.2f} nm away from the expected sensor's (band "
+            f"{away.band}: {axis.wavelengths_nm[away.band]:.2f} instead of "
+            f"{expected.wavelengths_nm[away.band]:.2f} nm), {away.mean_nm:+.2f} nm on average."
+        )
+        if away.max_nm > half:
+            yield "error", f"{text} That is more than half a band: bands are mistaken for others."
+        else:
+            yield "warning", text
+
+
+def _dark(looks: Sequence[Look]) -> Iterator[Problem]:
+    """Compare brightness with that of the others, and with the frames'."""
+    bright = {
+        look.file: look.measure.brightness
+        for look in looks
+        if look.measure is not None and np.isfinite(look.measure.brightness)
+    }
+    levels = {look.kind: bright.get(look.file) for look in looks if look.kind != "specimen"}
+    base, white = levels.get("dark") or 0.0, levels.get("white")
+    specimens = [look for look in looks if look.kind == "specimen" and look.file in bright]
+    typical = float(np.median([bright[look.file] for look in specimens])) if specimens else 0.0
+    for look in specimens:
+        assert look.measure is not None  # it has a brightness
+        value = bright[look.file]
+        if look.measure.low == look.measure.high:
+            continue  # blank, which is said elsewhere
+        if len(specimens) >= _MIN_PEERS and value - base < DARK_SHARE * (typical - base):
+            text = f"is dark: its bright part is {value:g}, that of the others {typical:g}."
+        elif white and base and value - base < DARK_REFLECTANCE * (white - base):
+            text = (
+                f"is dark: its bright part is {value:g}, hardly above the dark frame's {base:g} "
+                f"(white: {white:g})."
+            )
+        else:
+            continue
+        yield Problem(look.file, "warning", f"{text} Was the lamp on, the shutter open?")
+
+
+def _frames_fit(looks: Sequence[Look]) -> Iterator[Problem]:
+    """Calibration needs frames with the cubes' bands and samples."""
+    specimens = [look.shape for look in looks if look.kind == "specimen" and look.shape]
+    for frame in looks:
+        if frame.kind == "specimen" or frame.shape is None:
+            continue
+        misfits = {s for s in specimens if (s[0], s[2]) != (frame.shape[0], frame.shape[2])}
+        if misfits:
+            bands, _, samples = sorted(misfits)[0]
+            yield Problem(
+                frame.file, "error",
+                f"is the {frame.kind} frame with {frame.shape[0]} bands and {frame.shape[2]} "
+                f"samples, but there are cubes with {bands} bands and {samples} samples. Give the "
+                f"frame of their sensor setting (data.{frame.kind}), or train with "
+                "data.calibrate=none.",
+            )  # fmt: skip
+
+
+def _duplicates(looks: Sequence[Look]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for look in looks:
+        if look.digest is None:
+            continue
+        same = first.setdefault(look.digest, look.file)
+        if same != look.file:
+            text = f"has the same content as {same}; one of the two is probably a wrong copy."
+            yield Problem(look.file, "warning", text)
+
+
+def _bands(indices: Sequence[int]) -> str:
+    return _listed("band", indices)
+
+
+def _listed(word: str, indices: Sequence[int], limit: int = 6) -> str:
+    """Write indices as ranges: ``bands 3, 7-9 and 12 more``."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    texts = [f"{a}" if a == b else f"{a}-{b}" for a, b in runs]
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return f"{word}{'s' if len(indices) > 1 else ''} {', '.join(texts[:limit])}{more}"

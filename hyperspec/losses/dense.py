@@ -1,0 +1,147 @@
+"""Global and local contrast together: whole views, and cells that show the same place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hyperspec.losses.cell_matching import CellPairs, pair_cells
+from hyperspec.losses.config import check_temperature, check_term_weights
+from hyperspec.losses.nt_xent import at_least_float32, contrast
+from hyperspec.utils.distributed import gather, world
+
+
+class Cells(NamedTuple):
+    """Feature maps of both views, and where in the source image they come from."""
+
+    maps: Tensor
+    """Embedded cells, shape ``(B, 2, D, h, w)``."""
+    inverse: Tensor
+    """Maps from view pixels to source pixels, shape ``(B, 2, 3, 3)``, float64."""
+    size: int
+    """Height and width of the views in pixels."""
+    source_size: int
+    """Height and width of the source images in pixels."""
+
+
+class Terms(NamedTuple):
+    """A loss and what it is made of."""
+
+    total: Tensor
+    """Weighted sum, scalar."""
+    whole: Tensor
+    """Global term, scalar."""
+    local: Tensor
+    """Local term, scalar."""
+    pairs: Tensor
+    """Mean number of paired cells per specimen, scalar."""
+
+
+class LocalNtXent(nn.Module):
+    """NT-Xent over paired cells; the batch's other paired cells are the negatives.
+
+    With ``c_1 ... c_2M`` the cells of the M pairs of the batch (of both views, all specimens and
+    all processes), ``s_ij`` their cosine similarity and ``p(i)`` the other cell of a pair::
+
+        loss = 1 / 2M sum_i [ log sum_{j != i} exp(s_ij / τ) - s_ip(i) / τ ]
+
+    Without a pair the loss is 0 and so is its gradient. Under a process group the mean over
+    processes is the loss of one process with the whole batch.
+
+    Args:
+        temperature: τ, above 0.
+
+    Raises:
+        ConfigError: If the temperature is not above 0.
+
+    Source: Wang et al. 2021, "Dense Contrastive Learning for Self-Supervised Visual Pre-Training"
+    (DenseCL), eq. 2, with pairs by place and negatives from the batch instead of a queue.
+    """
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        check_temperature(temperature, "loss.local_temperature")
+        self.temperature = temperature
+
+    def forward(self, maps: Tensor, pairs: CellPairs) -> Tensor:
+        """Return the loss, a scalar in float32 or wider.
+
+        Args:
+            maps: Embedded cells, shape ``(B, 2, D, h, w)``; need not be normalised.
+            pairs: Of :func:`pair_cells`, at most K per specimen.
+        """
+        with torch.autocast(maps.device.type, enabled=False):
+            cells = at_least_float32(maps).flatten(3).transpose(2, 3)  # (B, 2, h * w, D)
+            z0, z1 = (
+                torch.take_along_dim(cells[:, view], chosen[..., None], dim=1).flatten(0, 1)
+                for view, chosen in enumerate((pairs.first, pairs.second))
+            )
+            compared = contrast(z0, z1, self.temperature)
+            valid = pairs.valid.flatten()
+            everywhere = gather(valid.to(z0.dtype)).flatten()
+            negatives = compared.without(compared.itself)
+            negatives = negatives.masked_fill(everywhere.repeat(2)[None] == 0, -torch.inf)
+            # Rows of filling would have an empty sum, whose gradient is not a number.
+            counts = valid.repeat(2)
+            negatives = torch.where(counts[:, None], negatives, 0.0)
+            terms = torch.where(counts, negatives.logsumexp(1) - compared.positives(), 0.0)
+            share = world()[1] / (2 * everywhere.sum()).clamp(min=1)
+            return terms.sum() * share
+
+    def extra_repr(self) -> str:
+        """Return the temperature, for printing."""
+        return f"temperature={self.temperature:g}"
+
+
+class Combined(nn.Module):
+    """``global_weight * global + local_weight * local``.
+
+    Args:
+        whole: The global term, a loss of two views' embeddings.
+        local: The local term, on cells paired by place.
+        global_weight: Finite, at least 0.
+        local_weight: Finite, at least 0; not both 0.
+        limit: Most pairs of cells per specimen, the nearest ones; None for all. The local term
+            compares all pairs of the batch with each other: (2 B K)² similarities.
+
+    Raises:
+        ConfigError: If a weight is negative or not finite, or both are 0.
+    """
+
+    def __init__(
+        self,
+        whole: nn.Module,
+        local: LocalNtXent,
+        global_weight: float = 0.6,
+        local_weight: float = 0.4,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_term_weights(global_weight, local_weight)
+        self.whole, self.local = whole, local
+        self.global_weight, self.local_weight = global_weight, local_weight
+        self.limit = limit
+
+    def forward(self, z0: Tensor, z1: Tensor, cells: Cells) -> Terms:
+        """Return the loss and its terms.
+
+        Args:
+            z0: Embeddings of the first view, shape ``(B, D)``.
+            z1: Embeddings of the second view, shape ``(B, D)``.
+            cells: Embedded cells of both views.
+        """
+        shape = (cells.maps.shape[3], cells.maps.shape[4])
+        inverse = (cells.inverse[:, 0], cells.inverse[:, 1])
+        pairs = pair_cells(inverse, shape, cells.size, cells.source_size, self.limit)
+        whole, local = self.whole(z0, z1), self.local(cells.maps, pairs)
+        total = self.global_weight * whole + self.local_weight * local
+        return Terms(total, whole, local, pairs.valid.sum() / len(pairs.valid))
+
+    def extra_repr(self) -> str:
+        """Return the settings, for printing."""
+        return (
+            f"global_weight={self.global_weight:g}, local_weight={self.local_weight:g}, "
+            f"limit={self.limit}"
+        )

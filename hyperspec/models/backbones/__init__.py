@@ -1,0 +1,1 @@
+"""Backbones and their normalisation layers, ours and torchvision's."""

@@ -1,0 +1,1 @@
+"""Stems: from C bands to the channels that a backbone takes."""

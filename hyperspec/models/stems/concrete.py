@@ -1,0 +1,176 @@
+"""Linear maps in front of an encoder's own stem: fixed projections, and selectors that learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hyperspec.models.stems.projection import Projection
+from hyperspec.models.stems.spectral import WavelengthProjection, wavelength_features
+
+# Breaks the tie between selectors that start alike; far below a step of the optimizer.
+START_SD = 0.01
+
+
+class FixedProjection(nn.Module):
+    """A 1x1 convolution with given weights that no training changes; it travels in checkpoints.
+
+    Args:
+        matrix: Weights, shape ``(n, C)``.
+    """
+
+    weight: Tensor
+
+    def __init__(self, matrix: NDArray[np.float64]) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.tensor(matrix, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the channels of the bands: ``(B, C, H, W)`` to ``(B, n, H, W)``."""
+        # Differences of nearly equal bands are what components are made of: never in half.
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.conv2d(x.float(), self.weight[:, :, None, None])
+
+    def fold(self, weight: Tensor, scale: Tensor) -> Tensor:
+        """Return the map over bands of this projection, a factor per channel, and another map.
+
+        Args:
+            weight: A map over channels, shape ``(k, n)``.
+            scale: Factor per channel before that map, shape ``(n,)``.
+
+        Returns:
+            ``weight @ diag(scale) @ matrix``, shape ``(k, C)``.
+        """
+        with torch.autocast(weight.device.type, enabled=False):
+            folded: Tensor = (weight.flatten(1) * scale) @ self.weight
+            return folded
+
+
+class ConcreteSelector(nn.Module):
+    """N choices among C bands, relaxed to weights that sum to 1 and have a gradient.
+
+    While training a row is ``softmax((logits + gumbel noise) / temperature)``, a draw from the
+    concrete distribution; in evaluation mode the noise is left out. Once ``hard`` is set, rows are
+    the one-hot rows of :meth:`assignment`.
+
+    Args:
+        num_rows: n, 1 to C.
+        num_bands: C.
+
+    Source: Maddison, Mnih, Teh 2017, "The Concrete Distribution", eq. 10; Jang, Gu, Poole 2017,
+        "Categorical Reparameterization with Gumbel-Softmax", eq. 2.
+    """
+
+    temperature: Tensor
+    noise: Tensor
+
+    def __init__(self, num_rows: int, num_bands: int) -> None:
+        super().__init__()
+        if not 1 <= num_rows <= num_bands:
+            raise ValueError(f"{num_rows} selectors were asked for over {num_bands} bands.")
+        self.logits = nn.Parameter(START_SD * torch.randn(num_rows, num_bands))
+        self.register_buffer("temperature", torch.tensor(1.0))
+        self.register_buffer("noise", torch.zeros(num_rows, num_bands), persistent=False)
+        self.hard = False
+
+    def resample(self, seed: int) -> None:
+        """Draw the noise anew; it then holds for every use of :attr:`weight`.
+
+        One draw serves both views of a step and every micro-batch, and a seed that is made of the
+        step lets a continued run draw what the whole one would have.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        # Gumbel is minus the log of an exponential, which torch draws above 0.
+        exponential = torch.empty(self.noise.shape).exponential_(generator=generator)
+        self.noise.copy_(-torch.log(exponential))
+
+    @property
+    def weight(self) -> Tensor:
+        """Weights, shape ``(n, C)``, each row sums to 1; with gradients to the logits."""
+        if self.hard:
+            chosen = torch.as_tensor(self.assignment(), device=self.logits.device)
+            return functional.one_hot(chosen, self.logits.shape[1]).to(self.logits.dtype)
+        values = self.logits + self.noise if self.training else self.logits
+        return torch.softmax(values / self.temperature, dim=1)
+
+    def probabilities(self) -> Tensor:
+        """Return how probable each band is as a row's hard draw, shape ``(n, C)``."""
+        return torch.softmax(self.logits, dim=1)
+
+    def duplicate_penalty(self) -> Tensor:
+        """Return how far bands are wanted beyond once, per row: 0 to 1 - 1/n.
+
+        Source: after Strypsteen & Bertrand 2021, "End-to-end learnable EEG channel selection for
+            deep neural networks with Gumbel-softmax", with a threshold of 1.
+        """
+        wanted = self.probabilities().sum(dim=0)
+        return functional.relu(wanted - 1).sum() / len(self.logits)
+
+    def entropy(self) -> Tensor:
+        """Return the mean entropy of the rows, 0 (decided) to 1 (even over all bands)."""
+        logs = torch.log_softmax(self.logits, dim=1)
+        nats = -(logs.exp() * logs).sum(dim=1).mean()
+        return nats / max(math.log(self.logits.shape[1]), 1e-12)
+
+    def assignment(self) -> NDArray[np.intp]:
+        """Return a band per row, all distinct, whose joint probability is the highest, ``(n,)``.
+
+        Source: Kuhn 1955, the assignment problem; as in ``scipy.optimize``.
+        """
+        from scipy.optimize import linear_sum_assignment
+
+        logs = torch.log_softmax(self.logits.detach().double(), dim=1).cpu().numpy()
+        _, bands = linear_sum_assignment(logs, maximize=True)
+        return np.asarray(bands, np.intp)
+
+
+class SelectedProjection(nn.Module):
+    """Selectors and the stem behind them as one linear bias-free map over all bands.
+
+    Args:
+        selector: Makes n channels of C bands.
+        stem: The encoder's own projection of the n channels; None where the backbone takes them.
+        wavelengths_nm: Centres of the C bands, nanometres, shape ``(C,)``.
+        fwhm_nm: Widths of their responses, nanometres, shape ``(C,)``; None for narrow ones.
+    """
+
+    band_features: Tensor
+
+    def __init__(
+        self,
+        selector: ConcreteSelector,
+        stem: Projection | WavelengthProjection | None,
+        wavelengths_nm: ArrayLike,
+        fwhm_nm: ArrayLike | None = None,
+    ) -> None:
+        super().__init__()
+        self.selector, self.stem = selector, stem
+        features = wavelength_features(wavelengths_nm, fwhm_nm)
+        self.register_buffer("band_features", features, persistent=False)
+
+    @property
+    def num_bands(self) -> int:
+        """C."""
+        return self.selector.logits.shape[1]
+
+    @property
+    def weight(self) -> Tensor:
+        """Weight of the whole map, shape ``(k, C)``, with gradients to the logits."""
+        # Products of small numbers over hundreds of bands: never in half.
+        with torch.autocast(self.selector.logits.device.type, enabled=False):
+            selected = self.selector.weight
+            if self.stem is None:
+                return selected
+            if isinstance(self.stem, WavelengthProjection):
+                # Features are linear in the choice: one-hot rows give those of the chosen bands.
+                return self.stem.generated(selected @ self.band_features) @ selected
+            return self.stem.weight @ selected
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map bands to channels: ``(B, C, H, W)`` to ``(B, k, H, W)``."""
+        return functional.conv2d(x, self.weight[:, :, None, None])

@@ -1,0 +1,1 @@
+"""From the runs of a sweep to tables, tests, charts and a page."""

@@ -1,0 +1,181 @@
+"""Compare the jobs of one or several sweeps: a ranked table, a picture, one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from hyperspec.report.charts import chosen_bands as wavelengths
+from hyperspec.report.charts import gradient_norms as gradients
+from hyperspec.report.charts import heatmap as heat
+from hyperspec.report.charts import learning_curves as curves
+from hyperspec.report.charts import parallel_coordinates as parallel
+from hyperspec.report.charts import parameter_importance as importance
+from hyperspec.report.charts import pareto
+from hyperspec.report.charts import small_multiples as each
+from hyperspec.report.charts.accuracy import save
+from hyperspec.report.charts.figure import Section, to_png
+from hyperspec.report.html import write_page
+from hyperspec.report.load import SweepData, SweepInfo, load_sweep
+from hyperspec.report.margin import check_margin
+from hyperspec.report.paired_tests import Differences, compare
+from hyperspec.report.summary import Summary, summarise
+from hyperspec.report.tables import caveat, compact, failures, pruned, ranking, to_rich, to_text
+from hyperspec.report.wording import (
+    band_count_sentences,
+    differences_compact,
+    differences_grid,
+    differences_note,
+    main_sentences,
+    num_hidden,
+)
+
+_WIDE = 150  # characters of a terminal that shows the full table; narrower ones get its heart
+
+__all__ = [
+    "ReportPaths",
+    "SweepData",
+    "SweepInfo",
+    "load_sweep",
+    "print_report",
+    "report",
+    "write_report",
+]
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where a report was written, and what was compared in it."""
+
+    html: Path
+    picture: Path
+    table: Path
+    differences: Differences
+    charts: tuple[Path, ...] = ()
+    """The other pictures, one file each."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files."""
+        return self.html, self.picture, self.table, *self.charts
+
+
+def report(
+    sweeps: Sequence[str],
+    *,
+    uri: str,
+    out_dir: Path,
+    experiment: str | None = None,
+    margin: float | None = None,
+) -> ReportPaths:
+    """Read sweeps, write the report and print it; what ``hyperspec report`` does.
+
+    Args:
+        sweeps: See :func:`hyperspec.report.load.load_sweep`.
+        uri: Tracking store.
+        out_dir: Folder to write.
+        experiment: MLflow experiment to look in; all of the store by default.
+        margin: Difference of accuracy that does not matter, between 0 and 1; None takes the one
+            that the sweeps were begun with (``sweep.margin``).
+
+    Raises:
+        ConfigError: If the margin is outside its range.
+        TrackingError: If a sweep is not found.
+    """
+    if margin is not None:
+        check_margin(margin)  # before the store is read, which may take a while
+    data = load_sweep(uri, sweeps, experiment)
+    paths = write_report(data, out_dir, margin)
+    print_report(data, paths)
+    return paths
+
+
+def write_report(data: SweepData, out_dir: Path, margin: float | None = None) -> ReportPaths:
+    """Write ``report.html``, ``accuracy_against_bands.png``, ``table.txt`` and a PNG per chart."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    summary = summarise(data)
+    picture = save(summary, out_dir / "accuracy_against_bands.png")
+    found = compare(data, summary, margin)
+    parts = sections(data, summary)
+    single = each.charts(summary)
+    html = write_page(data, summary, out_dir / "report.html", found, parts, single)
+    drawn = []
+    for chart in (*single, *(chart for part in parts for chart in part.charts)):
+        path = out_dir / f"{chart.name}.png"
+        path.write_bytes(to_png(chart))
+        drawn.append(path)
+    table = out_dir / "table.txt"
+    table.write_text(_text(data, summary, found, parts), encoding="utf-8")
+    return ReportPaths(html, picture, table, found, tuple(drawn))
+
+
+def sections(data: SweepData, summary: Summary) -> list[Section]:
+    """Return the parts of the report beyond its tables, those that the sweeps have data for."""
+    found = (
+        pareto.section(data, summary),
+        heat.section(summary),
+        parallel.section(summary),
+        importance.section(data, summary),
+        wavelengths.section(data, summary),
+        curves.section(data, summary),
+        gradients.section(data, summary),
+    )
+    return [section for section in found if section is not None]
+
+
+def _text(data: SweepData, summary: Summary, found: Differences, parts: Sequence[Section]) -> str:
+    """Return the tables and the sentences of the report as plain text."""
+    text = to_text(ranking(summary)) + f"\n{caveat(summary)}\n"
+    if found.rows:
+        text += "\n" + to_text(differences_grid(found))
+    words = [*band_count_sentences(found), differences_note(found, summary)]
+    text += "".join(f"\n{sentence}\n" for sentence in words if sentence)
+    for part in parts:
+        text += f"\n{part.title}\n" + (f"{part.note}\n" if part.note else "")
+        text += "".join("\n" + to_text(grid) for grid in part.grids)
+    for grid in (failures(data), pruned(data)):
+        text += "\n" + to_text(grid) if grid.rows else ""
+    return text
+
+
+def print_report(data: SweepData, paths: ReportPaths, console: Console | None = None) -> None:
+    """Print the ranked table, what failed, where the pictures are and how to open the UI."""
+    console = console or Console()
+    summary = summarise(data)
+    console.print()
+    if summary.points:
+        console.print(to_rich(compact(summary) if console.width < _WIDE else ranking(summary)))
+    console.print(caveat(summary), style="italic", highlight=False)
+    _print_differences(paths.differences, summary, console)
+    failed = failures(data)
+    if failed.rows:
+        console.print()
+        console.print(to_rich(failed), style="red")
+    console.print()
+    # Paths are printed whole, on a line of their own, so that they can be copied.
+    for label, path in (("picture", paths.picture), ("page", paths.html)):
+        console.print(f"{label}: {path}", highlight=False, soft_wrap=True, markup=False)
+    for uri in dict.fromkeys(info.uri for info in data.sweeps):
+        command = f"MLflow UI: hyperspec ui --uri {uri}"
+        console.print(command, highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_differences(found: Differences, summary: Summary, console: Console) -> None:
+    grid = differences_compact(found)
+    if grid.rows:
+        console.print()
+        console.print(to_rich(grid))
+    if num_hidden(found):
+        console.print(f"{num_hidden(found)} more rows are in the page and in table.txt.")
+    sentences, total = main_sentences(found, summary), len(found.counts)
+    words = [*sentences, differences_note(found, summary)]
+    for sentence in filter(None, words):
+        console.print(sentence, style="italic", highlight=False, markup=False)
+    if total > len(sentences):
+        console.print(
+            f"Of each strategy the setting that validation puts first; {total - len(sentences)} "
+            "more sentences are in the page and in table.txt."
+        )

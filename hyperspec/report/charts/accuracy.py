@@ -1,0 +1,259 @@
+"""The picture that a sweep is made for: accuracy against number of bands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hyperspec.report.charts.figure import Chart, new_figure, to_png
+from hyperspec.report.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, looks
+from hyperspec.report.summary import CONTROLS, PROBES, Point, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
+_SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+"}
+_WIDE = 6.4  # inches of each of several panels
+_MOST = 7  # strategies up to which each has its own colour and interval
+_SHOWN = 3  # strategies that stay coloured beyond, besides baselines and single points
+_MUTED = "#c4c4c4"
+
+
+def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
+    """Draw one panel per probe, or the objective when there are no labels.
+
+    Per strategy and number of bands the best setting by the objective is shown; strategies with a
+    single number of bands are points. Of many strategies only the baselines and the best by the
+    objective keep their colours.
+
+    Args:
+        summary: The points.
+        probes: Which probes; all by default.
+    """
+    panels: list[str | None] = list(summary.probes if probes is None else probes) or [None]
+    figure = new_figure(NARROW if len(panels) == 1 else _WIDE * len(panels), 5.4)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    points = best_per_count(summary)
+    for ax, probe in zip(axes, panels, strict=True):
+        _panel(ax, summary, points, probe)
+    title = "Accuracy against number of bands" if summary.probes else "Objective against bands"
+    if len(panels) > 1:  # a single one stands in a page that says this above it
+        figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=12)
+    handles, labels = axes[0].get_legend_handles_labels()
+    columns = min(len(labels), 2 * len(panels))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
+    return figure
+
+
+def save(summary: Summary, path: Path) -> Path:
+    """Draw all panels side by side and write a PNG."""
+    path.write_bytes(to_png(Chart(path.stem, alt_text(summary), draw(summary))))
+    return path
+
+
+def charts(summary: Summary) -> tuple[Chart, ...]:
+    """Return one chart per probe, so that a narrow screen shows them one below the other."""
+    panels = [[probe] for probe in summary.probes] or [[]]
+    return tuple(
+        Chart(
+            "accuracy-" + ("".join(probes) or "objective"),
+            alt_text(summary, probes),
+            draw(summary, probes),
+        )
+        for probes in panels
+    )
+
+
+def best_per_count(summary: Summary) -> list[Point]:
+    """Return for each strategy and number of bands the first (best) point, by number of bands."""
+    best: dict[tuple[str, int], Point] = {}
+    for point in summary.points:
+        if point.n > 0:
+            best.setdefault((point.strategy, point.n), point)
+    return sorted(best.values(), key=lambda p: (p.strategy, p.n))
+
+
+def alt_text(summary: Summary, probes: Sequence[str] | None = None) -> str:
+    """Say in words what the picture shows, for readers who do not see it."""
+    probes = summary.probes if probes is None else probes
+    what = " and ".join(f"{summary.part} {PROBES[p]} accuracy" for p in probes)
+    lines = [f"Chart of {what or summary.objective_name} against number of bands (log scale)."]
+    for point in best_per_count(summary):
+        values = [f"{PROBES[p]} {point.scores[p].mean:.2f}" for p in probes if p in point.scores]
+        if not probes:
+            values = [f"{point.objective:.3f}"]
+        lines.append(f"{point.strategy}, {point.n} bands: {', '.join(values) or 'not scored'}.")
+    for control, label in CONTROLS.items():
+        seen = [
+            score.mean
+            for point in summary.points
+            for (name, probe), score in point.controls.items()
+            if name == control and probe in probes
+        ]
+        if seen:
+            lines.append(f"Control {label}: {min(seen):.2f} to {max(seen):.2f}.")
+    if not math.isnan(summary.chance):
+        lines.append(f"Chance: {summary.chance:.2f}.")
+    return " ".join(lines)
+
+
+def _subtitle(summary: Summary) -> str:
+    if summary.num_seeds == 1:
+        seeds = "illustrative: one seed"
+    else:
+        seeds = f"means over {summary.num_seeds} seeds, 95% intervals"
+    if summary.extra_names:
+        seeds += f"; best of {', '.join(summary.extra_names)} by {summary.objective_name}"
+    return seeds
+
+
+def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | None) -> None:
+    seen = looks(p.strategy for p in summary.points)
+    strategies = sorted({p.strategy for p in points}, key=by_fame)
+    rest = muted(summary)
+    words = f"{len(rest)} other strategies"
+    for strategy in strategies:
+        own = [p for p in points if p.strategy == strategy]
+        if strategy in rest:
+            draw_muted(ax, own, probe, words)
+            words = ""  # one entry of the legend for all
+    for strategy in (name for name in strategies if name not in rest):
+        own = [p for p in points if p.strategy == strategy]
+        draw_strategy(ax, own, probe, seen[strategy])
+    if probe is not None:
+        counts = {s: sum(p.strategy == s for p in points) for s in strategies}
+        reference = max(strategies, key=lambda s: counts[s], default="")
+        for control in CONTROLS:
+            _control(ax, points, reference, control, probe)
+        if not math.isnan(summary.chance):
+            ax.axhline(summary.chance, color=NEUTRAL, lw=1, label="chance")
+        ax.set_ylim(0, 1.03)
+        ax.set_title(PROBES[probe])
+        ax.set_ylabel(f"{summary.part} accuracy (share of images named rightly)", fontsize=9)
+    else:
+        ax.set_ylabel(f"{summary.objective_name} (no labels)")
+    _count_axis(ax, sorted({p.n for p in points}))
+    ax.grid(axis="y", color="#dddddd", lw=0.8)
+    clean(ax)
+    ax.tick_params(labelleft=True)
+
+
+def by_fame(strategy: str) -> tuple[int, str]:
+    """Sort baselines before the others."""
+    if strategy in BASELINES:
+        return BASELINES.index(strategy), strategy
+    return len(BASELINES), strategy
+
+
+def muted(summary: Summary) -> set[str]:
+    """Return the strategies that are drawn in grey, so that the others can be told apart.
+
+    None of up to seven. Of more, baselines, strategies of a single number of bands, and those that
+    the validation objective puts first keep their colours.
+    """
+    ranked = list(dict.fromkeys(p.strategy for p in summary.points))
+    if len(ranked) <= _MOST:
+        return set()
+    counts: dict[str, set[int]] = {}
+    for point in summary.points:
+        counts.setdefault(point.strategy, set()).add(point.n)
+    kept = {s for s in ranked if s in BASELINES or len(counts[s]) == 1}
+    others = [s for s in ranked if s not in kept]
+    return set(others[_SHOWN:])
+
+
+def draw_muted(ax: Axes, points: Sequence[Point], probe: str | None, label: str = "") -> None:
+    """Draw a strategy as a thin grey line, behind the others."""
+    rows = _rows(points, probe)
+    ax.plot(
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        color=_MUTED,
+        lw=1,
+        zorder=1.5,
+        label=label or None,
+    )
+
+
+def _rows(points: Sequence[Point], probe: str | None) -> list[tuple[int, float, float, float]]:
+    """Return number of bands, mean and the ends of its interval, of each point."""
+    if probe is None:
+        return [(p.n, p.objective, math.nan, math.nan) for p in points]
+    scored = [(p.n, p.scores[probe]) for p in points if probe in p.scores]
+    return [(n, s.mean, s.low, s.high) for n, s in scored]
+
+
+def draw_strategy(
+    ax: Axes, points: Sequence[Point], probe: str | None, look: Look, size: float = 6.0
+) -> None:
+    """Draw a strategy with its interval.
+
+    Args:
+        ax: Where.
+        points: Its points, by number of bands.
+        probe: Whose accuracy; None draws the objective.
+        look: Colour, marker, line.
+        size: Size of the markers in points.
+    """
+    rows = _rows(points, probe)
+    if not rows:
+        return
+    x, y, low, high = (list(column) for column in zip(*rows, strict=True))
+    style = look.line if len(rows) > 1 else "none"
+    colour = look.colour
+    ax.plot(
+        x,
+        y,
+        marker=look.marker,
+        ms=size if len(rows) > 1 else 1.5 * size,
+        ls=style,
+        lw=size / 3,
+        color=colour,
+        # A lone point is hollow, so that it does not hide the curve that it lies on.
+        mfc=colour if len(rows) > 1 else "none",
+        mew=2,
+        label=points[0].strategy,
+    )
+    if len(rows) > 1:
+        ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    elif not math.isnan(low[0]):
+        # A percentile interval need not hold its mean in the middle, nor, rounded, at all.
+        reach = [[max(y[0] - low[0], 0)], [max(high[0] - y[0], 0)]]
+        ax.errorbar(x, y, yerr=reach, color=colour, capsize=4, lw=1.5, ls="none")
+
+
+def _control(ax: Axes, points: Sequence[Point], reference: str, control: str, probe: str) -> None:
+    """Draw a control as a line for one strategy, and as small marks for the others."""
+    style, marker, colour = _CONTROL_STYLES[control]
+    known = [p for p in points if (control, probe) in p.controls]
+    own = [p for p in known if p.strategy == reference]
+    rest = [p for p in known if p.strategy != reference]
+    if not own:
+        return
+    label = CONTROLS[control] + (f" ({reference}; {_SIGNS[marker]} others)" if rest else "")
+    single = marker if len(own) == 1 else ""
+    for group, line, mark, text in ((own, style, single, label), (rest, "none", marker, None)):
+        x, y = [p.n for p in group], [p.controls[control, probe].mean for p in group]
+        ax.plot(x, y, ls=line, marker=mark, ms=6, lw=1.6, color=colour, label=text)
+
+
+def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    ax.set_xscale("log")
+    ax.set_xlabel("number of bands (log scale)")
+    shown: list[int] = []
+    for count in counts:  # counts closer than 15% would print over each other
+        if not shown or count / shown[-1] > 1.15:
+            shown.append(count)
+    if shown:
+        ax.xaxis.set_major_locator(FixedLocator([float(c) for c in shown]))
+        ax.set_xticklabels([str(c) for c in shown])
+        ax.set_xlim(shown[0] / 1.25, counts[-1] * 1.25)
+    ax.xaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,64 @@
+"""Every strategy by itself, over all others in grey: where one picture of all is a thicket."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hyperspec.report.charts.accuracy import (
+    best_per_count,
+    by_fame,
+    draw_muted,
+    draw_strategy,
+    muted,
+)
+from hyperspec.report.charts.figure import Chart, new_figure
+from hyperspec.report.charts.style import NARROW, clean, label_axis, looks
+from hyperspec.report.summary import PROBES, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3  # panels beside each other
+
+
+def charts(summary: Summary) -> tuple[Chart, ...]:
+    """Return a chart per probe; none where the picture of all shows every strategy in colour."""
+    probes: list[str | None] = [*summary.probes] or [None]
+    return tuple(_chart(summary, probe) for probe in probes) if muted(summary) else ()
+
+
+def _chart(summary: Summary, probe: str | None) -> Chart:
+    what = f"{summary.part} {PROBES[probe]} accuracy" if probe else summary.objective_name
+    alt = f"The same {what} as small charts, one per strategy, over the grey lines of all others."
+    return Chart(f"strategies-{probe or 'objective'}", alt, draw(summary, probe))
+
+
+def draw(summary: Summary, probe: str | None) -> Figure:
+    """Draw one small panel per strategy, over those of all others in grey.
+
+    Args:
+        summary: The points.
+        probe: Whose accuracy; None draws the objective.
+    """
+    points, seen = best_per_count(summary), looks(p.strategy for p in summary.points)
+    curves = {s: [p for p in points if p.strategy == s] for s in sorted(seen, key=by_fame)}
+    num_rows = math.ceil(len(curves) / _COLUMNS)
+    figure = new_figure(NARROW, 0.7 + 1.25 * num_rows)
+    axes = figure.subplots(num_rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
+    counts = sorted({p.n for p in points})
+    for ax, (strategy, own) in zip(axes, curves.items(), strict=False):
+        for other in curves.values():
+            draw_muted(ax, other, probe)
+        draw_strategy(ax, own, probe, seen[strategy], size=4.0)
+        ax.set_title(strategy, fontsize=8.5, pad=3)
+        ax.set_xscale("log")
+        label_axis(ax, [counts[0], counts[-1]])
+        clean(ax)
+        ax.tick_params(labelsize=8)
+    for ax in axes[len(curves) :]:
+        ax.set_axis_off()
+    figure.supxlabel("number of bands (log scale)", fontsize=9)
+    what = f"{summary.part} accuracy, {PROBES[probe]}" if probe else summary.objective_name
+    figure.supylabel(what, fontsize=9)
+    return figure

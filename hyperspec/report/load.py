@@ -1,0 +1,298 @@
+"""Read sweeps back from MLflow, and from nothing else.
+
+So it works for any launcher, any machine and any tracking server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from hyperspec.evaluation.statistics.bootstrap import Floats
+from hyperspec.report.artifacts import read_history, read_table
+from hyperspec.tracking import names
+from hyperspec.tracking.client import open_client, resolve_uri
+from hyperspec.tracking.offline.journal import LOCAL
+from hyperspec.tracking.parent import NOTE, find_parent
+from hyperspec.utils.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+_PAGE = 1000
+_LISTED = 8  # sweeps that an error message names
+
+
+@dataclass(frozen=True)
+class SweepInfo:
+    """One parent run."""
+
+    run_id: str
+    name: str
+    study: str
+    command: str
+    status: str
+    start: pd.Timestamp
+    seconds: float
+    uri: str
+    margin: float | None = None
+    """``sweep.margin`` as it was when the sweep began; None of sweeps that kept none."""
+
+
+@dataclass(frozen=True)
+class SweepData:
+    """Jobs of one or several sweeps.
+
+    Args:
+        sweeps: The parents.
+        jobs: One row per job: ``run_id, sweep_id, sweep, name, status, strategy, n, num_classes,
+            seed, lr, temperature, reason, pruned_at, objectives, resumed_from, seconds, uri,
+            artifact_uri, wavelengths_nm``, then every parameter as ``params.<name>`` (text) and
+            every last metric as ``metrics.<name>`` (float, NaN where missing).
+    """
+
+    sweeps: tuple[SweepInfo, ...]
+    jobs: pd.DataFrame
+    _predictions: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+    _controls: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """Jobs that ended well."""
+        return self.jobs[self.jobs["status"] == "FINISHED"]
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """Jobs that did not end well; running ones and pruned ones are neither."""
+        return self.jobs[self.jobs["status"].isin(["FAILED", "KILLED"])]
+
+    @property
+    def pruned(self) -> pd.DataFrame:
+        """Jobs that a search stopped early."""
+        return self.jobs[self.jobs["status"] == "PRUNED"]
+
+    def predictions(self, run_id: str) -> pd.DataFrame | None:
+        """Return a job's predictions on the test part, or None when it logged none.
+
+        Columns: file, specimen, label, knn, linear, knn_correct, linear_correct.
+        """
+        return self._table(self._predictions, run_id, names.PREDICTIONS_ARTIFACT)
+
+    def control_predictions(self, run_id: str) -> pd.DataFrame | None:
+        """Return what a job's controls said of the test part, or None when it logged none.
+
+        Columns: file, specimen, label, and for each control and probe ``untrained_knn`` and
+        ``untrained_knn_correct``.
+        """
+        return self._table(self._controls, run_id, names.CONTROLS_ARTIFACT)
+
+    def _table(
+        self, known: dict[str, pd.DataFrame | None], run_id: str, artifact: str
+    ) -> pd.DataFrame | None:
+        if run_id not in known:
+            artifact_uri, uri = self._places[run_id]
+            known[run_id] = read_table(artifact_uri, run_id, uri, artifact)
+        return known[run_id]
+
+    def history(self, run_id: str, metric: str) -> Floats:
+        """Return the steps and values of a job's metric, ``(2, T)``; one call to the store."""
+        return read_history(self._places[run_id][1], run_id, metric)
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[str, str]]:
+        rows = self.jobs[["run_id", "artifact_uri", "uri"]].itertuples(index=False)
+        return {str(row.run_id): (str(row.artifact_uri), str(row.uri)) for row in rows}
+
+
+def load_sweep(
+    uri: str,
+    ids_or_names: Sequence[str],
+    experiment: str | None = None,
+    base: Path | None = None,
+) -> SweepData:
+    """Read one or several sweeps.
+
+    Args:
+        uri: Tracking store.
+        ids_or_names: For each sweep ``latest``, the identity of its parent run or the beginning
+            of it, the run's name, or the sweep's folder. The identity of a single job without a
+            parent is taken as a sweep of one job.
+        experiment: MLflow experiment to look in; all of the store by default.
+        base: Folder that a relative path in ``uri`` starts from.
+
+    Raises:
+        TrackingError: If a sweep is not found or the name is ambiguous; the message lists what
+            there is.
+    """
+    address = resolve_uri(uri, base)
+    infos: list[SweepInfo] = []
+    rows: list[dict[str, object]] = []
+    for wanted in dict.fromkeys(ids_or_names):
+        store, name = address, wanted
+        note = find_parent(Path(wanted)) if (Path(wanted) / NOTE).exists() else None
+        if note is not None:
+            store, name = note.tracking_uri, note.parent_run_id
+        client = open_client(store)
+        experiments = _experiments(client, None if note else experiment, store)
+        parent = _resolve(client, experiments, name, store)
+        if any(info.run_id == parent.info.run_id for info in infos):
+            continue
+        info = _info(parent, store)
+        infos.append(info)
+        rows += [_row(run, info) for run in _jobs(client, parent)]
+    return SweepData(tuple(infos), _frame(_each_result_once(rows)))
+
+
+def _each_result_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Leave out copies of a result whose first run, or an earlier copy, is among the rows."""
+    kept: list[dict[str, object]] = []
+    seen: set[object] = {row["run_id"] for row in rows if not row["resumed_from"]}
+    for row in rows:
+        origin = row["resumed_from"]
+        if origin and origin in seen:
+            continue
+        seen.add(origin)
+        kept.append(row)
+    return kept
+
+
+def _experiments(client: MlflowClient, wanted: str | None, uri: str) -> list[str]:
+    found = {str(e.name): str(e.experiment_id) for e in client.search_experiments()}
+    if wanted is None:
+        return list(found.values())
+    if wanted not in found:
+        raise TrackingError(
+            f"There is no experiment '{wanted}' in {uri}. Experiments there: "
+            f"{', '.join(sorted(found))}."
+        )
+    return [found[wanted]]
+
+
+def _jobs(client: MlflowClient, parent: Run) -> list[Run]:
+    query = f"tags.`{names.TAG_PARENT}` = '{parent.info.run_id}'"
+    found = _search(client, [parent.info.experiment_id], query)
+    children = [run for run in found if names.TAG_REQUEUED not in run.data.tags]
+    is_job = parent.data.tags.get(names.TAG_KIND) != "sweep"
+    return [parent] if is_job and not children else sorted(children, key=_started)
+
+
+def _started(run: Run) -> tuple[int, str]:
+    return run.info.start_time, run.info.run_id
+
+
+def _search(client: MlflowClient, experiments: list[str], query: str) -> Iterable[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs(experiments, query, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token or None
+        if token is None:
+            return
+
+
+def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str) -> Run:
+    """Find the parent run that a word means."""
+    parents = list(_search(client, experiments, f"tags.`{names.TAG_KIND}` = 'sweep'"))
+    parents.sort(key=_started, reverse=True)
+    if wanted == "latest" and parents:
+        return parents[0]
+    same_name = [run for run in parents if run.info.run_name == wanted]
+    # The name begins with the study's: alone it means that study's newest sweep.
+    of_study = [run for run in parents if str(run.info.run_name).partition(" ")[0] == wanted][:1]
+    if wanted.startswith(LOCAL):  # begun while the store was away
+        same_name = [run for run in parents if run.data.tags.get(names.TAG_LOCAL) == wanted]
+    prefix = [run for run in parents if len(wanted) >= 4 and run.info.run_id.startswith(wanted)]
+    matches = same_name or prefix or of_study or _single(client, wanted)
+    if len(matches) == 1:
+        return matches[0]
+    listed = "; ".join(f"{r.info.run_id[:8]} {r.info.run_name}" for r in parents[:_LISTED])
+    if matches:
+        which = ", ".join(run.info.run_id for run in matches[:_LISTED])
+        raise TrackingError(
+            f"{len(matches)} sweeps in {uri} answer to '{wanted}': {which}. Give one of these."
+        )
+    raise TrackingError(
+        f"No sweep in {uri} answers to '{wanted}'. Sweeps there, newest first: "
+        f"{listed or 'none'}. Give an identity or the beginning of it (4 characters or more), a "
+        "name, a study (its newest), a sweep's folder, or 'latest'; another store is chosen with "
+        "--uri."
+    )
+
+
+def _single(client: MlflowClient, run_id: str) -> list[Run]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return [client.get_run(run_id)]
+    except MlflowException:  # no such run, or not an identity at all
+        return []
+
+
+def _info(run: Run, uri: str) -> SweepInfo:
+    tags = run.data.tags
+    return SweepInfo(
+        run_id=str(run.info.run_id),
+        name=str(run.info.run_name),
+        study=tags.get(names.TAG_STUDY, ""),
+        command=tags.get(names.TAG_COMMAND, ""),
+        status=str(run.info.status),
+        start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
+        seconds=_seconds(run),
+        uri=uri,
+        margin=float(kept) if (kept := run.data.params.get(names.PARAM_MARGIN)) else None,
+    )
+
+
+def _seconds(run: Run) -> float:
+    end = run.info.end_time
+    return float("nan") if end is None else (end - run.info.start_time) / 1000
+
+
+def _row(run: Run, info: SweepInfo) -> dict[str, object]:
+    params, tags = run.data.params, run.data.tags
+    return {
+        "run_id": str(run.info.run_id),
+        "sweep_id": info.run_id,
+        "sweep": info.name,
+        "name": str(run.info.run_name),
+        "status": "PRUNED" if names.TAG_PRUNED in tags else str(run.info.status),
+        "strategy": tags.get(names.TAG_STRATEGY) or params.get("bands") or "?",
+        "n": _number(tags.get(names.TAG_NUM_BANDS) or params.get("bands.n")),
+        "num_classes": _number(tags.get(names.TAG_NUM_CLASSES)),
+        "seed": _number(params.get("seed")),
+        "lr": _number(params.get("lr")),
+        "temperature": _number(params.get("loss.temperature")),
+        # A parameter of runs of earlier versions.
+        "wavelengths_nm": tags.get(names.TAG_WAVELENGTHS) or params.get("bands.wavelengths_nm", ""),
+        "reason": tags.get(names.TAG_REASON, ""),
+        "pruned_at": _number(tags.get(names.TAG_PRUNED)),
+        "objectives": tags.get(names.TAG_OBJECTIVES, ""),
+        "resumed_from": tags.get(names.TAG_RESUMED, ""),
+        # A copy's own second says nothing; what the first run took does.
+        "seconds": float(tags.get(names.TAG_SECONDS) or _seconds(run)),
+        "uri": info.uri,
+        "artifact_uri": str(run.info.artifact_uri),
+        **{f"params.{key}": value for key, value in params.items()},
+        **{f"metrics.{key}": float(value) for key, value in run.data.metrics.items()},
+    }
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text) if text is not None else float("nan")
+    except ValueError:
+        return float("nan")
+
+
+def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+    # An empty sweep still has the columns that the report looks at.
+    columns = ["run_id", "sweep_id", "sweep", "name", "status", "strategy", "n", "num_classes"]
+    columns += ["seed", "lr", "temperature", "reason", "resumed_from", "seconds", "uri"]
+    columns += ["artifact_uri", "pruned_at", "objectives", "wavelengths_nm"]
+    return pd.DataFrame(rows, columns=None if rows else columns)

@@ -1,0 +1,236 @@
+"""From jobs to points: one row per setting, with seeds folded into means and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from hyperspec.evaluation.objective import natural_direction
+from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
+from hyperspec.report.load import SweepData
+from hyperspec.tracking.names import OBJECTIVE
+
+PROBES = {"knn": "k-NN", "linear": "linear probe"}
+CONTROLS = {"untrained": "untrained encoder", "mean_spectrum": "mean spectrum"}
+MIN_SEEDS = 3  # below, an interval over seeds says nothing (three is the least that studies use)
+
+# What no setting is: seeds, bookkeeping, and values that follow from the chosen bands.
+_NOT_SETTINGS = {"seed", "study", "experiment", "search", "objective", "log_every_n_steps"}
+_NOT_SETTINGS |= {"bands", "bands.n", "bands.indices", "bands.wavelengths_nm", "bands.count"}
+_NOT_SETTINGS |= {"data.cache_dir"}
+_NOT_SETTING_GROUPS = ("tracking.", "hardware.", "sweep.")
+_OBJECTIVES = ("val/knn_top1", "val/linear_top1", "val/view_retrieval_top1", "val/rankme")
+
+_LONG = 7  # characters from which a number is written shorter
+
+
+def setting_text(value: str) -> str:
+    """Return a setting's value for a reader; numbers that a search drew with four digits."""
+    try:
+        return f"{float(value):.4g}" if len(value) > _LONG and "." in value else value
+    except ValueError:
+        return value
+
+
+IntervalKind = Literal["seeds and specimens", "specimens", "none"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean with the ends of its 95% interval (NaN where there is none)."""
+
+    mean: float
+    low: float
+    high: float
+    kind: IntervalKind
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of a sweep, over its seeds."""
+
+    strategy: str
+    n: int
+    extra: Mapping[str, str]
+    num_seeds: int
+    run_ids: tuple[str, ...]
+    objective: float
+    scores: Mapping[str, Score]
+    """By probe: ``knn``, ``linear``."""
+    controls: Mapping[tuple[str, str], Score]
+    """By control and probe: ``("untrained", "knn")``."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The points of one or several sweeps, best objective first."""
+
+    points: tuple[Point, ...]
+    extra_names: tuple[str, ...]
+    objective_name: str
+    part: str
+    chance: float
+    num_seeds: int
+    """Fewest seeds of a point."""
+
+    @property
+    def probes(self) -> list[str]:
+        """Probes that at least one point was scored with."""
+        return [p for p in PROBES if any(p in point.scores for point in self.points)]
+
+
+def summarise(data: SweepData) -> Summary:
+    """Fold the finished jobs of the sweeps into points, ranked by the objective."""
+    jobs = data.finished
+    extra_names = settings(jobs)
+    part = "test" if "metrics.test/knn_top1" in jobs and not jobs.empty else "val"
+    name = objective_name(jobs)
+    points = [_point(data, group, extra_names, part) for group in _groups(jobs, extra_names)]
+    sign = 1.0 if natural_direction(name) == "minimize" else -1.0
+    points.sort(key=lambda p: (math.isnan(p.objective), sign * p.objective, p.n, p.strategy))
+    return Summary(
+        points=tuple(points),
+        extra_names=extra_names,
+        objective_name=name,
+        part=part,
+        chance=_chance(jobs),
+        num_seeds=min((p.num_seeds for p in points), default=0),
+    )
+
+
+def settings(jobs: pd.DataFrame) -> tuple[str, ...]:
+    """Return the parameters, besides bands and seed, that differ between jobs.
+
+    A parameter that follows from another one, as ``views.gain`` follows from ``views=strong``, is
+    left out; so is one that equals the seed, also when it does in some strategies and is fixed in
+    the others (``bands.seed=${seed}`` of ``random`` beside that of ``issc``).
+    """
+    columns = [c for c in jobs.columns if c.startswith("params.") and jobs[c].nunique() > 1]
+    found: list[str] = []
+    for key in sorted((c.removeprefix("params.") for c in columns), key=lambda k: k.count(".")):
+        if key in _NOT_SETTINGS or key.startswith(_NOT_SETTING_GROUPS):
+            continue
+        given = jobs.dropna(subset=[f"params.{key}"])
+        if _follows_the_seed(given, key):
+            continue
+        if not any(_follows(given, key, cause) for cause in _causes(key, found)):
+            found.append(key)
+    return tuple(found)
+
+
+def _follows_the_seed(jobs: pd.DataFrame, key: str) -> bool:
+    if "params.seed" not in jobs:
+        return False
+    same = jobs[f"params.{key}"] == jobs["params.seed"]
+    fixed = jobs.groupby("strategy")[f"params.{key}"].transform("nunique") == 1
+    return bool(same.any() and (same | fixed if key.startswith("bands.") else same).all())
+
+
+def _causes(key: str, found: list[str]) -> list[list[str]]:
+    group = key.split(".")[0]
+    causes = [[f"params.{group}"]] if group in found else []
+    return [*causes, ["strategy", "n"]] if group == "bands" else causes
+
+
+def _follows(jobs: pd.DataFrame, key: str, cause: list[str]) -> bool:
+    return bool((jobs.groupby(cause, dropna=False)[f"params.{key}"].nunique() <= 1).all())
+
+
+def _groups(jobs: pd.DataFrame, extra_names: tuple[str, ...]) -> list[pd.DataFrame]:
+    if jobs.empty:
+        return []
+    keys = ["strategy", "n", *(f"params.{name}" for name in extra_names)]
+    return [group for _, group in jobs.groupby(keys, dropna=False, sort=True)]
+
+
+def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], part: str) -> Point:
+    first = jobs.iloc[0]
+    num_seeds = int(jobs["seed"].nunique()) if jobs["seed"].notna().any() else 1
+    scores, controls = {}, {}
+    for probe in PROBES:
+        score = _own_score(jobs, f"{part}/{probe}_top1")
+        if score is not None:
+            crossed = _crossed(data, jobs, probe) if part == "test" else None
+            scores[probe] = crossed if num_seeds >= MIN_SEEDS and crossed else score
+        for control in CONTROLS:
+            beside = _own_score(jobs, f"control/{control}_{probe}_top1")
+            if beside is not None:
+                controls[control, probe] = beside
+    return Point(
+        strategy=str(first["strategy"]),
+        n=0 if np.isnan(first["n"]) else int(first["n"]),
+        extra={k: v for k in extra_names if isinstance(v := first[f"params.{k}"], str)},
+        num_seeds=num_seeds,
+        run_ids=tuple(jobs["run_id"]),
+        objective=_mean(jobs, OBJECTIVE),
+        scores=scores,
+        controls=controls,
+        seconds=float(jobs["seconds"].mean()),
+    )
+
+
+def _own_score(jobs: pd.DataFrame, metric: str) -> Score | None:
+    """Return the mean over jobs, with the mean of the intervals that the jobs logged."""
+    mean = _mean(jobs, metric)
+    if math.isnan(mean):
+        return None
+    low, high = _mean(jobs, f"{metric}_low"), _mean(jobs, f"{metric}_high")
+    return Score(mean, low, high, "none" if math.isnan(low) else "specimens")
+
+
+def _mean(jobs: pd.DataFrame, metric: str) -> float:
+    column = f"metrics.{metric}"
+    return float(jobs[column].mean()) if column in jobs else float("nan")
+
+
+def _crossed(data: SweepData, jobs: pd.DataFrame, probe: str) -> Score | None:
+    """Return the interval over seeds and specimens, or None without every job's predictions."""
+    if len(jobs) < MIN_SEEDS:
+        return None
+    tables = [data.predictions(run_id) for run_id in jobs["run_id"]]
+    column = f"{probe}_correct"
+    if any(table is None or column not in table for table in tables):
+        return None
+    rows = [
+        table.set_index("file")[["specimen", column]].astype({column: float})
+        for table in tables
+        if table is not None
+    ]
+    specimens = pd.concat([r["specimen"] for r in rows]).groupby(level=0).first()
+    values = np.stack([r[column].reindex(specimens.index).to_numpy() for r in rows])
+    found = crossed_bootstrap(values, specimens.to_list())
+    return Score(found.mean, found.low, found.high, "seeds and specimens")
+
+
+def objective_name(jobs: pd.DataFrame) -> str:
+    """Say which metric the objective is, of several the first.
+
+    By the jobs' tag, the config's word, or the metric of equal values.
+    """
+    if "objectives" in jobs:
+        listed = {text.split(",")[0] for text in jobs["objectives"] if text}
+        if len(listed) == 1:
+            return str(listed.pop())
+    if "params.objective" in jobs:
+        words = set(jobs["params.objective"].dropna()) - {"auto"}
+        if len(words) == 1 and not (word := str(words.pop())).startswith("["):
+            return word
+    column = f"metrics.{OBJECTIVE}"
+    for name in _OBJECTIVES:
+        if column in jobs and f"metrics.{name}" in jobs:
+            pair = jobs[[column, f"metrics.{name}"]].dropna(subset=[column])
+            if len(pair) and np.allclose(pair.iloc[:, 0], pair.iloc[:, 1], equal_nan=False):
+                return name
+    return OBJECTIVE
+
+
+def _chance(jobs: pd.DataFrame) -> float:
+    """Return the accuracy of guessing, 1 / classes, when all jobs agree on the classes."""
+    counts = jobs["num_classes"].dropna().unique()
+    return 1 / float(counts[0]) if len(counts) == 1 and counts[0] > 1 else float("nan")

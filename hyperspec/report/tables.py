@@ -1,0 +1,187 @@
+"""The ranked table and the table of failures, for a terminal, a text file and a page."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from hyperspec.report.load import SweepData
+from hyperspec.report.summary import (
+    CONTROLS,
+    MIN_SEEDS,
+    PROBES,
+    Point,
+    Score,
+    Summary,
+    setting_text,
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text, whoever draws it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    num_text: int
+    """Leading columns of text; the others are numbers and stand to the right."""
+
+
+def ranking(summary: Summary) -> Grid:
+    """Return the points, best objective first."""
+    probes = summary.probes
+    columns = ["#", "strategy", "bands", *summary.extra_names, "seeds"]
+    columns.append(summary.objective_name)
+    columns += [f"{summary.part} {PROBES[probe]} [95%]" for probe in probes]
+    shown = [
+        (control, probe)
+        for probe in probes
+        for control in CONTROLS
+        if any((control, probe) in p.controls for p in summary.points)
+    ]
+    columns += [f"{CONTROLS[control]} {PROBES[probe]}" for control, probe in shown]
+    columns.append("time per job")
+    rows = []
+    for rank, point in enumerate(summary.points, 1):
+        row = [str(rank), point.strategy, str(point.n or "?")]
+        row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
+        row += [str(point.num_seeds), number(point.objective)]
+        row += [with_interval(point.scores.get(probe)) for probe in probes]
+        row += [_control(point, control, probe) for control, probe in shown]
+        rows.append((*row, duration(point.seconds)))
+    title = f"Ranked by {summary.objective_name}"
+    return Grid(title, tuple(columns), tuple(rows), num_text=2)
+
+
+def compact(summary: Summary) -> Grid:
+    """Return the heart of the ranking, for a terminal of 80 characters: the first probe's."""
+    same_seeds = len({point.num_seeds for point in summary.points}) <= 1
+    columns = ["#", "strategy", "bands", *summary.extra_names, *([] if same_seeds else ["seeds"])]
+    columns.append(summary.objective_name.replace("/", "/\n"))
+    probe = next(iter(summary.probes), None)
+    if probe is not None:
+        columns += [f"{summary.part}\n{PROBES[p]}".replace(" probe", "") for p in summary.probes]
+        columns += ["untrained\nencoder", "mean\nspectrum"]
+    rows = []
+    for rank, point in enumerate(summary.points, 1):
+        row = [str(rank), point.strategy, str(point.n or "?")]
+        row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
+        row += [] if same_seeds else [str(point.num_seeds)]
+        row.append(number(point.objective))
+        if probe is not None:
+            row.append(with_interval(point.scores.get(probe), digits=2))
+            row += [_short(point.scores.get(p)) for p in summary.probes[1:]]
+            row += [_short(point.controls.get((control, probe))) for control in CONTROLS]
+        rows.append(tuple(row))
+    about = f"; controls by {PROBES[probe]}" if probe is not None else ""
+    title = f"Ranked by {summary.objective_name}{about}"
+    return Grid(title, tuple(columns), tuple(rows), num_text=2)
+
+
+def _short(score: Score | None) -> str:
+    return "-" if score is None else f"{score.mean:.2f}"
+
+
+def failures(data: SweepData) -> Grid:
+    """Return the jobs that did not end well, with the reason."""
+    rows = [
+        (str(job.sweep), str(job.name), str(job.status), str(job.reason) or "no reason logged")
+        for job in data.failed[["sweep", "name", "status", "reason"]].itertuples(index=False)
+    ]
+    columns = ("sweep", "job", "status", "reason")
+    first = 0 if len(data.sweeps) > 1 else 1  # one sweep's name would be the same in every row
+    return Grid("Failed jobs", columns[first:], tuple(r[first:] for r in rows), num_text=4 - first)
+
+
+def pruned(data: SweepData) -> Grid:
+    """Return the jobs that a search stopped early, with the epoch and the reason."""
+    rows = [
+        (
+            str(job.sweep),
+            str(job.name),
+            "-" if math.isnan(float(str(job.pruned_at))) else f"{float(str(job.pruned_at)):.0f}",
+            str(job.reason) or "no reason logged",
+        )
+        for job in data.pruned[["sweep", "name", "pruned_at", "reason"]].itertuples(index=False)
+    ]
+    columns = ("sweep", "job", "epoch", "reason")
+    first = 0 if len(data.sweeps) > 1 else 1
+    title = "Jobs that the search stopped early"
+    return Grid(title, columns[first:], tuple(r[first:] for r in rows), num_text=4 - first)
+
+
+def caveat(summary: Summary) -> str:
+    """Say what the intervals mean, and what one seed does not show."""
+    kinds = {score.kind for point in summary.points for score in point.scores.values()}
+    if not summary.points:
+        return "No job has finished."
+    if summary.num_seeds == 1:
+        seeds = "Illustrative: one seed. Differences between points may be those of the seed."
+    elif summary.num_seeds < MIN_SEEDS:
+        seeds = f"Illustrative: {summary.num_seeds} seeds; {MIN_SEEDS} are the least to compare by."
+    else:
+        seeds = f"Means over {summary.num_seeds} seeds."
+    if kinds == {"seeds and specimens"}:
+        return f"{seeds} Intervals: 95%, bootstrap crossed over seeds and specimens."
+    if kinds - {"none"}:
+        return f"{seeds} Intervals: 95%, bootstrap over the specimens of single runs."
+    return seeds
+
+
+def to_rich(grid: Grid) -> Table:
+    """Return a table for the terminal."""
+    table = Table(
+        title=grid.title,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for index, column in enumerate(grid.columns):
+        is_text = index < grid.num_text and column != "#"
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for row in grid.rows:
+        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+    return table
+
+
+def to_text(grid: Grid) -> str:
+    """Return the table as plain text, wide enough for every column."""
+    buffer = io.StringIO()
+    Console(file=buffer, width=400, color_system=None, force_terminal=False).print(to_rich(grid))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def number(value: float) -> str:
+    """Return a score with three digits, or a dash for none."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def with_interval(score: Score | None, digits: int = 3) -> str:
+    """Return a score with its interval; the score with so many digits, the ends with two."""
+    if score is None:
+        return "-"
+    if math.isnan(score.low):
+        return f"{score.mean:.{digits}f}"
+    return f"{score.mean:.{digits}f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for a reader: seconds below two minutes, then minutes, then hours."""
+    if math.isnan(seconds):
+        return "-"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _control(point: Point, control: str, probe: str) -> str:
+    score = point.controls.get((control, probe))
+    return number(score.mean) if score else "-"

@@ -1,0 +1,1 @@
+"""One job: its context, identity, execution, and what it needs."""

@@ -1,0 +1,167 @@
+"""One job: a composed config becomes a checked one, and a tracked run whatever happens inside."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from hyperspec.config import schema
+from hyperspec.config.compose import overrides_of
+from hyperspec.runs.identity import Objective
+from hyperspec.runs.resume import give_up_after
+from hyperspec.runs.watchdog import closing, watch
+from hyperspec.search.trial import trial_number
+from hyperspec.tracking import names
+from hyperspec.tracking.client import connect
+from hyperspec.tracking.config import TrackingConfig
+from hyperspec.tracking.offline.outbox import send_outbox
+from hyperspec.tracking.parent import ParentInfo, find_parent
+from hyperspec.tracking.run import JobRun, start_run
+from hyperspec.utils.errors import HyperspecError
+
+log = logging.getLogger(__name__)
+# What a run of its own prints at its end, in this order.
+SHOWN = {
+    "test/knn_top1": "test k-NN",
+    "test/linear_top1": "test linear probe",
+    "control/untrained_knn_top1": "untrained encoder, k-NN",
+    "control/mean_spectrum_knn_top1": "mean spectrum, k-NN",
+    "val/rankme": "RankMe (validation)",
+}
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What Hydra knows of the job: its folder, its sweep, the words that set it apart."""
+
+    output_dir: Path
+    sweep_dir: Path | None
+    parent: ParentInfo | None
+    overrides: tuple[str, ...]
+    choices: dict[str, str]
+
+    @classmethod
+    def current(cls, config: DictConfig) -> JobContext:
+        """Read it from Hydra; outside of Hydra a job runs in the current folder."""
+        if not HydraConfig.initialized():
+            return cls(Path.cwd(), None, None, (), {})
+        hydra = HydraConfig.get()
+        sweep_dir = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
+        return cls(
+            Path(hydra.runtime.output_dir),
+            sweep_dir,
+            None if sweep_dir is None else find_parent(sweep_dir),
+            tuple(hydra.overrides.task),
+            overrides_of(config),
+        )
+
+
+def is_single_run() -> bool:
+    """Say whether Hydra runs this job alone, not as one of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN
+
+
+def run_job(config: DictConfig) -> Objective:
+    """Run one job and return what it optimises.
+
+    A config that is wrong fails before a run exists; within a sweep it becomes a failed run, so
+    that the sweep's table shows it.
+    """
+    context = JobContext.current(config)
+    if context.parent is not None:
+        watch(context.parent)
+    try:
+        checked = schema.to_train(config)
+    except HyperspecError as error:
+        _record_refused(config, context, error)
+        raise
+    for hint in schema.hints(checked):
+        log.warning("hint: %s", hint)
+    if context.parent is not None and checked.sweep.max_failures is not None:
+        give_up_after(context.parent, checked.sweep.max_failures)
+    plain = schema.to_plain(config)
+    with (
+        _start(checked.tracking, context, _name(config), names.flatten(plain)) as run,
+        closing(lambda: run.finish("KILLED", "the sweep's controller ended before the job")),
+    ):
+        run.log_dict(plain, "config.yaml")
+        # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
+        from hyperspec.runs.executor import work
+
+        objective = work(checked, run, context)
+    if is_single_run():
+        _print_result(run, objective)
+    return objective
+
+
+def _print_result(run: JobRun, objective: Objective) -> None:
+    """Print what a run of its own reached; a sweep prints its table instead."""
+    metrics = run.last
+    values = objective if isinstance(objective, tuple) else (objective,)
+    print(f"\n{run.name}: objective {', '.join(f'{value:.3f}' for value in values)}")
+    for key, words in SHOWN.items():
+        if key in metrics:
+            low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
+            known = low is not None and high is not None
+            interval = f" [{low:.2f}, {high:.2f}]" if known else ""
+            print(f"  {words:24}{metrics[key]:.3f}{interval}")
+    print(f"MLflow UI: hyperspec ui --uri {run.connection.uri}")
+
+
+def _start(
+    tracking: TrackingConfig, context: JobContext, name: str, params: dict[str, str]
+) -> JobRun:
+    parent = context.parent
+    connection = connect(
+        parent.tracking_uri if parent else tracking.uri,
+        parent.experiment if parent else tracking.experiment,
+        outbox=parent.outbox or None if parent else tracking.outbox,
+        offline=True,
+    )
+    if parent is None:
+        send_outbox(connection.outbox, only=connection.uri, told=log.info)
+    tags = {
+        names.TAG_STUDY: params.get("study", ""),
+        names.TAG_OVERRIDES: " ".join(context.overrides),
+    }
+    trial = None if context.sweep_dir is None else trial_number(context.sweep_dir)
+    if trial is not None:
+        tags[names.TAG_TRIAL] = str(trial)
+    return start_run(
+        connection,
+        name,
+        parent_run_id=parent.parent_run_id if parent else None,
+        tags=tags,
+        params={**params, **context.choices},
+        flush_seconds=tracking.flush_seconds,
+    )
+
+
+def _name(config: DictConfig) -> str:
+    return names.run_name(
+        overrides_of(config).get("bands", "bands"),
+        int(config.bands.get("n") or 0),
+        config.loss.get("temperature"),
+        config.lr,
+        config.seed,
+    )
+
+
+def _record_refused(config: DictConfig, context: JobContext, error: HyperspecError) -> None:
+    if context.parent is None:
+        return
+    tracking = TrackingConfig()
+    params = names.flatten(schema.to_plain(config)) if _complete(config) else {}
+    run = _start(tracking, context, " ".join(context.overrides) or "refused", params)
+    run.fail(error)
+
+
+def _complete(config: DictConfig) -> bool:
+    from omegaconf import OmegaConf
+
+    return not OmegaConf.missing_keys(config)

@@ -1,0 +1,155 @@
+"""How far the jobs of a sweep are: a small file per job in the sweep's folder.
+
+Jobs write them in whatever process they run in; the controller reads them. No tracking store is
+asked, so that the view of a sweep outlives an outage of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
+
+from hyperspec.utils.process import host_name, is_dead, process_tag
+
+FOLDER = ".jobs"
+_MARK = ".outcome"
+RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+STOPPED, TAKEN = "stopped early", "taken over"  # by the search; from an earlier sweep
+LOST = "lost"  # its process is gone without a word
+
+
+@dataclass(frozen=True)
+class JobState:
+    """One job.
+
+    Args:
+        name: Its folder below the sweep's.
+        words: Overrides, all of them.
+        state: One of the words above.
+        started: Seconds since the epoch.
+        seconds: How long it took; 0 while it runs.
+        objective: What it returned; NaN without.
+        reason: Why it failed, in one line.
+        host: Machine of its process.
+        process: That process, see :func:`hyperspec.utils.process.process_tag`.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    state: str
+    started: float
+    seconds: float = 0.0
+    objective: float = math.nan
+    reason: str = ""
+    host: str = field(default_factory=host_name)
+    process: str = field(default_factory=process_tag)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, one way or the other."""
+        return self.state != RUNNING
+
+
+def begin(config: DictConfig) -> None:
+    """Note that a job has started."""
+    _write(_folder(config), JobState(_name(config), _words(config), RUNNING, time.time()))
+
+
+def end(config: DictConfig, outcome: JobReturn) -> None:
+    """Note how a job ended."""
+    folder, name = _folder(config), _name(config)
+    before = _read(folder / f"{_slug(name)}.json")
+    started = time.time() if before is None else before.started
+    seconds = time.time() - started
+    if outcome.status != JobStatus.COMPLETED:
+        error = outcome._return_value
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+        state = JobState(name, _words(config), FAILED, started, seconds, reason=reason)
+    else:
+        mark = folder.parent / name / _MARK
+        kind = mark.read_text(encoding="utf-8") if mark.is_file() else FINISHED
+        value = _first(outcome.return_value)
+        state = JobState(name, _words(config), kind, started, seconds, value)
+    _write(folder, state)
+
+
+def mark(output_dir: Path, kind: str) -> None:
+    """Say from inside of a job that it does not end as others do: ``STOPPED`` or ``TAKEN``."""
+    (output_dir / _MARK).write_text(kind, encoding="utf-8")
+
+
+class Reader:
+    """Reads the states of a sweep's jobs; files that did not change are not read again."""
+
+    def __init__(self, sweep_dir: Path) -> None:
+        self._folder = sweep_dir / FOLDER
+        self._known: dict[str, tuple[int, JobState]] = {}
+
+    def states(self) -> list[JobState]:
+        """Return all jobs that have started, in the order of their start."""
+        if not self._folder.is_dir():
+            return []
+        for entry in os.scandir(self._folder):
+            if not entry.name.endswith(".json"):
+                continue
+            changed = entry.stat().st_mtime_ns
+            if self._known.get(entry.name, (0, None))[0] != changed:
+                state = _read(Path(entry.path))
+                if state is not None:
+                    self._known[entry.name] = (changed, state)
+        found = [_alive(state) for _, state in self._known.values()]
+        return sorted(found, key=lambda state: state.started)
+
+
+def _alive(state: JobState) -> JobState:
+    if state.ended or not is_dead(state.host, state.process):
+        return state
+    reason = "its process ended without a word"
+    return JobState(state.name, state.words, LOST, state.started, reason=reason)
+
+
+def _folder(config: DictConfig) -> Path:
+    return Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir) / FOLDER
+
+
+def _name(config: DictConfig) -> str:
+    return str(config.hydra.sweep.subdir)
+
+
+def _slug(name: str) -> str:
+    return name.replace(os.sep, "_")
+
+
+def _words(config: DictConfig) -> tuple[str, ...]:
+    return tuple(str(word) for word in config.hydra.overrides.task)
+
+
+def _first(returned: object) -> float:
+    value = returned[0] if isinstance(returned, tuple | list) and returned else returned
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _write(folder: Path, state: JobState) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{_slug(state.name)}.json"
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
+    temporary.replace(target)
+
+
+def _read(path: Path) -> JobState | None:
+    if not path.is_file():
+        return None
+    content: Mapping[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    words = content["words"]
+    assert isinstance(words, list)
+    return JobState(**{**content, "words": tuple(words)})  # type: ignore[arg-type]  # as written

@@ -1,0 +1,181 @@
+"""No job runs twice at a time: one process holds a job's identity, on one machine or on many.
+
+On one machine a file lock does it, and falls with its process however that ends. Machines that
+share a tracking server and no folder take turns by Lamport's bakery algorithm: each contender
+writes a number above all it sees into the tags of its own run, and the lowest number goes first. It
+needs no more of the store than that a tag that was written is seen by the next search; MLflow has
+no "set if unset".
+
+Source: L. Lamport, "A new solution of Dijkstra's concurrent programming problem", CACM 17 (1974).
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from hyperspec.tracking.client import Connection
+from hyperspec.tracking.health import database_path
+from hyperspec.tracking.names import TAG_HOST, TAG_PROCESS
+from hyperspec.utils.errors import TrackingError
+from hyperspec.utils.process import is_dead
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+log = logging.getLogger(__name__)
+
+TAG_CLAIM = "hyperspec.claim"  # identity that the run contends for; empty when it no longer does
+TAG_TICKET = "hyperspec.claim.ticket"  # its number, 0 while it is being chosen
+TAG_BEAT = "hyperspec.claim.beat"  # counts up as long as its process lives
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often contenders look and show that they live, in seconds."""
+
+    look: float = 2.0
+    beat: float = 15.0
+    silence: float = 120.0
+    """Looks on one machine's own clock without a beat, after which a contender counts as dead."""
+
+
+@contextmanager
+def claim(
+    connection: Connection, wanted: str, run_id: str | None = None, rhythm: Rhythm | None = None
+) -> Iterator[None]:
+    """Hold an identity while its job runs, so that no other sweep runs it at the same time.
+
+    Look for a finished run inside the claim: the one who waited then finds the result of the one
+    who held it.
+
+    Args:
+        connection: The store.
+        wanted: The job's identity.
+        run_id: The job's own run on the store; without it the claim reaches one machine.
+        rhythm: Of looks and beats.
+    """
+    database = database_path(connection.uri)
+    root = Path(tempfile.gettempdir()) if database is None else database.parent
+    folder = root / ".hyperspec-claims"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        lock = FileLock(folder / f"{wanted}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("job %s runs in another process; waiting for its result", wanted)
+            lock.acquire()
+        stack.callback(lock.release)
+        if database is None and run_id is not None:
+            lease = _lease(connection, run_id, wanted, rhythm or Rhythm())
+            if lease is not None:
+                stack.enter_context(lease.held())
+        yield
+
+
+def _lease(connection: Connection, run_id: str, wanted: str, rhythm: Rhythm) -> _Lease | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _Lease(connection.client, run_id, wanted, rhythm)
+    except (MlflowException, TrackingError) as error:
+        log.warning("job %s is claimed on this machine alone: %s", wanted, error)
+        return None
+
+
+class _Lease:
+    """A place in the queue for an identity, kept in the tags of a run."""
+
+    def __init__(self, client: MlflowClient, run_id: str, wanted: str, rhythm: Rhythm) -> None:
+        self.client, self.run_id, self.wanted, self.rhythm = client, run_id, wanted, rhythm
+        self._experiment = str(client.get_run(run_id).info.experiment_id)
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._looked = time.monotonic()
+        self._over = threading.Event()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the turn, and hold it while showing life."""
+        self._tag(TAG_BEAT, "0")
+        self._tag(TAG_TICKET, "0")
+        self._tag(TAG_CLAIM, self.wanted)
+        beating = threading.Thread(target=self._beat, name="claim", daemon=True)
+        beating.start()
+        try:
+            ticket = 1 + max((_ticket(run) for run in self._others()), default=0)
+            self._tag(TAG_TICKET, str(ticket))
+            self._wait(ticket)
+            yield
+        finally:
+            self._over.set()
+            beating.join()
+            self._try(lambda: self._tag(TAG_CLAIM, ""))
+
+    def _wait(self, ticket: int) -> None:
+        told = False
+        while ahead := [run for run in self._others() if self._goes_first(run, ticket)]:
+            if not told:
+                log.info("job %s runs as %s; waiting", self.wanted, ahead[0].info.run_name)
+                told = True
+            time.sleep(self.rhythm.look)
+
+    def _goes_first(self, run: Run, ticket: int) -> bool:
+        theirs = _ticket(run)
+        choosing = theirs == 0
+        return choosing or (theirs, str(run.info.run_id)) < (ticket, self.run_id)
+
+    def _others(self) -> list[Run]:
+        """Return the living contenders besides this one."""
+        query = f"tags.`{TAG_CLAIM}` = '{self.wanted}' and attributes.status = 'RUNNING'"
+        found = self.client.search_runs([self._experiment], query)
+        now = time.monotonic()
+        # A store that was away for long has shown nobody's beats: that time is nobody's silence.
+        step = min(now - self._looked, 2 * self.rhythm.look)
+        self._looked = now
+        return [
+            run
+            for run in found
+            if run.info.run_id != self.run_id
+            and not is_dead(run.data.tags.get(TAG_HOST, ""), run.data.tags.get(TAG_PROCESS, ""))
+            and self._silence(run, step) < self.rhythm.silence
+        ]
+
+    def _silence(self, run: Run, step: float) -> float:
+        """Return how long a contender has shown no beat, by our own clock."""
+        beat, silent = self._seen.get(run.info.run_id, ("", 0.0))
+        now = run.data.tags.get(TAG_BEAT, "")
+        silent = silent + step if now == beat else 0.0
+        self._seen[run.info.run_id] = (now, silent)
+        return silent
+
+    def _beat(self) -> None:
+        count = 0
+        while not self._over.wait(self.rhythm.beat):
+            count += 1
+            number = str(count)
+            self._try(lambda number=number: self._tag(TAG_BEAT, number))  # type: ignore[misc]
+
+    def _tag(self, key: str, value: str) -> None:
+        self.client.set_tag(self.run_id, key, value)
+
+    def _try(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            log.warning("the claim on job %s could not be written", self.wanted, exc_info=True)
+
+
+def _ticket(run: Run) -> int:
+    text = run.data.tags.get(TAG_TICKET, "0")
+    return int(text) if text.isdigit() else 0

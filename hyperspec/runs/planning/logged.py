@@ -1,0 +1,124 @@
+"""The plan that each run logs at its start, beside what it then measures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+from hyperspec import __version__
+from hyperspec.config.schema import Train
+from hyperspec.datasets.loading.prefetch import num_buffers
+from hyperspec.inference.restore import to_plain
+from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
+from hyperspec.training.data import Material
+from hyperspec.training.simclr import SimCLR
+
+if TYPE_CHECKING:
+    from hyperspec.tracking.run import JobRun
+
+log = logging.getLogger(__name__)
+PEAK, WORK = "plan/peak_memory_mb", "plan/gflop_per_step"
+# What of a config decides shapes; the rest of it may differ between jobs that share a plan.
+_SHAPING = ("model", "head", "loss", "views", "hardware")
+
+
+def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> None:
+    """Log ``plan/peak_memory_mb`` and ``plan/gflop_per_step``; warn where memory may not suffice.
+
+    A plan is remembered in ``data.cache_dir`` by what decides it: the jobs of a sweep that differ
+    in seed or rate share one. The peak is that of the process, or of the GPU's allocator, as
+    ``cost/peak_memory_mb`` measures it.
+
+    Args:
+        config: The checked config.
+        material: What the run works on.
+        module: The module, before it is trained.
+        run: Takes the two numbers.
+    """
+    from hyperspec.runs.planning.memory import settings_of, step_context
+
+    settings = settings_of(config, 0)
+    share = len(material.split.train) // settings.processes
+    settings = StepSettings(
+        min(settings.batch, share),
+        settings.micro_batch,
+        settings.accumulate,
+        settings.processes,
+        module.bank.residency.mode != "mmap",
+        _read_ahead(config, module),
+    )
+    kept = (
+        Path(config.data.cache_dir) / "plans" / f"{_key(config, material, module, settings)}.json"
+    )
+    try:
+        plan = _read(kept)
+        if plan is None:
+            source = material.source
+            context = step_context(config.hardware)
+            plan = plan_step(module, settings, context, len(source), source.dtype.itemsize)
+            _write(kept, plan)
+    except Exception as error:  # noqa: BLE001 - whatever a forecast stumbles over, the run goes on
+        log.warning("No forecast of memory: %s", error)
+        return
+    on_gpu = module.device.type == "cuda"
+    here = torch.cuda.memory_allocated() if on_gpu else psutil.Process().memory_info().rss
+    run.log_metrics({PEAK: (here + plan.to_come) / 1e6, WORK: plan.flop / 1e9}, module.global_step)
+    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    if plan.to_come > free:
+        log.warning(
+            "This run may not fit: about %.0f MB more are needed, %.0f MB are free. `hyperspec "
+            "plan` with the same words says which setting to change.",
+            plan.to_come / 1e6,
+            free / 1e6,
+        )
+
+
+def _read_ahead(config: Train, module: SimCLR) -> int:
+    """Return how many batches of planes lie in the host's memory beside the step's own."""
+    hardware = config.hardware
+    if module.bank.residency.mode != "mmap" or module.device.type != "cpu":
+        return 0
+    if hardware.micro_batch is not None or hardware.num_workers or not hardware.read_threads:
+        return 0
+    return num_buffers(hardware.read_threads, hardware.prefetch_factor) - 1
+
+
+def _key(config: Train, material: Material, module: SimCLR, settings: StepSettings) -> str:
+    shaping = {name: to_plain(getattr(config, name)) for name in _SHAPING}
+    shaping["loss"].pop("temperature", None)  # what sweeps vary most
+    facts = [
+        type(module).__name__,
+        module.device.type,
+        len(material.source),
+        material.source.dtype.itemsize,
+        module.views.source_size,
+        len(module.views.wavelengths_nm),
+        module.encoder.num_bands,
+        # Windows of wavelengths divide the bands.
+        sum(p.numel() for p in module.parameters()),
+        asdict(settings),
+        shaping,
+        torch.__version__,
+        __version__,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> Plan | None:
+    """Return a remembered plan; None where there is none that can be read."""
+    try:
+        return Plan(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(path: Path, plan: Plan) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(plan)))

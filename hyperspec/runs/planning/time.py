@@ -1,0 +1,235 @@
+"""What a sweep will cost, before its first job: time from earlier runs, and disk.
+
+A run is of the same shape as a job when model, batch, image size and hardware settings are equal,
+on the same machine and folder. Training time per epoch is taken from such runs, as a straight line
+over the number of bands; what a job takes beyond its training is their mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from hyperspec.report.tables import duration
+from hyperspec.tracking.client import open_client, resolve_uri
+from hyperspec.tracking.health import has_experiment
+from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_RESUMED, flatten
+from hyperspec.utils.errors import HyperspecError, TrackingError
+from hyperspec.utils.process import host_name
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+_LOOKED_AT = 1000  # newest finished runs
+_ARTIFACTS = 300_000  # bytes of a job's pictures and tables, as the demo's
+_SHAPE = ("model.", "head.", "hardware.", "views.")
+_SHAPE_WORDS = ("batch_size", "data.size", "data.root")
+_RESULTS = ("model.num_features",)  # logged by the run, in no config
+
+
+@dataclass(frozen=True)
+class DiskNeed:
+    """What jobs write.
+
+    Args:
+        num_cubes: Cubes in the folder.
+        planes: Bytes to pack once; 0 when all are packed.
+        checkpoint: Bytes of a job's checkpoint.
+    """
+
+    num_cubes: int
+    planes: int
+    checkpoint: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An earlier run.
+
+    Args:
+        shape: What its time depends on besides bands and epochs.
+        n: Bands.
+        epochs: Passes over the training part.
+        train_seconds: Time of its training.
+        seconds: Time of the whole job.
+    """
+
+    shape: tuple[tuple[str, str], ...]
+    n: float
+    epochs: float
+    train_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TimeForecast:
+    """Seconds of all jobs one after the other (NaN if unknown), and where that comes from."""
+
+    seconds: float
+    source: str
+
+
+Need = Callable[[Any], DiskNeed]
+
+
+def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: Need | None) -> str:
+    """Say how long a sweep's jobs will take and what they will write, in two lines.
+
+    Args:
+        config: The composed config of the multirun.
+        checked: The checked configs of the jobs that were composed.
+        num_jobs: Jobs in all.
+        need: Says what a job writes; None leaves the disk out.
+    """
+    base = Path(config.hydra.runtime.cwd)
+    seen = earlier_runs(str(config.tracking.uri), str(config.tracking.experiment), base)
+    found = forecast_time([flatten(one) for one in checked], num_jobs, seen)
+    workers = OmegaConf.select(config, "hydra.launcher.n_jobs")
+    at_once = workers if isinstance(workers, int) and workers > 0 else 1
+    lines = [time_text(found, num_jobs, min(at_once, num_jobs))]
+    if need is not None and checked:
+        try:
+            folder = base / str(config.hydra.sweep.dir)
+            lines.append(disk_text(need(checked[0]), num_jobs, folder))
+        except (HyperspecError, OSError) as error:  # the first job will say it in its own words
+            lines.append(f"disk: unknown ({error})")
+    return "\n".join(lines)
+
+
+def forecast_time(
+    jobs: Sequence[Mapping[str, str]], num_jobs: int, seen: Sequence[Seen]
+) -> TimeForecast:
+    """Predict the time of a sweep from earlier runs.
+
+    Args:
+        jobs: Flat configs of the jobs that were composed.
+        num_jobs: Jobs in all; those that were not composed count with the mean of the others.
+        seen: Earlier runs of this machine.
+    """
+    known, used = [], set()
+    for job in jobs:
+        same = [run for run in seen if run.shape == shape_of(job)]
+        if not same:
+            return TimeForecast(math.nan, "no earlier run of this shape here")
+        used |= {id(run) for run in same}
+        known.append(_job_seconds(job, same))
+    if not known:
+        return TimeForecast(math.nan, "no job was composed")
+    count = f"{len(used)} earlier run{'s' * (len(used) != 1)} of this shape"
+    return TimeForecast(sum(known) / len(known) * num_jobs, count)
+
+
+def _job_seconds(job: Mapping[str, str], same: Sequence[Seen]) -> float:
+    rates = np.array([run.train_seconds / run.epochs for run in same])
+    bands = np.array([run.n for run in same])
+    beside = float(np.median([max(run.seconds - run.train_seconds, 0.0) for run in same]))
+    # Strategies without a number of bands take all there are.
+    n = number(job.get("bands.n"), float(bands.max()))
+    if len(set(bands.tolist())) < 2:
+        rate = float(np.median(rates))
+    else:
+        slope, start = np.polyfit(bands, rates, 1)
+        # More bands never take less time, and noise must not say so beyond the runs seen.
+        rate = max(float(start + max(slope, 0.0) * n), float(rates.min()) / 2)
+        if slope <= 0:
+            rate = float(np.median(rates))
+    return beside + rate * number(job.get("epochs"), 1.0)
+
+
+def shape_of(params: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the settings that the time of a job depends on, besides bands and epochs."""
+    kept = {k: v for k, v in params.items() if k.startswith(_SHAPE) or k in _SHAPE_WORDS}
+    return tuple(sorted((k, v) for k, v in kept.items() if k not in _RESULTS))
+
+
+def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Seen]:
+    """Read the newest finished runs of this machine; none where there is no store yet.
+
+    Args:
+        uri: Tracking store.
+        experiment: MLflow experiment of the sweep.
+        base: Folder that a relative path in ``uri`` starts from.
+    """
+    try:
+        address = resolve_uri(uri, base)
+    except TrackingError:  # told when the sweep opens its store
+        return []
+    from mlflow.exceptions import MlflowException
+
+    try:
+        # A client makes the tables of an empty store, and this is not the place: another sweep
+        # that starts now may be at it.
+        if not address.startswith("http") and not has_experiment(address, experiment):
+            return []
+        client = open_client(address)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            return []
+        query = f"attributes.status = 'FINISHED' and tags.`{TAG_HOST}` = '{host_name()}'"
+        runs = client.search_runs([found.experiment_id], query, max_results=_LOOKED_AT)
+    except (MlflowException, HyperspecError, OSError) as error:
+        log.debug("earlier runs were not read: %s", error)
+        return []
+    return [seen for run in runs if (seen := _seen(run)) is not None]
+
+
+def _seen(run: Run) -> Seen | None:
+    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
+    trained = metrics.get("cost/train_seconds")
+    n, epochs = number(params.get("bands.count")), number(params.get("epochs"))
+    if tags.get(TAG_KIND) != "job" or TAG_RESUMED in tags or trained is None:
+        return None
+    if math.isnan(n) or math.isnan(epochs):
+        return None
+    seconds = (run.info.end_time - run.info.start_time) / 1000
+    return Seen(shape_of(params), n, epochs, trained, seconds)
+
+
+def number(text: str | None, otherwise: float = math.nan) -> float:
+    """Return a parameter's number, or what to take without one."""
+    try:
+        return float(text) if text is not None else otherwise
+    except ValueError:
+        return otherwise
+
+
+def time_text(found: TimeForecast, num_jobs: int, workers: int) -> str:
+    """Say how long the sweep will take."""
+    if math.isnan(found.seconds):
+        return f"time: unknown until the first job is done ({found.source})"
+    beside = f", {workers} at a time" if workers > 1 else ""
+    return (
+        f"time: about {duration(found.seconds / workers)} ({num_jobs} x "
+        f"{duration(found.seconds / num_jobs)}{beside}; from {found.source}; jobs that were "
+        "finished before take none)"
+    )
+
+
+def disk_text(need: DiskNeed, num_jobs: int, folder: Path) -> str:
+    """Say how much disk the sweep will take, and warn when there is less."""
+    # A job keeps its checkpoint in its folder and with its run.
+    jobs = num_jobs * (2 * need.checkpoint + _ARTIFACTS)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    planes = f"{_size(need.planes)} of packed cubes, " if need.planes else "cubes are packed, "
+    text = (
+        f"disk: about {_size(need.planes + jobs)} ({planes}{num_jobs} x 2 checkpoints of "
+        f"{_size(need.checkpoint)}) of {_size(free)} free"
+    )
+    if need.planes + jobs > free:
+        text += "\nwarning: the disk has too little room for all jobs of this sweep"
+    return text
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"

@@ -1,0 +1,162 @@
+"""What a search is asked for, checked as a whole before its first job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, cast
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from hyperspec.config.sweep import SearchConfig
+from hyperspec.evaluation.objective import natural_direction, objective_names
+from hyperspec.search.space import SearchSpace, read_space
+from hyperspec.search.trial import build_pruner
+from hyperspec.utils.errors import ConfigError
+
+_DIRECTIONS = ("maximize", "minimize")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A search as it was asked for."""
+
+    space: SearchSpace
+    objectives: tuple[str, ...]
+    """Names of what is optimised, as in the config."""
+    directions: tuple[str, ...]
+    """``maximize`` or ``minimize`` of each."""
+    settings: SearchConfig
+    first_seed: int
+    """Seed of a trial's first job."""
+    prunes: bool
+    """Whether trials may be stopped early."""
+
+
+def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence[str]) -> Request:
+    """Read and check what a search is asked for.
+
+    Args:
+        config: The composed config of the multirun.
+        sweeper: Options of the sweeper: ``params``, ``direction``, ``pruner``, ``sampler``,
+            ``custom_search_space``.
+        words: Overrides of the command line.
+
+    Raises:
+        ConfigError: If parts of it contradict each other; the message names both.
+    """
+    settings = _settings(config)
+    space = read_space(_plain(sweeper.get("params")), words, settings.branches)
+    if not space.labelled and sweeper.get("custom_search_space") is None:
+        raise ConfigError(
+            "The search has no space: hydra.sweeper.params is empty. Give ranges, for example "
+            "'bands.n=choice(10,20,50)', or an experiment that has some."
+        )
+    objectives = _objectives(config, sweeper.get("direction"))
+    directions = _directions(sweeper.get("direction"), objectives)
+    pruner = _plain(sweeper.get("pruner"))
+    build_pruner(pruner)
+    prunes = pruner.get("name", "none") != "none"
+    if prunes:
+        _check_pruning(config, str(pruner["name"]), directions)
+    if settings.seeds > 1 and "seed" in {
+        *space.always,
+        *(n for b in space.branches for n in b.space),
+    }:
+        raise ConfigError(
+            f"search.seeds={settings.seeds} runs each trial with several seeds, and seed is "
+            "searched too. Take seed out of hydra.sweeper.params, or give search.seeds=1."
+        )
+    sampler = str(_plain(sweeper.get("sampler")).get("_target_", ""))
+    if space.branches and sampler.endswith("GridSampler"):
+        raise ConfigError(
+            "A grid has no branches (search.branches): its points have all keys. Run one grid for "
+            "each choice, or take search=random or search=tpe."
+        )
+    seed = space.fixed.get("seed", config.get("seed", 0))
+    return Request(space, objectives, directions, settings, int(seed), prunes)
+
+
+def _settings(config: DictConfig) -> SearchConfig:
+    """Read ``search``; a program without that key has its defaults."""
+    given = config.get("search")
+    if given is None:
+        return SearchConfig()
+    plain = OmegaConf.to_container(given, resolve=True)
+    return SearchConfig(**cast(dict[str, Any], plain))
+
+
+def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:
+    """Return the names of what is optimised; a program without the key numbers them."""
+    if "objective" in config:
+        return objective_names(_bare(config.get("objective")))
+    bare = _bare(direction)
+    count = len(bare) if _is_list(bare) else 1
+    return ("objective",) if count == 1 else tuple(f"objective_{i}" for i in range(count))
+
+
+def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
+    """Return the direction of each objective.
+
+    Raises:
+        ConfigError: If there are not as many as objectives, or one is no direction.
+    """
+    bare = _bare(given)
+    if isinstance(bare, Enum):
+        bare = bare.name
+    if bare in (None, "auto"):
+        return tuple(natural_direction(name) for name in objectives)
+    listed = [d.name if isinstance(d, Enum) else d for d in (bare if _is_list(bare) else [bare])]
+    bad = [word for word in listed if word not in _DIRECTIONS]
+    if bad:
+        raise ConfigError(
+            f"hydra.sweeper.direction has {bad[0]!r}; choose maximize, minimize or auto, or a list "
+            "with one of the first two for each objective."
+        )
+    if len(listed) != len(objectives):
+        raise ConfigError(
+            f"hydra.sweeper.direction has {len(listed)} direction(s) ({', '.join(listed)}), and "
+            f"objective has {len(objectives)} metric(s) ({', '.join(objectives)}). Give one for "
+            "each, or hydra.sweeper.direction=auto."
+        )
+    return tuple(listed)
+
+
+def _check_pruning(config: DictConfig, name: str, directions: Sequence[str]) -> None:
+    """Refuse a pruner that could not work, or that would stop the best trials.
+
+    Raises:
+        ConfigError: With the way out.
+    """
+    off = "Take hydra/sweeper/pruner=none"
+    if len(directions) > 1:
+        raise ConfigError(
+            f"The pruner {name} stops trials by one score, and objective names {len(directions)} "
+            f"metrics; Optuna prunes none of several objectives. {off}, or one objective."
+        )
+    if directions[0] == "minimize":
+        raise ConfigError(
+            f"The pruner {name} compares scores of the validation part, of which more is better, "
+            f"but this search minimises. {off}, or an objective to maximise."
+        )
+    if OmegaConf.select(config, "evaluation.every_n_epochs") == 0:
+        raise ConfigError(
+            f"The pruner {name} never sees a score: evaluation.every_n_epochs is 0, which scores "
+            f"at the end only. Give for example evaluation.every_n_epochs=10. {off} otherwise."
+        )
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    bare = _bare(value)
+    return dict(bare) if isinstance(bare, Mapping) else {}
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, DictConfig | ListConfig):
+        return OmegaConf.to_container(value, resolve=True)
+    return value
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)

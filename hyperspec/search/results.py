@@ -1,0 +1,144 @@
+"""What a search found: its best trial or its Pareto front, in the folder, in MLflow, in words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+
+from hyperspec.search.study import DUPLICATE, ORPHAN
+from hyperspec.tracking.client import connect
+from hyperspec.tracking.names import TAG_NOTE, TAG_OBJECTIVES
+from hyperspec.tracking.parent import find_parent
+from hyperspec.utils.errors import HyperspecError
+
+log = logging.getLogger(__name__)
+
+OVERRIDES = "hyperspec:overrides"  # user attribute of a trial: what sets its jobs apart
+_SHOWN = 12  # trials of the front that are told in words
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best trials of a study: one, or the Pareto front."""
+
+    study: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    states: Mapping[str, int]
+    best: tuple[FrozenTrial, ...]
+    """In the order of the first objective, the best first."""
+
+    @property
+    def text(self) -> str:
+        """A few lines of Markdown."""
+        told = ", ".join(f"{count} {state}" for state, count in self.states.items())
+        lines = [f"Search `{self.study}`: {told or 'no trial'}."]
+        if len(self.objectives) > 1:
+            wanted = ", ".join(
+                f"{name} ({'less' if way == 'minimize' else 'more'} is better)"
+                for name, way in zip(self.objectives, self.directions, strict=True)
+            )
+            lines.append(f"Pareto front of {wanted}: {len(self.best)} trials.")
+        elif self.best:
+            lines.append(f"Best {self.objectives[0]}:")
+        for trial in self.best[:_SHOWN]:
+            reached = ", ".join(f"{value:.4g}" for value in trial.values)
+            lines.append(f"- trial {trial.number}: {reached} with `{overrides(trial)}`")
+        if len(self.best) > _SHOWN:
+            lines.append(f"- and {len(self.best) - _SHOWN} more")
+        return "\n".join(lines)
+
+
+def told_state(trial: FrozenTrial) -> str:
+    """Return how a trial ended, in a word that also tells those that were not run."""
+    if DUPLICATE in trial.user_attrs:
+        return "repeated another (not run)"
+    if ORPHAN in trial.user_attrs:
+        return "interrupted (run again)"
+    return trial.state.name.lower()
+
+
+def overrides(trial: FrozenTrial) -> str:
+    """Return what was drawn for a trial, as it is typed."""
+    words = trial.user_attrs.get(OVERRIDES)
+    drawn = [f"{key}={value}" for key, value in trial.params.items()]
+    return " ".join(map(str, words if words is not None else drawn))
+
+
+def find_outcome(
+    study: optuna.Study, objectives: Sequence[str], directions: Sequence[str]
+) -> Outcome:
+    """Return the best trial of a study, or its Pareto front."""
+    trials = study.get_trials(deepcopy=False)
+    states = Counter(told_state(trial) for trial in trials)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    found: list[FrozenTrial] = []
+    if complete:
+        found = [study.best_trial] if len(directions) == 1 else study.best_trials
+    sign = 1 if directions[0] == "minimize" else -1
+    found = sorted(found, key=lambda trial: (sign * trial.values[0], trial.number))
+    return Outcome(study.study_name, tuple(objectives), tuple(directions), states, tuple(found))
+
+
+def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path) -> None:
+    """Write the outcome into the sweep's folder and its run, and print it.
+
+    ``optimization_results.yaml`` is what the stock sweeper writes, and more.
+    """
+    results: dict[str, Any] = {"name": "optuna", "n_trials": num_trials}
+    listed = [
+        {
+            "trial": trial.number,
+            "params": dict(trial.params),
+            "values": list(trial.values),
+            "overrides": overrides(trial),
+        }
+        for trial in outcome.best
+    ]
+    if len(outcome.objectives) > 1:
+        results |= {"objectives": list(outcome.objectives), "solutions": listed}
+    elif outcome.best:
+        best = outcome.best[0]
+        results |= {"best_params": dict(best.params), "best_value": best.value}
+        results |= {"best_trial": best.number}
+    OmegaConf.save(OmegaConf.create(results), folder / "optimization_results.yaml")
+    print(f"\n{outcome.text}", flush=True)
+    parent = find_parent(folder)
+    if parent is None:
+        return
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = connect(parent.tracking_uri, parent.experiment).client
+        run_id = parent.parent_run_id
+        client.log_dict(run_id, results, "search/results.json")
+        client.log_text(run_id, _table(study, outcome), "search/trials.csv")
+        note = client.get_run(run_id).data.tags.get(TAG_NOTE, "")
+        before, mark, after = note.partition("\n\nThe report is under")
+        client.set_tag(run_id, TAG_NOTE, f"{before}\n\n{outcome.text}{mark}{after}"[:5000])
+        client.set_tag(run_id, TAG_OBJECTIVES, ",".join(outcome.objectives))
+    except (MlflowException, HyperspecError) as error:
+        log.warning("the outcome is in %s, not in MLflow: %s", folder, error)
+
+
+def _table(study: optuna.Study, outcome: Outcome) -> str:
+    """Return all trials as CSV: number, state, whether it is among the best, values, overrides."""
+    best = {trial.number for trial in outcome.best}
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["trial", "state", "best", *outcome.objectives, "overrides"])
+    for trial in study.get_trials(deepcopy=False):
+        values = trial.values or [""] * len(outcome.objectives)
+        row = [trial.number, told_state(trial), int(trial.number in best), *values]
+        writer.writerow([*row, overrides(trial)])
+    return text.getvalue()

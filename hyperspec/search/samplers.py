@@ -1,0 +1,76 @@
+"""The sampler of one draw.
+
+A fresh sampler for each trial, seeded by the trials that the study has already, makes a search a
+function of its study: one that is stopped and started again goes on as if it had never stopped, and
+controllers side by side do not repeat each other.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import optuna
+from hydra.utils import instantiate
+from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GridSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from hyperspec.search.space import SearchSpace
+from hyperspec.utils.errors import ConfigError
+
+TRUSTED = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+
+
+class Grid(GridSampler):
+    """A grid that does not stop Optuna's own loop at its last point: there is none here."""
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Do nothing; the search counts its trials itself."""
+
+
+def build_sampler(config: Mapping[str, Any], space: SearchSpace, drawn: int) -> BaseSampler:
+    """Return the sampler for a study's next trial.
+
+    Args:
+        config: ``hydra.sweeper.sampler``.
+        space: What is searched.
+        drawn: Trials that the study has.
+
+    Raises:
+        ConfigError: If an option is wrong, or a grid meets a range without steps.
+    """
+    options = dict(config)
+    target, seed = str(options.get("_target_", "")), options.get("seed")
+    own = None if seed is None else int(seed) + drawn
+    given: dict[str, Any] = {}
+    if target.endswith("QMCSampler"):
+        # The sequence is one for all its points; what it does not cover is drawn anew each time.
+        options = {**options, "_partial_": True}
+        given = {"independent_sampler": RandomSampler(seed=own)}
+    elif not target.endswith("GridSampler"):  # its seed shuffles the points, once and for all
+        options["seed"] = own
+    if space.branches and options.get("multivariate"):
+        options["group"] = True  # models each set of keys that occur together
+    try:
+        with warnings.catch_warnings():
+            # Some samplers and options may change in a later Optuna; they are chosen knowingly.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            made = instantiate(options, _execution_whitelist_=TRUSTED)
+            if given:
+                made = made(**given)
+        if isinstance(made, partial):
+            choices = OptunaSweeperImpl._to_grid_sampler_choices
+            made = Grid({name: choices(d) for name, d in space.always.items()}, seed=seed)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"hydra.sweeper.sampler: {error}") from error
+    return cast(BaseSampler, made)

@@ -1,0 +1,221 @@
+"""A stored study that several starts, and several controllers, share without doubling trials."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+from filelock import FileLock
+from optuna.distributions import distribution_to_json
+from optuna.trial import Trial, TrialState
+
+from hyperspec.search.space import SearchSpace, Space
+from hyperspec.search.storage import database_lock, open_storage, sqlite_path
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.process import host_name, is_dead, process_tag
+
+log = logging.getLogger(__name__)
+
+_SPACE = "hyperspec:space"  # user attribute of a study: the space it was begun with
+_HOST, _PROCESS = "hyperspec:host", "hyperspec:process"  # of a trial: who asked for it
+DUPLICATE = "hyperspec:duplicate"  # of a trial: its values were another's; not run, not counted
+ORPHAN = "hyperspec:orphan"  # of a trial: its controller died; another trial repeats it
+_SMALL = 10_000  # points of a space that are worth listing
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+
+def open_study(
+    name: str | None,
+    storage: str,
+    directions: Sequence[str],
+    pruner: optuna.pruners.BasePruner,
+    space: Space,
+) -> optuna.Study:
+    """Open a study, or begin it.
+
+    Call it under :func:`study_lock`: on a fresh database parallel processes race for the tables.
+
+    Args:
+        name: Name of the study; None begins a nameless one that no later start finds.
+        storage: Absolute address of its database.
+        directions: ``maximize`` or ``minimize`` per objective.
+        pruner: What stops trials early.
+        space: What is searched.
+
+    Raises:
+        ConfigError: If it was begun with another space or other directions.
+    """
+    study = optuna.create_study(
+        study_name=name,
+        storage=open_storage(storage, fresh=True),
+        pruner=pruner,
+        directions=cast(Any, list(directions)),
+        load_if_exists=True,
+    )
+    known = [direction.name.lower() for direction in study.directions]
+    if known != list(directions):
+        raise ConfigError(
+            f"The study {study.study_name} was begun with direction {known}, and now "
+            f"hydra.sweeper.direction is {list(directions)}. Give the study another name with "
+            "hydra.sweeper.study_name."
+        )
+    _check_space(study, space)
+    return study
+
+
+def study_lock(storage: str) -> AbstractContextManager[object]:
+    """Return the lock under which trials are counted and asked for.
+
+    With PostgreSQL it is the database's own and spans all machines; else a file's, which spans the
+    processes of one machine, or those that share the SQLite file's folder.
+    """
+    path = sqlite_path(storage)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path.with_name(f".{path.name}.lock"))
+    if storage.startswith("postgresql"):
+        return database_lock(storage)
+    digest = hashlib.blake2b(storage.encode(), digest_size=8).hexdigest()
+    return FileLock(Path(tempfile.gettempdir()) / f"hyperspec-study-{digest}.lock")
+
+
+def requeue_orphans(study: optuna.Study) -> list[int]:
+    """Close trials whose controller on this machine is dead, and put their values in line again.
+
+    Call it under :func:`study_lock`: trials are asked for and signed under it, so that one without
+    a signature lost its controller in between.
+
+    Returns:
+        Numbers of the closed trials.
+    """
+    closed = []
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        attributes = frozen.user_attrs
+        signed = _PROCESS in attributes
+        if signed and not is_dead(str(attributes.get(_HOST)), str(attributes[_PROCESS])):
+            continue
+        trial = Trial(study, frozen._trial_id)
+        trial.set_user_attr(ORPHAN, True)
+        study.tell(trial, state=TrialState.FAIL)
+        if frozen.params:
+            study.enqueue_trial(frozen.params)
+        closed.append(int(frozen.number))
+        log.warning("trial %d lost its controller and is run again", frozen.number)
+    return closed
+
+
+def ask(study: optuna.Study) -> Trial:
+    """Ask for a trial and sign it, so that a later start can tell whether it is still run."""
+    trial = study.ask()
+    trial.set_user_attr(_HOST, host_name())
+    trial.set_user_attr(_PROCESS, process_tag())
+    return trial
+
+
+def current(study: optuna.Study, trial: Trial) -> optuna.trial.FrozenTrial:
+    """Return a trial as stored now: its job writes from another process, past our copy."""
+    found = study.get_trials(deepcopy=False)
+    return next(frozen for frozen in found if frozen.number == trial.number)
+
+
+def is_repeated(study: optuna.Study, trial: Trial) -> bool:
+    """Say whether another trial has the same values; call it under :func:`study_lock`.
+
+    Trials that were closed as orphans are run again on purpose, and so are those put in line.
+    """
+    own = current(study, trial)
+    if not own.params or "fixed_params" in own.system_attrs:
+        return False
+    return any(
+        other.number != own.number
+        and other.params == own.params
+        and not {ORPHAN, DUPLICATE} & other.user_attrs.keys()
+        and (other.state in _ENDED or _PROCESS in other.user_attrs)
+        for other in study.get_trials(deepcopy=False)
+    )
+
+
+def unseen(study: optuna.Study, space: SearchSpace, seed: int) -> dict[str, Any] | None:
+    """Return one of the points that no trial of a small space has, by chance; None without.
+
+    Call it under :func:`study_lock`.
+
+    Args:
+        study: The study.
+        space: What is searched.
+        seed: Of the choice.
+    """
+    if space.size > _SMALL:
+        return None
+    seen = {_key(trial.params) for trial in study.get_trials(deepcopy=False)}
+    left = [point for point in space.points() if _key(point) not in seen]
+    return random.Random(seed).choice(left) if left else None
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True, default=str)
+
+
+def drop_duplicate(study: optuna.Study, trial: Trial) -> None:
+    """Close a trial that only repeats another one; it does not count."""
+    trial.set_user_attr(DUPLICATE, True)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def count(study: optuna.Study) -> int:
+    """Return how many trials count: those that ended, and those that another controller runs.
+
+    Call it under :func:`study_lock`: a running trial without a signature has lost its controller.
+    """
+    ended = study.get_trials(deepcopy=False, states=_ENDED)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return sum(not {ORPHAN, DUPLICATE} & trial.user_attrs.keys() for trial in ended) + sum(
+        _PROCESS in trial.user_attrs for trial in running
+    )
+
+
+def _check_space(study: optuna.Study, space: Space) -> None:
+    """Hold a stored study to the space that it was begun with.
+
+    Raises:
+        ConfigError: With the differences.
+    """
+    now = {name: json.loads(distribution_to_json(d)) for name, d in space.items()}
+    then = study.user_attrs.get(_SPACE)
+    if then is None:
+        study.set_user_attr(_SPACE, now)
+        return
+    changed = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]
+    if changed:
+        diff = "; ".join(
+            f"{key}: {_brief(then, key)} before, {_brief(now, key)} now" for key in changed
+        )
+        raise ConfigError(
+            f"The study {study.study_name} was begun with another space ({diff}). Give the new "
+            "space a study of its own with hydra.sweeper.study_name, or take the old space."
+        )
+
+
+def _brief(space: Mapping[str, Any], key: str) -> str:
+    if key not in space:
+        return "not searched"
+    return json.dumps(space[key].get("attributes", space[key]), sort_keys=True)
+
+
+def absolute_storage(storage: Any, cwd: Path, sweep_dir: Path) -> str:
+    """Return the storage's address; a relative SQLite file starts at the command's folder."""
+    if storage is None:
+        return f"sqlite:///{sweep_dir / 'optuna.db'}"
+    text = str(storage)
+    path = text.removeprefix("sqlite:///")
+    if path == text or path.startswith("/") or not path:
+        return text
+    return f"sqlite:///{cwd / path}"

@@ -1,0 +1,119 @@
+"""The description of a sweep's parent run in MLflow: what it asks, how to read it, what came out.
+
+Markdown, as MLflow's UI shows it at the top of the run's page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hyperspec.report.load import SweepData
+
+# What the UI's own charts need to answer a study's question; columns of every job.
+HOW_TO_READ = """\
+In the list of runs, select this sweep's jobs and press *Compare*, or open *Chart*:
+- how many bands: scatter or line, x `bands.count`, y `test/knn_top1`, grouped by `bands`
+- which temperature and rate: contour, x `loss.temperature`, y `lr`, z `objective`
+- what matters: parallel coordinates over `bands.count`, `loss.temperature`, `lr`, `objective`
+- which strategy: table grouped by `bands`, or box plot of `test/knn_top1` by `bands`"""
+
+
+def opening(config: DictConfig, study: str, command: str, space: Mapping[str, str]) -> str:
+    """Describe a sweep before its jobs.
+
+    Args:
+        config: The composed config of the multirun.
+        study: Name of the study.
+        command: What starts it again.
+        space: What it varies or sets: keys and values as they are typed.
+    """
+    asked = question(config)
+    parts = [f"Study **{study}**: {asked}" if asked else f"Study **{study}**."]
+    parts.append("```\n" + command + "\n```")
+    if space:
+        rows = [f"| `{key}` | {_cell(value)} |" for key, value in space.items()]
+        parts.append("\n".join(["| setting | values |", "|---|---|", *rows]))
+    parts.append(HOW_TO_READ)
+    parts.append("The report is under *Artifacts*, `report/report.html`, when the sweep has ended.")
+    return "\n\n".join(parts)
+
+
+def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | None) -> str:
+    """Return the description of a sweep that has ended: question and outcome, then the rest.
+
+    Args:
+        before: The description so far.
+        data: The sweep's jobs.
+        experiment_id: Experiment of the runs, for links.
+        model_uri: Address of the best job's model, when it was logged.
+    """
+    run_id = data.sweeps[0].run_id
+    page = f"#/experiments/{experiment_id}/runs"
+    lines = [f"**{_counts(data)}.** [Report]({page}/{run_id}/artifacts/report/report.html)"]
+    best = best_job(data)
+    if best is not None:
+        lines.append(
+            f"Best: [{best['name']}]({page}/{best['run_id']}), objective "
+            f"{best['metrics.objective']:.3f}{_tested(best)}."
+        )
+    if model_uri is not None:
+        lines.append(f'Its encoder embeds new cubes: `mlflow.pyfunc.load_model("{model_uri}")`.')
+    # The page shows some three lines at first: what was asked, and what came out.
+    asked, _, rest = before.split("\n\nThe report is under")[0].partition("\n\n")
+    return "\n\n".join(filter(None, [asked, *lines, rest]))
+
+
+def best_job(data: SweepData) -> pd.Series | None:
+    """Return the finished job with the best objective, the lowest of a loss, or None."""
+    if data.finished.empty or "metrics.objective" not in data.finished:
+        return None
+    scored = data.finished.dropna(subset=["metrics.objective"])
+    if scored.empty:
+        return None
+    from hyperspec.evaluation.objective import natural_direction
+    from hyperspec.report.summary import objective_name
+
+    values = scored["metrics.objective"]
+    less = natural_direction(objective_name(scored)) == "minimize"
+    return scored.iloc[int(values.argmin() if less else values.argmax())]
+
+
+def question(config: DictConfig) -> str:
+    """Return what the chosen experiment's overlay asks in its first comment; empty without."""
+    choice = OmegaConf.select(config, "hydra.runtime.choices.experiment")
+    for source in OmegaConf.select(config, "hydra.runtime.config_sources") or ():
+        path = Path(str(source.path)) / "experiment" / f"{choice}.yaml"
+        if source.schema == "file" and path.is_file():
+            found = re.search(
+                r"^# Question:\s*(.+(?:\n#\s{2,}.+)*)", path.read_text(encoding="utf-8"), re.M
+            )
+            return " ".join(re.sub(r"\n#\s*", " ", found[1]).split()) if found else ""
+    return ""
+
+
+def _counts(data: SweepData) -> str:
+    states = data.jobs["status"].value_counts().to_dict()
+    words = {"FINISHED": "finished", "FAILED": "failed", "PRUNED": "stopped early"}
+    words |= {"KILLED": "interrupted", "RUNNING": "still running"}
+    said = [f"{states[key]} {word}" for key, word in words.items() if states.get(key)]
+    return f"{len(data.jobs)} job{'s' * (len(data.jobs) != 1)}: {', '.join(said)}"
+
+
+def _tested(best: pd.Series) -> str:
+    for key, words in (("test/knn_top1", "k-NN"), ("test/linear_top1", "linear probe")):
+        value = best.get(f"metrics.{key}")
+        if value is not None and value == value:  # not NaN
+            return f", test {words} {value:.3f}"
+    return ""
+
+
+def _cell(value: str) -> str:
+    return "`" + value.replace("|", "\\|") + "`"

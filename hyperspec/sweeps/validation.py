@@ -1,0 +1,277 @@
+"""What a sweep is going to do: every job composed and checked before the first one starts.
+
+Composing one job takes Hydra about 0.1 s, most of it reading YAML. Here each choice of groups is
+composed once, and plain values are put into copies of that, so that 100 jobs take a second.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from hyperspec.search.options import Branches, branches_of, check_search, num_seeds, num_trials
+from hyperspec.utils.errors import HyperspecError
+
+Check = Callable[[DictConfig], object]
+Job = tuple[str, ...]
+
+MAX_CHECKED = 300  # jobs that are composed; of a larger grid each value once, and a sample
+_SHOWN = 10  # problems that are listed
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One override of the sweep: a word per value; a fixed override has one."""
+
+    key: str
+    words: Job
+    whole: bool
+    """Whether the words are all of its values, not the ends of a range."""
+    group: bool
+    """Whether it chooses an option of a config group."""
+    plain: bool
+    """Whether it sets an existing value, without ``+``, ``~`` or a package."""
+
+    @property
+    def values(self) -> list[str]:
+        """The values as they are typed."""
+        return [word.partition("=")[2] for word in self.words]
+
+    @property
+    def shown(self) -> str:
+        """The values in words: all, or the ends of the range."""
+        return (", " if self.whole else " to ").join(self.values)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reason why jobs cannot run."""
+
+    message: str
+    overrides: Job
+    """Of the first such job, without what all jobs share."""
+    num_jobs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a sweep, checked."""
+
+    axes: tuple[Axis, ...]
+    num_jobs: int
+    num_checked: int
+    problems: tuple[Problem, ...]
+    told: tuple[str, ...] = ()
+    """What else there is to say of a search."""
+
+    @property
+    def text(self) -> str:
+        """What the sweep is about to run, in a few lines."""
+        varied = [axis for axis in self.axes if len(axis.words) > 1 or not axis.whole]
+        lines = [f"sweep: {self.num_jobs} job{'s' * (self.num_jobs != 1)}"]
+        for axis in varied:
+            lines.append(f"  {axis.key}: {axis.shown}")
+        lines += [f"  {line}" for line in self.told]
+        if self.num_checked < self.num_jobs:
+            lines.append(f"  checked: {self.num_checked} jobs, every value at least once")
+        return "\n".join(lines)
+
+    @property
+    def complaint(self) -> str:
+        """All problems in one text; empty without problems."""
+        if not self.problems:
+            return ""
+        bad = sum(problem.num_jobs for problem in self.problems)
+        lines = [f"{bad} of {self.num_checked} checked jobs cannot run, so that none is started:"]
+        for problem in self.problems[:_SHOWN]:
+            more = f" and {problem.num_jobs - 1} more" if problem.num_jobs > 1 else ""
+            lines.append(f"  {' '.join(problem.overrides)}{more}: {problem.message}")
+        if len(self.problems) > _SHOWN:
+            lines.append(f"  and {len(self.problems) - _SHOWN} other problems")
+        return "\n".join(lines)
+
+
+def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Plan:
+    """Compose and check the jobs of a multirun, inside of Hydra.
+
+    Args:
+        config: The composed config of the multirun, with ``hydra``.
+        check: Raises a HyperspecError when a job's config is wrong.
+        limit: Most jobs to compose. Of a larger grid, and of a search, each value is checked once
+            beside the first values of the others, and a grid is filled up by a seeded sample.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    axes = tuple(_axes(config, loader))
+    size = math.prod(len(axis.words) for axis in axes)
+    check_search(config)
+    searches = OmegaConf.select(config, "hydra.sweeper.n_trials") is not None
+    seen: dict[str, list[Job]] = {}
+    checked = 0
+    for way in _ways(axes, branches_of(config), loader):
+        jobs = _each_value_once(way) if searches else _grid(way, size, limit)
+        composer = _Composer(loader, config, way)
+        for job in jobs[: max(0, limit - checked)]:
+            checked += 1
+            problem = composer.problem(job, check)
+            if problem is not None:
+                seen.setdefault(problem, []).append(job)
+    fixed = {axis.words[0] for axis in axes if len(axis.words) == 1}
+    problems = tuple(
+        Problem(message, tuple(word for word in bad[0] if word not in fixed) or bad[0], len(bad))
+        for message, bad in seen.items()
+    )
+    trials = num_trials(config)
+    if trials is None:
+        return Plan(axes, size, checked, problems)
+    seeds = num_seeds(config)
+    told: tuple[str, ...] = (f"{trials} trials of {seeds} seeds",) if seeds > 1 else ()
+    told += tuple(
+        f"{axis.key} with {key}={value}: {axis.shown}"
+        for key, options in branches_of(config).items()
+        for value, params in options.items()
+        for axis in _read_axes(_words(params), loader)
+    )
+    return Plan(axes, trials * seeds, checked, problems, told)
+
+
+def count_jobs(config: DictConfig) -> int:
+    """Return how many jobs a multirun has, or trials a search, inside of Hydra."""
+    trials = num_trials(config)
+    if trials is not None:
+        return trials
+    loader = GlobalHydra.instance().config_loader()
+    return math.prod(len(axis.words) for axis in _axes(config, loader))
+
+
+def _ways(
+    axes: tuple[Axis, ...], branches: Branches, loader: ConfigLoader
+) -> Iterator[tuple[Axis, ...]]:
+    """Return the axes of each way through the branches of a search."""
+    for place, axis in enumerate(axes):
+        if axis.key in branches:
+            left = {key: options for key, options in branches.items() if key != axis.key}
+            for word, value in zip(axis.words, axis.values, strict=True):
+                taken = replace(axis, words=(word,), whole=True)
+                opened = _read_axes(_words(branches[axis.key].get(value, {})), loader)
+                along = (*axes[:place], taken, *axes[place + 1 :], *opened)
+                yield from _ways(along, left, loader)
+            return
+    yield axes
+
+
+def _axes(config: DictConfig, loader: ConfigLoader) -> Iterator[Axis]:
+    """Read the sweeper's parameters and the command line as the basic sweeper does."""
+    words = _words(OmegaConf.select(config, "hydra.sweeper.params") or {})
+    words += [str(word) for word in config.hydra.overrides.task]
+    yield from _read_axes(words, loader)
+
+
+def _words(params: Mapping[str, str] | DictConfig) -> list[str]:
+    return [f"{key!s}={value}" for key, value in params.items()]
+
+
+def _read_axes(words: list[str], loader: ConfigLoader) -> Iterator[Axis]:
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
+    last = {override.get_key_element(): override for override in parsed}  # the later word wins
+    for key, override in last.items():
+        values, whole = _values(override)
+        added = override.is_add() or override.is_force_add() or override.is_delete()
+        yield Axis(
+            key,
+            tuple(f"{key}={value}" for value in values) if values else (key,),
+            whole,
+            bool(loader.get_group_options(override.key_or_group)),
+            not added and override.package is None,
+        )
+
+
+def _values(override: Override) -> tuple[list[str], bool]:
+    """Return the values of an override as text, and whether they are all."""
+    if override.is_delete() and override.value() is None:
+        return [], True
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()], True
+    if override.is_discrete_sweep():
+        return [str(value) for value in override.sweep_string_iterator()], True
+    sweep = override.value()
+    ends = [sweep.start, sweep.end]  # type: ignore[union-attr]  # an interval has both
+    return [f"{end:g}" for end in ends], False
+
+
+def _each_value_once(axes: Sequence[Axis]) -> list[Job]:
+    first = [axis.words[0] for axis in axes]
+    jobs = [tuple(first)]
+    for place, axis in enumerate(axes):
+        jobs += [(*first[:place], word, *first[place + 1 :]) for word in axis.words[1:]]
+    return jobs
+
+
+def _grid(axes: Sequence[Axis], size: int, limit: int) -> list[Job]:
+    if size <= limit:
+        return list(itertools.product(*(axis.words for axis in axes)))
+    jobs = dict.fromkeys(_each_value_once(axes))
+    draw = random.Random(0)
+    while len(jobs) < limit:
+        jobs[tuple(draw.choice(axis.words) for axis in axes)] = None
+    return list(jobs)
+
+
+class _Composer:
+    """Composes jobs; those that choose the same groups share one composition."""
+
+    def __init__(self, loader: ConfigLoader, config: DictConfig, axes: Sequence[Axis]) -> None:
+        self._loader, self._config = loader, config
+        self._late = [axis.plain and not axis.group and len(axis.words) > 1 for axis in axes]
+        self._parser = OverridesParser.create(config_loader=loader)
+        self._known: dict[Job, DictConfig | str] = {}
+
+    def problem(self, job: Job, check: Check) -> str | None:
+        """Return why a job cannot run, or None."""
+        early = tuple(w for w, late in zip(job, self._late, strict=True) if not late)
+        if early not in self._known:
+            self._known[early] = self._compose(early)
+        base = self._known[early]
+        if isinstance(base, str):
+            return base
+        made = copy.deepcopy(base)
+        try:
+            for override in self._parser.parse_overrides(
+                [w for w, late in zip(job, self._late, strict=True) if late]
+            ):
+                OmegaConf.update(made, override.key_or_group, override.value(), merge=True)
+            check(made)
+        except HyperspecError as error:
+            return str(error)
+        except (HydraException, OmegaConfBaseException) as error:
+            return _one_line(error)
+        return None
+
+    def _compose(self, words: Job) -> DictConfig | str:
+        try:
+            made = self._loader.load_sweep_config(self._config, list(words))
+        except (HydraException, OmegaConfBaseException) as error:
+            return _one_line(error)
+        with open_dict(made):
+            del made["hydra"]
+        OmegaConf.set_struct(made, True)
+        return made
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    cause = error.__cause__
+    if cause is not None and str(cause) not in text:
+        text += " " + " ".join(str(cause).split())
+    return text

@@ -1,0 +1,305 @@
+"""Open a tracking store: absolute addresses, and a first creation that does not race.
+
+MLflow creates its tables on first use. Several processes that do so at once crash ("duplicate
+column name"), and so do several that create one experiment. Here the first creation happens under
+a file lock; all others see the experiment's row, before the lock or at once after taking it, and
+open the store side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
+
+from hyperspec.tracking.health import SQLITE, database_path, has_experiment, is_locked, knock
+from hyperspec.tracking.retry import (
+    LOCKED_SECONDS,
+    UnreachableError,
+    bound_requests,
+    first_line,
+    patiently,
+)
+from hyperspec.utils.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+    from mlflow.tracking import MlflowClient
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_SERVERS = ("http", "https", "postgresql", "mysql", "mssql")
+_ASK_SECONDS = 3.0  # for an answer of a server that is in trouble
+_LOCK_SECONDS = 120.0  # for the one that creates the tables: 2 s, 60 s on a machine in trouble
+
+
+class Connection:
+    """A store and the experiment in it that runs go to; either may be out of reach for a while.
+
+    Args:
+        uri: Absolute address.
+        experiment: Name of the experiment.
+        outbox: Folder that keeps what runs have to say until the store has it.
+    """
+
+    def __init__(self, uri: str, experiment: str, outbox: Path) -> None:
+        self.uri, self.experiment, self.outbox = uri, experiment, outbox
+        self.experiment_id = ""
+        self._client: MlflowClient | None = None
+
+    @property
+    def offline(self) -> bool:
+        """Whether the store has never been reached."""
+        return not self.experiment_id
+
+    @property
+    def shown_uri(self) -> str:
+        """The address without its password."""
+        parts = urlsplit(self.uri)
+        return self.uri.replace(f":{parts.password}@", "@") if parts.password else self.uri
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's client.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
+        if self._client is None:
+            self._client = open_client(self.uri)
+        return self._client
+
+    def ask(self, call: Callable[[MlflowClient], T]) -> T:
+        """Read from the store; a moment of trouble is waited for, 60 s of a locked SQLite file.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
+        seconds = LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
+        return patiently(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
+
+    def known_experiment(self) -> str:
+        """Return the experiment's identity; create the experiment at first use.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+            TrackingError: If the experiment was deleted.
+        """
+        if not self.experiment_id:
+            client = self.client
+            self.experiment_id = patiently(
+                lambda: _get_or_create(client, self.uri, self.experiment),
+                LOCKED_SECONDS if database_path(self.uri) else 0.0,
+                f"tracking.uri={self.shown_uri}",
+            )
+        return self.experiment_id
+
+
+def resolve_uri(uri: str, base: Path | None = None) -> str:
+    """Return the address with an absolute path, since a relative one makes a store per folder.
+
+    Args:
+        uri: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a path that ends in ``.db``, or
+            the address of a server.
+        base: Folder that relative paths start from; the current one by default.
+
+    Raises:
+        TrackingError: If the address is of a kind that cannot hold runs.
+    """
+    text = uri.strip()
+    if text.startswith(SQLITE):
+        path = text.removeprefix(SQLITE)
+    elif text.endswith(".db") and "://" not in text:
+        path = text
+    else:
+        path = ""
+    if path and path != ":memory:":
+        absolute = (base or Path.cwd()) / Path(path).expanduser()
+        return f"{SQLITE}{Path(os.path.abspath(absolute))}"
+    if urlsplit(text).scheme.split("+")[0] in _SERVERS:
+        return text
+    raise TrackingError(
+        f"tracking.uri={uri} cannot hold runs: MLflow's folder store is closed to new runs, and a "
+        "store in memory ends with its process. Use tracking.uri=sqlite:///mlflow.db for a file, "
+        "or http://host:port for a tracking server."
+    )
+
+
+def artifact_root(uri: str) -> Path | None:
+    """Return the folder beside a SQLite file that holds its artifacts, or None for a server."""
+    database = database_path(uri)
+    return None if database is None else database.parent / f"{database.stem}_artifacts"
+
+
+def open_client(uri: str) -> MlflowClient:
+    """Return an MLflow client for an absolute address, without telemetry and migration chatter.
+
+    Raises:
+        UnreachableError: If a server does not answer.
+        TrackingError: If the store cannot be opened; the message names it.
+    """
+    # Set before the import: MLflow otherwise reports usage to its makers over the network.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy.exc import SQLAlchemyError
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It prints a traceback for every busy moment of a database; ours say it in a line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    bound_requests()
+    database = database_path(uri)
+    if database is not None:
+        try:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrackingError(
+                f"tracking.uri={uri}: the folder {database.parent} cannot be made ({error}). "
+                "Choose another place with tracking.uri=sqlite:////folder/mlflow.db."
+            ) from error
+    else:
+        knock(uri)
+    try:
+        return patiently(
+            lambda: MlflowClient(tracking_uri=uri),
+            LOCKED_SECONDS if database is not None and is_locked(database) else 0.0,
+            f"tracking.uri={uri}",
+        )
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, UnreachableError) as error:
+        raise TrackingError(
+            f"tracking.uri={uri} cannot be opened ({first_line(error)}). Check the address, or "
+            "choose another store, for example tracking.uri=sqlite:///mlflow.db."
+        ) from error
+
+
+def connect(
+    uri: str,
+    experiment: str,
+    base: Path | None = None,
+    *,
+    outbox: str | None = None,
+    offline: bool = False,
+) -> Connection:
+    """Open the store and the experiment, creating both at first use.
+
+    Args:
+        uri: See :func:`resolve_uri`.
+        experiment: Name of the experiment.
+        base: Folder that a relative path in ``uri`` starts from.
+        outbox: Folder for what the store does not have yet; see :func:`outbox_folder`.
+        offline: Whether a store that does not answer will do: runs then wait in the outbox.
+
+    Raises:
+        UnreachableError: If the store does not answer and ``offline`` is false.
+        TrackingError: If the address is unusable or the experiment was deleted.
+    """
+    address = resolve_uri(uri, base)
+    connection = Connection(address, experiment, outbox_folder(address, base, outbox))
+    try:
+        # A tracking server makes its tables at its own start.
+        if not address.startswith("http") and not has_experiment(address, experiment):
+            _create_alone(connection)
+        connection.known_experiment()
+    except UnreachableError as error:
+        if not offline:
+            raise
+        log.warning(
+            "%s Training goes on without it: runs are kept in %s, and sent when it answers or by "
+            "`hyperspec sync`.",
+            error,
+            connection.outbox,
+        )
+    return connection
+
+
+def outbox_folder(uri: str, base: Path | None = None, given: str | None = None) -> Path:
+    """Return the folder that keeps what a store does not have yet.
+
+    It lies beside a SQLite file, and in the folder of the command for a server.
+
+    Args:
+        uri: Absolute address.
+        base: Folder of the command; the current one by default.
+        given: ``tracking.outbox``.
+    """
+    start = (base or Path.cwd()).absolute()
+    if given:
+        return start / Path(given).expanduser()
+    database = database_path(uri)
+    return (start if database is None else database.parent) / ".hyperspec" / "outbox"
+
+
+def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found: Experiment | None = client.get_experiment_by_name(name)
+    if found is None:
+        root = artifact_root(uri)
+        location = None if root is None else (root / _slug(name)).as_uri()
+        try:
+            # The kind opens the UI on training runs instead of on chat traces.
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            return str(client.create_experiment(name, artifact_location=location, tags=kind))
+        except MlflowException as error:
+            # On a server another machine may have been quicker; the file lock is local.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise TrackingError(
+                    f"tracking.experiment={name} cannot be created in {uri} "
+                    f"({first_line(error)}). Choose another name."
+                ) from error
+    if found.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"tracking.experiment={name} was deleted in {uri}. Choose another name, or bring it "
+            f"back with: MLFLOW_TRACKING_URI={uri} mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}"
+        )
+    return str(found.experiment_id)
+
+
+def _create_alone(connection: Connection) -> None:
+    """Create the tables and the experiment while no other process of this machine does.
+
+    Raises:
+        UnreachableError: If the store does not answer.
+        TrackingError: If another process keeps the lock.
+    """
+    # Before the lock: several seconds that each process would otherwise wait for each other one.
+    import mlflow.store.tracking.sqlalchemy_store
+    import mlflow.tracking  # noqa: F401
+
+    path = _lock_path(connection.uri)
+    try:
+        with FileLock(path, timeout=_LOCK_SECONDS):
+            if not has_experiment(connection.uri, connection.experiment):
+                connection.known_experiment()
+    except Timeout as error:
+        raise TrackingError(
+            f"tracking.uri={connection.shown_uri}: another process has been creating its tables "
+            f"for {_LOCK_SECONDS:.0f} s ({path} is locked). Start again when it is done, or end "
+            "the process that holds the file."
+        ) from error
+
+
+def _lock_path(uri: str) -> Path:
+    database = database_path(uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        return database.with_name(f".{database.name}.lock")
+    digest = hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"hyperspec-tracking-{digest}.lock"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"

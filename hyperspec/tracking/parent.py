@@ -1,0 +1,76 @@
+"""The run of a whole sweep, and the note in the sweep's folder by which its jobs find it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from hyperspec.utils.errors import TrackingError
+
+NOTE = "sweep.json"
+# Note of an error: a job of a sweep failed and the others ran on, as opposed to wrong words.
+IN_SWEEP = "in a job of a sweep"
+
+
+@dataclass(frozen=True)
+class ParentInfo:
+    """What a job needs to put its run under the sweep's."""
+
+    parent_run_id: str
+    """MLflow run of the sweep."""
+    tracking_uri: str
+    """Absolute address of the store."""
+    experiment: str
+    """MLflow experiment of the sweep and its jobs."""
+    study: str
+    """Study that the sweep belongs to."""
+    name: str
+    """Readable name of the parent run."""
+    host: str = ""
+    """Machine of the controller."""
+    process: str = ""
+    """The controller, as :func:`hyperspec.utils.process.process_tag` names it."""
+    scheduler: str = ""
+    """SLURM job that the controller runs in, if any."""
+    outbox: str = ""
+    """Folder that keeps what the store does not have yet."""
+
+
+def write_parent(sweep_dir: Path, info: ParentInfo) -> Path:
+    """Write the note in one step, so that no job reads half of it."""
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=sweep_dir, prefix=".sweep-", suffix=".json")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(asdict(info), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    target = sweep_dir / NOTE
+    Path(temporary).replace(target)
+    return target
+
+
+def find_parent(sweep_dir: Path) -> ParentInfo | None:
+    """Return the parent run noted in a sweep's folder, or None when there is no note.
+
+    Raises:
+        TrackingError: If the note is there but cannot be read.
+    """
+    path = sweep_dir / NOTE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {
+            field.name: str(content[field.name])
+            for field in fields(ParentInfo)
+            if field.name in content
+        }
+        return ParentInfo(**known)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise TrackingError(
+            f"{path} does not name the sweep's run ({error}). Start the sweep again, or remove "
+            "the file to run its jobs on their own."
+        ) from error

@@ -1,0 +1,106 @@
+"""Tell a store that is in trouble from one that refuses, and wait for it with growing pauses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from hyperspec.utils.errors import TrackingError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+REQUEST_SECONDS = 10  # longest wait for one answer of a server
+LOCKED_SECONDS = 60.0  # longest wait for a SQLite file that another process holds
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # between two tries, seconds
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}
+_TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+_TROUBLE |= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
+
+
+class UnreachableError(TrackingError):
+    """The store does not answer, or answers that it cannot now. Later it may."""
+
+
+def bound_requests() -> None:
+    """Keep MLflow's own client from waiting for minutes; words of the environment win.
+
+    It tries each request once: a creation tried again after a lost answer would be made twice.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Say whether an error is the store's trouble of the moment, not a fault of what was asked."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import DBAPIError, OperationalError
+    from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+    if isinstance(error, MlflowException):
+        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+        # "API request to ... failed": MLflow wraps what the network says.
+        answered = error.error_code in _TROUBLE or status in (408, 429) or status >= 500
+        return answered or _caused_by(error, RequestException, OSError)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    kinds = (RequestException, OperationalError, PoolTimeoutError, sqlite3.OperationalError)
+    return isinstance(error, (*kinds, OSError, UnreachableError))
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Say whether the store will never take what it was given."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and error.error_code in _REFUSALS
+
+
+def patiently(call: Callable[[], T], seconds: float, what: str) -> T:
+    """Call until it works, with growing pauses.
+
+    Args:
+        call: What to do; done again only after trouble, see :func:`is_trouble`.
+        seconds: Time after which the trouble is raised; 0 tries once.
+        what: The store, for the message.
+
+    Raises:
+        UnreachableError: If the trouble lasts.
+    """
+    deadline, pause, told = time.monotonic() + seconds, FIRST_PAUSE, False
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_trouble(error):
+                raise
+            left = deadline - time.monotonic()
+            if left <= 0:
+                if isinstance(error, UnreachableError):
+                    raise
+                raise UnreachableError(f"{what} does not answer ({first_line(error)}).") from error
+            if not told:
+                log.warning("%s is in trouble (%s); waiting for it", what, first_line(error))
+                told = True
+        time.sleep(min(pause, max(left, 0.01)))
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, at most 300 characters."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
+
+
+def _caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
+    found: BaseException | None = error.__cause__ or error.__context__
+    while found is not None:
+        if isinstance(found, kinds):
+            return True
+        found = found.__cause__ or found.__context__
+    return False

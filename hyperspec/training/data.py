@@ -1,0 +1,155 @@
+"""What a run works on: specimens, their split, training statistics, the chosen bands."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from hyperspec.bands import Learned, Strategy
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.config import Data, FolderData, TilesData
+from hyperspec.datasets.export.export import is_export, pack_export
+from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.splits import Split, grouped_split
+from hyperspec.datasets.store.on_the_fly import DirectSource
+from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.source import SpecimenSource
+from hyperspec.datasets.store.tiles import TileSettings, TileSource
+from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.selection import BandSelection
+from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Specimens, their split, the training part's statistics, and the chosen bands."""
+
+    source: SpecimenSource
+    split: Split
+    statistics: SpectralStatistics
+    selection: BandSelection
+
+    @cached_property
+    def labels(self) -> list[str | None]:
+        """Label of each row; None where unknown."""
+        return column(self.source, "label")
+
+    @cached_property
+    def specimens(self) -> list[str]:
+        """Key of the specimen of each row."""
+        return [str(key) for key in self.source.table["specimen"]]
+
+    @cached_property
+    def views(self) -> list[str | None]:
+        """View of each row, such as D and V; None where unknown."""
+        return column(self.source, "view")
+
+    @cached_property
+    def files(self) -> list[str]:
+        """File of each row."""
+        return [str(name) for name in self.source.table["file"]]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The labels that occur outside of what is held out, sorted: those that probes name."""
+        rows = np.concatenate(list(self.split.parts().values()))
+        return sorted({label for row in rows if (label := self.labels[row]) is not None})
+
+
+def column(source: SpecimenSource, name: str) -> list[str | None]:
+    """Return a text column of a source's table, None where a value is missing."""
+    values = source.table[name]
+    return [None if gone else str(v) for v, gone in zip(values, values.isna(), strict=True)]
+
+
+def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Material:
+    """Read what the config names, split it, and choose the bands.
+
+    Args:
+        data: Where the specimens are, and how they are read and split.
+        strategy: What chooses the bands.
+        absent_ok: Pass over labels to hold out that the folder does not have.
+
+    Raises:
+        HyperspecError: If cubes, labels, split or bands do not fit; the message says where.
+    """
+    source = open_source(data)
+    labels = column(source, "label")
+    split = grouped_split(
+        labels,
+        [str(key) for key in source.table["specimen"]],
+        fractions=data.split.fractions,
+        seed=data.split.seed,
+        keys=[str(name) for name in source.table["file"]],
+        hold_out=data.split.hold_out,
+        absent_ok=absent_ok,
+    )
+    # From the training part alone: a test proves that held-out cubes change none of it.
+    statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
+    if isinstance(strategy, Learned):
+        selection = strategy.candidates(source.axis)  # all of them, until training has chosen
+    else:
+        selection = strategy.select(source.axis, statistics)
+    return Material(source, split, statistics, selection)
+
+
+def open_source(data: Data) -> SpecimenSource:
+    """Scan the folder and open its specimens: packed, read anew, or cut from a scene.
+
+    A folder that `hyperspec export` wrote holds prepared specimens already, and is packed as it is.
+    """
+    cache = Path(data.cache_dir)
+    if is_export(Path(data.root)):
+        return pack_export(Path(data.root), cache)
+    axis = data.axis
+    catalogue = scan(
+        data.root,
+        labels=data.labels if isinstance(data, FolderData) else None,
+        axis=None if axis is None else SpectralAxis.linear(axis.start_nm, axis.stop_nm, axis.count),
+        pattern=data.pattern,
+        white=data.white,
+        dark=data.dark,
+        cache_dir=cache,
+    )
+    for problem in catalogue.problems:
+        log.warning("%s", problem)
+    catalogue.raise_errors()
+    if isinstance(data, TilesData):
+        tiles = TileSettings(
+            tile=data.tile,
+            stride=data.stride,
+            calibrate=data.calibrate,  # type: ignore[arg-type]  # TileSettings checks the word
+            mask=data.mask,  # type: ignore[arg-type]
+            white_reflectance=data.white_reflectance,
+        )
+        return TileSource(catalogue, tiles)
+    if not isinstance(data, FolderData):
+        raise ConfigError(f"data is {type(data).__name__}; choose data=folder or data=tiles.")
+    settings = prepare_settings(data)
+    if data.store == "none":
+        return DirectSource(catalogue, settings)
+    if data.store != "auto":
+        raise ConfigError(f"data.store is '{data.store}'; choose auto or none.")
+    return pack(catalogue, settings, cache, verify=data.verify)
+
+
+def prepare_settings(data: FolderData) -> PrepareSettings:
+    """Return how a config's cubes become specimen images.
+
+    Raises:
+        HyperspecError: If a value is outside its range.
+    """
+    return PrepareSettings(
+        size=data.size,
+        calibrate=data.calibrate,  # type: ignore[arg-type]  # PrepareSettings checks the word
+        mask=data.mask,  # type: ignore[arg-type]
+        crop_margin=data.crop_margin,
+        white_reflectance=data.white_reflectance,
+    )

@@ -1,0 +1,82 @@
+"""What Lightning is told where processes of ours train together: the group is there already."""
+
+from __future__ import annotations
+
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from hyperspec.training.callbacks.checkpointing import random_states, restore_random_states
+from hyperspec.utils.distributed import world
+
+
+class OwnProcesses(ClusterEnvironment):
+    """The processes of one machine that :mod:`hyperspec.runs.distributed.launcher` has started and joined to a group.
+
+    Args:
+        rank: Number of this process; also that of its device.
+        processes: Number of all.
+    """
+
+    def __init__(self, rank: int, processes: int) -> None:
+        super().__init__()
+        self._rank, self._processes = rank, processes
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Lightning starts none: its own launcher runs the command line anew, all of a sweep."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Address of the first process."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """Not asked for: the group exists before the trainer."""
+        return 0
+
+    @staticmethod
+    def detect() -> bool:
+        """Never guessed from the environment."""
+        return False
+
+    def world_size(self) -> int:
+        """Return the number of processes."""
+        return self._processes
+
+    def set_world_size(self, size: int) -> None:
+        """Keep what is known."""
+
+    def global_rank(self) -> int:
+        """Return the number of this process."""
+        return self._rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """Keep what is known."""
+
+    def local_rank(self) -> int:
+        """Return the number of this process: all are on one machine."""
+        return self._rank
+
+    def node_rank(self) -> int:
+        """Return the number of the machine, of one."""
+        return 0
+
+
+class OwnDdp(DDPStrategy):
+    """DDP that draws on as a single process would: Lightning's would seed anew here."""
+
+    def setup_distributed(self) -> None:
+        """Set the group up, and leave the random states as they were."""
+        states = random_states()
+        super().setup_distributed()
+        restore_random_states(states)
+
+
+def strategy() -> Strategy | str:
+    """Return Lightning's strategy: DDP in a group of several processes, else its own choice."""
+    rank, processes = world()
+    if processes == 1:
+        return "auto"
+    return OwnDdp(cluster_environment=OwnProcesses(rank, processes))

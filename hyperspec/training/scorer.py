@@ -1,0 +1,229 @@
+"""Scores of a run's encoder on held-out specimens, beside the controls."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from hyperspec.datasets.splits import HELD_OUT
+from hyperspec.evaluation.baselines import mean_spectra
+from hyperspec.evaluation.config import Evaluation
+from hyperspec.evaluation.cross_modal import window_retrieval
+from hyperspec.evaluation.measures import Measure, as_metrics, measure_labels, measure_shape
+from hyperspec.evaluation.objective import (
+    NUM_BANDS,
+    objective_names,
+    objective_value,
+    resolve_objective,
+)
+from hyperspec.evaluation.scores import (
+    EvaluationResult,
+    Held,
+    control_table,
+    evaluate_control,
+    evaluate_features,
+)
+from hyperspec.models.encoder import Encoder
+from hyperspec.tracking import names
+from hyperspec.tracking.run import JobRun
+from hyperspec.training.cross_modal import CrossModal
+from hyperspec.training.data import Material
+from hyperspec.training.simclr import SimCLR
+from hyperspec.transforms.config import CrossModalViews
+
+log = logging.getLogger(__name__)
+
+
+class Scorer:
+    """Embeds the parts of a run and scores them.
+
+    Args:
+        material: Specimens, split and labels.
+        module: The run's module; its encoder is scored as it is at the time of the call.
+        settings: Probes and intervals.
+    """
+
+    def __init__(self, material: Material, module: SimCLR, settings: Evaluation) -> None:
+        self.material, self.module, self.settings = material, module, settings
+        self._resolved: dict[str, str] = {}
+        self.best: dict[str, float] = {}
+
+    def validate(self) -> dict[str, float]:
+        """Score the encoder on the validation part by k-NN, for use while training."""
+        result = evaluate_features(
+            self._embed("train", "validation"),
+            k=self.settings.k,
+            num_resamples=self.settings.resamples,
+            linear=False,
+        )
+        return {**self._kept(result.metrics), **self._windows("val", "validation")}
+
+    def final(self, run: JobRun, untrained: Encoder) -> dict[str, float]:
+        """Score encoder and controls on validation and test, and log what they say on test.
+
+        Args:
+            run: The tracked run.
+            untrained: The encoder as it was before training.
+        """
+        settings = self.settings
+        parts = self._embed("train", "validation", "test")
+        result = evaluate_features(
+            parts,
+            k=settings.k,
+            num_resamples=settings.resamples,
+            linear=settings.linear,
+        )
+        metrics = self._kept(result.metrics)
+        if "test" in result.predictions:
+            run.log_text(result.predictions["test"].to_csv(index=False), names.PREDICTIONS_ARTIFACT)
+        if settings.controls:
+            controls = self._controls(untrained)
+            for found in controls.values():
+                metrics |= found.metrics
+            table = control_table(controls)
+            if table is not None:
+                run.log_text(table.to_csv(index=False), names.CONTROLS_ARTIFACT)
+        if self.material.split.held_out.size:
+            metrics |= self._held_out()
+        return {**metrics, **self._windows("val", "validation"), **self._windows("test", "test")}
+
+    def objectives(self, metrics: dict[str, float], requested: object) -> dict[str, float]:
+        """Return by name what a sweep optimises, in the order of ``objective``.
+
+        Args:
+            metrics: All metrics of the run by name.
+            requested: ``objective`` of the config: a name, or a list of names.
+
+        Raises:
+            ConfigError: If the run has no such metric, or it may not be chosen on.
+        """
+        measured = {**metrics, NUM_BANDS: float(len(self.material.selection))}
+        return {
+            name: objective_value(measured, requested=name, **self._available)
+            for name in self.check_objective(requested)
+        }
+
+    def check_objective(self, requested: object) -> list[str]:
+        """Return the metrics to optimise; refuse one that nothing may be chosen on.
+
+        Called before any training, and remembered, so that its warning comes once.
+
+        Raises:
+            ConfigError: If one is of the test part or of a control, or there are two of a kind.
+        """
+        for name in objective_names(requested):
+            if name not in self._resolved:
+                self._resolved[name] = resolve_objective(name, **self._available)
+        found = [self._resolved[name] for name in objective_names(requested)]
+        return list(objective_names(found))  # `auto` may be one that is named too
+
+    def _kept(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Leave out view retrieval where rows of one specimen are tiles that share pixels."""
+        if self._available["views_available"]:
+            return dict(metrics)
+        return {key: value for key, value in metrics.items() if "view_retrieval" not in key}
+
+    @cached_property
+    def _available(self) -> dict[str, bool]:
+        material = self.material
+        rows = material.split.validation
+        views: dict[str, set[str]] = {}
+        for row in rows:
+            if (view := material.views[row]) is not None:
+                views.setdefault(material.specimens[row], set()).add(view)
+        return {
+            "labels_available": any(material.labels[row] is not None for row in rows),
+            # Named views only: overlapping tiles of a scene share pixels, and finding those again
+            # would say nothing about the encoder.
+            "views_available": any(len(seen) > 1 for seen in views.values()),
+        }
+
+    def _controls(self, untrained: Encoder) -> dict[str, EvaluationResult]:
+        settings = self.settings
+        features = {
+            "untrained": self._embed("train", "test", encoder=untrained),
+            "mean_spectrum": self._mean_spectra("train", "test"),
+        }
+        return {
+            name: evaluate_control(
+                name,
+                parts,
+                k=settings.k,
+                num_resamples=settings.resamples,
+                linear=settings.linear,
+            )
+            for name, parts in features.items()
+        }
+
+    def _windows(self, prefix: str, part: str) -> dict[str, float]:
+        """Score how well windows of wavelengths find each other; nothing without windows."""
+        module, views = self.module, self.module.views.config
+        if not isinstance(module, CrossModal) or not isinstance(views, CrossModalViews):
+            return {}
+        rows = self.material.split.parts()[part]
+        found = window_retrieval(
+            module.embed_windows(torch.from_numpy(rows)).numpy(),
+            [self.material.specimens[row] for row in rows],
+            list(views.windows_nm),
+        )
+        return {f"{prefix}/{name}": value for name, value in found.items()}
+
+    def _held_out(self) -> dict[str, float]:
+        """Score labels that training never saw: their specimens can only name each other."""
+        settings = self.settings
+        held = self._embed(HELD_OUT)[HELD_OUT]
+        found: list[Measure] = []
+        if len(held.files) > 1:
+            found += measure_shape(held, num_resamples=settings.resamples)
+        rows = held.labelled()
+        largest = max(Counter(rows.specimens).values())
+        # Fewer neighbours than evaluation.k where a small genus has no more: no run fails for it.
+        k = min(settings.k, len(rows.labels) - largest)
+        if k and len(set(rows.labels)) > 1:
+            found += measure_labels(held, None, k=k, num_resamples=settings.resamples)[0]
+        return self._kept(dict(as_metrics(found, HELD_OUT)))
+
+    def _embed(self, *parts: str, encoder: Encoder | None = None) -> dict[str, Held]:
+        trained = self.module.encoder
+        if encoder is not None:
+            self.module.encoder = encoder.to(self.module.device)
+        try:
+            rows = {**self.material.split.parts(), HELD_OUT: self.material.split.held_out}
+            return {
+                part: self._held(
+                    rows[part], self.module.embed(torch.from_numpy(rows[part])).numpy()
+                )
+                for part in parts
+            }
+        finally:
+            self.module.encoder = trained
+
+    def _mean_spectra(self, *parts: str) -> dict[str, Held]:
+        """Normalise mean spectra as the encoder's pixels are, so that the control is fair."""
+        material = self.material
+        found = {}
+        for part in parts:
+            rows = material.split.parts()[part]
+            means = mean_spectra(
+                material.source.planes(rows.tolist(), material.selection),
+                material.source.masks(rows.tolist()),
+            )
+            pixels = torch.from_numpy(means.astype(np.float32))[:, :, None, None]
+            pixels = pixels.to(self.module.device)
+            # Each mean spectrum is an image of one pixel, all of it specimen.
+            prepared = self.module.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
+            found[part] = self._held(rows, prepared[:, :, 0, 0].cpu().numpy())
+        return found
+
+    def _held(self, rows: np.ndarray, features: np.ndarray) -> Held:
+        material = self.material
+        return Held(
+            features,
+            [material.labels[row] for row in rows],
+            [material.specimens[row] for row in rows],
+            [material.files[row] for row in rows],
+        )

@@ -1,0 +1,343 @@
+"""SimCLR as a Lightning module: two views on the device, one forward per view, one loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from hyperspec.datasets.loading.batch import Batch
+from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.losses.dense import Cells, Combined, Terms
+from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
+from hyperspec.models.encoder import Encoder
+from hyperspec.models.heads import CellHead
+from hyperspec.models.stems.concrete import FixedProjection
+from hyperspec.training.fused_views import NUM_VIEWS as NUM_VIEWS
+from hyperspec.training.fused_views import streamed_features, streamed_views, streams
+from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
+from hyperspec.transforms.augment import ViewParams, Views
+from hyperspec.transforms.normalisation.pixelwise import Normalisation
+from hyperspec.utils.distributed import own, whole, world
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a SimCLR run is made of; each part is usable alone.
+
+    Args:
+        encoder: Takes n channels.
+        head: Takes the encoder's features.
+        loss: Takes the head's embeddings of two views.
+        views: Work on the C bands that are read.
+        normalisation: Of the n channels.
+        reduction: Maps the bands to the channels; None where they are the same.
+        cell_head: Embeds the cells of the feature map for a loss with a local term.
+    """
+
+    encoder: Encoder
+    head: nn.Module
+    loss: nn.Module
+    views: Views
+    normalisation: Normalisation
+    reduction: FixedProjection | None = None
+    cell_head: CellHead | None = None
+
+
+def _by_item(both: Tensor) -> Tensor:
+    """Put the views of an item side by side: ``(2 m, ...)`` to ``(m, 2, ...)``."""
+    return torch.stack(both.chunk(NUM_VIEWS), dim=1)
+
+
+class SimCLR(pl.LightningModule):
+    """Contrastive training of an encoder on two views of each specimen image.
+
+    Each view goes: spectral operations in reflectance, reduction of bands to channels (with
+    ``bands=binned`` and its like), normalisation, projection (with a linear bias-free stem), warp,
+    backbone. With that order the projection commutes with everything spatial, and the warp acts on
+    few channels.
+
+    Args:
+        parts: Encoder, projection head, loss, views and normalisation.
+        bank: Gives the pixels of a batch.
+        optimisation: Learning rate, schedule and weight decay.
+        micro_batch: Images whose graph exists at once; None for the whole batch. The gradient is
+            that of the whole batch either way (GradCache, Gao et al. 2021).
+
+    Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual
+    Representations".
+    """
+
+    loss_name: ClassVar[str] = "train/loss"
+
+    def __init__(
+        self,
+        parts: Parts,
+        bank: PlaneBank,
+        optimisation: Optimisation,
+        micro_batch: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head, self.loss = parts.encoder, parts.head, parts.loss
+        self.views, self.normalisation = parts.views, parts.normalisation
+        self.reduction, self.cell_head = parts.reduction, parts.cell_head
+        self.bank, self.optimisation, self.micro_batch = bank, optimisation, micro_batch
+        self.seen: tuple[Tensor, Tensor] | None = None
+        """Features and embeddings of the last batch, for what watches the training."""
+        if micro_batch is not None:
+            for inside in (self.encoder, self.cell_head):
+                if inside is not None:
+                    check_batch_independent(inside)
+
+    @property
+    def folds(self) -> bool:
+        """Whether factor, normalisation and projection are one product over the bands."""
+        return (
+            self.encoder.projects
+            and self.views.commutes
+            and self.normalisation.per_band_affine is not None
+        )
+
+    def view(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
+        """Make one view ready for :meth:`Encoder.features`.
+
+        Args:
+            images: Reflectance, shape ``(B, C, H, W)``.
+            masks: Foreground, shape ``(B, 1, H, W)``.
+            params: What :meth:`Views.draw` drew.
+
+        Returns:
+            Shape ``(B, k, S, S)``; k is the stem's width with a projection in front of the warp,
+            else n.
+        """
+        affine = self.normalisation.per_band_affine
+        weight = self.encoder.weight_before_warp
+        if self.folds and affine is not None and weight is not None:
+            pixels = self._folded(images, masks, weight, affine, params)
+        else:
+            pixels = self._long_way(images, masks, affine, params)
+            if self.encoder.projects and not self.encoder.composes:
+                pixels = self.encoder.project(pixels)
+        return self.views.warp(pixels, params)
+
+    def _folded(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        weight: Tensor,
+        affine: tuple[Tensor, Tensor],
+        params: ViewParams,
+    ) -> Tensor:
+        scale, offset = affine
+        if self.reduction is None:
+            return self.views.project_view(images, masks, weight, scale, offset, params)
+        folded = self.reduction.fold(weight, scale)
+        ones, zeros = torch.ones_like(folded[0]), torch.zeros_like(folded[0])
+        pixels = self.views.project_view(images, masks, folded, ones, zeros, params)
+        constant = (weight.flatten(1).float() @ offset)[:, None, None].to(pixels.dtype)
+        return pixels + constant * masks
+
+    def _long_way(
+        self,
+        images: Tensor,
+        masks: Tensor,
+        affine: tuple[Tensor, Tensor] | None,
+        params: ViewParams,
+    ) -> Tensor:
+        if self.reduction is None:
+            pixels = self.views.spectral(images, params, masks, affine)
+            return pixels if affine is not None else self.normalisation(pixels, masks) * masks
+        return self.prepare(self.views.spectral(images, params, masks), masks)
+
+    def prepare(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Return what the encoder takes: channels, normalised, 0 in the background.
+
+        Args:
+            images: Reflectance, shape ``(B, C, H, W)``.
+            masks: Foreground, shape ``(B, 1, H, W)``.
+
+        Returns:
+            Shape ``(B, n, H, W)``.
+        """
+        if self.reduction is not None:
+            images = self.reduction(images)
+        pixels: Tensor = self.normalisation(images, masks) * masks
+        return pixels
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch; under DDP of this process's share, compared with all."""
+        loss, terms = self.compare(*self.embed_batch(batch))
+        count, together = len(batch.rows), world()[1] > 1  # what is logged is the mean over shares
+        self.log_dict(terms, batch_size=count, sync_dist=together)
+        self.log(self.loss_name, loss.detach(), batch_size=count, prog_bar=True, sync_dist=together)
+        return loss
+
+    def embed_batch(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Augment and embed a batch, in micro-batches if they are set; see :meth:`embed_views`."""
+        count = len(batch.rows)
+        with self.in_turn(count):
+            return micro_batched(
+                lambda chosen: self.embed_views(batch, chosen), count, self.micro_batch
+            )
+
+    @contextmanager
+    def in_turn(self, count: int) -> Iterator[None]:
+        """Draw the views of this process's share inside, as if one process drew for all in turn.
+
+        Every process passes over the draws of the shares before its own, and behind: each
+        specimen gets the view that one process with the same micro-batches would give it, and the
+        random states of all processes stay the same.
+
+        Args:
+            count: Items of each share.
+        """
+        rank, processes = world()
+        self._pass_over(rank, count)
+        yield
+        self._pass_over(processes - rank - 1, count)
+
+    def _pass_over(self, shares: int, count: int) -> None:
+        for _ in range(shares):
+            for chunk in torch.split(torch.arange(count), self.micro_batch or count):
+                for _ in range(NUM_VIEWS):
+                    self.views.draw(len(chunk), device=torch.device("cpu"))
+
+    def embed_views(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, ...]:
+        """Augment and embed some items: features ``(m, 2, F)`` and what :meth:`compare` needs.
+
+        With a local term also cells ``(m, 2, D, h, w)`` and matrices ``(m, 2, 3, 3)`` from view to
+        source pixels: one forward pass serves both terms.
+        """
+        maps, drawn = self.maps_of(batch, chosen)
+        features = _by_item(self.encoder.pool(maps))
+        if self.cell_head is None:
+            return (features,)
+        inverse = torch.stack([params.inverse for params in drawn], dim=1)
+        return features, _by_item(self.cell_head(maps)), inverse
+
+    def maps_of(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, list[ViewParams]]:
+        """Augment some items and run the encoder once on both views.
+
+        Returns:
+            Feature maps of both views, ``(2 m, ...)``, first views in front, and what was drawn for
+            either view.
+        """
+        made, drawn = self.views_of(batch, chosen)
+        return self.encoder.feature_map(torch.cat(made)), drawn
+
+    def views_of(self, batch: Batch, chosen: Tensor) -> tuple[list[Tensor], list[ViewParams]]:
+        """Return both views of some items, ready for the backbone, and what was drawn."""
+        if streams(self):
+            return streamed_views(self, batch, chosen)
+        if batch.images is None or batch.masks is None:
+            images, masks = self.bank.batch(batch.rows[chosen], self._pixel_type())
+        else:
+            images, masks = self.bank.to_device(
+                batch.images[chosen], batch.masks[chosen], self._pixel_type()
+            )
+        drawn, made = [], []
+        for _ in range(NUM_VIEWS):
+            drawn.append(self.views.draw(len(images), device=images.device))
+            made.append(self.view(images, masks, drawn[-1]))
+        return made, drawn
+
+    def _pixel_type(self) -> torch.dtype:
+        """Return the type in which views read pixels.
+
+        Where the one thing done with them is a product that autocast shortens, they are converted
+        once for both views; on the way over float32 each view would convert them anew.
+        """
+        kind = self.device.type
+        if torch.is_autocast_enabled(kind) and self.folds and not self.views.reads_pixels:
+            return torch.get_autocast_dtype(kind)
+        return torch.float32
+
+    def compare(
+        self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a whole batch, and its terms by the name they are logged under.
+
+        Under a process group the batch is that of all processes, the arguments are this process's
+        share, and the mean of the processes' losses is the batch's.
+
+        Args:
+            features: Shape ``(B, 2, F)``.
+            cells: Shape ``(B, 2, D, h, w)``, for a loss with a local term.
+            inverse: Maps from view to source pixels of these cells, shape ``(B, 2, 3, 3)``.
+        """
+        # One head over both views: its BatchNorm needs the whole batch, as in SimCLR. Each process
+        # runs it on the features of all, which are small, and compares its own share.
+        every = whole(features)
+        embeddings: Tensor = self.head(every.transpose(0, 1).flatten(0, 1))
+        self.seen = (every.detach().flatten(0, 1), embeddings.detach())
+        first, second = (own(view) for view in embeddings.chunk(NUM_VIEWS))
+        if cells is None or inverse is None:
+            loss: Tensor = self.loss(first, second)
+            return loss, {}
+        assert isinstance(self.loss, Combined), "cells are embedded for a loss with a local term"
+        places = Cells(cells, inverse, self.views.size, self.views.source_size)
+        terms: Terms = self.loss(first, second, places)
+        return terms.total, {
+            f"{self.loss_name}_global": terms.whole.detach(),
+            f"{self.loss_name}_local": terms.local.detach(),
+            "train/paired_cells": terms.pairs,
+        }
+
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Embed images without augmentation.
+
+        Args:
+            images: Reflectance, shape ``(B, C, H, W)``.
+            masks: Foreground, shape ``(B, 1, H, W)``.
+
+        Returns:
+            Backbone features, shape ``(B, F)``.
+        """
+        features: Tensor = self.encoder(self.prepare(images, masks))
+        return features
+
+    @torch.no_grad()
+    def embed(self, rows: Tensor, chunk: int = 64) -> Tensor:
+        """Embed specimens of the bank in evaluation mode.
+
+        Args:
+            rows: Row numbers in the source, shape ``(N,)``.
+            chunk: Images embedded at once.
+
+        Returns:
+            Backbone features on the CPU, shape ``(N, F)``, float32.
+        """
+        was_training = self.training
+        self.eval()
+        try:
+            parts = [
+                streamed_features(self, some) if streams(self) else self(*self.bank.batch(some))
+                for some in torch.split(rows, chunk)
+            ]
+        finally:
+            self.train(was_training)
+        return torch.cat([part.float().cpu() for part in parts])
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return AdamW with linear warm-up and cosine decay, stepped per optimizer step."""
+        trained = [self.encoder, self.head, *([self.cell_head] if self.cell_head else [])]
+        named = [pair for module in trained for pair in module.named_parameters()]
+        optimizer = build_optimizer(named, self.optimisation)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, self.optimisation, total)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the run's own facts (bands, config) travel; see training.checkpoint."""
+        checkpoint["hyperspec"] = self.facts
+
+    facts: dict[str, Any] = {}  # noqa: RUF012 - replaced whole per run, never changed in place

@@ -1,0 +1,1 @@
+"""Views and normalisation: what happens to images on the device."""

@@ -1,0 +1,170 @@
+"""The spatial part of a view: crop, rotation and flips as one matrix, one warp, and a blur.
+
+Pixel coordinates count pixel centres from 0 (x to the right, y down), and corner centres map onto
+corner centres, as in kornia with ``align_corners=True``. The matrices map **source pixels to view
+pixels**, like kornia's ``transform_matrix``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name that torch's own documentation uses
+from kornia.augmentation import random_generator
+from torch import Tensor
+
+from hyperspec.transforms.config import ViewsConfig
+
+
+class SpatialSampler:
+    """Draws one composed matrix per specimen from kornia's parameter generators.
+
+    The order is rotation about the centre, crop and resize, flips. (Cropping first would let a
+    composed warp see pixels outside the crop, which a chain of operations has cut away.)
+
+    Args:
+        config: Settings.
+        source_size: Height and width of the square images in pixels.
+        size: Height and width of the square views in pixels.
+    """
+
+    def __init__(self, config: ViewsConfig, source_size: int, size: int) -> None:
+        self.source_size = source_size
+        self.size = size
+        self._rotation = (
+            random_generator.PlainUniformGenerator(
+                ((-config.rotation_deg, config.rotation_deg), "degrees", 0.0, (-360.0, 360.0))
+            )
+            if config.rotation_deg
+            else None
+        )
+        self._crop = (
+            random_generator.ResizedCropGenerator(
+                (size, size),
+                (config.crop_min, config.crop_max),
+                (1 / config.crop_ratio, config.crop_ratio),
+            )
+            if config.crops
+            else None
+        )
+        self._flips = [
+            random_generator.ProbabilityGenerator(p)
+            for p in (config.flip_horizontal, config.flip_vertical)
+        ]
+
+    def draw(self, batch: int) -> Tensor:
+        """Return matrices from source to view pixels, shape ``(batch, 3, 3)``, float64 on the CPU.
+
+        Uses the CPU's default generator.
+        """
+        shape = torch.Size((batch, 1, self.source_size, self.source_size))
+        matrix = torch.eye(3, dtype=torch.float64).repeat(batch, 1, 1)
+        if self._rotation is not None:
+            matrix = rotation_matrix(self._rotation(shape)["degrees"], self.source_size)
+        if self._crop is not None:
+            corners = self._crop(shape)["src"]
+        else:
+            last = float(self.source_size - 1)
+            whole = torch.tensor([[0.0, 0.0], [last, 0.0], [last, last], [0.0, last]])
+            corners = whole.expand(batch, 4, 2)
+        matrix = crop_matrix(corners, self.size) @ matrix
+        flipped = [flip(shape)["probs"] for flip in self._flips]
+        return flip_matrix(flipped[0], flipped[1], self.size) @ matrix
+
+
+def rotation_matrix(degrees: Tensor, size: int) -> Tensor:
+    """Return rotations about the centre, counter-clockwise as displayed, ``(B, 3, 3)`` float64.
+
+    Args:
+        degrees: Angles in degrees, shape ``(B,)``.
+        size: Height and width of the image in pixels.
+    """
+    angle = torch.deg2rad(degrees.double())
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    centre = (size - 1) / 2
+    matrix = torch.eye(3, dtype=torch.float64).repeat(len(degrees), 1, 1)
+    matrix[:, 0, 0], matrix[:, 0, 1] = cos, sin
+    matrix[:, 1, 0], matrix[:, 1, 1] = -sin, cos
+    matrix[:, 0, 2] = centre - centre * (cos + sin)
+    matrix[:, 1, 2] = centre - centre * (cos - sin)
+    return matrix
+
+
+def crop_matrix(corners: Tensor, size: int) -> Tensor:
+    """Return the maps of crop boxes onto the whole view, ``(B, 3, 3)`` float64.
+
+    Args:
+        corners: Corner pixels (x, y) from the top left clockwise, both ends included,
+            shape ``(B, 4, 2)``.
+        size: Height and width of the view in pixels.
+    """
+    first, last = corners[:, 0].double(), corners[:, 2].double()
+    # A box of one pixel has no extent; it is shown as if it were two wide.
+    scale = (size - 1) / (last - first).clamp(min=1)
+    matrix = torch.eye(3, dtype=torch.float64).repeat(len(corners), 1, 1)
+    matrix[:, 0, 0], matrix[:, 1, 1] = scale[:, 0], scale[:, 1]
+    matrix[:, :2, 2] = -scale * first
+    return matrix
+
+
+def flip_matrix(horizontal: Tensor, vertical: Tensor, size: int) -> Tensor:
+    """Return flips of views, ``(B, 3, 3)`` float64.
+
+    Args:
+        horizontal: True where left and right change places, shape ``(B,)``.
+        vertical: True where up and down change places, shape ``(B,)``.
+        size: Height and width of the view in pixels.
+    """
+    matrix = torch.eye(3, dtype=torch.float64).repeat(len(horizontal), 1, 1)
+    for axis, flipped in enumerate((horizontal, vertical)):
+        matrix[:, axis, axis] = torch.where(flipped, -1.0, 1.0).double()
+        matrix[:, axis, 2] = torch.where(flipped, size - 1.0, 0.0).double()
+    return matrix
+
+
+def warp_affine(x: Tensor, inverse: Tensor, size: int) -> Tensor:
+    """Resample images bilinearly; pixels from outside the image are 0.
+
+    Args:
+        x: Images, shape ``(B, k, H, W)``.
+        inverse: Maps from view pixels to source pixels, shape ``(B, 3, 3)``.
+        size: Height and width of the views.
+
+    Returns:
+        Views, shape ``(B, k, size, size)``, in the dtype of ``x``; half precision is resampled in
+        float32, since 8 bits cannot hold a coordinate.
+    """
+    work = torch.float64 if x.dtype == torch.float64 else torch.float32
+    height, width = x.shape[-2:]
+    to_unit = _pixels_to_unit(height, width, inverse)
+    from_unit = torch.linalg.inv(_pixels_to_unit(size, size, inverse))
+    theta = (to_unit @ inverse @ from_unit)[:, :2].to(work)
+    grid = F.affine_grid(theta, [len(x), 1, size, size], align_corners=True)
+    warped = F.grid_sample(x.to(work), grid, padding_mode="zeros", align_corners=True)
+    return warped.to(x.dtype)
+
+
+def _pixels_to_unit(height: int, width: int, like: Tensor) -> Tensor:
+    """Map pixel centres 0 ... W-1 onto -1 ... 1, as ``grid_sample`` wants them."""
+    x, y = 2 / max(width - 1, 1), 2 / max(height - 1, 1)
+    rows = [[x, 0.0, -1.0], [0.0, y, -1.0], [0.0, 0.0, 1.0]]
+    return torch.tensor(rows, dtype=like.dtype, device=like.device)
+
+
+def gaussian_blur(x: Tensor, sigma_px: Tensor) -> Tensor:
+    """Blur square views by two matrix products each; outside the view is 0.
+
+    Args:
+        x: Views, shape ``(B, k, s, s)``.
+        sigma_px: Standard deviation in pixels, shape ``(B,)``; 0 leaves a view as it is.
+
+    Returns:
+        Blurred views of the same shape.
+    """
+    size = x.shape[-1]
+    offsets = torch.arange(1 - size, size, device=x.device, dtype=torch.float32)
+    sigma = sigma_px.float().clamp(min=1e-3)[:, None]
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    place = torch.arange(size, device=x.device)
+    matrix = kernel[:, place[None, :] - place[:, None] + size - 1].to(x.dtype)[:, None]
+    return matrix @ x @ matrix.transpose(-1, -2)
