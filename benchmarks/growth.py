@@ -42,8 +42,8 @@ def configured(root: Path, words: list[str]) -> Train:
 def train(config: Train, material: Material) -> SimCLR:
     import pytorch_lightning as pl
 
-    from hyperspec.runs.experiment import quieten
     from hyperspec.training.datamodule import SpecimenData
+    from hyperspec.training.trainer import quieten
 
     quieten()
     torch.manual_seed(config.seed)

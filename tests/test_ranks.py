@@ -19,8 +19,8 @@ from hyperspec.cli.commands.plan import composed
 from hyperspec.cli.train import main
 from hyperspec.config.hardware import Hardware
 from hyperspec.runs.distributed import launcher as module
-from hyperspec.runs.planning.memory import settings_of
-from hyperspec.training.builders import count_devices
+from hyperspec.runs.planning.step_settings import settings_of
+from hyperspec.training.devices import count_devices
 from hyperspec.utils.errors import ConfigError
 
 __all__ = ["cache", "runs", "specimens", "words"]  # fixtures

@@ -23,7 +23,6 @@ from hyperspec.config import schema
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.probes import knn_probe
 from hyperspec.inference.band_curve import on_bands
-from hyperspec.runs.experiment import quieten
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.synthetic.generate import synthesise
 from hyperspec.training.builders import assemble
@@ -31,6 +30,7 @@ from hyperspec.training.callbacks.band_sampling import BandSampling
 from hyperspec.training.data import Material, gather
 from hyperspec.training.datamodule import SpecimenData
 from hyperspec.training.simclr import SimCLR
+from hyperspec.training.trainer import quieten
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COUNTS = (10, 20, 50, 100, 200, 408)

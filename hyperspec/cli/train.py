@@ -30,7 +30,8 @@ schema.register()
 @hydra.main(config_path=str(config_dir()), config_name=CONFIG_NAME, execution_whitelist=TRUSTED)
 def job(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job of Hydra's: train, evaluate, log; return what is optimised."""
-    from hyperspec.runs.job import is_single_run, run_job
+    from hyperspec.runs.context import is_single_run
+    from hyperspec.runs.job import run_job
 
     try:
         return run_job(config)

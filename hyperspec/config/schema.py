@@ -9,40 +9,31 @@ Hydra refuses a misspelt key or a wrong type when it composes. Ranges are checke
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from typing import TYPE_CHECKING, Any
 
 from hyperspec import bands
-from hyperspec.bands import CountedStrategy, Learned, ProjectionStrategy, Strategy
+from hyperspec.bands import Binned, CountedStrategy, Learned, ProjectionStrategy, Strategy
 from hyperspec.config.hardware import Hardware
+from hyperspec.config.schedule import StageSpec, check_schedule
 from hyperspec.config.sweep import SearchConfig, SweepConfig
-from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
-from hyperspec.datasets.config import Data, FolderData, TilesData
+from hyperspec.datasets.config import Data
 from hyperspec.evaluation.config import Evaluation
 from hyperspec.evaluation.objective import objective_names
 from hyperspec.losses.config import (
     CombinedConfig,
-    DclConfig,
     LossConfig,
-    NtXentConfig,
-    VicRegConfig,
 )
 from hyperspec.models.config import (
-    ConvNextConfig,
     EncoderConfig,
     HeadConfig,
-    ResNetConfig,
-    TinyConfig,
-    VitConfig,
 )
 from hyperspec.tracking.config import TrackingConfig
-from hyperspec.training.cross_modal_builder import check_cross_modal
-from hyperspec.training.schedule import StageSpec, check_schedule
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.fields import ASIDE, MISSING, at_least
+
+if TYPE_CHECKING:
+    from hyperspec.config.schema import Train
 
 _COUNTED = [name for name, kind in bands.STRATEGIES.items() if issubclass(kind, CountedStrategy)]
 PER_BAND = ("none", "minmax", "zscore")  # normalisations of one band at a time
@@ -187,64 +178,35 @@ def hints(config: Train) -> list[str]:
     return found
 
 
-_OPTIONS: dict[str, dict[str, type]] = {
-    "data": {"folder": FolderData, "tiles": TilesData},
-    "data/labels": {
-        "csv": CsvLabels,
-        "pattern": PatternLabels,
-        "folder": FolderLabels,
-        "none": NoLabels,
-    },
-    "bands": bands.OPTIONS,
-    "model": {
-        "tiny": TinyConfig,
-        "resnet": ResNetConfig,
-        "convnext": ConvNextConfig,
-        "vit": VitConfig,
-    },
-    "loss": {
-        "nt_xent": NtXentConfig,
-        "dcl": DclConfig,
-        "vicreg": VicRegConfig,
-        "combined": CombinedConfig,
-    },
-    "views": {"views": ViewsConfig, "cross_modal": CrossModalViews},
-    "hardware": {"hardware": Hardware},
-    "tracking": {"tracking": TrackingConfig},
-}
-
-
-def register() -> None:
-    """Put the schema into Hydra's config store; doing it again changes nothing."""
-    store = ConfigStore.instance()
-    store.store(group="schema", name="train", node=Train, replace=True)
-    for group, options in _OPTIONS.items():
-        for name, node in options.items():
-            store.store(group=f"schema/{group}", name=name, node=node, replace=True)
-
-
-def to_train(config: DictConfig) -> Train:
-    """Turn a composed config into checked objects.
+def check_cross_modal(config: Train) -> None:
+    """Refuse what cannot be combined with ``views=cross_modal``; do nothing with other views.
 
     Raises:
-        ConfigError: If a value is outside its range, missing, or contradicts another.
+        ConfigError: If something else of the config contradicts it.
     """
-    missing = OmegaConf.missing_keys(config)
-    if missing:
-        keys = ", ".join(sorted(missing))
-        raise ConfigError(
-            f"The config has no value for {keys}; give it on the command line, for example "
-            f"{sorted(missing)[0]}=..."
+    views, bands, loss = config.views, config.bands, config.loss
+    if not isinstance(views, CrossModalViews):
+        return
+    problem = ""
+    if isinstance(bands, Learned) or (
+        isinstance(bands, ProjectionStrategy) and not isinstance(bands, Binned)
+    ):
+        problem = f"bands={bands.name} has no bands beforehand that would lie in a window of nm"
+    elif config.schedule:
+        problem = "schedule grows one encoder of all bands, not one of windows"
+    elif config.evaluation.curve_strategies:
+        problem = "evaluation.curve_strategies takes one encoder to other bands, not one of windows"
+    elif isinstance(loss, CombinedConfig):
+        problem = "loss=combined compares places in the image, not windows; take its global term"
+    elif getattr(loss, "queue_size", 0):
+        problem = "loss.queue_size would mix the embeddings of different windows; set it to 0"
+    elif getattr(config.model, "sampling_minimum", None) is not None:
+        problem = "model.sampling_minimum may leave a window without a band; set it to null"
+    elif views.fusion != "towers" and config.model.stem != "wavelength":
+        problem = (
+            f"views.fusion={views.fusion} lets all windows share one encoder, whose weights must "
+            f"fit any bands: set model.stem=wavelength instead of {config.model.stem}, or "
+            "views.fusion=towers"
         )
-    made = OmegaConf.to_object(config)
-    if not isinstance(made, Train):
-        raise ConfigError("The config is not of the schema 'schema/train'; see conf/train.yaml.")
-    return made
-
-
-def to_plain(config: DictConfig) -> dict[str, Any]:
-    """Return the resolved config as plain dicts and lists."""
-    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    if not isinstance(plain, dict):
-        raise ConfigError("The config is not a mapping; see conf/train.yaml.")
-    return {str(key): value for key, value in plain.items()}
+    if problem:
+        raise ConfigError(f"views=cross_modal does not go with this config: {problem}.")

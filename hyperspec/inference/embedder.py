@@ -15,12 +15,12 @@ from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.on_the_fly import DirectSource
-from hyperspec.inference.restore import load, read_config
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material, prepare_settings
+from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.utils.errors import ModelError
 
 _AT_ONCE = 256  # cubes whose chosen planes are in memory together

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperspec.losses.cell_matching import CellPairs, pair_cells
-from hyperspec.losses.config import check_temperature, check_term_weights
+from hyperspec.losses.checks import check_temperature, check_term_weights
 from hyperspec.losses.nt_xent import at_least_float32, contrast
 from hyperspec.utils.distributed import gather, world
 

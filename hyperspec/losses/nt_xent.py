@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hyperspec.losses.config import check_queue_size, check_temperature
+from hyperspec.losses.checks import check_queue_size, check_temperature
 from hyperspec.utils.distributed import gather, world
 from hyperspec.utils.errors import ConfigError
 

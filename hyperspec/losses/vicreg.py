@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hyperspec.losses.config import check_weights
+from hyperspec.losses.checks import check_weights
 from hyperspec.losses.nt_xent import at_least_float32, check_pair
 from hyperspec.utils.distributed import gather
 

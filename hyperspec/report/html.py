@@ -13,13 +13,14 @@ from hyperspec.report.charts.figure import Chart, Section, figure_html
 from hyperspec.report.load import SweepData, SweepInfo
 from hyperspec.report.paired_tests import Differences
 from hyperspec.report.summary import Summary
-from hyperspec.report.tables import Grid, caveat, duration, failures, pruned, ranking
+from hyperspec.report.tables import Grid, caveat, failures, pruned, ranking
 from hyperspec.report.wording import (
     band_count_sentences,
     differences_grid,
     differences_note,
     main_sentences,
 )
+from hyperspec.utils.text import duration
 
 _ACCURACY = "How does accuracy change with the number of bands?"
 _BEST_FIRST = (

@@ -20,6 +20,7 @@ from hyperspec.report.summary import (
     Summary,
     setting_text,
 )
+from hyperspec.utils.text import duration
 
 
 @dataclass(frozen=True)
@@ -171,15 +172,6 @@ def with_interval(score: Score | None, digits: int = 3) -> str:
     if math.isnan(score.low):
         return f"{score.mean:.{digits}f}"
     return f"{score.mean:.{digits}f} [{score.low:.2f}, {score.high:.2f}]"
-
-
-def duration(seconds: float) -> str:
-    """Return a time for a reader: seconds below two minutes, then minutes, then hours."""
-    if math.isnan(seconds):
-        return "-"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _control(point: Point, control: str, probe: str) -> str:

@@ -14,10 +14,10 @@ import torch
 
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
+from hyperspec.runs.context import JobContext
 from hyperspec.runs.distributed.launcher import Job, together
 from hyperspec.runs.experiment import execute, prepare
 from hyperspec.runs.identity import Objective, find_finished, identity
-from hyperspec.runs.job import JobContext
 from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
 from hyperspec.runs.resume import adopt, continue_history

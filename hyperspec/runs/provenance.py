@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from hyperspec.config.schema import Train
 from hyperspec.datasets.splits import HELD_OUT
+from hyperspec.evaluation.responses import draw_responses
+from hyperspec.evaluation.signatures import Signature, draw_signatures
+from hyperspec.spectra.projection import BandProjection
+from hyperspec.tracking import names
 from hyperspec.tracking.datasets import DataPart
+from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
 
 
@@ -32,3 +40,61 @@ def data_parts(material: Material, config: Train) -> list[DataPart]:
         for part, rows in parts.items()
         if len(rows)
     ]
+
+
+def describe(material: Material, config: Train, run: JobRun) -> None:
+    """Log what the run works on: bands, hashes of data and split, and pictures."""
+    selection = material.selection
+    run.log_dict(selection.to_dict(), "bands.json")
+    run.log_figure(picture(material), "pictures/bands.png")
+    if isinstance(selection, BandProjection):
+        run.log_figure(draw_responses(selection), "pictures/responses.png")
+    run.log_params(
+        {
+            "bands.count": str(len(selection)),
+            "data.num_cubes": str(len(material.source)),
+            "data.num_specimens": str(len(set(material.specimens))),
+        }
+    )
+    run.log_datasets(data_parts(material, config))
+    run.set_tags(
+        {
+            names.TAG_STRATEGY: selection.strategy,
+            names.TAG_NUM_BANDS: str(len(selection)),
+            names.TAG_BANDS_HASH: selection.hash,
+            names.TAG_WAVELENGTHS: names.as_text(
+                [round(float(nm), 2) for nm in selection.wavelengths_nm]
+            ),
+            names.TAG_SPLIT_HASH: material.split.hash,
+            names.TAG_DATA_HASH: material.source.hash,
+            names.TAG_NUM_CLASSES: str(len(material.classes)),
+            "mlflow.runName": names.run_name(
+                selection.strategy,
+                len(selection),
+                getattr(config.loss, "temperature", None),
+                config.lr,
+                config.seed,
+            ),
+        }
+    )
+
+
+def picture(material: Material) -> Figure:
+    """Draw the training part's spectra per class with the chosen bands under them."""
+    classes = material.statistics.classes or {"all": material.statistics.moments}
+    held = [(material.labels[row], material.specimens[row]) for row in material.split.train]
+    signatures = [
+        Signature(
+            name,
+            len({key for label, key in held if label == name or not material.classes}),
+            moments.mean,
+            np.sqrt(np.diag(moments.covariance)),
+        )
+        for name, moments in sorted(classes.items())
+    ]
+    selection = material.selection
+    return draw_signatures(
+        signatures,
+        material.source.axis.wavelengths_nm,
+        marks_nm={selection.strategy: selection.wavelengths_nm.tolist()},
+    )

@@ -47,8 +47,8 @@ from hyperspec.search.trial import (
     build_pruner,
     write_study,
 )
-from hyperspec.sweeps.folder import names
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.text import names
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -15,6 +14,7 @@ from hyperspec.tracking.client import Connection
 from hyperspec.tracking.names import TAG_COMMAND, TAG_KIND, flatten
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import is_dead
+from hyperspec.utils.text import names
 
 ASKED = "asked.json"
 # Keys that decide no result, as the schema marks them: a sweep may change them in its folder.
@@ -76,13 +76,6 @@ def settle_folder(config: DictConfig, folder: Path, space: Mapping[str, str]) ->
                 "hydra.sweep.dir, or sweep.changed=fork, which takes a folder beside it."
             )
     raise AssertionError("names() does not end")
-
-
-def names(name: str) -> Iterator[str]:
-    """Return a name and those that its forks take: ``x``, ``x-2``, ``x-3``, ..."""
-    yield name
-    for number in itertools.count(2):
-        yield f"{name}-{number}"
 
 
 def check_busy(config: DictConfig, connection: Connection, command: str) -> str | None:

@@ -17,18 +17,17 @@ from torch import nn
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.responses import draw_choices
-from hyperspec.inference.restore import facts_of
 from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
-from hyperspec.runs.experiment import Stage, fit
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.band_search import BandSearch, SearchSettings
 from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
 from hyperspec.training.checkpoint import read_checkpoint
-from hyperspec.training.data import Material
+from hyperspec.training.data import Material, facts_of
 from hyperspec.training.scorer import Scorer
 from hyperspec.training.session import Session
 from hyperspec.training.simclr import SimCLR
+from hyperspec.training.trainer import Stage, fit
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ModelError
 

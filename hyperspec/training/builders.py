@@ -8,10 +8,8 @@ from dataclasses import replace
 import torch
 
 from hyperspec.bands import Binned
-from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, choose_residency, predicted_bytes
-from hyperspec.inference.restore import facts_of
 from hyperspec.losses.config import CombinedConfig
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.heads import CellHead, build_head
@@ -19,7 +17,7 @@ from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.cross_modal_builder import build_windows
-from hyperspec.training.data import Material
+from hyperspec.training.data import Material, facts_of
 from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts, SimCLR
 from hyperspec.transforms.augment import Views
@@ -131,38 +129,3 @@ def normalise_and_reduce(
         reduction = FixedProjection(selection.matrix)
     statistics = selection.statistics(material.statistics)
     return build_normalisation(name, statistics, selection.wavelengths_nm), reduction
-
-
-def count_devices(hardware: Hardware) -> int:
-    """Return how many devices a run trains on.
-
-    Raises:
-        ConfigError: If it asks for more GPUs than there are.
-    """
-    wanted = int(hardware.devices)
-    if choose_device(hardware).type == "cpu":
-        return max(wanted, 1)
-    there = torch.cuda.device_count()
-    if wanted > there:
-        raise ConfigError(
-            f"hardware.devices is {wanted}, but torch sees {there} GPU(s). Lower it, or take all."
-        )
-    return there if wanted == -1 else wanted
-
-
-def choose_device(hardware: Hardware) -> torch.device:
-    """Return the device that a run computes on.
-
-    Raises:
-        ConfigError: If a GPU is asked for and there is none.
-    """
-    if hardware.accelerator == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    if hardware.accelerator == "gpu":
-        raise ConfigError(
-            "hardware.accelerator is gpu, but torch sees no CUDA device. Choose hardware=cpu, or "
-            "install a torch build for this GPU."
-        )
-    return torch.device("cpu")

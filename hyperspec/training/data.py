@@ -6,10 +6,12 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hyperspec.bands import Learned, Strategy
+from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import Data, FolderData, TilesData
 from hyperspec.datasets.export.export import is_export, pack_export
@@ -23,6 +25,10 @@ from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    pass
+from hyperspec.config.plain import to_plain
 
 log = logging.getLogger(__name__)
 
@@ -153,3 +159,18 @@ def prepare_settings(data: FolderData) -> PrepareSettings:
         crop_margin=data.crop_margin,
         white_reflectance=data.white_reflectance,
     )
+
+
+def facts_of(config: Train, material: Material) -> dict[str, Any]:
+    """Return what a checkpoint carries besides weights, as plain values.
+
+    Args:
+        config: The run's checked config.
+        material: What the run works on.
+    """
+    return {
+        "bands": material.selection.to_dict(),
+        "config": to_plain(config),
+        "data_hash": material.source.hash,
+        "split_hash": material.split.hash,
+    }

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
-from hyperspec.inference.restore import load, read_config, to_plain
 from hyperspec.models.config import EncoderConfig
 from hyperspec.models.weight_transfer import grow_weights, interpolation_map, response_map
 from hyperspec.spectra.projection import BandProjection
@@ -24,6 +24,7 @@ from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.optimizer_state import moments_of
 from hyperspec.training.data import Material
+from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.utils.errors import ModelError

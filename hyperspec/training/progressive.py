@@ -20,20 +20,19 @@ import torch.distributed as dist
 
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank
-from hyperspec.inference.restore import facts_of
 from hyperspec.models.encoder import Encoder
-from hyperspec.runs.experiment import CHECKPOINT, Stage, begin, fit, watch
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble, open_bank
 from hyperspec.training.callbacks.optimizer_state import forgetting
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
-from hyperspec.training.data import Material
+from hyperspec.training.data import Material, facts_of
 from hyperspec.training.growth import Growth, grow_into, log_growth
 from hyperspec.training.schedule import nested_sets
 from hyperspec.training.scorer import Scorer
 from hyperspec.training.session import Session
 from hyperspec.training.simclr import SimCLR
+from hyperspec.training.trainer import CHECKPOINT, Stage, begin, fit, watch
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ModelError
 

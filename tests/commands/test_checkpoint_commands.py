@@ -16,12 +16,13 @@ import torch
 from hyperspec.cli.main import main
 from hyperspec.cli.train import main as train
 from hyperspec.config import schema
+from hyperspec.config.plain import from_plain, to_plain
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.evaluation.probes import knn_probe
 from hyperspec.inference import band_curve as curve
-from hyperspec.inference.restore import from_plain, restore, to_plain
+from hyperspec.inference.restore import restore
 from hyperspec.inference.window_embeddings import embed_windows, parse_windows
 from hyperspec.runs.planning.fake_tensors import Watch, no_scratch
 from hyperspec.spectra.axis import SpectralAxis

@@ -11,10 +11,10 @@ import rasterio
 from hyperspec.cli.main import main
 from hyperspec.cubes import bandset as reading
 from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.mask_files import find_mask
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.foreground import find_mask
 from hyperspec.datasets.preparation.prepare import PrepareSettings
 from hyperspec.datasets.store.pack import pack
 from hyperspec.inspection.check import CheckSettings, check_folder

@@ -20,8 +20,9 @@ from sweep_study import Study
 from hyperspec.config.compose import config_dir
 from hyperspec.runs.watchdog import LEAVE_SECONDS
 from hyperspec.sweeps.launchers import launcher as launchers
+from hyperspec.sweeps.launchers.base import Slots
 from hyperspec.sweeps.launchers.launcher import HyperspecLauncher
-from hyperspec.sweeps.launchers.pools import Slots, make_pool
+from hyperspec.sweeps.launchers.pools import make_pool
 from hyperspec.tracking.client import open_client
 from hyperspec.utils.errors import ConfigError
 

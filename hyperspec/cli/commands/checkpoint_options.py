@@ -40,7 +40,7 @@ def restored_from(
         residency: Where planes live, if not where the run had them.
     """
     from hyperspec.inference.restore import restore
-    from hyperspec.runs.experiment import quieten
+    from hyperspec.training.trainer import quieten
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     quieten()

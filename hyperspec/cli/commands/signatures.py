@@ -101,7 +101,7 @@ def signatures_of(material: Material, part: str, name: str) -> list[Signature]:
 def _restore(words: argparse.Namespace) -> Restored:
     from hyperspec.cli.commands.data_options import axis_spec, cache_fields
     from hyperspec.inference.restore import restore
-    from hyperspec.runs.experiment import quieten
+    from hyperspec.training.trainer import quieten
 
     quieten()
     return restore(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hyperspec.cubes.files import band_files, find_header
+from hyperspec.cubes.mask_files import find_mask
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, combined
-from hyperspec.datasets.preparation.foreground import find_mask
 
 Stamp = tuple[tuple[str, int, int, int, int], ...]
 """Per file: name, size, number of the inode, times of change of content and of inode in ns."""

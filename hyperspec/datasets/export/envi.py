@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.mask_files import find_mask
 from hyperspec.cubes.open import open_cube
-from hyperspec.datasets.export.export import OWN_COLUMNS, Images, columns_of
-from hyperspec.datasets.preparation.foreground import find_mask, read_mask
+from hyperspec.datasets.export.images import OWN_COLUMNS, Images, columns_of
+from hyperspec.datasets.preparation.foreground import read_mask
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError

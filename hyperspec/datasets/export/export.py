@@ -12,9 +12,8 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,41 +23,17 @@ from numpy.typing import NDArray
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.preparation.prepare import Prepared, PrepareSettings, check_range
 from hyperspec.datasets.store.packed import Store, shards_of, write_index
-from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
 from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
+from hyperspec.datasets.export.images import Images, _plain
 
 Format = Literal["envi", "zarr"]
 # Part of every key of an imported image.
 IMPORT_VERSION = 1
-# Columns that every store's table has; the others are label columns.
-OWN_COLUMNS = (
-    *("file", "label", "specimen", "view", "date"),
-    *("num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Prepared images of an export, read one by one.
-
-    Args:
-        axis: Their bands.
-        size: Lines and samples, S.
-        dtype: ``float16`` or ``float32``: the type of the store that they came from.
-        table: One row per image; at least ``file`` and ``specimen``.
-        read: Row to image ``(C, S, S)`` and mask ``(S, S)``; may be called from threads.
-    """
-
-    axis: SpectralAxis
-    size: int
-    dtype: str
-    table: pd.DataFrame
-    read: Callable[[int], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
 
 def export_store(store: Store, out: Path | str, format: Format) -> Path:  # noqa: A002
@@ -217,17 +192,3 @@ def _cleaned(
     image = np.where(np.isfinite(image) & mask, image, np.float32(0))
     check_range(image, np.dtype(images.dtype), Path(name))
     return image, mask
-
-
-def columns_of(table: pd.DataFrame) -> Mapping[str, list[str | int | None]]:
-    """Return a store's table as plain lists, None where a value is missing."""
-    return {str(name): [_plain(value) for value in table[name]] for name in table.columns}
-
-
-def _plain(value: object) -> str | int | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    missing = value is None or value != value  # NaN and pandas' own
-    return None if missing else str(value)

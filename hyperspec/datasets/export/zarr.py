@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.envi.wavelengths import to_nanometres
-from hyperspec.datasets.export.export import Images, columns_of
+from hyperspec.datasets.export.images import Images, columns_of
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError

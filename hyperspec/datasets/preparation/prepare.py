@@ -11,12 +11,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.mask_files import find_mask
 from hyperspec.cubes.open import open_cube
 from hyperspec.cubes.window import Window
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.file_state import Stamp, stamp
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
-from hyperspec.datasets.preparation.foreground import MaskMethod, find_mask, foreground
+from hyperspec.datasets.preparation.foreground import MaskMethod, foreground
 from hyperspec.datasets.preparation.resample import Box, resample, square_box
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.statistics import SpectralStatistics

@@ -22,11 +22,12 @@ from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
 from hyperspec.runs.distributed.launcher import ORDER, Order, RankError, join, note_failure
 from hyperspec.runs.executor import is_out_of_memory
-from hyperspec.runs.experiment import execute, quieten
+from hyperspec.runs.experiment import execute
 from hyperspec.tracking.null_run import SilentRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots
 from hyperspec.training.data import Material, open_source
 from hyperspec.training.session import Session
+from hyperspec.training.trainer import quieten
 
 
 def main(folder: Path, rank: int) -> int:

@@ -13,9 +13,9 @@ import psutil
 import torch
 
 from hyperspec import __version__
+from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.prefetch import num_buffers
-from hyperspec.inference.restore import to_plain
 from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
@@ -42,7 +42,7 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
         module: The module, before it is trained.
         run: Takes the two numbers.
     """
-    from hyperspec.runs.planning.memory import settings_of, step_context
+    from hyperspec.runs.planning.step_settings import settings_of, step_context
 
     settings = settings_of(config, 0)
     share = len(material.split.train) // settings.processes

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import choose_residency, predicted_bytes
 from hyperspec.runs.planning.dummy_data import Folder, build, look, stand_in
 from hyperspec.runs.planning.step_memory import Context, Plan, StepSettings, plan_step
-from hyperspec.training.builders import choose_device, count_devices
+from hyperspec.runs.planning.step_settings import settings_of, step_context
+from hyperspec.training.devices import choose_device
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.errors import ConfigError
 
@@ -130,30 +130,6 @@ def forecast(config: Train) -> Forecast:
         largest,
         exact,
     )
-
-
-def settings_of(config: Train, num_images: int) -> StepSettings:
-    """Return what a config says of a step; with few specimens all of them are the batch."""
-    hardware = config.hardware
-    batch = config.batch_size
-    if num_images:
-        batch = max(min(batch, round(config.data.split.fractions[0] * num_images)), 2)
-    devices = count_devices(hardware)
-    batch = max(batch // devices, 1)
-    micro = hardware.micro_batch
-    if hardware.check_micro_batch:  # the first batch is computed whole, too
-        micro = None
-    return StepSettings(batch, micro, hardware.accumulate, devices)
-
-
-def step_context(hardware: Hardware) -> Context:
-    """Return what Lightning puts around a step at a precision: autocast, or nothing."""
-    kind = "cuda" if torch.cuda.is_available() and hardware.accelerator != "cpu" else "cpu"
-    name, _, mixed = hardware.precision.partition("-")
-    narrow = {"bf16": torch.bfloat16, "16": torch.float16}.get(name)
-    if narrow is None or mixed != "mixed":
-        return lambda: torch.autocast(kind, enabled=False)
-    return lambda: torch.autocast(kind, dtype=narrow)
 
 
 def _bytes_of(module: SimCLR) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,38 +17,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec.report.tables import duration
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.health import has_experiment
 from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_RESUMED, flatten
 from hyperspec.utils.errors import HyperspecError, TrackingError
 from hyperspec.utils.process import host_name
+from hyperspec.utils.text import duration
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+from hyperspec.runs.planning.disk import DiskNeed, disk_text
 
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 1000  # newest finished runs
-_ARTIFACTS = 300_000  # bytes of a job's pictures and tables, as the demo's
 _SHAPE = ("model.", "head.", "hardware.", "views.")
 _SHAPE_WORDS = ("batch_size", "data.size", "data.root")
 _RESULTS = ("model.num_features",)  # logged by the run, in no config
-
-
-@dataclass(frozen=True)
-class DiskNeed:
-    """What jobs write.
-
-    Args:
-        num_cubes: Cubes in the folder.
-        planes: Bytes to pack once; 0 when all are packed.
-        checkpoint: Bytes of a job's checkpoint.
-    """
-
-    num_cubes: int
-    planes: int
-    checkpoint: int
 
 
 @dataclass(frozen=True)
@@ -213,23 +197,3 @@ def time_text(found: TimeForecast, num_jobs: int, workers: int) -> str:
         f"{duration(found.seconds / num_jobs)}{beside}; from {found.source}; jobs that were "
         "finished before take none)"
     )
-
-
-def disk_text(need: DiskNeed, num_jobs: int, folder: Path) -> str:
-    """Say how much disk the sweep will take, and warn when there is less."""
-    # A job keeps its checkpoint in its folder and with its run.
-    jobs = num_jobs * (2 * need.checkpoint + _ARTIFACTS)
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    planes = f"{_size(need.planes)} of packed cubes, " if need.planes else "cubes are packed, "
-    text = (
-        f"disk: about {_size(need.planes + jobs)} ({planes}{num_jobs} x 2 checkpoints of "
-        f"{_size(need.checkpoint)}) of {_size(free)} free"
-    )
-    if need.planes + jobs > free:
-        text += "\nwarning: the disk has too little room for all jobs of this sweep"
-    return text
-
-
-def _size(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"

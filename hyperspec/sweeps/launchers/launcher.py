@@ -24,7 +24,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec.sweeps.launchers.pools import LostError, Pool, Work, make_pool
+from hyperspec.sweeps.launchers.base import LostError, Pool, Work
+from hyperspec.sweeps.launchers.pools import make_pool
 from hyperspec.tracking.parent import IN_SWEEP, find_parent
 from hyperspec.utils.errors import ConfigError, HyperspecError, TrackingError
 

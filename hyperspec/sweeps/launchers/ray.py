@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 
-from hyperspec.sweeps.launchers.pools import LostError, Slots, Work, wait_until
+from hyperspec.sweeps.launchers.base import LostError, Slots, Work, wait_until
 
 
 class RayPool:

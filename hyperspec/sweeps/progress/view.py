@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hyperspec.report.tables import duration
 from hyperspec.runs.job_state import FAILED, FINISHED, LOST, RUNNING, STOPPED, TAKEN, JobState
+from hyperspec.utils.text import duration
 
 _SHOWN = 4  # running jobs with a line of their own
 _FAILURES = 3  # and failed ones

@@ -1,0 +1,94 @@
+"""The options of every config group, registered with Hydra; a composed config becomes objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from hyperspec import bands
+from hyperspec.config.hardware import Hardware
+from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
+from hyperspec.datasets.config import FolderData, TilesData
+from hyperspec.losses.config import (
+    CombinedConfig,
+    DclConfig,
+    NtXentConfig,
+    VicRegConfig,
+)
+from hyperspec.models.config import (
+    ConvNextConfig,
+    ResNetConfig,
+    TinyConfig,
+    VitConfig,
+)
+from hyperspec.tracking.config import TrackingConfig
+from hyperspec.transforms.config import CrossModalViews, ViewsConfig
+from hyperspec.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hyperspec.config.schema import Train
+from hyperspec.config.schema import Train
+
+_OPTIONS: dict[str, dict[str, type]] = {
+    "data": {"folder": FolderData, "tiles": TilesData},
+    "data/labels": {
+        "csv": CsvLabels,
+        "pattern": PatternLabels,
+        "folder": FolderLabels,
+        "none": NoLabels,
+    },
+    "bands": bands.OPTIONS,
+    "model": {
+        "tiny": TinyConfig,
+        "resnet": ResNetConfig,
+        "convnext": ConvNextConfig,
+        "vit": VitConfig,
+    },
+    "loss": {
+        "nt_xent": NtXentConfig,
+        "dcl": DclConfig,
+        "vicreg": VicRegConfig,
+        "combined": CombinedConfig,
+    },
+    "views": {"views": ViewsConfig, "cross_modal": CrossModalViews},
+    "hardware": {"hardware": Hardware},
+    "tracking": {"tracking": TrackingConfig},
+}
+
+
+def register() -> None:
+    """Put the schema into Hydra's config store; doing it again changes nothing."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="train", node=Train, replace=True)
+    for group, options in _OPTIONS.items():
+        for name, node in options.items():
+            store.store(group=f"schema/{group}", name=name, node=node, replace=True)
+
+
+def to_train(config: DictConfig) -> Train:
+    """Turn a composed config into checked objects.
+
+    Raises:
+        ConfigError: If a value is outside its range, missing, or contradicts another.
+    """
+    missing = OmegaConf.missing_keys(config)
+    if missing:
+        keys = ", ".join(sorted(missing))
+        raise ConfigError(
+            f"The config has no value for {keys}; give it on the command line, for example "
+            f"{sorted(missing)[0]}=..."
+        )
+    made = OmegaConf.to_object(config)
+    if not isinstance(made, Train):
+        raise ConfigError("The config is not of the schema 'schema/train'; see conf/train.yaml.")
+    return made
+
+
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain dicts and lists."""
+    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    if not isinstance(plain, dict):
+        raise ConfigError("The config is not a mapping; see conf/train.yaml.")
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,73 @@
+"""Config objects as plain values, each under the name of its class, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from hyperspec.config import schema
+from hyperspec.config.schema import Train
+from hyperspec.utils.errors import ModelError
+
+if TYPE_CHECKING:
+    pass
+
+
+_CLASS = "_class"
+
+
+def to_plain(value: Any) -> Any:
+    """Return nested config objects as dicts, each with the name of its class."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {_CLASS: type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def from_plain(value: Any) -> Any:
+    """Rebuild config objects from :func:`to_plain`; their own checks run again.
+
+    Raises:
+        ModelError: If a class or a field is not one of this version's config.
+    """
+    if isinstance(value, list):
+        return [from_plain(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    fields = {key: from_plain(item) for key, item in value.items() if key != _CLASS}
+    if _CLASS not in value:
+        return fields
+    name = value[_CLASS]
+    known = _config_classes()
+    unknown = sorted(
+        set(fields) - {f.name for f in dataclasses.fields(known[name])} if name in known else [name]
+    )
+    if unknown:
+        raise ModelError(
+            f"The checkpoint's config holds {name}: {', '.join(unknown)}, which this version of "
+            "hyperspec does not have. Read it with the version that wrote it."
+        )
+    return known[name](**fields)
+
+
+def _config_classes() -> dict[str, type]:
+    """Return whatever the schema is made of: its options, and the types of their fields."""
+    waiting = [Train, *(made for group in schema._OPTIONS.values() for made in group.values())]
+    found: dict[str, type] = {}
+    while waiting:
+        made = waiting.pop()
+        if made.__name__ not in found:
+            found[made.__name__] = made
+            waiting += [part for hint in get_type_hints(made).values() for part in _parts(hint)]
+    return found
+
+
+def _parts(hint: Any) -> list[type]:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return [hint]
+    return [part for inner in get_args(hint) for part in _parts(inner)]
