@@ -19,7 +19,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from hyperspec.bands import Uniform
-from hyperspec.config import schema
+from hyperspec.config import groups
 from hyperspec.config.schema import Train
 from hyperspec.synthetic.generate import synthesise
 from hyperspec.synthetic.settings import SynthSettings
@@ -33,10 +33,10 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def configured(root: Path, words: list[str]) -> Train:
-    schema.register()
+    groups.register()
     with initialize_config_dir(str(CONF)):
         config = compose("train", ["experiment=demo", f"data.root={root}", "bands.n=9", *words])
-    return schema.to_train(config)
+    return groups.to_train(config)
 
 
 def train(config: Train, material: Material) -> SimCLR:

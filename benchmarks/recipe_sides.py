@@ -18,7 +18,7 @@ from plain_recipe import recipe
 from recipe_process import Process
 
 import hyperspec
-from hyperspec.config import schema
+from hyperspec.config import groups, schema
 from hyperspec.datasets.loading.batch import Batch
 from hyperspec.runs.experiment import prepare
 from hyperspec.training.allocator import heap_for_steps
@@ -33,10 +33,10 @@ Times = dict[str, list[float]]
 
 
 def config_of(root: Path, *words: str) -> schema.Train:
-    schema.register()
+    groups.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF)):
-        return schema.to_train(
+        return groups.to_train(
             compose("train", ["experiment=demo", "model=resnet18", f"data.root={root}", *words])
         )
 

@@ -14,13 +14,15 @@ __version__ = "0.1.0"
 __all__ = [
     "bands",
     "cubes",
-    "data",
+    "datasets",
     "evaluation",
     "losses",
     "models",
     "open",
     "spectra",
+    "synthetic",
     "training",
+    "transforms",
 ]
 
 _install_torchvision_hook()
@@ -29,7 +31,7 @@ _install_torchvision_hook()
 def __getattr__(name: str) -> object:
     """Import a room on first use, so that ``import hyperspec`` stays light."""
     if name == "open":
-        return importlib.import_module("hyperspec.cubes").open_cube
+        return importlib.import_module("hyperspec.cubes.open").open_cube
     if name in __all__:
         return importlib.import_module(f"hyperspec.{name}")
     raise AttributeError(f"module 'hyperspec' has no attribute {name!r}")

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.bands import OPTIONS
-from hyperspec.config import schema
+from hyperspec.config import groups, schema
 from hyperspec.config.compose import config_dir, prepare_arguments
 from hyperspec.datasets.config import FolderData
 from hyperspec.transforms.config import PRESETS
@@ -36,7 +36,7 @@ NEEDS = {"bands=list": ["bands.nm=[450,700]"], "tracking=server": ["tracking.uri
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
-    schema.register()
+    groups.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF)):
         yield
@@ -50,14 +50,14 @@ def composed(*overrides: str, hydra: bool = False) -> DictConfig:
     "words", [[f"{group}={option}"] for group, options in GROUPS.items() for option in options]
 )
 def test_every_option_composes_and_validates(words: list[str]) -> None:
-    schema.to_train(composed(*words, *NEEDS.get(words[0], [])))
+    groups.to_train(composed(*words, *NEEDS.get(words[0], [])))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("hardware", GROUPS["hardware"])
 def test_every_experiment_fits_every_hardware(experiment: str, hardware: str) -> None:
-    made = schema.to_train(composed(f"experiment={experiment}", f"hardware={hardware}"))
-    alone = schema.to_train(composed(f"hardware={hardware}"))
+    made = groups.to_train(composed(f"experiment={experiment}", f"hardware={hardware}"))
+    alone = groups.to_train(composed(f"hardware={hardware}"))
     assert asdict(made.hardware) == asdict(alone.hardware), "an overlay sets nothing of hardware"
 
 
@@ -108,9 +108,9 @@ def test_every_pair_of_options_composes_and_validates() -> None:
         needs = [need for word in words for need in NEEDS.get(word, [])]
         if any(words_against(row, *pair) for pair in CONTRADICTIONS):
             with pytest.raises(ConfigError, match="views=cross_modal does not go with this config"):
-                schema.to_train(composed(*words, *needs))
+                groups.to_train(composed(*words, *needs))
             words = [word for word in words if word != "views=cross_modal"]
-        made = schema.to_train(composed(*words, *needs))
+        made = groups.to_train(composed(*words, *needs))
         assert made.bands.name == row["bands"]
         assert made.model.name.startswith(row["model"])
     assert len(rows) >= len(GROUPS["bands"]) * len(GROUPS["model"])
@@ -123,7 +123,7 @@ def test_the_groups_hold_what_the_code_has() -> None:
 
 @pytest.mark.parametrize("name", GROUPS["views"])
 def test_views_files_hold_the_presets(name: str) -> None:
-    assert asdict(schema.to_train(composed(f"views={name}")).views) == asdict(PRESETS[name])
+    assert asdict(groups.to_train(composed(f"views={name}")).views) == asdict(PRESETS[name])
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -136,7 +136,7 @@ def test_overlays_say_what_they_ask_and_stay_short(name: str) -> None:
 
 
 def test_the_reference_setting_is_the_missions() -> None:
-    made = schema.to_train(composed("experiment=full_spectrum"))
+    made = groups.to_train(composed("experiment=full_spectrum"))
     assert made.bands.name == "full"
     assert (made.model.name, getattr(made.model, "weights", None)) == ("resnet50", "DEFAULT")
     assert isinstance(made.data, FolderData)
@@ -150,7 +150,7 @@ def test_the_reference_setting_is_the_missions() -> None:
 
 
 def test_low_memory_saves_memory() -> None:
-    made = schema.to_train(composed("experiment=full_spectrum", "hardware=low_memory"))
+    made = groups.to_train(composed("experiment=full_spectrum", "hardware=low_memory"))
     assert made.hardware.checkpointing
     assert made.hardware.accumulate > 1
     assert "16" in made.hardware.precision
@@ -219,12 +219,12 @@ def test_a_fixed_searched_key_is_refused() -> None:
 )
 def test_values_outside_their_range_are_refused(words: list[str], text: str) -> None:
     with pytest.raises(HyperspecError, match=text):
-        schema.to_train(composed(*words))
+        groups.to_train(composed(*words))
 
 
 def test_missing_values_are_named() -> None:
     with pytest.raises(ConfigError, match=r"no value for data\.root"):
-        schema.to_train(compose("train", []))
+        groups.to_train(compose("train", []))
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,6 @@ def test_missing_values_are_named() -> None:
     ],
 )
 def test_unusual_values_give_a_hint_of_one_line(words: list[str], count: int, text: str) -> None:
-    found = schema.hints(schema.to_train(composed(*words)))
+    found = schema.hints(groups.to_train(composed(*words)))
     assert len(found) == count
     assert all(text in hint and "\n" not in hint for hint in found)

@@ -19,7 +19,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from hyperspec.bands import STRATEGIES, Full
-from hyperspec.config import schema
+from hyperspec.config import groups
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.probes import knn_probe
 from hyperspec.inference.band_curve import on_bands
@@ -39,7 +39,7 @@ RETRAINED = (10, 20, 50, 100)  # and 408, where all strategies agree
 
 
 def configured(root: Path, words: list[str]) -> Train:
-    schema.register()
+    groups.register()
     with initialize_config_dir(str(CONF)):
         config = compose(
             "train",
@@ -49,7 +49,7 @@ def configured(root: Path, words: list[str]) -> Train:
                 *("epochs=50", "lr=1e-3", "loss.temperature=0.2", *words),
             ],
         )
-    return schema.to_train(config)
+    return groups.to_train(config)
 
 
 def train(config: Train, material: Material) -> SimCLR:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import DictConfig
 
-from hyperspec.config import schema
+from hyperspec.config import groups
 from hyperspec.config.compose import (
     CONFIG_NAME,
     TRUSTED,
@@ -24,7 +24,7 @@ from hyperspec.config.compose import (
 from hyperspec.tracking.parent import IN_SWEEP
 from hyperspec.utils.errors import HyperspecError
 
-schema.register()
+groups.register()
 
 
 @hydra.main(config_path=str(config_dir()), config_name=CONFIG_NAME, execution_whitelist=TRUSTED)

@@ -25,8 +25,9 @@ _COMPOSED_FIRST = ("experiment", "search")
 
 def config_dir() -> Path:
     """Return the folder of the YAML files: the wheel's own copy, else the checkout's ``conf``."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "conf"
+    package = Path(__file__).parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:

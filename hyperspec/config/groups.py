@@ -1,14 +1,18 @@
-"""The options of every config group, registered with Hydra; a composed config becomes objects."""
+"""The options of every config group, registered with Hydra; a composed config becomes objects.
+
+That they are registered lets Hydra refuse a misspelt key or a wrong type when it composes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec import bands
 from hyperspec.config.hardware import Hardware
+from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.config import FolderData, TilesData
 from hyperspec.losses.config import (
@@ -27,11 +31,7 @@ from hyperspec.tracking.config import TrackingConfig
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
 
-if TYPE_CHECKING:
-    from hyperspec.config.schema import Train
-from hyperspec.config.schema import Train
-
-_OPTIONS: dict[str, dict[str, type]] = {
+OPTIONS: dict[str, dict[str, type]] = {
     "data": {"folder": FolderData, "tiles": TilesData},
     "data/labels": {
         "csv": CsvLabels,
@@ -62,7 +62,7 @@ def register() -> None:
     """Put the schema into Hydra's config store; doing it again changes nothing."""
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=Train, replace=True)
-    for group, options in _OPTIONS.items():
+    for group, options in OPTIONS.items():
         for name, node in options.items():
             store.store(group=f"schema/{group}", name=name, node=node, replace=True)
 

@@ -1,18 +1,18 @@
-"""Config objects as plain values, each under the name of its class, and back."""
+"""Config objects as plain values, each under the name of its class, and back.
+
+Only classes of the config schema are made from them, so that reading a checkpoint runs nothing that
+a config could not name.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
-from hyperspec.config import schema
+from hyperspec.config.groups import OPTIONS
 from hyperspec.config.schema import Train
 from hyperspec.utils.errors import ModelError
-
-if TYPE_CHECKING:
-    pass
-
 
 _CLASS = "_class"
 
@@ -57,7 +57,7 @@ def from_plain(value: Any) -> Any:
 
 def _config_classes() -> dict[str, type]:
     """Return whatever the schema is made of: its options, and the types of their fields."""
-    waiting = [Train, *(made for group in schema._OPTIONS.values() for made in group.values())]
+    waiting = [Train, *(made for group in OPTIONS.values() for made in group.values())]
     found: dict[str, type] = {}
     while waiting:
         made = waiting.pop()

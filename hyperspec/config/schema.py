@@ -1,15 +1,14 @@
 """The top of the typed config: what a run is, and the checks that cross its groups.
 
 Each option of a group is a dataclass beside its code (a strategy in :mod:`hyperspec.bands`, an
-encoder in :mod:`hyperspec.models`, ...). This module puts them together and registers them, so that
-Hydra refuses a misspelt key or a wrong type when it composes. Ranges are checked in
-``__post_init__``, which runs when a job turns its config into these objects.
+encoder in :mod:`hyperspec.models`, ...). :mod:`hyperspec.config.groups` registers them. Ranges are
+checked in ``__post_init__``, which runs when a job turns its config into these objects.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hyperspec import bands
 from hyperspec.bands import Binned, CountedStrategy, Learned, ProjectionStrategy, Strategy
@@ -31,9 +30,6 @@ from hyperspec.tracking.config import TrackingConfig
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.fields import ASIDE, MISSING, at_least
-
-if TYPE_CHECKING:
-    from hyperspec.config.schema import Train
 
 _COUNTED = [name for name, kind in bands.STRATEGIES.items() if issubclass(kind, CountedStrategy)]
 PER_BAND = ("none", "minmax", "zscore")  # normalisations of one band at a time

@@ -1,7 +1,6 @@
-"""Cubes: headers, reading, writing, catalogue, preparation, the packed store.
+"""Cubes: headers and files read and written, without a copy in memory.
 
-Everything is imported on first use, so that ``import hyperspec.cubes`` loads neither rasterio nor
-pandas.
+Everything is imported on first use, so that ``import hyperspec.cubes`` loads no rasterio.
 """
 
 from __future__ import annotations
@@ -15,53 +14,17 @@ if TYPE_CHECKING:
     from hyperspec.cubes.envi.writer import write_envi
     from hyperspec.cubes.open import open_cube
     from hyperspec.cubes.window import Window
-    from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
-    from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem
-    from hyperspec.datasets.catalogue.scan import scan
-    from hyperspec.datasets.preparation.prepare import Prepared, PrepareSettings
-    from hyperspec.datasets.store.packed import Store
 
-# Where each public name lives. The functions `pack` and `prepare` are not among them: they share
-# their names with their modules, and an import of the module would hide the function.
 _HOMES = {
-    "Catalogue": "records",
-    "CsvLabels": "labels",
-    "CubeRecord": "records",
-    "FolderLabels": "labels",
-    "NoLabels": "labels",
-    "PatternLabels": "labels",
-    "PrepareSettings": "prepare",
-    "Prepared": "prepare",
-    "Problem": "records",
-    "Store": "store",
-    "scan": "catalogue",
-    "Cube": "handle",
-    "EnviHeader": "header",
+    "Cube": "cube",
+    "EnviHeader": "envi.header",
     "Window": "window",
-    "open_cube": "cube",
-    "read_header": "header",
-    "write_envi": "writer",
+    "open_cube": "open",
+    "read_header": "envi.header",
+    "write_envi": "envi.writer",
 }
 
-__all__ = [
-    "Catalogue",
-    "CsvLabels",
-    "Cube",
-    "CubeRecord",
-    "EnviHeader",
-    "FolderLabels",
-    "NoLabels",
-    "PatternLabels",
-    "PrepareSettings",
-    "Prepared",
-    "Problem",
-    "Store",
-    "Window",
-    "open_cube",
-    "read_header",
-    "scan",
-    "write_envi",
-]
+__all__ = ["Cube", "EnviHeader", "Window", "open_cube", "read_header", "write_envi"]
 
 
 def __getattr__(name: str) -> object:

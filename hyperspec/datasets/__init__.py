@@ -1,4 +1,4 @@
-"""From catalogue to batches: splits, views and the data module.
+"""From a folder to batches: catalogue, preparation, store, splits, loading, export.
 
 Kept empty of imports so that each part is paid for only where it is used.
 """

@@ -16,7 +16,7 @@ from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.on_the_fly import DirectSource
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.selection import BandSelection
+from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material, prepare_settings
@@ -43,7 +43,7 @@ class CubeEmbedder:
         # Planes may live wherever they fit here, not where the training machine had them.
         data = dataclasses.replace(config.data, residency="auto")
         self.config: Train = dataclasses.replace(config, data=data)
-        self.bands = BandSelection.from_dict(self._checkpoint["hyperspec"]["bands"])
+        self.bands = selection_from_dict(self._checkpoint["hyperspec"]["bands"])
         if not isinstance(self.config.data, FolderData):
             raise ModelError(
                 f"'{self.path}' was trained on tiles of scenes, so that a cube has no single "

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hyperspec.bands import Full
 from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data
+from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.training.data import Material, gather
 from hyperspec.utils.errors import ModelError
@@ -75,7 +76,7 @@ def restore(path: Path | str, **data: Any) -> Restored:
             f"'{path}' was written while bands=learned was still choosing its bands, so it holds "
             f"no encoder of them yet. Let the run finish: hyperspec train ... ckpt='{path}'."
         )
-    trained = BandSelection.from_dict(facts["bands"])
+    trained = selection_from_dict(facts["bands"])
     # Another folder need not have the labels that training held out.
     whole = gather(config.data, Full(), absent_ok=True)
     material = dataclasses.replace(whole, selection=trained.resolve(whole.source.axis))

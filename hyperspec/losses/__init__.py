@@ -42,16 +42,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CellPairs": "cells",
-    "Cells": "combined",
-    "Combined": "combined",
-    "Dcl": "contrastive",
-    "LocalNtXent": "combined",
-    "NtXent": "contrastive",
+    "CellPairs": "cell_matching",
+    "Cells": "dense",
+    "Combined": "dense",
+    "Dcl": "nt_xent",
+    "LocalNtXent": "dense",
+    "NtXent": "nt_xent",
     "VicReg": "vicreg",
-    "check_batch_independent": "cached",
-    "micro_batched": "cached",
-    "pair_cells": "cells",
+    "check_batch_independent": "grad_cache",
+    "micro_batched": "grad_cache",
+    "pair_cells": "cell_matching",
 }
 
 

@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Backbone": "backbones",
-    "CellHead": "head",
+    "Backbone": "backbones.backbone",
+    "CellHead": "heads",
     "Encoder": "encoder",
-    "ProjectionHead": "head",
+    "ProjectionHead": "heads",
     "build_encoder": "encoder",
-    "build_head": "head",
+    "build_head": "heads",
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +12,7 @@ from hyperspec.models.config import EncoderConfig, PretrainableConfig
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
 from hyperspec.models.stems.projection import Projection, projection_centres, smooth_projection
 from hyperspec.models.stems.spectral import BandAttention, WavelengthProjection
-
-if TYPE_CHECKING:
-    from hyperspec.models.cross_modal import WindowProjection
+from hyperspec.models.stems.windows import WindowProjection
 
 
 class Encoder(nn.Module):

@@ -6,7 +6,7 @@ import logging
 
 from omegaconf import DictConfig
 
-from hyperspec.config import schema
+from hyperspec.config import groups, schema
 from hyperspec.config.compose import overrides_of
 from hyperspec.runs.context import JobContext, is_single_run
 from hyperspec.runs.identity import Objective
@@ -41,7 +41,7 @@ def run_job(config: DictConfig) -> Objective:
     if context.parent is not None:
         watch(context.parent)
     try:
-        checked = schema.to_train(config)
+        checked = groups.to_train(config)
     except HyperspecError as error:
         _record_refused(config, context, error)
         raise
@@ -49,7 +49,7 @@ def run_job(config: DictConfig) -> Objective:
         log.warning("hint: %s", hint)
     if context.parent is not None and checked.sweep.max_failures is not None:
         give_up_after(context.parent, checked.sweep.max_failures)
-    plain = schema.to_plain(config)
+    plain = groups.to_plain(config)
     with (
         _start(checked.tracking, context, _name(config), names.flatten(plain)) as run,
         closing(lambda: run.finish("KILLED", "the sweep's controller ended before the job")),
@@ -121,7 +121,7 @@ def _record_refused(config: DictConfig, context: JobContext, error: HyperspecErr
     if context.parent is None:
         return
     tracking = TrackingConfig()
-    params = names.flatten(schema.to_plain(config)) if _complete(config) else {}
+    params = names.flatten(groups.to_plain(config)) if _complete(config) else {}
     run = _start(tracking, context, " ".join(context.overrides) or "refused", params)
     run.fail(error)
 

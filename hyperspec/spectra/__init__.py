@@ -1,7 +1,6 @@
-"""The ground: spectral axis, band selections, calibration, normalisation, statistics, errors."""
+"""The ground: spectral axis, band selections, projections, calibration, statistics."""
 
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.utils.errors import HyperspecError
 
-__all__ = ["BandSelection", "HyperspecError", "SpectralAxis", "mission_axis"]
+__all__ = ["BandSelection", "SpectralAxis", "mission_axis"]

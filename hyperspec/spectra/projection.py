@@ -158,6 +158,15 @@ class BandProjection(BandSelection):
         return self.indices, self.axis, self.strategy, self.params
 
 
+def selection_from_dict(values: Mapping[str, Any]) -> BandSelection:
+    """Rebuild a selection, or a projection, from its ``to_dict``.
+
+    Raises:
+        BandError: If the content does not have the hash that it was saved with.
+    """
+    return (BandProjection if "matrix" in values else BandSelection).from_dict(values)
+
+
 def project_statistics(
     statistics: SpectralStatistics, projection: BandProjection
 ) -> SpectralStatistics:

@@ -175,16 +175,11 @@ class BandSelection:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BandSelection:
-        """Rebuild a selection, or a projection, from :meth:`to_dict`.
+        """Rebuild a selection from :meth:`to_dict`.
 
         Raises:
             BandError: If the content does not have the hash that it was saved with.
         """
-        if "matrix" in values:
-            # Its module stands on this one.
-            from hyperspec.spectra.projection import BandProjection
-
-            return BandProjection.from_dict(values)
         selection = cls(
             tuple(values["indices"]),
             SpectralAxis.from_dict(values["axis"]),

@@ -1,1 +1,1 @@
-"""Sweeps that finish and answer: parent runs, identity, search, report."""
+"""Sweeps: checked before they start, launched, shown while they run, finished."""

@@ -18,6 +18,7 @@ from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.responses import draw_choices
 from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
+from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.band_search import BandSearch, SearchSettings
@@ -230,7 +231,7 @@ def _check_continues(
     Raises:
         ModelError: If it does not belong to this run.
     """
-    before = BandSelection.from_dict(facts["bands"])
+    before = selection_from_dict(facts["bands"])
     known = before.params.get("n")
     problem = ""
     if before.strategy != strategy.name:

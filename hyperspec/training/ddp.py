@@ -10,7 +10,7 @@ from hyperspec.utils.distributed import world
 
 
 class OwnProcesses(ClusterEnvironment):
-    """The processes of one machine that :mod:`hyperspec.runs.distributed.launcher` has started and joined to a group.
+    """The processes of one machine, started and joined to a group by the run.
 
     Args:
         rank: Number of this process; also that of its device.

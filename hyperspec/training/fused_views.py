@@ -1,4 +1,6 @@
-"""Views and features on a CPU straight from the stored planes; see hyperspec.datasets.loading.packed_planes.
+"""Views and features on a CPU straight from the stored planes.
+
+See :mod:`hyperspec.datasets.loading.packed_planes`.
 
 Where stem, normalisation and spectral operations are one linear map per specimen, no float32 batch
 of bands is made: neither for the two views of a step, nor for features of whole specimens.

@@ -19,7 +19,7 @@ from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.models.config import EncoderConfig
 from hyperspec.models.weight_transfer import grow_weights, interpolation_map, response_map
-from hyperspec.spectra.projection import BandProjection
+from hyperspec.spectra.projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.optimizer_state import moments_of
@@ -147,7 +147,7 @@ def grow_from(
             "encoder belongs to its windows' bands. Use the bands that it was trained on, or start "
             "anew with ckpt=null."
         )
-    before = BandSelection.from_dict(facts["bands"])
+    before = selection_from_dict(facts["bands"])
     check_growable(before, material.selection)
     check_same_model(path, read_config(checkpoint, path), config)
     old = before.resolve(material.source.axis)

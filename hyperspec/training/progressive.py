@@ -21,6 +21,7 @@ import torch.distributed as dist
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.encoder import Encoder
+from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble, open_bank
@@ -161,7 +162,7 @@ def _place(path: str | None, plan: Plan) -> tuple[int, list[dict[str, float]]]:
     place = facts[_FACT]
     counts = [len(chosen) for chosen in plan.sets]
     number = int(place["stage"])
-    trained = BandSelection.from_dict(facts["bands"])
+    trained = selection_from_dict(facts["bands"])
     if place["counts"] != counts or trained.indices != plan.sets[number].indices:
         raise ModelError(
             f"ckpt='{path}' was written in stage {number + 1} of a schedule over "

@@ -49,8 +49,8 @@ class _Synced(torch.autograd.Function):
     """Normalise with mean and variance over all processes, in two passes.
 
     Backward gives the gradient of the sum of all processes' losses at the own images, as
-    :func:`hyperspec.utils.distributed.gather` does, and the own part of it at scale and shift, which
-    DDP sums up.
+    :func:`hyperspec.utils.distributed.gather` does, and the own part of it at scale and shift,
+    which DDP sums up.
 
     Source: Ioffe & Szegedy 2015, "Batch Normalization", section 3, with sums over all processes.
     """

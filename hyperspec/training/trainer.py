@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 
 from hyperspec.config.schema import Train
 from hyperspec.runs.planning.logged import foretell
-from hyperspec.spectra.projection import BandProjection
+from hyperspec.spectra.projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.lightning_logger import RunLogger
 from hyperspec.tracking.run import JobRun
@@ -191,8 +191,8 @@ def check_same_bands(checkpoint: dict[str, Any], module: SimCLR, path: str) -> N
         ModelError: If it was; the message lists both sets.
     """
     if not same_bands(checkpoint, module):
-        before = BandSelection.from_dict(checkpoint["hyperspec"]["bands"])
-        now = BandSelection.from_dict(module.facts["bands"])
+        before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+        now = selection_from_dict(module.facts["bands"])
         differences = "; ".join(before.axis.differences(now.axis)) or "same axis"
         raise ModelError(
             f"ckpt='{path}' was trained on {len(before)} bands (bands={before.strategy}, "
@@ -205,8 +205,8 @@ def check_same_bands(checkpoint: dict[str, Any], module: SimCLR, path: str) -> N
 
 def same_bands(checkpoint: dict[str, Any], module: SimCLR) -> bool:
     """Say whether a checkpoint was trained on the bands that a module takes."""
-    before = BandSelection.from_dict(checkpoint["hyperspec"]["bands"])
-    now = BandSelection.from_dict(module.facts["bands"])
+    before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+    now = selection_from_dict(module.facts["bands"])
     same = before.indices == now.indices and before.axis == now.axis
     return same and _same_weights(before, now)
 

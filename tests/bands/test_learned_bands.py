@@ -5,7 +5,8 @@ import re
 import pytest
 
 from hyperspec.bands import Learned
-from hyperspec.spectra import BandSelection, SpectralAxis, mission_axis
+from hyperspec.spectra import SpectralAxis, mission_axis
+from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.utils.errors import BandError, ConfigError
 
 
@@ -62,4 +63,4 @@ def test_the_choice_travels_like_any_other():
     made = Learned(n=3).chosen(mission_axis(), [300, 7, 20])
     assert made.indices == (7, 20, 300)
     assert (made.strategy, made.params["restart"]) == ("learned", False)
-    assert BandSelection.from_dict(made.to_dict()) == made
+    assert selection_from_dict(made.to_dict()) == made

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 
 from hyperspec.bands import STRATEGIES, CountedStrategy, Pca, Uniform
 from hyperspec.bands.base import best, top
-from hyperspec.spectra import BandSelection, SpectralAxis, mission_axis
+from hyperspec.spectra import SpectralAxis, mission_axis
+from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
 
@@ -31,7 +32,7 @@ def test_every_n_is_exact_good_sorted_and_repeatable(strategy, case):
         assert list(selection.indices) == sorted(set(selection.indices))
         assert set(selection.indices) <= set(axis.good_indices.tolist())
         assert strategy(n=n).select(axis, statistics).hash == selection.hash
-        assert BandSelection.from_dict(selection.to_dict()) == selection
+        assert selection_from_dict(selection.to_dict()) == selection
 
 
 @pytest.mark.parametrize("strategy", COUNTED.values(), ids=COUNTED.keys())

@@ -16,7 +16,7 @@ from matplotlib.image import imread
 
 from hyperspec.bands import STRATEGIES, Fisher, Uniform
 from hyperspec.cli.main import main
-from hyperspec.config import schema
+from hyperspec.config import groups, schema
 from hyperspec.config.compose import config_dir
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData
@@ -33,10 +33,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def composed(*overrides: str) -> schema.Train:
-    schema.register()
+    groups.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir())):
-        return schema.to_train(compose("train", ["data.root=folder", *overrides]))
+        return groups.to_train(compose("train", ["data.root=folder", *overrides]))
 
 
 def test_a_folder(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:

@@ -12,14 +12,14 @@ from hydra.types import RunMode
 from sweep_study import Study
 
 from hyperspec.cli.train import main
-from hyperspec.config import schema
+from hyperspec.config import groups
 from hyperspec.config.compose import config_dir
 from hyperspec.sweeps.validation import Plan, make_plan
 
 
 @pytest.fixture
 def _hydra() -> Iterator[None]:
-    schema.register()
+    groups.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir())):
         yield
@@ -30,7 +30,7 @@ def plan(*words: str, limit: int = 300) -> Plan:
     config = loader.load_configuration(
         "train", ["data.root=folder", *words], run_mode=RunMode.MULTIRUN
     )
-    return make_plan(config, schema.to_train, limit)
+    return make_plan(config, groups.to_train, limit)
 
 
 @pytest.mark.usefixtures("_hydra")

@@ -91,15 +91,15 @@ def test_what_decides_nothing_leaves_the_identity_as_it_is(
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from hyperspec.config import schema
+    from hyperspec.config import groups
     from hyperspec.config.compose import config_dir
     from hyperspec.runs.identity import identity
 
-    schema.register()
+    groups.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir())):
         found = {
-            identity(schema.to_train(compose("train", [*study.words, *more])), "d", "s", "c")
+            identity(groups.to_train(compose("train", [*study.words, *more])), "d", "s", "c")
             for more in ([], [word])
         }
     assert (len(found) == 1) == same

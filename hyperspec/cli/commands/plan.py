@@ -48,16 +48,16 @@ def composed(words: Sequence[str]) -> Train:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from hyperspec.config import schema
+    from hyperspec.config import groups
     from hyperspec.config.compose import CONFIG_NAME, config_dir
 
-    schema.register()
+    groups.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir())):
         config = compose(CONFIG_NAME, list(words))
         if "data.root" in _missing(config):
             config = compose(CONFIG_NAME, [*words, "data.root=no_folder_given"])
-        return schema.to_train(config)
+        return groups.to_train(config)
 
 
 def _missing(config: object) -> set[str]:

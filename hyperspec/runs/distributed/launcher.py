@@ -2,9 +2,9 @@
 
 Lightning's launchers run the command line again, which would be a whole sweep, or fork a process
 that has threads. Here the job's process is rank 0 of the group. It alone tracks, claims, keeps
-checkpoints, and scores; the others (:mod:`hyperspec.runs.distributed.worker`) are given the checked config, split,
-statistics and bands, train along, and end. None outlives the job: they end when rank 0 does,
-however it ends, and when one fails the job fails with its error.
+checkpoints, and scores; the others (:mod:`hyperspec.runs.distributed.worker`) are given the checked
+config, split, statistics and bands, train along, and end. None outlives the job: they end when rank
+0 does, however it ends, and when one fails the job fails with its error.
 """
 
 from __future__ import annotations

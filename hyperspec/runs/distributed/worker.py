@@ -1,7 +1,7 @@
-"""``python -m hyperspec.runs.distributed.worker FOLDER RANK``: a process that trains along with rank 0.
+"""A process that trains along with rank 0: ``python -m hyperspec.runs.distributed.worker``.
 
-Started by :mod:`hyperspec.runs.distributed.launcher`, which says what it does. It writes nothing but, should it fail,
-the reason.
+Started by :mod:`hyperspec.runs.distributed.launcher`, which says what it does. It writes nothing
+but, should it fail, the reason.
 """
 
 from __future__ import annotations

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
     from hyperspec.config.schema import Train
     from hyperspec.datasets.config import Data
-    from hyperspec.runs.planning.disk import DiskNeed
 
 
 _COPIES = 3  # of a float32 weight in a checkpoint: itself and AdamW's two moments
@@ -37,7 +34,6 @@ def disk_need(config: Train) -> DiskNeed:
 
     from hyperspec.models.encoder import build_encoder
     from hyperspec.models.heads import build_head
-    from hyperspec.runs.planning.disk import DiskNeed
 
     count, num_bands, missing = _planes(config.data)
     n = min(int(getattr(config.bands, "n", num_bands) or num_bands), num_bands)

@@ -1,7 +1,7 @@
 """Memory and work of a training step, known before it runs.
 
-The module's own step runs on fake tensors (:mod:`hyperspec.runs.planning.fake_tensors`): the same views, stem,
-backbone, loss and micro-batches, without memory and in a fraction of a second.
+The module's own step runs on fake tensors (:mod:`hyperspec.runs.planning.fake_tensors`): the same
+views, stem, backbone, loss and micro-batches, without memory and in a fraction of a second.
 """
 
 from __future__ import annotations
