@@ -50,6 +50,31 @@ def jobs(folder: Path, experiment: str) -> list[tuple[float, float]]:
     return sorted((r.info.start_time / 1000, r.data.metrics["cost/train_seconds"]) for r in runs)
 
 
+def plan_seconds() -> float:
+    """Return how long composing and checking a hundred jobs takes, before the first one starts."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from hyperspec.config import schema
+    from hyperspec.config.compose import config_dir
+    from hyperspec.sweeps.validation import make_plan
+
+    schema.register()
+    words = ["bands.n=range(1,11)", "loss.temperature=0.05,0.1,0.2,0.3,0.4", "lr=1e-4,1e-3"]
+    with initialize_config_dir(str(config_dir())):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration(
+            "train", ["data.root=folder", *words], run_mode=RunMode.MULTIRUN
+        )
+        started = time.perf_counter()
+        plan = make_plan(config, schema.to_train, 300)
+        seconds = time.perf_counter() - started
+    if plan.num_checked != 100:
+        raise SystemExit(f"{plan.num_checked} jobs were checked instead of 100")
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=12)
@@ -88,6 +113,7 @@ def main() -> None:
         "whole_sweep_per_job": round(sweep_seconds / options.jobs, 3),
         "loop_overhead_per_job_median": round(statistics.median(alone), 3),
         "loop_seconds_per_job": round(statistics.mean(loop), 3),
+        "plan_100_jobs": round(plan_seconds(), 3),
     }
     for key, value in found.items():
         print(f"{key:45} {value}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tolerance import rounding
 
 from hyperspec.bands import Fisher, Full, ListBands, Pca, Random, Uniform, Variance
 from hyperspec.bands.diagnostics import as_override, gather_evidence, resamples
@@ -43,7 +44,8 @@ def test_a_resample_is_the_statistics_of_drawn_specimens(spectra, specimens) -> 
     }
     both = np.concatenate([pixels["a"], pixels["b"]])
     np.testing.assert_allclose(first.mean, both.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(first.covariance, np.cov(both.T), rtol=1e-9, atol=1e-15)
+    atol = rounding(len(both), np.cov(both.T))
+    np.testing.assert_allclose(first.covariance, np.cov(both.T), rtol=0, atol=atol)
     for name in "ab":
         np.testing.assert_allclose(first.classes[name].mean, pixels[name].mean(0), rtol=1e-12)
     assert first.count == 12 * 40
@@ -56,7 +58,7 @@ def test_evidence_of_each_kind_of_strategy(specimens) -> None:
     for pick, strategy in zip(picks, strategies, strict=True):
         assert pick.selection == strategy.select(AXIS, whole)
         assert pick.redundancy == pick.selection.redundancy(whole.correlation)
-        assert 0 <= pick.seconds < 5
+        assert pick.seconds >= 0
     assert picks[0].stability.value == 1.0
     seeds = [Random(4, seed=s).select(AXIS).indices for s in range(3, 8)]
     assert picks[1].stability.value == stability(seeds, 24).value

@@ -78,14 +78,14 @@ def start(root, cache, hook="", **options):
 
 def finish(process):
     """Return the folder of the store and what was prepared for it; fails on an error."""
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     answer = json.loads(out)
     return Store.open(Path(answer["folder"]), verify=True), answer["prepared"]
 
 
 def fail(process):
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 1
     assert out == ""
     assert "Traceback" not in err
@@ -132,7 +132,7 @@ def test_a_killed_pack_goes_on_where_it_was(root, cache):
     process = start(root, cache, STOP_HALFWAY)
     assert process.stdout.readline() == "halfway\n"
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == -signal.SIGKILL
     done = shards_of(cache)
     assert len(done) == 3

@@ -23,10 +23,11 @@ BATCHES = [[i, 19 - i, (7 * i + 3) % 20] for i in range(9)]
 class Slow(StandIn):
     """Takes its time, notes who reads at once, and can fail."""
 
-    def __init__(self, seconds: float = 0.0, fails_at: int = -1) -> None:
+    def __init__(self, seconds: float = 0.0, fails_at: int = -1, together: int = 1) -> None:
         super().__init__(mission_axis(), 4, 20, np.dtype(np.float16))
         self.seconds, self.fails_at = seconds, fails_at
         self.reading, self.most, self.calls = 0, 0, 0
+        self.meeting = threading.Barrier(together)  # so many first reads wait for one another
         self._lock = threading.Lock()
 
     def planes(
@@ -39,6 +40,9 @@ class Slow(StandIn):
             self.reading += 1
             self.calls += 1
             self.most = max(self.most, self.reading)
+            number = self.calls
+        if number <= self.meeting.parties:
+            self.meeting.wait(120)
         time.sleep(self.seconds)
         if self.fails_at in rows:
             raise CatalogueError("plane file cut short")
@@ -85,12 +89,13 @@ def test_batches_come_in_order_and_hold_until_two_more_were_taken(
 
 
 def test_threads_read_at_once_and_beside_the_step() -> None:
-    source, beside = Slow(0.05), 0
-    for _ in ReadAhead(source, (3, 7), BATCHES, 3):
-        time.sleep(0.02)
-        beside += source.reading > 0
-    assert source.most > 1
-    assert beside > len(BATCHES) // 2
+    source = Slow(together=3)
+    for taken, _ in enumerate(ReadAhead(source, (3, 7), BATCHES, 3), 1):
+        deadline = time.monotonic() + 600
+        while source.calls < min(taken + 1, len(BATCHES)):  # the next is read in this step
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    assert source.most == 3
 
 
 def test_an_error_of_a_thread_reaches_the_step_and_ends_the_reading() -> None:

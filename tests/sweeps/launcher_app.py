@@ -12,6 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from hyperspec.runs import watchdog
 from hyperspec.runs.watchdog import closing
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.parent import find_parent
@@ -37,7 +38,7 @@ def job(config: DictConfig) -> float:
             os.kill(os.getpid(), signal.SIGKILL)
         if config.behaviour == "wait":
             (Path(config.folder) / f"{config.n}.pid").write_text(str(os.getpid()))
-            time.sleep(120)
+            time.sleep(900)
         objective = 1.0 - 1.0 / config.n
         run.log_metrics({"objective": objective, "test/knn_top1": objective})
     return objective
@@ -52,7 +53,17 @@ def once(name: str) -> bool:
     return True
 
 
+def patience() -> None:
+    """Give workers as long to leave as ``leave=SECONDS`` says, before a launcher is imported."""
+    for word in sys.argv:
+        if word.startswith("leave="):
+            watchdog.LEAVE_SECONDS = float(word.partition("=")[2])
+            _, over = watchdog.leave_all.__defaults__ or ()
+            watchdog.leave_all.__defaults__ = (watchdog.LEAVE_SECONDS, over)
+
+
 if __name__ == "__main__":
+    patience()
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store(
@@ -61,6 +72,7 @@ if __name__ == "__main__":
             "study": "band_count",
             "n": 10,
             "behaviour": "well",
+            "leave": watchdog.LEAVE_SECONDS,
             "folder": os.getcwd(),
             "tracking": {"uri": "sqlite:///store/mlflow.db", "experiment": "app"},
             "hydra": {

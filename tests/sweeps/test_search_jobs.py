@@ -107,7 +107,7 @@ def test_a_trial_killed_between_its_seeds_goes_on_and_tells_their_mean(
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert main([*study.words, *words]) == 0
     lost, told = trials(study)
     assert (lost.state, told.state) == (TrialState.FAIL, TrialState.COMPLETE)

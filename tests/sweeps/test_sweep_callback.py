@@ -50,7 +50,7 @@ def runs(folder: Path, experiment: str = "app") -> dict[str, Run]:
 
 def test_a_sweep_has_one_parent_its_jobs_under_it_and_a_report(folder: Path) -> None:
     process = start(folder, "-m", "n=10,50")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     note = find_parent(folder / "out")
     assert note is not None
@@ -87,7 +87,7 @@ def test_a_failed_job_fails_the_sweep_and_its_neighbours_run_on(folder: Path, sw
         # The stock sweeper swallows failures at this rate; the sweep must fail all the same.
         words += ["hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=1.0"]
     process = start(folder, *words)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 1, output
     found = runs(folder)
     statuses = {name: run.info.status for name, run in found.items()}
@@ -112,7 +112,7 @@ def test_an_interrupted_sweep_is_killed_with_its_jobs(folder: Path, number: int)
         if line == "waiting\n":
             break
     process.send_signal(number)
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode != 0, output
     statuses = {run.info.status for run in runs(folder).values()}
     assert statuses == {"KILLED"}
@@ -122,7 +122,7 @@ def test_an_interrupted_sweep_is_killed_with_its_jobs(folder: Path, number: int)
 @pytest.mark.slow
 def test_a_job_that_forgets_its_run_is_closed_with_the_sweep(folder: Path) -> None:
     process = start(folder, "-m", "n=10", "behaviour=orphan")
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 1, output
     job = runs(folder)["uniform n=10"]
     assert job.info.status == "FAILED"
@@ -133,12 +133,12 @@ def test_a_job_that_forgets_its_run_is_closed_with_the_sweep(folder: Path) -> No
 @pytest.mark.slow
 def test_the_next_sweep_closes_what_a_killed_one_left(folder: Path) -> None:
     killed = start(folder, "-m", "n=10,50", "behaviour=kill")
-    killed.communicate(timeout=180)
+    killed.communicate(timeout=600)
     assert killed.returncode == -9
     left = runs(folder)
     assert {run.info.status for run in left.values()} == {"RUNNING"}
     again = start(folder, "-m", "n=50", "hydra.sweep.dir=out2")
-    output, _ = again.communicate(timeout=180)
+    output, _ = again.communicate(timeout=600)
     assert again.returncode == 0, output
     statuses = {name: run.info.status for name, run in runs(folder).items()}
     assert sorted(statuses.values()) == ["FAILED", "FINISHED", "FINISHED", "KILLED"]
@@ -147,7 +147,7 @@ def test_the_next_sweep_closes_what_a_killed_one_left(folder: Path) -> None:
 
 def test_a_store_that_cannot_be_used_stops_the_sweep_before_its_jobs(tmp_path: Path) -> None:
     process = start(tmp_path, "-m", "n=10,50", "tracking.uri=file:///tmp/x")
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 2
     assert "error: tracking.uri=file:///tmp/x cannot hold runs" in output
     assert "Traceback" not in output
@@ -158,7 +158,7 @@ def test_an_unforeseen_error_at_the_start_starts_no_job(folder: Path) -> None:
     """Hydra only warns of a callback's error; the jobs would run without their parent."""
     (folder / "out").write_text("a file where the sweep's folder would be")
     process = start(folder, "-m", "n=10")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 1, output
     assert "the sweep was not started" in output
     assert "Launching" not in output

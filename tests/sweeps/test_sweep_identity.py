@@ -137,11 +137,11 @@ def test_a_claimed_identity_waits_and_a_dead_holder_does_not_hold(fake_sweep: Fa
     with claim(connection, "beef"):
         assert waiter.poll() is None
     holder.kill()
-    holder.wait(60)
+    holder.wait(300)
     assert waiter.stdout is not None
     assert waiter.stdout.readline() == "held\n"
     waiter.kill()
-    waiter.wait(60)
+    waiter.wait(300)
     for process in (holder, waiter):
         process.stdout.close()
     fake_sweep.parent.finish()

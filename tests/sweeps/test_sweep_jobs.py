@@ -113,7 +113,7 @@ def test_two_sweeps_at_the_same_time_run_no_job_twice(study: Study) -> None:
         study.start(*words, f"hydra.sweep.dir=sweep{i}", *more)
         for i, more in enumerate([[], joins])
     ]
-    outputs = [process.communicate(timeout=240)[0] for process in both]
+    outputs = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     jobs = study.jobs()[1:]
     assert {run.info.status for run in jobs} == {"FINISHED"}
@@ -130,7 +130,7 @@ def test_a_search_stops_hopeless_trials_early(study: Study) -> None:
     words += ["hydra.sweeper.pruner.n_startup_trials=2", "hydra.sweeper.pruner.n_warmup_steps=0"]
     words += ["bands.n=20", "epochs=12", "warmup_steps=0"]
     process = study.start(*words)
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     import optuna
 

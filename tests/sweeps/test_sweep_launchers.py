@@ -18,7 +18,6 @@ from omegaconf import OmegaConf
 from sweep_study import Study
 
 from hyperspec.config.compose import config_dir
-from hyperspec.runs.watchdog import LEAVE_SECONDS
 from hyperspec.sweeps.launchers import launcher as launchers
 from hyperspec.sweeps.launchers.base import Slots
 from hyperspec.sweeps.launchers.launcher import HyperspecLauncher
@@ -27,7 +26,9 @@ from hyperspec.tracking.client import open_client
 from hyperspec.utils.errors import ConfigError
 
 APP = Path(__file__).with_name("launcher_app.py")
-LIMIT = 10.0  # seconds that a worker may outlive its controller
+# Seconds after which a worker counts as left behind, on a machine that other work stalls too;
+# `make faults` measures how long it takes.
+LIMIT = 120.0
 
 
 def needs(module: str, name: str) -> object:
@@ -87,7 +88,7 @@ def lives(process: psutil.Process) -> bool:
 @pytest.mark.parametrize("launcher", ["joblib", RAY])
 def test_a_killed_worker_costs_its_job_one_start(folder: Path, launcher: str) -> None:
     process = start(folder, launcher, "behaviour=die_once")
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     parent, *children = runs(folder)
     assert parent.info.status == "FINISHED"
@@ -107,7 +108,7 @@ def test_a_killed_worker_costs_its_job_one_start(folder: Path, launcher: str) ->
 @pytest.mark.parametrize("launcher", ["joblib", SUBMITIT])
 def test_a_job_that_is_killed_again_and_again_fails_alone(folder: Path, launcher: str) -> None:
     process = start(folder, launcher, "behaviour=die", "hydra.launcher.retries=1")
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 1, output
     parent, *children = runs(folder)
     ended = sorted((int(run.data.params["bands.n"]), run.info.status) for run in children)
@@ -126,22 +127,24 @@ def test_workers_leave_with_their_controller(folder: Path, launcher: str) -> Non
         below = [child for child in below if child.pid in workers]
     process.kill()
     assert seconds_until_gone(below) < LIMIT
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
 
 
 @pytest.mark.slow
 def test_workers_whose_jobs_have_ended_are_not_waited_for(folder: Path) -> None:
     """What a job raises on SIGINT reaches the controller; it would be pickled without end."""
-    process, workers = start_waiting(folder, "joblib")
+    process, workers = start_waiting(folder, "joblib", f"leave={5 * LIMIT}")
     process.terminate()
-    assert seconds_until_gone([psutil.Process(pid) for pid in workers]) < LEAVE_SECONDS - 2
-    process.communicate(timeout=60)
+    assert seconds_until_gone([psutil.Process(pid) for pid in workers]) < LIMIT
+    process.communicate(timeout=600)
 
 
-def start_waiting(folder: Path, launcher: str) -> tuple[subprocess.Popen[str], list[int]]:
+def start_waiting(
+    folder: Path, launcher: str, *words: str
+) -> tuple[subprocess.Popen[str], list[int]]:
     """Start a sweep whose jobs wait; return it and the processes of its first two jobs."""
-    process = start(folder, launcher, "behaviour=wait")
-    deadline = time.monotonic() + 120
+    process = start(folder, launcher, "behaviour=wait", *words)
+    deadline = time.monotonic() + 600
     while len(pids := list(folder.glob("*.pid"))) < 2 or not all(p.read_text() for p in pids):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -163,7 +166,7 @@ def unbroken_table(study: Study, words: list[str]) -> dict[str, float]:
     """What the same sweep reaches in one piece, on the same specimens; run once for all."""
     if not _UNBROKEN:
         process = study.start(*words, "sweep.resume=false")
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == 0, output
         for run in study.jobs()[-3:]:
             _UNBROKEN[run.data.params["bands.n"]] = run.data.metrics["test/linear_top1"]
@@ -176,15 +179,15 @@ def test_a_killed_sweep_ends_with_the_table_of_an_unbroken_one(study: Study, lau
     words = ["-m", "bands.n=5,6,7", "epochs=4", "sweep.checkpoint_seconds=0"]
     words += [f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
     process = study.start(*words)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not any(run.info.status == "FINISHED" for run in study.jobs()):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     again = study.start(*words)
-    output, _ = again.communicate(timeout=300)
+    output, _ = again.communicate(timeout=600)
     assert again.returncode == 0, output
     told = re.findall(r"^sweep (\d)/3  bands\.n=(\d)  .*objective \d\.\d{3}", output, re.MULTILINE)
     assert [place for place, _ in told] == ["1", "2", "3"]  # the view, a line per job
@@ -219,13 +222,13 @@ def test_the_commands_for_clusters_compose(study: Study, launcher: str) -> None:
     words = [own.pop(word.partition("=")[0], word) for word in words]
     words = ["bands.n=5,6" if word.startswith("bands.n=") else word for word in words]
     process = study.start(*own.values(), *words, "sweep.dry_run=true")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert "sweep: 2 jobs" in output
     assert study.runs() == []
     misspelt = [word.replace("hydra.launcher.", "hydra.launcher.x_") for word in words]
     process = study.start(*own.values(), *misspelt, "sweep.dry_run=true")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 2, output
     assert "hydra.launcher.x_" in output
 

@@ -51,7 +51,7 @@ def test_the_page_fits_narrow_and_wide_screens(fake_sweep: FakeSweep, tmp_path: 
     words += [f"--user-data-dir={tmp_path}/profile", "--window-size=2000,1000"]
     # No address resolves: what the page might ask for would fail.
     words += ["--host-resolver-rules=MAP * ~NOTFOUND", f"file://{tmp_path}/frames.html"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=True)
     found = re.search(r"measured: ([\d. ;]+)\.</body>", done.stdout)
     assert found is not None, done.stdout[-2000:] + done.stderr[-2000:]
     for line, expected in zip(found[1].split("; "), WIDTHS, strict=True):

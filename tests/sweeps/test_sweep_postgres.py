@@ -73,7 +73,7 @@ def tracking(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, env=environment, cwd=folder)
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not _answers(address):
         assert process.poll() is None, (folder / "log").read_text()
         assert time.monotonic() < deadline
@@ -114,7 +114,7 @@ def together(program: str, count: int, words: list[str], cwd: Path) -> list[str]
         )
         for _ in range(count)
     ]
-    ended = [process.communicate(timeout=280) for process in started]
+    ended = [process.communicate(timeout=600) for process in started]
     assert [process.returncode for process in started] == [0] * count, ended
     return [out.strip().splitlines()[-1] for out, _ in ended]
 
@@ -177,7 +177,7 @@ def twice(study: Study, tracking: str, *words: str) -> tuple[list[Run], list[Run
     """Start a command twice at the same time; return its parents and their jobs."""
     address = [f"tracking.uri={tracking}", "tracking.system_metrics=false", *TWO_WORKERS]
     both = [study.start("-m", *words, *address) for _ in range(2)]
-    ended = [process.communicate(timeout=280)[0] for process in both]
+    ended = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], ended
     client = open_client(tracking)
     experiment = client.get_experiment_by_name(study.folder.name)

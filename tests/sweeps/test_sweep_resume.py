@@ -110,7 +110,7 @@ def wait_for(
 ) -> None:
     """Wait until a checkpoint was written so many times."""
     seen: set[tuple[str, int]] = set()
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while len(seen) < writes:
         assert time.monotonic() < deadline
         for path in packed.glob(pattern):
@@ -129,7 +129,7 @@ def test_a_killed_job_goes_on_and_ends_with_the_weights_of_an_unbroken_one(
     process = study.start(*words)
     wait_for(study, packed, 5)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert main([*study.words, *words]) == 0
     client = open_client(study.uri)
     experiment = client.get_experiment_by_name(f"{study.folder.name}-killed")
@@ -168,7 +168,7 @@ def test_a_killed_search_for_bands_goes_on_too(
     process = study.start(*words)
     wait_for(study, packed, writes, f"interrupted/*/{stage}?.ckpt")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert main([*study.words, *words]) == 0
     client = open_client(study.uri)
     experiment = client.get_experiment_by_name(f"{study.folder.name}-killed")

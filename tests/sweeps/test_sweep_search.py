@@ -293,7 +293,7 @@ def _start(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(APP), "-m", *words]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
 
 
@@ -340,7 +340,7 @@ def test_two_controllers_on_a_fresh_study_share_its_total(tmp_path: Path) -> Non
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120)[0].decode() for process in both]
+    outputs = [process.communicate(timeout=600)[0].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert _states(tmp_path, "x-v1") == ["COMPLETE"] * 7
     assert sorted(job[0] for job in _jobs(tmp_path)) == list("0123456")

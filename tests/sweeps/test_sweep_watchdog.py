@@ -18,28 +18,35 @@ from hyperspec.runs import watchdog
 from hyperspec.tracking.parent import ParentInfo, find_parent, write_parent
 from hyperspec.utils.process import host_name, process_tag
 
-# Seconds that a worker may outlive its controller: 10 are asked for, and `make faults` measures
-# them; a machine that other work stalls is no fault.
-LIMIT = 30.0
+# Seconds after which a wait is given up, on a machine that other work stalls too. How long a worker
+# outlives its controller (10 s are asked for) is measured by `make faults`.
+LIMIT = 120.0
 
 WORKER = """
 import signal, subprocess, sys, time
 from pathlib import Path
 from hyperspec.runs import watchdog
 from hyperspec.tracking.parent import find_parent
-watchdog.LEAVE_SECONDS = 1.0
+watchdog.LEAVE_SECONDS, watchdog._CLOSE_SECONDS = {leave}, 60.0
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 assert watchdog.watch(find_parent(Path({folder!r})))
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 with watchdog.closing(lambda: Path("closed").write_text("from outside")):
     print(child.pid, flush=True)
     try:
         {work}
     except KeyboardInterrupt:
         Path("left").write_text("softly")
-time.sleep(60)
+time.sleep(600)
 """
-STUBBORN = "signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+STUBBORN = "signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
+
+
+def lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def info(**changes: str) -> ParentInfo:
@@ -74,12 +81,14 @@ def test_only_workers_of_this_machine_watch(monkeypatch: pytest.MonkeyPatch) -> 
     assert watchdog.watches(info(process=other, scheduler="17"))
 
 
-@pytest.mark.parametrize("work", ["time.sleep(60)", STUBBORN])
+@pytest.mark.parametrize("work", ["time.sleep(600)", STUBBORN])
 def test_a_worker_ends_with_its_controller_and_all_below_it(tmp_path: Path, work: str) -> None:
-    controller = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    controller = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    # Who is asked has time enough; only for who does not listen it runs out.
+    leave = 1.0 if work == STUBBORN else LIMIT
     write_parent(tmp_path, info(process=process_tag(controller.pid)))
     worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER.format(folder=str(tmp_path), work=work)],
+        [sys.executable, "-c", WORKER.format(folder=str(tmp_path), work=work, leave=leave)],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
@@ -89,21 +98,22 @@ def test_a_worker_ends_with_its_controller_and_all_below_it(tmp_path: Path, work
     assert worker.poll() is None
     controller.kill()
     controller.wait()
-    since = time.monotonic()
     assert worker.wait(LIMIT) == 128 + signal.SIGTERM
-    assert time.monotonic() - since < LIMIT
     worker.stdout.close()
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    deadline = time.monotonic() + LIMIT
+    while lives(child):  # it has its signal, and dies when it gets a turn
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     soft = work != STUBBORN
     assert (tmp_path / "left").exists() == soft
     assert (tmp_path / "closed").exists() == (not soft)
 
 
 def test_processes_are_ended_softly_then_hard() -> None:
-    soft = "import signal, time\nprint('on', flush=True)\ntry: time.sleep(60)\n"
+    soft = "import signal, time\nprint('on', flush=True)\ntry: time.sleep(600)\n"
     soft += "except KeyboardInterrupt: raise SystemExit(7)"
     hard = "import signal, time; signal.signal(2, signal.SIG_IGN); print(1, flush=True)\n"
-    hard += "time.sleep(60)"
+    hard += "time.sleep(600)"
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         for code in (soft, hard)
@@ -113,13 +123,13 @@ def test_processes_are_ended_softly_then_hard() -> None:
         process.stdout.readline()
         process.stdout.close()
     watchdog.leave_all([psutil.Process(process.pid) for process in both], 1.0)
-    # psutil has taken the exit status of the one, so that subprocess no longer knows it.
-    assert [process.poll() is None for process in both] == [False, False]
+    for process in both:
+        process.wait(LIMIT)
 
 
 def in_training(study: Study, process: subprocess.Popen[str]) -> None:
     """Wait until a job has finished an epoch."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while not any("train/loss" in run.data.metrics for run in study.jobs()):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -136,9 +146,7 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(
     process = study.start(*words)
     in_training(study, process)
     process.send_signal(number)
-    since = time.monotonic()
-    output, _ = process.communicate(timeout=60)
-    assert time.monotonic() - since < LIMIT
+    output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + number, output
     assert "the run ends after this epoch" in output
     assert {run.info.status for run in study.runs()} == {"KILLED"}
@@ -146,7 +154,7 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(
     (job,) = study.jobs()
     assert os.path.getmtime(checkpoint) * 1000 > job.info.start_time
     again = study.start(*words)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while not any("hyperspec.continued_from" in run.data.tags for run in study.jobs()):
         assert again.poll() is None, again.communicate()[0]
         assert time.monotonic() < deadline

@@ -84,7 +84,7 @@ def test_four_processes_create_one_fresh_store_without_a_race(tmp_path: Path) ->
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    answers = [worker.communicate(timeout=120) for worker in workers]
+    answers = [worker.communicate(timeout=600) for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 4, answers
     assert len({out.strip() for out, _ in answers}) == 1
     experiments = open_client(f"sqlite:///{tmp_path}/fresh.db").search_experiments()

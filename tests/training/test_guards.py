@@ -188,7 +188,8 @@ def test_gradient_norms_by_stage(model: Any, stages: set[str]) -> None:
             for name, p in module.named_parameters()
             if p.grad is not None and stage_of(name) == stage
         ]
-        torch.testing.assert_close(norm, torch.cat(of).norm(), rtol=1e-4, atol=0)
+        exact = torch.cat(of).double().norm()  # of millions of float32 squares
+        torch.testing.assert_close(norm.double(), exact, rtol=1e-3, atol=0)
     total = sum(float(n) ** 2 for n in norms.values()) ** 0.5
     assert float(logged["train/grad_norm"]) == pytest.approx(total, rel=1e-5)
     logged.clear()
