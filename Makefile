@@ -8,7 +8,7 @@ DEMO   ?= demo
 WORKERS ?= 2
 TESTS   := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint type format bench bench-views bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
+.PHONY: help setup demo test test-slow golden lint type format bench bench-views bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report faults study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ test: $(READY)  ## run the fast tests
 
 test-slow: $(READY)  ## run the slow tests
 	$(TESTS) -m "slow and not gpu and not faults"
+
+golden: $(READY)  ## write the golden numbers where a version was raised, and note the source
+	OMP_NUM_THREADS=1 $(BIN)/python tests/golden/write_golden.py
 
 lint: $(READY)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -17,10 +17,11 @@ from hyperspec.config.schema import Train
 from hyperspec.runs.context import JobContext
 from hyperspec.runs.distributed.launcher import Job, together
 from hyperspec.runs.experiment import execute, prepare
-from hyperspec.runs.identity import Objective, find_finished, identity
+from hyperspec.runs.identity import Objective, find_finished, identity, why_trained_again
 from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
 from hyperspec.runs.resume import adopt, continue_history
+from hyperspec.runs.used_parts import parts_of
 from hyperspec.search.trial import TrialReporter
 from hyperspec.tracking import names
 from hyperspec.tracking.run import JobRun
@@ -55,17 +56,19 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
     _set_libraries_aside()
     _free()  # after a job that failed
     material = prepare(config)
-    wanted = identity(config, material.source.hash, material.split.hash)
-    run.set_tags({names.TAG_IDENTITY: wanted})
+    same = identity(config, material.source.hash, material.split.hash, parts_of(config))
+    run.set_tags(same.tags)
     with ExitStack() as stack:
         slots = Slots(context.output_dir / "interrupted")
         if context.parent is not None and config.sweep.resume:
-            stack.enter_context(claim(run.connection, wanted, run.stored_id))
-            found = find_finished(run.connection, wanted)
+            stack.enter_context(claim(run.connection, same.hash, run.stored_id))
+            found = find_finished(run.connection, same.hash)
             if found is not None:
                 mark(context.output_dir, TAKEN)
                 return adopt(run, found)
-            slots = Slots(Path(config.data.cache_dir) / "interrupted" / wanted)
+            if (reason := why_trained_again(run.connection, same)) is not None:
+                log.info("%s: %s, so that it is trained once more", run.name, reason)
+            slots = Slots(Path(config.data.cache_dir) / "interrupted" / same.hash)
         objective = _train(config, material, run, context, slots)
         # The result is written before the claim falls, so that the next one finds it.
         if run.status == "RUNNING":

@@ -1,8 +1,12 @@
 """When are two jobs the same job? A hash of everything that decides a result.
 
-It covers the resolved config, the data, the split and the package's own source. Fields of the
-schema marked ``metadata={"identity": False}`` (paths, workers, logging) are left out; fields marked
-``metadata={"content": True}`` name a file and count by what is in it.
+It covers the resolved config, the data, the split, the source of plug-ins, and the versions of the
+parts that the job computes with (:mod:`hyperspec.utils.results_version`). The package's own source
+counts only where somebody changed what it says since the golden numbers were written: see
+:mod:`hyperspec.utils.source_tree`. So a release and a clean checkout of it know the same jobs.
+
+Fields of the schema marked ``metadata={"identity": False}`` (paths, workers, logging) are left out;
+fields marked ``metadata={"content": True}`` name a file and count by what is in it.
 """
 
 from __future__ import annotations
@@ -14,33 +18,24 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path, PurePath
 
 from hyperspec.tracking.client import Connection
-from hyperspec.tracking.names import OBJECTIVE, TAG_IDENTITY, TAG_OBJECTIVES
+from hyperspec.tracking.names import (
+    OBJECTIVE,
+    TAG_IDENTITY,
+    TAG_OBJECTIVES,
+    TAG_RESULTS,
+    TAG_SETTINGS,
+)
 from hyperspec.tracking.offline.outbox import waiting_runs
 from hyperspec.tracking.retry import UnreachableError
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.source_tree import DIGITS, changed_source
 
 log = logging.getLogger(__name__)
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-# Rooms that decide how runs are started, kept and shown, not what they compute.
-_NOT_SOURCE = (
-    "cli.py",
-    "commands",
-    "launch.py",
-    "jobs.py",
-    "tracking",
-    "sweeps",
-    "planning",
-    "conf",
-)
-_DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
-
-
 Objective = float | tuple[float, ...]
+_SOURCE = "source"  # stands among the versions where the package's source counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +48,64 @@ class Finished:
     """Metrics that are the objective, by name."""
 
 
-def identity(config: object, data_hash: str, split_hash: str, source: str | None = None) -> str:
-    """Return the identity of a job, 16 hex digits.
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What a job is: what it was asked for, and what computes it."""
+
+    settings: str
+    """Hash of config, data, split and plug-ins."""
+    results: str
+    """Versions of the parts that compute it, such as ``bands.uniform=1 losses.nt_xent=1``."""
+
+    @property
+    def hash(self) -> str:
+        """The identity, 16 hex digits."""
+        return _hash([self.settings, self.results])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a run of the job is found by, and what explains why it was not."""
+        return {
+            TAG_IDENTITY: self.hash,
+            TAG_SETTINGS: self.settings,
+            TAG_RESULTS: self.results,
+        }
+
+
+def identity(
+    config: object,
+    data_hash: str,
+    split_hash: str,
+    results: Mapping[str, int],
+    *,
+    plugins: Mapping[str, str] | None = None,
+    source: str | None = None,
+) -> Identity:
+    """Return the identity of a job.
 
     Args:
         config: The checked config, a dataclass of dataclasses; the class of each counts.
         data_hash: Hash of the specimens.
         split_hash: Hash of the split.
-        source: Hash of the code; the package's own by default.
+        results: Versions of the parts that the job uses, by name.
+        plugins: Hash of the source of each plug-in that the job loads, by name.
+        source: Hash of the package's source where it counts, empty where it does not; by default
+            what :func:`hyperspec.utils.source_tree.changed_source` says.
 
     Raises:
         ConfigError: If the config holds something that has no stable text.
     """
-    parts = [canonical(config), data_hash, split_hash, source or source_hash()]
+    asked: list[object] = [canonical(config), data_hash, split_hash]
+    if plugins:
+        asked.append(dict(plugins))
+    source = changed_source() if source is None else source
+    said = [f"{part}={version}" for part, version in sorted(results.items())]
+    return Identity(_hash(asked), " ".join([*said, *([f"{_SOURCE}={source}"] if source else [])]))
+
+
+def _hash(parts: Sequence[object]) -> str:
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=_DIGITS // 2).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=DIGITS // 2).hexdigest()
 
 
 def canonical(value: object, place: str = "") -> object:
@@ -111,20 +149,6 @@ def _content(value: object) -> object:
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
-@lru_cache
-def source_hash(package: Path = _PACKAGE) -> str:
-    """Return the hash of the package's Python files, except those that decide no result."""
-    digest = hashlib.blake2b(digest_size=_DIGITS // 2)
-    for path in sorted(package.rglob("*.py")):
-        name = path.relative_to(package)
-        if name.parts[0] not in _NOT_SOURCE:
-            # The length parts name and content, so that no move of text between files goes unseen.
-            content = path.read_bytes()
-            digest.update(f"{name.as_posix()}\0{len(content)}\0".encode())
-            digest.update(content)
-    return digest.hexdigest()
-
-
 def find_finished(connection: Connection, wanted: str) -> Finished | None:
     """Return the newest finished run of an identity that has a finite objective, or None."""
     query = f"tags.`{TAG_IDENTITY}` = '{wanted}' and attributes.status = 'FINISHED'"
@@ -152,6 +176,42 @@ def find_finished(connection: Connection, wanted: str) -> Finished | None:
             if found is not None:
                 return found
     return None
+
+
+def why_trained_again(connection: Connection, wanted: Identity) -> str | None:
+    """Return why a job is trained although one of the same settings was finished, or None.
+
+    Args:
+        connection: Store and experiment.
+        wanted: The job, of which no finished run was found.
+    """
+    query = f"tags.`{TAG_SETTINGS}` = '{wanted.settings}' and attributes.status = 'FINISHED'"
+    order = ["attributes.start_time DESC"]
+    try:
+        runs = connection.ask(
+            lambda client: client.search_runs(
+                [connection.known_experiment()], query, order_by=order, max_results=1
+            )
+        )
+    except UnreachableError:
+        return None  # find_finished has said so
+    for run in runs:
+        before, now = (_versions(one) for one in (run.data.tags[TAG_RESULTS], wanted.results))
+        changed = [part for part in sorted({*before, *now}) if before.get(part) != now.get(part)]
+        if changed:
+            reasons = [_reason(part, before.get(part), now.get(part)) for part in changed]
+            return f"finished before as run {run.info.run_id}, but {', '.join(reasons)} since then"
+    return None
+
+
+def _versions(results: str) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in results.split())
+
+
+def _reason(part: str, before: str | None, now: str | None) -> str:
+    if part == _SOURCE:
+        return "the package's source was changed"
+    return f"'{part}' went from {before or 'none'} to {now or 'none'}"
 
 
 def _result(run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> Finished | None:

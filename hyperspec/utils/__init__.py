@@ -1,1 +1,1 @@
-"""Helpers that know nothing of spectra: errors, files, processes, text."""
+"""What every room may use: it imports no other room."""

@@ -25,11 +25,11 @@ import mlflow.tracking  # noqa: F401 - imported once, before the forks
 
 import hyperspec.runs.executor  # noqa: F401 - likewise
 from hyperspec.cli.train import main
-from hyperspec.runs.identity import source_hash
 from hyperspec.synthetic.generate import synthesise
 from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.utils.source_tree import changed_source
 
-source_hash()  # kept for the forks: an edit of the package meanwhile changes no identity
+changed_source()  # kept for the forks: an edit of the package meanwhile changes no identity
 
 
 @dataclass(frozen=True)

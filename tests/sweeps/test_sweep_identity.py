@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_sweeps import FakeSweep
 
-from hyperspec.runs.identity import Finished, canonical, find_finished, identity, source_hash
+from hyperspec.runs.identity import Finished, canonical, find_finished, identity, why_trained_again
 from hyperspec.runs.locks import claim
 from hyperspec.tracking.run import start_run
 from hyperspec.utils.errors import ConfigError
@@ -35,8 +35,16 @@ class _Config:
     ckpt: str | None = field(default=None, metadata={"content": True})
 
 
-def _hash(config: object, data: str = "d", split: str = "s", source: str = "c") -> str:
-    return identity(config, data, split, source)
+def _hash(
+    config: object,
+    data: str = "d",
+    split: str = "s",
+    views: int = 1,
+    plugins: dict[str, str] | None = None,
+    source: str = "",
+) -> str:
+    results = {"views": views, "losses": 1}
+    return identity(config, data, split, results, plugins=plugins, source=source).hash
 
 
 def test_what_decides_a_result_changes_the_identity_and_the_rest_does_not() -> None:
@@ -50,8 +58,12 @@ def test_what_decides_a_result_changes_the_identity_and_the_rest_does_not() -> N
         _hash(_Config(), data="other"),
         _hash(_Config(), split="other"),
         _hash(_Config(), source="other"),
+        _hash(_Config(), views=2),
+        _hash(_Config(), plugins={"mine": "0"}),
+        _hash(_Config(), plugins={"mine": "1"}),
     ]
-    assert len({base, *others}) == 7
+    assert len({base, *others}) == 10
+    assert _hash(_Config(), plugins={}) == base
     assert len(base) == 16
 
 
@@ -68,7 +80,8 @@ def test_a_file_counts_by_content_and_a_word_by_itself(tmp_path: Path) -> None:
 def test_the_identity_is_the_same_in_another_process() -> None:
     program = (
         "from hyperspec.runs.identity import identity; "
-        "print(identity({'bands': {'n': 50}, 'lr': 0.1}, 'd', 's', 'c'))"
+        "results = {'losses': 1, 'views': 1}; "
+        "print(identity({'bands': {'n': 50}, 'lr': 0.1}, 'd', 's', results, source='').hash)"
     )
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -88,20 +101,23 @@ def test_canonical_values_are_plain() -> None:
         canonical({"model": {"net": {1}}})
 
 
-def test_the_source_hash_sees_what_matters(tmp_path: Path) -> None:
-    def write(name: str, text: str) -> str:
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        source_hash.cache_clear()
-        return source_hash(tmp_path)
-
-    first = write("losses/nt_xent.py", "a = 1")
-    assert write("sweeps/report.py", "b = 1") == first
-    assert write("cli.py", "c = 1") == first
-    assert write("losses/nt_xent.py", "a = 2") != first
-    assert write("losses/nt_xent.py", "a = 1") == first
-    assert write("losses/dcl.py", "") != first
+def test_a_raised_version_is_the_reason_to_train_again(fake_sweep: FakeSweep) -> None:
+    connection = fake_sweep.connection
+    before = identity({"lr": 0.1}, "d", "s", {"losses": 1, "views": 1}, source="")
+    raised = identity({"lr": 0.1}, "d", "s", {"losses": 1, "views": 2}, source="")
+    edited = identity({"lr": 0.1}, "d", "s", {"losses": 1, "views": 1}, source="beef")
+    other = identity({"lr": 0.2}, "d", "s", {"losses": 1, "views": 1}, source="")
+    assert why_trained_again(connection, raised) is None
+    run = start_run(connection, "job", tags=before.tags)
+    run.log_metrics({"objective": 0.5})
+    run.finish()
+    since = f"finished before as run {run.run_id}, but"
+    assert why_trained_again(connection, raised) == f"{since} 'views' went from 1 to 2 since then"
+    reason = f"{since} the package's source was changed since then"
+    assert why_trained_again(connection, edited) == reason
+    assert why_trained_again(connection, other) is None
+    assert why_trained_again(connection, before) is None
+    fake_sweep.parent.finish()
 
 
 def test_the_newest_finished_run_of_an_identity_is_found(fake_sweep: FakeSweep) -> None:

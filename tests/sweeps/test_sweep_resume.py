@@ -15,6 +15,7 @@ from sweep_study import Study
 from hyperspec.cli.train import main
 from hyperspec.report.load import load_sweep
 from hyperspec.tracking.client import open_client
+from hyperspec.utils.results_version import RESULTS
 
 ASIDE, SECONDS = ("cost/", "system/"), ("search/train_seconds",)
 
@@ -66,6 +67,26 @@ def test_a_second_sweep_trains_what_is_new_alone(study: Study) -> None:
     assert sorted(both.finished["n"]) == [5, 6, 7]
 
 
+def test_a_raised_version_retrains_the_jobs_that_use_the_part(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*study.words, "-m", "bands.n=5", "views=none,default"]
+    assert main(words) == 0
+    assert main(words) == 0
+    assert len(trained(study)) == 2
+    monkeypatch.setitem(RESULTS, "views.noise", 2)  # type: ignore[arg-type]
+    assert main(words) == 0
+    first, second, third = trained(study)
+    assert third.data.tags["hyperspec.results"] == second.data.tags["hyperspec.results"].replace(
+        "views.noise=1", "views.noise=2"
+    )
+    assert third.data.tags["hyperspec.identity.settings"] in {
+        run.data.tags["hyperspec.identity.settings"] for run in (first, second)
+    }
+    assert third.data.tags["hyperspec.identity"] != second.data.tags["hyperspec.identity"]
+    assert len(study.jobs()) == 6
+
+
 def test_resume_can_be_turned_off_and_single_runs_always_train(study: Study) -> None:
     assert main([*study.words, "-m", "bands.n=5"]) == 0
     assert main([*study.words, "bands.n=5"]) == 0
@@ -99,7 +120,7 @@ def test_what_decides_nothing_leaves_the_identity_as_it_is(
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir())):
         found = {
-            identity(groups.to_train(compose("train", [*study.words, *more])), "d", "s", "c")
+            identity(groups.to_train(compose("train", [*study.words, *more])), "d", "s", {}).hash
             for more in ([], [word])
         }
     assert (len(found) == 1) == same

@@ -1,0 +1,134 @@
+"""A hash of what the package's source says, for people who change it.
+
+Two sources have the same hash when they hold the same functions, classes and constants: docstrings,
+comments, layout, names of files and folders, the place of a definition and most imports do not
+count. Renaming a function counts, since nothing here can tell that from another function.
+
+An import counts for the names that it brings from other packages, and for a name that it changes
+(``import a as b``). Not seen is one that takes a name from another of the package's own modules,
+where both modules define it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+from hyperspec.utils.results_version import SOURCE_TREE
+
+PACKAGE = Path(__file__).resolve().parents[1]
+DISTRIBUTION = "hyperspec-sweeps"
+DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
+
+# Rooms, or modules of one, that decide how runs are started, kept and shown, not what they compute:
+# the one place where they are named.
+NOT_COMPUTING = (
+    *("cli", "conf", "inspection", "report", "search", "sweeps", "tracking", "config/compose"),
+    *("utils/results_version", "utils/source_tree", "utils/terminal", "utils/progress"),
+    *("runs/context", "runs/identity", "runs/job", "runs/job_state", "runs/locks"),
+    *("runs/planning", "runs/provenance", "runs/resume", "runs/used_parts", "runs/watchdog"),
+)
+
+
+@lru_cache
+def changed_source() -> str:
+    """Return what the source adds to a job's identity: nothing where it is a known release.
+
+    A release is known by its versions (:data:`hyperspec.utils.results_version.RESULTS`) alone. So
+    is a checkout whose source says what it said when the golden numbers were written. Any other
+    counts by its hash, so that an experiment with the code is never given results of the code
+    before.
+    """
+    if is_release():
+        return ""
+    found = tree_hash()
+    return "" if found == SOURCE_TREE else found
+
+
+def is_release(package: Path = PACKAGE) -> bool:
+    """Say whether the package was installed from an index or a wheel, not from a folder.
+
+    Args:
+        package: Folder of the package that runs.
+    """
+    for installed in distributions(name=DISTRIBUTION):
+        if Path(str(installed.locate_file(package.name))).resolve() == package:
+            return _from_archive(installed)
+    return False  # it lies on the path by itself
+
+
+def _from_archive(installed: Distribution) -> bool:
+    # PEP 610: absent for an index; a folder (editable or not) and a repository say so.
+    origin = installed.read_text("direct_url.json")
+    return origin is None or "archive_info" in json.loads(origin)
+
+
+@lru_cache
+def tree_hash(package: Path = PACKAGE) -> str:
+    """Return the hash of what a package's computing modules say, 16 hex digits.
+
+    Args:
+        package: Folder of the package.
+    """
+    said: set[str] = set()
+    for path in sorted(package.rglob("*.py")):
+        if not _is_left_out(path.relative_to(package).with_suffix("").as_posix()):
+            said.update(_statements(ast.parse(path.read_bytes()), package.name))
+    text = "\n".join(sorted(hashlib.blake2b(one.encode()).hexdigest() for one in said))
+    return hashlib.blake2b(text.encode(), digest_size=DIGITS // 2).hexdigest()
+
+
+def _is_left_out(module: str) -> bool:
+    return any(module == room or module.startswith(f"{room}/") for room in NOT_COMPUTING)
+
+
+def _statements(module: ast.Module, package: str) -> Iterator[str]:
+    """Give the text of each statement at the top of a module, and of each import anywhere."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from _imported(node, package)
+    for statement in module.body:
+        if not _is_silent(statement):
+            yield _dump(statement)
+
+
+def _imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[str]:
+    source = node.module if isinstance(node, ast.ImportFrom) else None
+    for alias in node.names:
+        root = (source or alias.name).split(".")[0]
+        if root == package or (isinstance(node, ast.ImportFrom) and node.level):
+            if alias.asname is not None and alias.asname != alias.name:
+                yield f"import {alias.name.split('.')[-1]} as {alias.asname}"
+        else:
+            yield f"from {source} import {alias.name} as {alias.asname}"
+
+
+def _is_silent(statement: ast.stmt) -> bool:
+    """Say whether a statement is an import, a docstring or the list of a module's names."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return True
+    if isinstance(statement, ast.Assign):
+        return [ast.unparse(target) for target in statement.targets] == ["__all__"]
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _dump(value: object) -> str:
+    """Return a syntax tree as text without places, docstrings, imports and empty fields.
+
+    The standard library's own text of the same source differs between versions of Python.
+    """
+    if isinstance(value, ast.AST):
+        fields = ((name, getattr(value, name, None)) for name in value._fields)
+        said = (f"{k}={_dump(v)}" for k, v in fields if v not in (None, []) and k != "type_comment")
+        # A constant None would look like an absent field.
+        none = isinstance(value, ast.Constant) and value.value is None
+        return f"{type(value).__name__}({','.join(said)}{'None' if none else ''})"
+    if isinstance(value, list):
+        kept = (v for v in value if not (isinstance(v, ast.stmt) and _is_silent(v)))
+        return f"[{','.join(_dump(one) for one in kept)}]"
+    return repr(value)
