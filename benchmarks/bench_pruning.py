@@ -21,8 +21,8 @@ from typing import Any
 
 import record
 
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 SPACE = ["lr=tag(log,interval(0.00001,0.01))", "loss.temperature=tag(log,interval(0.02,2.0))"]
 WAYS = {

@@ -28,8 +28,8 @@ from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.datasets.preparation.prepare import PrepareSettings
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.pack import pack
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData
 
 WAYS = {

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import record
 
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 WORDS = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
 

@@ -21,8 +21,8 @@ from hydra import compose, initialize_config_dir
 from hyperspec.bands import Uniform
 from hyperspec.config import groups
 from hyperspec.config.schema import Train
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.training.builders import assemble
 from hyperspec.training.data import Material, gather
 from hyperspec.training.growth import Growth, grow_into

@@ -26,8 +26,8 @@ from recipe_sides import (
 
 from hyperspec.datasets.catalogue.discover import frame_kind
 from hyperspec.inference.embedder import CubeEmbedder
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 PARTS = ("load", "views", "train")
 READ_AHEAD = 4  # batches that wait for the recipe, which must not be taken for its reading

@@ -11,8 +11,8 @@ from typing import Any
 from plain_recipe import recipe
 from recipe_sides import material_of, timed
 
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 COUNTS = (10, 20, 50, 100, 200, 408)
 

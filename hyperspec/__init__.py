@@ -20,7 +20,7 @@ __all__ = [
     "models",
     "open",
     "spectra",
-    "synthetic",
+    "testing",
     "training",
     "transforms",
 ]

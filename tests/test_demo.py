@@ -12,8 +12,8 @@ import pytest
 
 from hyperspec.cli.train import main
 from hyperspec.report.load import load_sweep
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 pytestmark = pytest.mark.slow
 SEEDS = "seed=0,1,2"

@@ -15,8 +15,8 @@ from mlflow.tracking import MlflowClient
 
 from hyperspec.cli.train import main
 from hyperspec.inference.restore import restore
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.training.band_search import BandSearch
 from hyperspec.utils.errors import HyperspecError, ModelError
 

@@ -13,8 +13,8 @@ from hyperspec.bands.base import CountedStrategy
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData, SplitSpec
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.training.data import gather
 from hyperspec.utils.errors import ConfigError
 

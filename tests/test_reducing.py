@@ -25,8 +25,8 @@ from hyperspec.inference.restore import restore
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.models.config import TinyConfig
 from hyperspec.spectra.projection import BandProjection
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.training.builders import assemble
 from hyperspec.training.data import gather

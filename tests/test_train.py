@@ -22,8 +22,8 @@ from hyperspec.cli.train import main
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 Runs = Callable[[], list[Run]]
 # Four specimens per species, 16 pixels, 40 bands: small enough to train on in a second.

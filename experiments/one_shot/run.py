@@ -24,7 +24,7 @@ from hyperspec.config.schema import Train
 from hyperspec.evaluation.probes import knn_probe
 from hyperspec.inference.band_curve import on_bands
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.training.builders import assemble
 from hyperspec.training.callbacks.band_sampling import BandSampling
 from hyperspec.training.data import Material, gather

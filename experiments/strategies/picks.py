@@ -24,9 +24,9 @@ from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.synthetic.design import Window, build_design
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.design import Window, build_design
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 # The demo's training part: 8 specimens of each species.
 SPECIMENS, SIZE = 8, 32

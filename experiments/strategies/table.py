@@ -24,7 +24,7 @@ from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstra
 from hyperspec.evaluation.statistics.paired import paired_bootstrap
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.synthetic.design import build_design
+from hyperspec.testing.synthetic.design import build_design
 from hyperspec.tracking.config import TrackingConfig
 
 BASELINES = ("uniform", "random")

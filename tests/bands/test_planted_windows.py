@@ -10,9 +10,9 @@ from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.synthetic.design import build_design
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.design import build_design
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 
 def planted_statistics(root: Path, seed: int) -> SpectralStatistics:

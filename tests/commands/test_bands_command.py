@@ -21,8 +21,8 @@ from hyperspec.config.compose import config_dir
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.training.data import gather
 
 

@@ -26,8 +26,8 @@ from hyperspec.inference.restore import restore
 from hyperspec.inference.window_embeddings import embed_windows, parse_windows
 from hyperspec.runs.planning.fake_tensors import Watch, no_scratch
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.tracking.client import open_client
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.utils.errors import BandError, ModelError

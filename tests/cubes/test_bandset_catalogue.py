@@ -20,8 +20,8 @@ from hyperspec.datasets.store.pack import pack
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.info import look_at
 from hyperspec.spectra import SpectralAxis
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.utils.errors import AxisError, CatalogueError, CubeError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

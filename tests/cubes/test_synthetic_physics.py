@@ -7,10 +7,10 @@ import pytest
 from tolerance import rounding
 
 from hyperspec.spectra import mission_axis
-from hyperspec.synthetic.design import VARIANTS, Factors, Window, build_design
-from hyperspec.synthetic.pigments import PIGMENTS, carotenoid, melanin, ommochrome, pterin
-from hyperspec.synthetic.sensor import Sensor, noise_profile, response
-from hyperspec.synthetic.structural import CHITIN_INDEX, film_reflectance, iridescence
+from hyperspec.testing.synthetic.design import VARIANTS, Factors, Window, build_design
+from hyperspec.testing.synthetic.pigments import PIGMENTS, carotenoid, melanin, ommochrome, pterin
+from hyperspec.testing.synthetic.sensor import Sensor, noise_profile, response
+from hyperspec.testing.synthetic.structural import CHITIN_INDEX, film_reflectance, iridescence
 from hyperspec.utils.errors import ConfigError
 
 NM = mission_axis().wavelengths_nm

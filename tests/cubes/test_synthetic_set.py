@@ -15,11 +15,11 @@ import pytest
 import rasterio
 
 from hyperspec.spectra import mission_axis
-from hyperspec.synthetic.design import build_design
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.oracle import band_sets, oracle_accuracies, uniform_indices
-from hyperspec.synthetic.scene import Optics, Traits, render
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.design import build_design
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.oracle import band_sets, oracle_accuracies, uniform_indices
+from hyperspec.testing.synthetic.scene import Optics, Traits, render
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.utils.errors import CatalogueError, ConfigError
 
 AXIS = mission_axis()
@@ -102,7 +102,7 @@ def test_same_seed_gives_the_same_bytes_with_any_number_of_threads(
 ) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from hyperspec.synthetic import SynthSettings, synthesise\n"
+        "from hyperspec.testing.synthetic import SynthSettings, synthesise\n"
         "synthesise(Path(sys.argv[1]), SynthSettings(num_specimens=3, size=24, seed=5))"
     )
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "3")
@@ -263,7 +263,7 @@ def test_a_failure_leaves_the_earlier_set_and_no_rubbish(
     def full_disk(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("hyperspec.synthetic.generate.write_truth", full_disk)
+    monkeypatch.setattr("hyperspec.testing.synthetic.generate.write_truth", full_disk)
     with pytest.raises(OSError, match="No space left"):
         synthesise(root, SynthSettings(**(SMALL | {"seed": 1, "overwrite": True})))
     assert [p.name for p in tmp_path.iterdir()] == ["set"]

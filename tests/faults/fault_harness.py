@@ -25,8 +25,8 @@ import mlflow.tracking  # noqa: F401 - imported once, before the forks
 
 import hyperspec.runs.executor  # noqa: F401 - likewise
 from hyperspec.cli.train import main
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.utils.source_tree import changed_source
 
 changed_source()  # kept for the forks: an edit of the package meanwhile changes no identity

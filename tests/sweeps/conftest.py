@@ -10,8 +10,8 @@ import pytest
 from fake_sweeps import FakeSweep
 from sweep_study import Study
 
-from hyperspec.synthetic.generate import synthesise
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.generate import synthesise
+from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
 

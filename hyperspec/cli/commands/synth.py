@@ -22,8 +22,8 @@ def add(commands: Commands) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Write the set."""
-    from hyperspec.synthetic.generate import synthesise
-    from hyperspec.synthetic.settings import SynthSettings
+    from hyperspec.testing.synthetic.generate import synthesise
+    from hyperspec.testing.synthetic.settings import SynthSettings
 
     settings = SynthSettings(
         variant=words.variant,

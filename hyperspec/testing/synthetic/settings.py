@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hyperspec.spectra.axis import MISSION_BANDS, SpectralAxis, mission_axis
-from hyperspec.synthetic.design import VARIANTS
+from hyperspec.testing.synthetic.design import VARIANTS
 from hyperspec.utils.errors import ConfigError
 
 MIN_SIZE, MAX_SIZE = 16, 2048

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.synthetic.design import PIGMENT_GROUPS, Design, Factors
-from hyperspec.synthetic.scene import Optics, Traits, render
-from hyperspec.synthetic.sensor import noise_profile
+from hyperspec.testing.synthetic.design import PIGMENT_GROUPS, Design, Factors
+from hyperspec.testing.synthetic.scene import Optics, Traits, render
+from hyperspec.testing.synthetic.sensor import noise_profile
 
 Array = NDArray[np.float64]
 

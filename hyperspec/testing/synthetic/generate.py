@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.synthetic.design import Design, build_design
-from hyperspec.synthetic.scene import VIEWS, Optics, Traits, render
-from hyperspec.synthetic.sensor import Sensor
-from hyperspec.synthetic.settings import SynthSettings
-from hyperspec.synthetic.truth import write_truth
+from hyperspec.testing.synthetic.design import Design, build_design
+from hyperspec.testing.synthetic.scene import VIEWS, Optics, Traits, render
+from hyperspec.testing.synthetic.sensor import Sensor
+from hyperspec.testing.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.truth import write_truth
 from hyperspec.utils.errors import CatalogueError
 
 TRUTH_FILE = "truth.json"

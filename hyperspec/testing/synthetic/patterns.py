@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.synthetic.wings import Outline
+from hyperspec.testing.synthetic.wings import Outline
 
 Field = NDArray[np.float64]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.synthetic.design import Design, Factors
-from hyperspec.synthetic.patterns import Pattern, draw_pattern
-from hyperspec.synthetic.pigments import PIGMENTS
-from hyperspec.synthetic.structural import iridescence
-from hyperspec.synthetic.wings import Outline, Shape, outline
+from hyperspec.testing.synthetic.design import Design, Factors
+from hyperspec.testing.synthetic.patterns import Pattern, draw_pattern
+from hyperspec.testing.synthetic.pigments import PIGMENTS
+from hyperspec.testing.synthetic.structural import iridescence
+from hyperspec.testing.synthetic.wings import Outline, Shape, outline
 
 VIEWS = ("D", "V")
 # Decadic absorbance of a unit of each pigment where its strongest band lies.

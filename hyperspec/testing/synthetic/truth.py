@@ -7,14 +7,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.synthetic.design import WINDOW_ORDER, Design
-from hyperspec.synthetic.oracle import NUM_KNOWN, NUM_TEST, RGB_NM, band_sets, oracle_accuracies
-from hyperspec.synthetic.sensor import (
+from hyperspec.testing.synthetic.design import WINDOW_ORDER, Design
+from hyperspec.testing.synthetic.oracle import (
+    NUM_KNOWN,
+    NUM_TEST,
+    RGB_NM,
+    band_sets,
+    oracle_accuracies,
+)
+from hyperspec.testing.synthetic.sensor import (
     NOISE_FACTOR_BLUE_END,
     NOISE_FACTOR_RED_END,
     NOISE_REFLECTANCE,
 )
-from hyperspec.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.settings import SynthSettings
 
 JsonValue = str | float | int | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 

@@ -1,0 +1,1 @@
+"""What has a known answer: synthetic specimens, and checks of what plug-ins promise."""
