@@ -106,7 +106,7 @@ def test_one_run_is_kept_whole(
     assert tags["hyperspec.bands.hash"] == bands["hash"]
     assert tags["hyperspec.bands.n"] == "7"
     assert len(tags["hyperspec.split.hash"]) == 12
-    assert tags["hyperspec.datasets.hash"]
+    assert tags["hyperspec.data.hash"]
     assert metrics["objective"] == metrics["val/knn_top1"]
     for name in ("test/knn_top1", "test/linear_top1", "control/untrained_knn_top1"):
         assert 0 <= metrics[name] <= 1
@@ -236,7 +236,7 @@ def test_labels_held_out_are_scored_apart_and_seen_by_none(
     run, without = runs()
     metrics, tags = run.data.metrics, run.data.tags
     assert tags["hyperspec.split.hash"] != without.data.tags["hyperspec.split.hash"]
-    assert tags["hyperspec.datasets.num_classes"] == "6"
+    assert tags["hyperspec.data.num_classes"] == "6"
     with artifact(run, "evaluation/test_predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert not {row[key] for row in rows for key in ("label", "knn", "linear")} & set(names)

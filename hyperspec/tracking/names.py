@@ -22,8 +22,8 @@ TAG_BANDS_HASH = "hyperspec.bands.hash"
 # A tag: the compare page of MLflow draws each parameter that differs, readable or not.
 TAG_WAVELENGTHS = "hyperspec.bands.wavelengths_nm"
 TAG_SPLIT_HASH = "hyperspec.split.hash"
-TAG_DATA_HASH = "hyperspec.datasets.hash"
-TAG_NUM_CLASSES = "hyperspec.datasets.num_classes"
+TAG_DATA_HASH = "hyperspec.data.hash"
+TAG_NUM_CLASSES = "hyperspec.data.num_classes"
 TAG_IDENTITY = "hyperspec.identity"
 TAG_SETTINGS = "hyperspec.identity.settings"  # the same without what computes the job
 TAG_RESULTS = "hyperspec.results"  # versions of the parts that computed it

@@ -52,7 +52,7 @@ class FakeSweep:
                 "hyperspec.bands.strategy": strategy,
                 "hyperspec.bands.n": str(n),
                 "hyperspec.bands.wavelengths_nm": str([400.0 + 10 * i for i in range(n)]),
-                "hyperspec.datasets.num_classes": str(SPECIES),
+                "hyperspec.data.num_classes": str(SPECIES),
             },
             params={
                 "bands": strategy,
