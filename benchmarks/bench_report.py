@@ -24,6 +24,7 @@ from hyperspec.report.load import load_sweep
 from hyperspec.report.summary import summarise
 from hyperspec.tracking import names
 from hyperspec.tracking.client import Connection, connect
+from hyperspec.tracking.contract import Artifact, Param, Tag
 from hyperspec.tracking.run import JobRun, start_run
 
 LIMIT_SECONDS, LIMIT_MB = 20.0, 8.0
@@ -71,10 +72,10 @@ def fake_job(
         f"{strategy} n={n:03d} t={temperature:g} lr={lr:g} seed={seed}",
         parent_run_id=parent.run_id,
         tags={
-            names.TAG_STRATEGY: strategy,
-            names.TAG_NUM_BANDS: str(n),
-            names.TAG_WAVELENGTHS: names.as_text([round(float(v), 2) for v in nm]),
-            names.TAG_NUM_CLASSES: "8",
+            Tag.STRATEGY: strategy,
+            Tag.NUM_BANDS: str(n),
+            Tag.WAVELENGTHS: names.as_text([round(float(v), 2) for v in nm]),
+            Tag.NUM_CLASSES: "8",
         },
         params={
             "bands": strategy,
@@ -99,9 +100,9 @@ def fake_job(
         files = [f"{s}.bil" for s in specimens]
         table = pd.DataFrame({"file": files, "specimen": specimens, "label": "s0"})
         kept = table.assign(knn="s0", knn_correct=right.astype(int))
-        run.log_text(kept.to_csv(index=False), names.PREDICTIONS_ARTIFACT)
+        run.log_text(kept.to_csv(index=False), Artifact.PREDICTIONS)
         beside = table.assign(untrained_knn="s0", untrained_knn_correct=untrained.astype(int))
-        run.log_text(beside.to_csv(index=False), names.CONTROLS_ARTIFACT)
+        run.log_text(beside.to_csv(index=False), Artifact.CONTROLS)
 
 
 def fake_sweep(connection: Connection, num_jobs: int) -> str:
@@ -110,8 +111,8 @@ def fake_sweep(connection: Connection, num_jobs: int) -> str:
         connection,
         "temperature_lr fake",
         kind="sweep",
-        tags={names.TAG_STUDY: "fake", names.TAG_COMMAND: "hyperspec train -m ..."},
-        params={names.PARAM_MARGIN: "0.02"},
+        tags={Tag.STUDY: "fake", Tag.COMMAND: "hyperspec train -m ..."},
+        params={Param.MARGIN: "0.02"},
     )
     settings = itertools.product(GAIN, COUNTS, TEMPERATURES, RATES)
     seeds = -(-num_jobs // (len(GAIN) * len(COUNTS) * len(TEMPERATURES) * len(RATES)))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from hyperspec.evaluation.scores import EvaluationResult
+from hyperspec.tracking.contract import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,9 @@ class CurvePoint(NamedTuple):
     def metrics(self) -> dict[str, float]:
         """Return the point's metrics as ``curve/<strategy>_<measure>``, logged at step n."""
         scores = self.result.metrics
-        found = {f"curve/{self.strategy}_{key}": scores.get(f"test/{key}") for key in MEASURES}
+        found = {
+            Metric.CURVE.of(f"{self.strategy}_{key}"): scores.get(f"test/{key}") for key in MEASURES
+        }
         return {key: value for key, value in found.items() if value is not None}
 
 

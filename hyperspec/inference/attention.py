@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from hyperspec.models.stems.spectral import BandAttention
+from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
@@ -29,13 +30,13 @@ def log_attention(material: Material, module: SimCLR, run: JobRun) -> None:
     low, high = (weights.quantile(q, dim=0) for q in QUANTILES)
     order = nm.argsort()  # a list of bands may come in any order
     columns = [column[order] for column in (nm, weights.mean(0), low, high)]
-    run.log_figure(draw_attention(*columns), "pictures/attention.png")
+    run.log_figure(draw_attention(*columns), Artifact.ATTENTION_PICTURE)
     lines = [
         f"{at:.2f},{mean:.6f},{least:.6f},{most:.6f}"
         for at, mean, least, most in zip(*(column.tolist() for column in columns), strict=True)
     ]
     header = "wavelength_nm,weight,weight_q05,weight_q95"
-    run.log_text("\n".join([header, *lines, ""]), "evaluation/attention.csv")
+    run.log_text("\n".join([header, *lines, ""]), Artifact.ATTENTION_TABLE)
 
 
 @torch.no_grad()

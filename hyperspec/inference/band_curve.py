@@ -16,6 +16,7 @@ from hyperspec.evaluation.band_curve import CurvePoint, curve_predictions, curve
 from hyperspec.evaluation.scores import Held, evaluate_features
 from hyperspec.models.stems.spectral import WavelengthProjection
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.contract import Artifact, Metric
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
@@ -23,9 +24,6 @@ from hyperspec.transforms.normalisation.build import build_normalisation
 from hyperspec.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
-TABLE = "evaluation/curve.csv"
-PREDICTIONS = "evaluation/curve_predictions.csv"
-PICTURE = "pictures/curve.png"
 
 
 def plan_curve(config: Train, material: Material) -> dict[tuple[str, int], BandSelection]:
@@ -74,12 +72,16 @@ def log_curve(
             )
         points.append(CurvePoint(name, n, selection.hash, result))
         run.log_metrics(points[-1].metrics(), n)
-    run.log_text(curve_table(points).to_csv(index=False), TABLE)
-    run.log_figure(draw_curve(points), PICTURE)
+    run.log_text(curve_table(points).to_csv(index=False), Artifact.CURVE_TABLE)
+    run.log_figure(draw_curve(points), Artifact.CURVE_PICTURE)
     predictions = curve_predictions(points)
     if len(predictions):
-        run.log_text(predictions.to_csv(index=False), PREDICTIONS)
-        log.info("one-shot curve, test k-NN: %s (%s of the run)", _in_words(points), PICTURE)
+        run.log_text(predictions.to_csv(index=False), Artifact.CURVE_PREDICTIONS)
+        log.info(
+            "one-shot curve, test k-NN: %s (%s of the run)",
+            _in_words(points),
+            Artifact.CURVE_PICTURE,
+        )
     return points
 
 
@@ -87,7 +89,7 @@ def _in_words(points: Sequence[CurvePoint]) -> str:
     """Return each strategy's accuracies by n, such as ``uniform 10: 0.25, 20: 0.31``."""
     by_name: dict[str, list[str]] = {}
     for point in points:
-        value = point.metrics().get(f"curve/{point.strategy}_knn_top1", math.nan)
+        value = point.metrics().get(Metric.CURVE.of(f"{point.strategy}_knn_top1"), math.nan)
         by_name.setdefault(point.strategy, []).append(f"{point.n}: {value:.2f}")
     return "; ".join(f"{name} {', '.join(values)}" for name, values in by_name.items())
 

@@ -14,9 +14,8 @@ from hyperspec.evaluation.importance.report import importance_table, write_impor
 from hyperspec.evaluation.probes import fit_linear_probe
 from hyperspec.inference.assessment import Embedded
 from hyperspec.inference.restore import Restored
+from hyperspec.tracking.contract import Folder
 from hyperspec.tracking.run import JobRun
-
-FOLDER = "importance"
 
 
 def measure_importance(
@@ -107,4 +106,4 @@ def log_importance(restored: Restored, run: JobRun) -> None:
     table = importance_table(results, num_resamples=settings.resamples)
     with tempfile.TemporaryDirectory() as folder:
         for path in write_importance(table, Path(folder)):
-            run.log_artifact(path, FOLDER)
+            run.log_artifact(path, Folder.IMPORTANCE)

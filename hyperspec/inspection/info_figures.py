@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,6 +14,7 @@ from hyperspec.cubes.files import bare_name
 from hyperspec.inspection.colour import VISIBLE_NM, band_picture, exposure_of, srgb_picture
 from hyperspec.inspection.info import CubeInfo
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,8 +144,7 @@ def _wrapped(words: str) -> str:
 
 
 def _write_spectrum(info: CubeInfo, path: Path) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", newline="") as file:
+    with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["band", "wavelength_nm", "good", "mean", "sd", "lowest", "highest"])
         spectrum = info.spectrum
@@ -153,4 +152,3 @@ def _write_spectrum(info: CubeInfo, path: Path) -> None:
             values = (spectrum.mean, spectrum.sd, spectrum.low, spectrum.high)
             numbers = [f"{v[band]:.9g}" for v in values]
             writer.writerow([band, f"{nm:.4f}", int(info.axis.good[band]), *numbers])
-    part.replace(path)

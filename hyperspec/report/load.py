@@ -5,7 +5,7 @@ So it works for any launcher, any machine and any tracking server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +15,16 @@ import pandas as pd
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.artifacts import read_history, read_table
-from hyperspec.tracking import names
 from hyperspec.tracking.client import open_client, resolve_uri
+from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.tracking.offline.journal import LOCAL
 from hyperspec.tracking.parent import NOTE, find_parent
+from hyperspec.tracking.record import RunRecord, read_run, search_runs
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-_PAGE = 1000
 _LISTED = 8  # sweeps that an error message names
 
 
@@ -82,7 +81,7 @@ class SweepData:
 
         Columns: file, specimen, label, knn, linear, knn_correct, linear_correct.
         """
-        return self._table(self._predictions, run_id, names.PREDICTIONS_ARTIFACT)
+        return self._table(self._predictions, run_id, Artifact.PREDICTIONS)
 
     def control_predictions(self, run_id: str) -> pd.DataFrame | None:
         """Return what a job's controls said of the test part, or None when it logged none.
@@ -90,7 +89,7 @@ class SweepData:
         Columns: file, specimen, label, and for each control and probe ``untrained_knn`` and
         ``untrained_knn_correct``.
         """
-        return self._table(self._controls, run_id, names.CONTROLS_ARTIFACT)
+        return self._table(self._controls, run_id, Artifact.CONTROLS)
 
     def _table(
         self, known: dict[str, pd.DataFrame | None], run_id: str, artifact: str
@@ -141,7 +140,7 @@ def load_sweep(
         client = open_client(store)
         experiments = _experiments(client, None if note else experiment, store)
         parent = _resolve(client, experiments, name, store)
-        if any(info.run_id == parent.info.run_id for info in infos):
+        if any(info.run_id == parent.run_id for info in infos):
             continue
         info = _info(parent, store)
         infos.append(info)
@@ -174,46 +173,34 @@ def _experiments(client: MlflowClient, wanted: str | None, uri: str) -> list[str
     return [found[wanted]]
 
 
-def _jobs(client: MlflowClient, parent: Run) -> list[Run]:
-    query = f"tags.`{names.TAG_PARENT}` = '{parent.info.run_id}'"
-    found = _search(client, [parent.info.experiment_id], query)
-    children = [run for run in found if names.TAG_REQUEUED not in run.data.tags]
-    is_job = parent.data.tags.get(names.TAG_KIND) != "sweep"
-    return [parent] if is_job and not children else sorted(children, key=_started)
+def _jobs(client: MlflowClient, parent: RunRecord) -> list[RunRecord]:
+    found = search_runs(client, [parent.experiment_id], [Tag.PARENT.equals(parent.run_id)])
+    children = [run for run in found if not run.has(Tag.REQUEUED)]
+    return sorted(children, key=_started) if children or parent.is_sweep else [parent]
 
 
-def _started(run: Run) -> tuple[int, str]:
-    return run.info.start_time, run.info.run_id
+def _started(run: RunRecord) -> tuple[int, str]:
+    return run.start_ms, run.run_id
 
 
-def _search(client: MlflowClient, experiments: list[str], query: str) -> Iterable[Run]:
-    token: str | None = None
-    while True:
-        page = client.search_runs(experiments, query, max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token or None
-        if token is None:
-            return
-
-
-def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str) -> Run:
+def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str) -> RunRecord:
     """Find the parent run that a word means."""
-    parents = list(_search(client, experiments, f"tags.`{names.TAG_KIND}` = 'sweep'"))
+    parents = search_runs(client, experiments, [Tag.KIND.equals("sweep")])
     parents.sort(key=_started, reverse=True)
     if wanted == "latest" and parents:
         return parents[0]
-    same_name = [run for run in parents if run.info.run_name == wanted]
+    same_name = [run for run in parents if run.name == wanted]
     # The name begins with the study's: alone it means that study's newest sweep.
-    of_study = [run for run in parents if str(run.info.run_name).partition(" ")[0] == wanted][:1]
+    of_study = [run for run in parents if run.name.partition(" ")[0] == wanted][:1]
     if wanted.startswith(LOCAL):  # begun while the store was away
-        same_name = [run for run in parents if run.data.tags.get(names.TAG_LOCAL) == wanted]
-    prefix = [run for run in parents if len(wanted) >= 4 and run.info.run_id.startswith(wanted)]
+        same_name = [run for run in parents if run.tag(Tag.LOCAL_ID) == wanted]
+    prefix = [run for run in parents if len(wanted) >= 4 and run.run_id.startswith(wanted)]
     matches = same_name or prefix or of_study or _single(client, wanted)
     if len(matches) == 1:
         return matches[0]
-    listed = "; ".join(f"{r.info.run_id[:8]} {r.info.run_name}" for r in parents[:_LISTED])
+    listed = "; ".join(f"{r.run_id[:8]} {r.name}" for r in parents[:_LISTED])
     if matches:
-        which = ", ".join(run.info.run_id for run in matches[:_LISTED])
+        which = ", ".join(run.run_id for run in matches[:_LISTED])
         raise TrackingError(
             f"{len(matches)} sweeps in {uri} answer to '{wanted}': {which}. Give one of these."
         )
@@ -225,69 +212,55 @@ def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str
     )
 
 
-def _single(client: MlflowClient, run_id: str) -> list[Run]:
+def _single(client: MlflowClient, run_id: str) -> list[RunRecord]:
     from mlflow.exceptions import MlflowException
 
     try:
-        return [client.get_run(run_id)]
+        return [read_run(client, run_id)]
     except MlflowException:  # no such run, or not an identity at all
         return []
 
 
-def _info(run: Run, uri: str) -> SweepInfo:
-    tags = run.data.tags
+def _info(run: RunRecord, uri: str) -> SweepInfo:
     return SweepInfo(
-        run_id=str(run.info.run_id),
-        name=str(run.info.run_name),
-        study=tags.get(names.TAG_STUDY, ""),
-        command=tags.get(names.TAG_COMMAND, ""),
-        status=str(run.info.status),
-        start=pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
-        seconds=_seconds(run),
+        run_id=run.run_id,
+        name=run.name,
+        study=run.tag(Tag.STUDY),
+        command=run.tag(Tag.COMMAND),
+        status=run.status,
+        start=pd.Timestamp(run.start_ms, unit="ms", tz="UTC"),
+        seconds=run.seconds,
         uri=uri,
-        margin=float(kept) if (kept := run.data.params.get(names.PARAM_MARGIN)) else None,
+        margin=run.margin,
     )
 
 
-def _seconds(run: Run) -> float:
-    end = run.info.end_time
-    return float("nan") if end is None else (end - run.info.start_time) / 1000
-
-
-def _row(run: Run, info: SweepInfo) -> dict[str, object]:
-    params, tags = run.data.params, run.data.tags
+def _row(run: RunRecord, info: SweepInfo) -> dict[str, object]:
+    params = run.params
     return {
-        "run_id": str(run.info.run_id),
+        "run_id": run.run_id,
         "sweep_id": info.run_id,
         "sweep": info.name,
-        "name": str(run.info.run_name),
-        "status": "PRUNED" if names.TAG_PRUNED in tags else str(run.info.status),
-        "strategy": tags.get(names.TAG_STRATEGY) or params.get("bands") or "?",
-        "n": _number(tags.get(names.TAG_NUM_BANDS) or params.get("bands.n")),
-        "num_classes": _number(tags.get(names.TAG_NUM_CLASSES)),
-        "seed": _number(params.get("seed")),
-        "lr": _number(params.get("lr")),
-        "temperature": _number(params.get("loss.temperature")),
+        "name": run.name,
+        "status": "PRUNED" if run.has(Tag.PRUNED) else run.status,
+        "strategy": run.tag(Tag.STRATEGY) or params.get("bands") or "?",
+        "n": run.number(Tag.NUM_BANDS, "bands.n"),
+        "num_classes": run.number(Tag.NUM_CLASSES),
+        "seed": run.number("seed"),
+        "lr": run.number("lr"),
+        "temperature": run.number("loss.temperature"),
         # A parameter of runs of earlier versions.
-        "wavelengths_nm": tags.get(names.TAG_WAVELENGTHS) or params.get("bands.wavelengths_nm", ""),
-        "reason": tags.get(names.TAG_REASON, ""),
-        "pruned_at": _number(tags.get(names.TAG_PRUNED)),
-        "objectives": tags.get(names.TAG_OBJECTIVES, ""),
-        "resumed_from": tags.get(names.TAG_RESUMED, ""),
-        # A copy's own second says nothing; what the first run took does.
-        "seconds": float(tags.get(names.TAG_SECONDS) or _seconds(run)),
+        "wavelengths_nm": run.tag(Tag.WAVELENGTHS) or params.get("bands.wavelengths_nm", ""),
+        "reason": run.tag(Tag.REASON),
+        "pruned_at": run.number(Tag.PRUNED),
+        "objectives": run.tag(Tag.OBJECTIVES),
+        "resumed_from": run.tag(Tag.RESUMED),
+        "seconds": run.seconds,
         "uri": info.uri,
-        "artifact_uri": str(run.info.artifact_uri),
+        "artifact_uri": run.artifact_uri,
         **{f"params.{key}": value for key, value in params.items()},
-        **{f"metrics.{key}": float(value) for key, value in run.data.metrics.items()},
+        **{f"metrics.{key}": float(value) for key, value in run.metrics.items()},
     }
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text) if text is not None else float("nan")
-    except ValueError:
-        return float("nan")
 
 
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:

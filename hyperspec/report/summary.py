@@ -13,7 +13,7 @@ import pandas as pd
 from hyperspec.evaluation.objective import natural_direction
 from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
 from hyperspec.report.load import SweepData
-from hyperspec.tracking.names import OBJECTIVE
+from hyperspec.tracking.contract import Metric
 
 PROBES = {"knn": "k-NN", "linear": "linear probe"}
 CONTROLS = {"untrained": "untrained encoder", "mean_spectrum": "mean spectrum"}
@@ -168,7 +168,7 @@ def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], pa
         extra={k: v for k in extra_names if isinstance(v := first[f"params.{k}"], str)},
         num_seeds=num_seeds,
         run_ids=tuple(jobs["run_id"]),
-        objective=_mean(jobs, OBJECTIVE),
+        objective=_mean(jobs, Metric.OBJECTIVE),
         scores=scores,
         controls=controls,
         seconds=float(jobs["seconds"].mean()),
@@ -221,13 +221,13 @@ def objective_name(jobs: pd.DataFrame) -> str:
         words = set(jobs["params.objective"].dropna()) - {"auto"}
         if len(words) == 1 and not (word := str(words.pop())).startswith("["):
             return word
-    column = f"metrics.{OBJECTIVE}"
+    column = f"metrics.{Metric.OBJECTIVE}"
     for name in _OBJECTIVES:
         if column in jobs and f"metrics.{name}" in jobs:
             pair = jobs[[column, f"metrics.{name}"]].dropna(subset=[column])
             if len(pair) and np.allclose(pair.iloc[:, 0], pair.iloc[:, 1], equal_nan=False):
                 return name
-    return OBJECTIVE
+    return Metric.OBJECTIVE
 
 
 def _chance(jobs: pd.DataFrame) -> float:

@@ -23,7 +23,7 @@ from hyperspec.runs.locks import claim
 from hyperspec.runs.resume import adopt, continue_history
 from hyperspec.runs.used_parts import parts_of
 from hyperspec.search.trial import TrialReporter
-from hyperspec.tracking import names
+from hyperspec.tracking.contract import Metric, Tag
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots, origin
 from hyperspec.training.callbacks.graceful_stop import StopSoftly
@@ -107,7 +107,7 @@ def _train(
     smaller = max(1, (config.hardware.micro_batch or at_once) // 2)
     log.warning("%s: out of memory; once more with hardware.micro_batch=%d", run.name, smaller)
     _free()
-    run.set_tags({names.TAG_MEMORY: str(smaller)})
+    run.set_tags({Tag.MICRO_BATCH: str(smaller)})
     try:
         hardware = replace(config.hardware, micro_batch=smaller)
         return _attempt(replace(config, hardware=hardware), material, run, context, slots)
@@ -135,7 +135,7 @@ def _attempt(
     if session.stopped is not None:
         epoch, score = session.stopped
         mark(context.output_dir, STOPPED)
-        run.set_tags({names.TAG_PRUNED: str(epoch)})
+        run.set_tags({Tag.PRUNED: str(epoch)})
         run.finish("KILLED", f"stopped early by the search after epoch {epoch} at {score:.4g}")
     return objective
 
@@ -152,7 +152,7 @@ def open_session(config: Train, run: JobRun, context: JobContext, slots: Slots) 
         )
         search = Session(earlier.latest(), [soft, keep_search], keep=earlier.keep)
     if latest is not None:
-        _go_on(run, latest, "the training", whole=("search/",) if search else ())
+        _go_on(run, latest, "the training", whole=(Metric.SEARCH,) if search else ())
     elif search is not None and search.ckpt is not None:
         _go_on(run, search.ckpt, "the search for bands")
     trial = None if context.sweep_dir is None else TrialReporter.current(context.sweep_dir)

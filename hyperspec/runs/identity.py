@@ -21,14 +21,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from hyperspec.tracking.client import Connection
-from hyperspec.tracking.names import (
-    OBJECTIVE,
-    TAG_IDENTITY,
-    TAG_OBJECTIVES,
-    TAG_RESULTS,
-    TAG_SETTINGS,
-)
+from hyperspec.tracking.contract import Metric, Tag
 from hyperspec.tracking.offline.outbox import waiting_runs
+from hyperspec.tracking.record import RunRecord, ended
 from hyperspec.tracking.retry import UnreachableError
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.source_tree import DIGITS, changed_source
@@ -66,9 +61,9 @@ class Identity:
     def tags(self) -> dict[str, str]:
         """What a run of the job is found by, and what explains why it was not."""
         return {
-            TAG_IDENTITY: self.hash,
-            TAG_SETTINGS: self.settings,
-            TAG_RESULTS: self.results,
+            Tag.IDENTITY: self.hash,
+            Tag.SETTINGS: self.settings,
+            Tag.RESULTS: self.results,
         }
 
 
@@ -151,28 +146,20 @@ def _content(value: object) -> object:
 
 def find_finished(connection: Connection, wanted: str) -> Finished | None:
     """Return the newest finished run of an identity that has a finite objective, or None."""
-    query = f"tags.`{TAG_IDENTITY}` = '{wanted}' and attributes.status = 'FINISHED'"
-    order = ["attributes.start_time DESC"]
     try:
-        runs = list(
-            connection.ask(
-                lambda client: client.search_runs(
-                    [connection.known_experiment()], query, order_by=order
-                )
-            )
-        )
+        runs = connection.search(Tag.IDENTITY.equals(wanted), ended("FINISHED"))
     except UnreachableError as error:
         log.warning("whether the job was finished before is not known: %s", error)
         runs = []
     for run in runs:
-        found = _result(str(run.info.run_id), run.data.tags, run.data.metrics)
+        found = _result(run)
         if found is not None:
             return found
     # What the store does not have yet waits beside it.
     for waiting in reversed(waiting_runs(connection.outbox)):
         same = (waiting.uri, waiting.experiment) == (connection.uri, connection.experiment)
-        if same and waiting.status == "FINISHED" and waiting.tags.get(TAG_IDENTITY) == wanted:
-            found = _result(waiting.local_id, waiting.tags, waiting.metrics)
+        if same and waiting.status == "FINISHED" and waiting.tag(Tag.IDENTITY) == wanted:
+            found = _result(waiting)
             if found is not None:
                 return found
     return None
@@ -185,22 +172,17 @@ def why_trained_again(connection: Connection, wanted: Identity) -> str | None:
         connection: Store and experiment.
         wanted: The job, of which no finished run was found.
     """
-    query = f"tags.`{TAG_SETTINGS}` = '{wanted.settings}' and attributes.status = 'FINISHED'"
-    order = ["attributes.start_time DESC"]
     try:
-        runs = connection.ask(
-            lambda client: client.search_runs(
-                [connection.known_experiment()], query, order_by=order, max_results=1
-            )
-        )
+        same = Tag.SETTINGS.equals(wanted.settings)
+        runs = connection.search(same, ended("FINISHED"), limit=1)
     except UnreachableError:
         return None  # find_finished has said so
     for run in runs:
-        before, now = (_versions(one) for one in (run.data.tags[TAG_RESULTS], wanted.results))
+        before, now = (_versions(one) for one in (run.tag(Tag.RESULTS), wanted.results))
         changed = [part for part in sorted({*before, *now}) if before.get(part) != now.get(part)]
         if changed:
             reasons = [_reason(part, before.get(part), now.get(part)) for part in changed]
-            return f"finished before as run {run.info.run_id}, but {', '.join(reasons)} since then"
+            return f"finished before as run {run.run_id}, but {', '.join(reasons)} since then"
     return None
 
 
@@ -214,13 +196,13 @@ def _reason(part: str, before: str | None, now: str | None) -> str:
     return f"'{part}' went from {before or 'none'} to {now or 'none'}"
 
 
-def _result(run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> Finished | None:
+def _result(run: RunRecord) -> Finished | None:
     """Return what a finished run reached, or None when that is not finite."""
-    several = tags.get(TAG_OBJECTIVES)
-    named = [OBJECTIVE] if several is None else several.split(",")
-    values = tuple(float(metrics.get(name, math.nan)) for name in named)
+    several = run.tag(Tag.OBJECTIVES)
+    named: list[str] = several.split(",") if several else [Metric.OBJECTIVE]
+    values = tuple(float(run.metrics.get(name, math.nan)) for name in named)
     # MLflow keeps an infinity as the largest double.
     if not all(math.isfinite(value) and abs(value) < 1e300 for value in values):
         return None
     known = dict(zip(named, values, strict=True))
-    return Finished(run_id, values[0] if several is None else values, known)
+    return Finished(run.run_id, values if several else values[0], known)

@@ -16,6 +16,7 @@ from hyperspec.search.trial import trial_number
 from hyperspec.tracking import names
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.config import TrackingConfig
+from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.tracking.offline.outbox import send_outbox
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.utils.errors import HyperspecError
@@ -54,7 +55,7 @@ def run_job(config: DictConfig) -> Objective:
         _start(checked.tracking, context, _name(config), names.flatten(plain)) as run,
         closing(lambda: run.finish("KILLED", "the sweep's controller ended before the job")),
     ):
-        run.log_dict(plain, "config.yaml")
+        run.log_dict(plain, Artifact.CONFIG)
         # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
         from hyperspec.runs.executor import work
 
@@ -90,13 +91,13 @@ def _start(
     )
     if parent is None:
         send_outbox(connection.outbox, only=connection.uri, told=log.info)
-    tags = {
-        names.TAG_STUDY: params.get("study", ""),
-        names.TAG_OVERRIDES: " ".join(context.overrides),
+    tags: dict[str, str] = {
+        Tag.STUDY: params.get("study", ""),
+        Tag.OVERRIDES: " ".join(context.overrides),
     }
     trial = None if context.sweep_dir is None else trial_number(context.sweep_dir)
     if trial is not None:
-        tags[names.TAG_TRIAL] = str(trial)
+        tags[Tag.TRIAL] = str(trial)
     return start_run(
         connection,
         name,

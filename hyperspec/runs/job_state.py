@@ -17,6 +17,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
+from hyperspec.utils.files import write_text
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
 FOLDER = ".jobs"
@@ -139,11 +140,7 @@ def _first(returned: object) -> float:
 
 
 def _write(folder: Path, state: JobState) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{_slug(state.name)}.json"
-    temporary = target.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(asdict(state)), encoding="utf-8")
-    temporary.replace(target)
+    write_text(folder / f"{_slug(state.name)}.json", json.dumps(asdict(state)))
 
 
 def _read(path: Path) -> JobState | None:

@@ -24,20 +24,15 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from hyperspec.tracking.client import Connection
+from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.health import database_path
-from hyperspec.tracking.names import TAG_HOST, TAG_PROCESS
+from hyperspec.tracking.record import RunRecord, ended, read_run, search_runs
 from hyperspec.utils.errors import TrackingError
-from hyperspec.utils.process import is_dead
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
-
-TAG_CLAIM = "hyperspec.claim"  # identity that the run contends for; empty when it no longer does
-TAG_TICKET = "hyperspec.claim.ticket"  # its number, 0 while it is being chosen
-TAG_BEAT = "hyperspec.claim.beat"  # counts up as long as its process lives
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class _Lease:
 
     def __init__(self, client: MlflowClient, run_id: str, wanted: str, rhythm: Rhythm) -> None:
         self.client, self.run_id, self.wanted, self.rhythm = client, run_id, wanted, rhythm
-        self._experiment = str(client.get_run(run_id).info.experiment_id)
+        self._experiment = read_run(client, run_id).experiment_id
         self._seen: dict[str, tuple[str, float]] = {}
         self._looked = time.monotonic()
         self._over = threading.Event()
@@ -107,38 +102,38 @@ class _Lease:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the turn, and hold it while showing life."""
-        self._tag(TAG_BEAT, "0")
-        self._tag(TAG_TICKET, "0")
-        self._tag(TAG_CLAIM, self.wanted)
+        self._tag(Tag.BEAT, "0")
+        self._tag(Tag.TICKET, "0")
+        self._tag(Tag.CLAIM, self.wanted)
         beating = threading.Thread(target=self._beat, name="claim", daemon=True)
         beating.start()
         try:
             ticket = 1 + max((_ticket(run) for run in self._others()), default=0)
-            self._tag(TAG_TICKET, str(ticket))
+            self._tag(Tag.TICKET, str(ticket))
             self._wait(ticket)
             yield
         finally:
             self._over.set()
             beating.join()
-            self._try(lambda: self._tag(TAG_CLAIM, ""))
+            self._try(lambda: self._tag(Tag.CLAIM, ""))
 
     def _wait(self, ticket: int) -> None:
         told = False
         while ahead := [run for run in self._others() if self._goes_first(run, ticket)]:
             if not told:
-                log.info("job %s runs as %s; waiting", self.wanted, ahead[0].info.run_name)
+                log.info("job %s runs as %s; waiting", self.wanted, ahead[0].name)
                 told = True
             time.sleep(self.rhythm.look)
 
-    def _goes_first(self, run: Run, ticket: int) -> bool:
+    def _goes_first(self, run: RunRecord, ticket: int) -> bool:
         theirs = _ticket(run)
         choosing = theirs == 0
-        return choosing or (theirs, str(run.info.run_id)) < (ticket, self.run_id)
+        return choosing or (theirs, run.run_id) < (ticket, self.run_id)
 
-    def _others(self) -> list[Run]:
+    def _others(self) -> list[RunRecord]:
         """Return the living contenders besides this one."""
-        query = f"tags.`{TAG_CLAIM}` = '{self.wanted}' and attributes.status = 'RUNNING'"
-        found = self.client.search_runs([self._experiment], query)
+        contend = [Tag.CLAIM.equals(self.wanted), ended("RUNNING")]
+        found = search_runs(self.client, [self._experiment], contend)
         now = time.monotonic()
         # A store that was away for long has shown nobody's beats: that time is nobody's silence.
         step = min(now - self._looked, 2 * self.rhythm.look)
@@ -146,17 +141,17 @@ class _Lease:
         return [
             run
             for run in found
-            if run.info.run_id != self.run_id
-            and not is_dead(run.data.tags.get(TAG_HOST, ""), run.data.tags.get(TAG_PROCESS, ""))
+            if run.run_id != self.run_id
+            and not run.is_left_behind
             and self._silence(run, step) < self.rhythm.silence
         ]
 
-    def _silence(self, run: Run, step: float) -> float:
+    def _silence(self, run: RunRecord, step: float) -> float:
         """Return how long a contender has shown no beat, by our own clock."""
-        beat, silent = self._seen.get(run.info.run_id, ("", 0.0))
-        now = run.data.tags.get(TAG_BEAT, "")
+        beat, silent = self._seen.get(run.run_id, ("", 0.0))
+        now = run.tag(Tag.BEAT)
         silent = silent + step if now == beat else 0.0
-        self._seen[run.info.run_id] = (now, silent)
+        self._seen[run.run_id] = (now, silent)
         return silent
 
     def _beat(self) -> None:
@@ -164,7 +159,7 @@ class _Lease:
         while not self._over.wait(self.rhythm.beat):
             count += 1
             number = str(count)
-            self._try(lambda number=number: self._tag(TAG_BEAT, number))  # type: ignore[misc]
+            self._try(lambda number=number: self._tag(Tag.BEAT, number))  # type: ignore[misc]
 
     def _tag(self, key: str, value: str) -> None:
         self.client.set_tag(self.run_id, key, value)
@@ -176,6 +171,6 @@ class _Lease:
             log.warning("the claim on job %s could not be written", self.wanted, exc_info=True)
 
 
-def _ticket(run: Run) -> int:
-    text = run.data.tags.get(TAG_TICKET, "0")
+def _ticket(run: RunRecord) -> int:
+    text = run.tag(Tag.TICKET)
     return int(text) if text.isdigit() else 0

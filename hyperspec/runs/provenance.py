@@ -13,6 +13,7 @@ from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.tracking import names
+from hyperspec.tracking.contract import Artifact, Param, Tag
 from hyperspec.tracking.datasets import DataPart
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
@@ -45,30 +46,30 @@ def data_parts(material: Material, config: Train) -> list[DataPart]:
 def describe(material: Material, config: Train, run: JobRun) -> None:
     """Log what the run works on: bands, hashes of data and split, and pictures."""
     selection = material.selection
-    run.log_dict(selection.to_dict(), "bands.json")
-    run.log_figure(picture(material), "pictures/bands.png")
+    run.log_dict(selection.to_dict(), Artifact.BANDS)
+    run.log_figure(picture(material), Artifact.BANDS_PICTURE)
     if isinstance(selection, BandProjection):
-        run.log_figure(draw_responses(selection), "pictures/responses.png")
+        run.log_figure(draw_responses(selection), Artifact.RESPONSES_PICTURE)
     run.log_params(
         {
-            "bands.count": str(len(selection)),
-            "data.num_cubes": str(len(material.source)),
-            "data.num_specimens": str(len(set(material.specimens))),
+            Param.NUM_BANDS: str(len(selection)),
+            Param.NUM_CUBES: str(len(material.source)),
+            Param.NUM_SPECIMENS: str(len(set(material.specimens))),
         }
     )
     run.log_datasets(data_parts(material, config))
     run.set_tags(
         {
-            names.TAG_STRATEGY: selection.strategy,
-            names.TAG_NUM_BANDS: str(len(selection)),
-            names.TAG_BANDS_HASH: selection.hash,
-            names.TAG_WAVELENGTHS: names.as_text(
+            Tag.STRATEGY: selection.strategy,
+            Tag.NUM_BANDS: str(len(selection)),
+            Tag.BANDS_HASH: selection.hash,
+            Tag.WAVELENGTHS: names.as_text(
                 [round(float(nm), 2) for nm in selection.wavelengths_nm]
             ),
-            names.TAG_SPLIT_HASH: material.split.hash,
-            names.TAG_DATA_HASH: material.source.hash,
-            names.TAG_NUM_CLASSES: str(len(material.classes)),
-            "mlflow.runName": names.run_name(
+            Tag.SPLIT_HASH: material.split.hash,
+            Tag.DATA_HASH: material.source.hash,
+            Tag.NUM_CLASSES: str(len(material.classes)),
+            Tag.NAME: names.run_name(
                 selection.strategy,
                 len(selection),
                 getattr(config.loss, "temperature", None),

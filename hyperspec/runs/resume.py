@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from hyperspec.runs.identity import Finished, Objective
 from hyperspec.tracking.client import connect
-from hyperspec.tracking.names import OBJECTIVE, TAG_OBJECTIVES, TAG_PARENT
+from hyperspec.tracking.contract import Metric, Tag
 from hyperspec.tracking.offline.outbox import send_outbox
 from hyperspec.tracking.parent import ParentInfo
+from hyperspec.tracking.record import ended
 from hyperspec.tracking.retry import UnreachableError
 from hyperspec.tracking.run import JobRun
 from hyperspec.utils.errors import HyperspecError
@@ -30,8 +31,8 @@ def adopt(run: JobRun, found: Finished) -> Objective:
     """
     values = found.objective if isinstance(found.objective, tuple) else (found.objective,)
     if len(values) > 1:
-        run.set_tags({TAG_OBJECTIVES: ",".join(found.metrics)})
-    run.copy_from(found.run_id, metrics={OBJECTIVE: values[0], **found.metrics})
+        run.set_tags({Tag.OBJECTIVES: ",".join(found.metrics)})
+    run.copy_from(found.run_id, metrics={Metric.OBJECTIVE: values[0], **found.metrics})
     log.info("%s: finished before as run %s; not trained again", run.name, found.run_id)
     return found.objective
 
@@ -57,11 +58,8 @@ def give_up_after(parent: ParentInfo, max_failures: int) -> None:
         SweepGivenUpError: If so many have.
     """
     connection = connect(parent.tracking_uri, parent.experiment, offline=True)
-    query = f"tags.`{TAG_PARENT}` = '{parent.parent_run_id}' and attributes.status = 'FAILED'"
     try:
-        failed = len(
-            connection.ask(lambda c: c.search_runs([connection.known_experiment()], query))
-        )
+        failed = len(connection.search(Tag.PARENT.equals(parent.parent_run_id), ended("FAILED")))
     except UnreachableError as error:
         log.warning("sweep.max_failures is not looked at: %s", error)
         return

@@ -17,8 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hyperspec.search.study import DUPLICATE, ORPHAN
 from hyperspec.tracking.client import connect
-from hyperspec.tracking.names import TAG_NOTE, TAG_OBJECTIVES
+from hyperspec.tracking.contract import TAG_LIMIT, Artifact, Tag
 from hyperspec.tracking.parent import find_parent
+from hyperspec.tracking.record import read_run
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)
@@ -121,12 +122,12 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
     try:
         client = connect(parent.tracking_uri, parent.experiment).client
         run_id = parent.parent_run_id
-        client.log_dict(run_id, results, "search/results.json")
-        client.log_text(run_id, _table(study, outcome), "search/trials.csv")
-        note = client.get_run(run_id).data.tags.get(TAG_NOTE, "")
+        client.log_dict(run_id, results, Artifact.SEARCH_RESULTS)
+        client.log_text(run_id, _table(study, outcome), Artifact.SEARCH_TRIALS)
+        note = read_run(client, run_id).tag(Tag.NOTE)
         before, mark, after = note.partition("\n\nThe report is under")
-        client.set_tag(run_id, TAG_NOTE, f"{before}\n\n{outcome.text}{mark}{after}"[:5000])
-        client.set_tag(run_id, TAG_OBJECTIVES, ",".join(outcome.objectives))
+        client.set_tag(run_id, Tag.NOTE, f"{before}\n\n{outcome.text}{mark}{after}"[:TAG_LIMIT])
+        client.set_tag(run_id, Tag.OBJECTIVES, ",".join(outcome.objectives))
     except (MlflowException, HyperspecError) as error:
         log.warning("the outcome is in %s, not in MLflow: %s", folder, error)
 

@@ -10,13 +10,13 @@ import json
 import logging
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hyperspec.utils.errors import ConfigError, TrackingError
+from hyperspec.utils.files import write_text
 
 if TYPE_CHECKING:
     import optuna
@@ -49,11 +49,7 @@ class StudyNote:
 
 def write_study(sweep_dir: Path, note: StudyNote) -> None:
     """Write the note in one step; only its owner may read it (an address may hold a password)."""
-    sweep_dir.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=sweep_dir, prefix=".study-", suffix=".json")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(note), file)
-    Path(temporary).replace(sweep_dir / STUDY_NOTE)
+    write_text(sweep_dir / STUDY_NOTE, json.dumps(asdict(note)), private=True)
 
 
 def trial_number(sweep_dir: Path) -> int | None:

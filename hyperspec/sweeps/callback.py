@@ -28,8 +28,9 @@ from hyperspec.sweeps.finalise import close_sweep
 from hyperspec.sweeps.folder import check_busy, settle_folder
 from hyperspec.sweeps.launchers.launcher import check_launcher
 from hyperspec.sweeps.validation import Check, make_plan
-from hyperspec.tracking.names import PARAM_MARGIN
+from hyperspec.tracking.contract import Folder, Param, Tag
 from hyperspec.tracking.parent import ParentInfo, find_parent, write_parent
+from hyperspec.tracking.record import read_run
 from hyperspec.utils.errors import HyperspecError
 from hyperspec.utils.process import host_name, process_tag
 
@@ -184,15 +185,14 @@ class SweepCallback(Callback):
 
         from hyperspec.sweeps.description import closing
         from hyperspec.sweeps.log_models import log_models
-        from hyperspec.tracking.names import TAG_NOTE
 
         connection = run.connection
         try:
             uri = log_models(connection, data, log_model)
             run_id = data.sweeps[0].run_id
-            before = connection.client.get_run(run_id).data.tags.get(TAG_NOTE, "")
+            before = read_run(connection.client, run_id).tag(Tag.NOTE)
             text = closing(before, data, connection.experiment_id, uri)
-            connection.client.set_tag(run_id, TAG_NOTE, text)
+            connection.client.set_tag(run_id, Tag.NOTE, text)
         except (HyperspecError, MlflowException, OSError) as error:
             log.warning("the sweep's model and description were not logged: %s", error)
 
@@ -212,7 +212,7 @@ class SweepCallback(Callback):
 
 
 def _send_artifact(run_id: str, path: str, client: MlflowClient) -> None:
-    client.log_artifact(run_id, path, "report")
+    client.log_artifact(run_id, path, Folder.REPORT)
 
 
 def _announce(config: DictConfig, check: Check, need: Need | None) -> list[object]:
@@ -235,8 +235,8 @@ def _announce(config: DictConfig, check: Check, need: Need | None) -> list[objec
     if plan.problems:
         print(f"\nerror: {plan.complaint}", file=sys.stderr)
         raise SystemExit(2)
-    if any(axis.key == PARAM_MARGIN and len(axis.words) > 1 for axis in plan.axes):
-        print(f"\nerror: {PARAM_MARGIN} has several values; a sweep has one.", file=sys.stderr)
+    if any(axis.key == Param.MARGIN and len(axis.words) > 1 for axis in plan.axes):
+        print(f"\nerror: {Param.MARGIN} has several values; a sweep has one.", file=sys.stderr)
         raise SystemExit(2)
     print(plan.text, flush=True)
     print(predict(config, checked, plan.num_jobs, need), flush=True)
@@ -247,11 +247,10 @@ def _announce(config: DictConfig, check: Check, need: Need | None) -> list[objec
 
 
 def _tags(config: DictConfig, study: str) -> dict[str, str]:
-    from hyperspec.tracking.names import TAG_COMMAND, TAG_NOTE, TAG_STUDY
 
     command = command_line(config)
     note = opening(config, study, command, _space(config))
-    return {TAG_STUDY: study, TAG_COMMAND: command, TAG_NOTE: note}
+    return {Tag.STUDY: study, Tag.COMMAND: command, Tag.NOTE: note}
 
 
 def _varied(config: DictConfig) -> dict[str, str]:
@@ -260,13 +259,13 @@ def _varied(config: DictConfig) -> dict[str, str]:
     Under names of their own: with the jobs' names the parent's lists of values would turn the axes
     of MLflow's charts, which draw parents too, from numbers into words.
     """
-    return {f"space.{key}": value for key, value in _space(config).items()}
+    return {Param.SPACE.of(key): value for key, value in _space(config).items()}
 
 
 def kept_margin(config: DictConfig) -> dict[str, str]:
     """Return the report's margin as a parameter of the sweep, which nobody can change later."""
-    margin = OmegaConf.select(config, PARAM_MARGIN)
-    return {} if margin is None else {PARAM_MARGIN: str(margin)}
+    margin = OmegaConf.select(config, Param.MARGIN)
+    return {} if margin is None else {Param.MARGIN: str(margin)}
 
 
 def command_line(config: DictConfig) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hyperspec.tracking.contract import Tag
+
 if TYPE_CHECKING:
     from hyperspec.report.load import SweepData
     from hyperspec.tracking.run import JobRun, Status
@@ -84,10 +86,9 @@ def _stored(run: JobRun, close: Status | None) -> SweepData:
 
 def _count_waiting(run: JobRun) -> tuple[int, int]:
     """Return how many jobs failed, and how many there are, of those that wait."""
-    from hyperspec.tracking.names import TAG_PARENT, TAG_PRUNED
     from hyperspec.tracking.offline.outbox import waiting_runs
 
     own = {run.run_id, run.stored_id} - {None}
-    jobs = [w for w in waiting_runs(run.connection.outbox) if w.tags.get(TAG_PARENT) in own]
-    bad = [w for w in jobs if w.status != "FINISHED" and TAG_PRUNED not in w.tags]
+    jobs = [w for w in waiting_runs(run.connection.outbox) if w.tag(Tag.PARENT) in own]
+    bad = [w for w in jobs if w.status != "FINISHED" and not w.has(Tag.PRUNED)]
     return len(bad), len(jobs)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hyperspec.tracking.client import Connection
-from hyperspec.tracking.names import TAG_COMMAND, TAG_KIND, flatten
+from hyperspec.tracking.contract import Tag
+from hyperspec.tracking.names import flatten
+from hyperspec.tracking.record import ended
 from hyperspec.utils.errors import ConfigError
-from hyperspec.utils.process import is_dead
+from hyperspec.utils.files import write_text
 from hyperspec.utils.text import names
 
 ASKED = "asked.json"
@@ -65,7 +65,7 @@ def settle_folder(config: DictConfig, folder: Path, space: Mapping[str, str]) ->
         then = _read(Path(candidate))
         differences = _differences(then, now) if then is not None else []
         if not differences:
-            _write(Path(candidate), now)
+            write_text(Path(candidate) / ASKED, json.dumps(now, indent=2), private=True)
             if candidate != str(folder):
                 _redirect(config, candidate)
             return Path(candidate)
@@ -86,24 +86,14 @@ def check_busy(config: DictConfig, connection: Connection, command: str) -> str 
     """
     if connection.offline:
         return None
-    query = f"tags.`{TAG_KIND}` = 'sweep' and attributes.status = 'RUNNING'"
-    found = connection.ask(
-        lambda client: list(client.search_runs([connection.known_experiment()], query))
-    )
-    same = [
-        run
-        for run in found
-        if run.data.tags.get(TAG_COMMAND) == command
-        and not is_dead(
-            run.data.tags.get("hyperspec.host", ""), run.data.tags.get("hyperspec.process", "")
-        )
-    ]
+    found = connection.search(Tag.KIND.equals("sweep"), ended("RUNNING"))
+    same = [run for run in found if run.tag(Tag.COMMAND) == command and not run.is_left_behind]
     if not same:
         return None
-    name, when_busy = same[0].info.run_name, OmegaConf.select(config, "sweep.when_busy")
+    name, when_busy = same[0].name, OmegaConf.select(config, "sweep.when_busy")
     if when_busy == "refuse":
         raise ConfigError(
-            f"The same command runs as '{name}' on {same[0].data.tags.get('hyperspec.host')}, and "
+            f"The same command runs as '{name}' on {same[0].tag(Tag.HOST)}, and "
             "sweep.when_busy is refuse. Wait for it, or give sweep.when_busy=wait to take over its "
             "results job by job, or join to share the work."
         )
@@ -146,11 +136,3 @@ def _read(folder: Path) -> dict[str, str] | None:
             f"{path} does not say what the sweep in this folder asked ({error}). Remove the file "
             "or give another hydra.sweep.dir."
         ) from error
-
-
-def _write(folder: Path, content: Mapping[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".asked-", suffix=".json")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(dict(content), file, indent=2)
-    Path(temporary).replace(folder / ASKED)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from hyperspec.sweeps.description import best_job
 from hyperspec.tracking.client import Connection
+from hyperspec.tracking.contract import Artifact, Param
+from hyperspec.tracking.record import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOADER = "hyperspec.inference.embedder:open_embedder"
-_CHECKPOINT = "checkpoints/last.ckpt"
-_SHOWN = ("bands", "bands.count", "model", "loss.temperature", "lr", "seed", "data.size")
+_SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "data.size")
 
 
 def log_models(connection: Connection, data: SweepData, which: str) -> str | None:
@@ -46,18 +47,18 @@ def _log_once(connection: Connection, job: pd.Series) -> str | None:
 
     client = connection.client
     run_id = str(job["resumed_from"] or job["run_id"])
-    run = client.get_run(run_id)
-    if run.outputs is not None and run.outputs.model_outputs:
-        return f"models:/{run.outputs.model_outputs[0].model_id}"
-    params = run.data.params
-    num_features = params.get("model.num_features")
-    folder, _, name = _CHECKPOINT.rpartition("/")
+    run = read_run(client, run_id)
+    if run.model_id is not None:
+        return f"models:/{run.model_id}"
+    params = run.params
+    num_features = params.get(Param.NUM_FEATURES)
+    folder, _, name = Artifact.CHECKPOINT.rpartition("/")
     listed = {Path(entry.path).name for entry in client.list_artifacts(run_id, folder)}
     if num_features is None or name not in listed:
         log.warning("%s has no checkpoint to make a model of", job["name"])
         return None
     with tempfile.TemporaryDirectory(prefix="hyperspec-") as temporary:
-        local = client.download_artifacts(run_id, _CHECKPOINT, temporary)
+        local = client.download_artifacts(run_id, Artifact.CHECKPOINT, temporary)
         logged = log_encoder(
             connection,
             run_id,

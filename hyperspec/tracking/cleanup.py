@@ -6,19 +6,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from hyperspec.tracking.client import Connection
-from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_PARENT, TAG_PROCESS, TAG_REASON
+from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.offline.outbox import send_outbox
+from hyperspec.tracking.record import ended
 from hyperspec.tracking.retry import UnreachableError
-from hyperspec.utils.process import is_dead
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from hyperspec.tracking.run import Status
 
 log = logging.getLogger(__name__)
-
-_PAGE = 1000
 
 
 def catch_up(connection: Connection) -> None:
@@ -48,15 +44,14 @@ def reap_stale(connection: Connection) -> list[str]:
         The identities of the closed runs.
     """
     closed = []
-    for run in _running(connection):
-        host, process = run.data.tags.get(TAG_HOST, ""), run.data.tags.get(TAG_PROCESS, "")
-        if not is_dead(host, process):
+    for run in connection.search(ended("RUNNING")):
+        if not run.is_left_behind:
             continue
-        reason = f"process {process.split('/')[2]} on {host} ended without closing its run"
-        status: Status = "KILLED" if run.data.tags.get(TAG_KIND) == "sweep" else "FAILED"
-        _close(connection, run, status, reason)
-        closed.append(str(run.info.run_id))
-        log.warning("closed stale run %s: %s", run.info.run_name, reason)
+        number = run.tag(Tag.PROCESS).split("/")[2]
+        reason = f"process {number} on {run.tag(Tag.HOST)} ended without closing its run"
+        _close(connection, run.run_id, "KILLED" if run.is_sweep else "FAILED", reason)
+        closed.append(run.run_id)
+        log.warning("closed stale run %s: %s", run.name, reason)
     return closed
 
 
@@ -69,35 +64,12 @@ def close_children(connection: Connection, parent_run_id: str, status: Status) -
         The identities of the closed runs.
     """
     closed = []
-    for run in _running(connection):
-        if run.data.tags.get(TAG_PARENT) != parent_run_id:
-            continue
-        reason = "the sweep ended before the job closed its run"
-        _close(connection, run, status, reason)
-        closed.append(str(run.info.run_id))
+    for run in connection.search(ended("RUNNING"), Tag.PARENT.equals(parent_run_id)):
+        _close(connection, run.run_id, status, "the sweep ended before the job closed its run")
+        closed.append(run.run_id)
     return closed
 
 
-def _close(connection: Connection, run: Run, status: Status, reason: str) -> None:
-    run_id = run.info.run_id
-    connection.ask(lambda client: client.set_tag(run_id, TAG_REASON, reason))
+def _close(connection: Connection, run_id: str, status: Status, reason: str) -> None:
+    connection.ask(lambda client: client.set_tag(run_id, Tag.REASON, reason))
     connection.ask(lambda client: client.set_terminated(run_id, status))
-
-
-def _running(connection: Connection) -> list[Run]:
-    """Return the running runs; all pages are read before the first run is changed."""
-    token: str | None = None
-    runs: list[Run] = []
-    while True:
-        page = connection.ask(
-            lambda client, token=token: client.search_runs(  # type: ignore[misc]
-                [connection.known_experiment()],
-                filter_string="attributes.status = 'RUNNING'",
-                max_results=_PAGE,
-                page_token=token,
-            )
-        )
-        runs += page
-        token = page.token or None
-        if token is None:
-            return runs

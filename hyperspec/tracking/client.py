@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
+from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.health import SQLITE, database_path, has_experiment, is_locked, knock
+from hyperspec.tracking.record import RunRecord, search_runs
 from hyperspec.tracking.retry import (
     LOCKED_SECONDS,
     UnreachableError,
@@ -88,6 +90,16 @@ class Connection:
         """
         seconds = LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
         return patiently(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
+
+    def search(self, *conditions: str, limit: int | None = None) -> list[RunRecord]:
+        """Return the experiment's runs that meet all conditions, the newest first.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
+        return self.ask(
+            lambda client: search_runs(client, [self.known_experiment()], conditions, limit=limit)
+        )
 
     def known_experiment(self) -> str:
         """Return the experiment's identity; create the experiment at first use.
@@ -249,7 +261,7 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
         location = None if root is None else (root / _slug(name)).as_uri()
         try:
             # The kind opens the UI on training runs instead of on chat traces.
-            kind = {"mlflow.experimentKind": "custom_model_development"}
+            kind: dict[str, str] = {Tag.EXPERIMENT_KIND: "custom_model_development"}
             return str(client.create_experiment(name, artifact_location=location, tags=kind))
         except MlflowException as error:
             # On a server another machine may have been quicker; the file lock is local.

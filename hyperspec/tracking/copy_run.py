@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperspec.tracking.names import (
-    SYSTEM,
-    TAG_CONTINUED,
-    TAG_HOST,
-    TAG_KIND,
-    TAG_LOCAL,
-    TAG_OVERRIDES,
-    TAG_PROCESS,
-    TAG_RESUMED,
-    TAG_SECONDS,
-    TAG_STUDY,
-    TAG_TRIAL,
-)
+from hyperspec.tracking.contract import Folder, Metric, Tag
+from hyperspec.tracking.record import RunRecord, read_run
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
 
 # What tells two runs apart, and is not copied.
-_OWN = {TAG_KIND, TAG_HOST, TAG_PROCESS, TAG_STUDY, TAG_OVERRIDES, TAG_RESUMED, TAG_CONTINUED}
-_OWN |= {TAG_LOCAL, TAG_TRIAL}
+_OWN = {Tag.KIND, Tag.HOST, Tag.PROCESS, Tag.STUDY, Tag.OVERRIDES, Tag.RESUMED, Tag.CONTINUED}
+_OWN |= {Tag.LOCAL_ID, Tag.TRIAL}
 _BATCH = 1000  # metrics that MLflow takes in one call
 _PARAM_BATCH = 100  # parameters and tags that it takes
-_LARGE = "checkpoints"  # artifacts that stay with the first run
 
 
 def copy_run(
@@ -59,9 +47,9 @@ def copy_run(
     from mlflow.exceptions import MlflowException
 
     if until_step is not None:
-        client.set_tag(target, TAG_CONTINUED, source)
+        client.set_tag(target, Tag.CONTINUED, source)
     try:
-        found = client.get_run(source)
+        found = read_run(client, source)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -70,38 +58,41 @@ def copy_run(
     if until_step is None:
         _copy_names(client, found, target)
         _copy_artifacts(client, source, target)
-        if found.inputs is not None and found.inputs.dataset_inputs:
-            client.log_inputs(target, found.inputs.dataset_inputs)
+        if found.datasets:
+            client.log_inputs(target, found.datasets)
     _copy_metrics(client, found, target, until_step, whole)
 
 
-def _copy_names(client: MlflowClient, source: Run, target: str) -> None:
+def _copy_names(client: MlflowClient, source: RunRecord, target: str) -> None:
     from mlflow.entities import Param, RunTag
 
     tags = {
         key: value
-        for key, value in source.data.tags.items()
+        for key, value in source.tags.items()
         if key.startswith("hyperspec.") and key not in _OWN
     }
-    tags["mlflow.runName"] = str(source.info.run_name)
-    tags[TAG_RESUMED] = source.data.tags.get(TAG_RESUMED, source.info.run_id)
-    ended = source.info.end_time or source.info.start_time
-    tags.setdefault(TAG_SECONDS, str((ended - source.info.start_time) / 1000))
-    own = client.get_run(target).data.params
-    params = [Param(k, v) for k, v in source.data.params.items() if k not in own]
+    tags[Tag.NAME] = source.name
+    tags[Tag.RESUMED] = source.tag(Tag.RESUMED) or source.run_id
+    tags[Tag.SECONDS] = str(0.0 if math.isnan(source.seconds) else source.seconds)
+    own = read_run(client, target).params
+    params = [Param(k, v) for k, v in source.params.items() if k not in own]
     for start in range(0, len(params), _PARAM_BATCH):
         client.log_batch(target, params=params[start : start + _PARAM_BATCH])
     client.log_batch(target, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def _copy_metrics(
-    client: MlflowClient, source: Run, target: str, until_step: int | None, whole: tuple[str, ...]
+    client: MlflowClient,
+    source: RunRecord,
+    target: str,
+    until_step: int | None,
+    whole: tuple[str, ...],
 ) -> None:
     rows = [
         metric
-        for key in source.data.metrics
-        if not key.startswith(SYSTEM)  # how busy the machine was then
-        for metric in client.get_metric_history(source.info.run_id, key)
+        for key in source.metrics
+        if not key.startswith(Metric.SYSTEM)  # how busy the machine was then
+        for metric in client.get_metric_history(source.run_id, key)
         if until_step is None or metric.step <= until_step or key.startswith(whole)
     ]
     for start in range(0, len(rows), _BATCH):
@@ -111,6 +102,6 @@ def _copy_metrics(
 def _copy_artifacts(client: MlflowClient, source: str, target: str) -> None:
     with tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
         for entry in client.list_artifacts(source):
-            if entry.path != _LARGE:
+            if entry.path != Folder.CHECKPOINTS:
                 local = client.download_artifacts(source, entry.path, folder)
                 client.log_artifact(target, str(Path(local)))

@@ -19,7 +19,7 @@ from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import DatasetInput, InputTag
 from mlflow.types import Schema, TensorSpec
 
-from hyperspec.tracking.names import TAG_DATA_CONTEXT
+from hyperspec.tracking.contract import Tag
 
 # The words that MLflow's own documentation uses, so that its UI and searches read as elsewhere.
 CONTEXTS = {"train": "training", "validation": "validation", "test": "test", "held_out": "held_out"}
@@ -86,7 +86,7 @@ class SpecimenDataset(Dataset):
 def as_input(part: DataPart) -> DatasetInput:
     """Return the link from a run to a part that it used."""
     entity = SpecimenDataset(part)._to_mlflow_entity()
-    return DatasetInput(entity, [InputTag(TAG_DATA_CONTEXT, CONTEXTS.get(part.part, part.part))])
+    return DatasetInput(entity, [InputTag(Tag.DATA_CONTEXT, CONTEXTS.get(part.part, part.part))])
 
 
 def _source(root: Path) -> DatasetSource:

@@ -6,7 +6,7 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
-from hyperspec.tracking.names import TAG_COMMIT, TAG_DIRTY
+from hyperspec.tracking.contract import Tag
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -35,7 +35,7 @@ def _describe(directory: Path) -> tuple[tuple[str, str], ...]:
     changes = _git(directory, "status", "--porcelain", "--untracked-files=no")
     if not commit or changes is None:
         return ()
-    return (TAG_COMMIT, commit), (TAG_DIRTY, "true" if changes else "false")
+    return (Tag.COMMIT, commit), (Tag.DIRTY, "true" if changes else "false")
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

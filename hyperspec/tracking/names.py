@@ -1,4 +1,4 @@
-"""Names of metrics, tags and runs, the same in Lightning, MLflow, Optuna and reports."""
+"""Names that are made: dotted names of a config, and the readable name of a run."""
 
 from __future__ import annotations
 
@@ -8,49 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TypeGuard
-
-PARAM_LIMIT = 6000  # characters that MLflow keeps of one parameter's value
-OBJECTIVE = "objective"
-
-TAG_KIND = "hyperspec.kind"  # "sweep" on parents, "job" on the rest
-TAG_STUDY = "hyperspec.study"
-TAG_COMMAND = "hyperspec.command"
-TAG_OVERRIDES = "hyperspec.overrides"
-TAG_STRATEGY = "hyperspec.bands.strategy"
-TAG_NUM_BANDS = "hyperspec.bands.n"
-TAG_BANDS_HASH = "hyperspec.bands.hash"
-# A tag: the compare page of MLflow draws each parameter that differs, readable or not.
-TAG_WAVELENGTHS = "hyperspec.bands.wavelengths_nm"
-TAG_SPLIT_HASH = "hyperspec.split.hash"
-TAG_DATA_HASH = "hyperspec.data.hash"
-TAG_NUM_CLASSES = "hyperspec.data.num_classes"
-TAG_IDENTITY = "hyperspec.identity"
-TAG_SETTINGS = "hyperspec.identity.settings"  # the same without what computes the job
-TAG_RESULTS = "hyperspec.results"  # versions of the parts that computed it
-TAG_REASON = "hyperspec.failure.reason"
-TAG_RESUMED = "hyperspec.resumed_from"  # the run whose result a job took instead of training
-TAG_CONTINUED = "hyperspec.continued_from"  # the interrupted run whose checkpoint it went on from
-TAG_REQUEUED = "hyperspec.requeued"  # the job's process was killed; another run goes on with it
-TAG_SECONDS = "hyperspec.seconds"  # how long the run whose result was taken had lasted
-TAG_PRUNED = "hyperspec.pruned"  # epoch at which a search stopped the job
-TAG_TRIAL = "hyperspec.search.trial"  # number of the trial of a search that the job is part of
-TAG_OBJECTIVES = "hyperspec.objectives"  # names of several objectives, comma between them
-TAG_MEMORY = "hyperspec.oom.micro_batch"  # micro-batch of the second try after out-of-memory
-TAG_PARAMS_CHANGED = "hyperspec.params.changed"
-TAG_LOCAL = "hyperspec.outbox"  # identity of the run's journal, which it has before a server's
-TAG_HOST = "hyperspec.host"
-TAG_PROCESS = "hyperspec.process"
-TAG_DIRTY = "hyperspec.git.dirty"
-TAG_COMMIT = "mlflow.source.git.commit"
-TAG_PARENT = "mlflow.parentRunId"
-TAG_NOTE = "mlflow.note.content"
-TAG_DATA_CONTEXT = "mlflow.data.context"  # of a dataset: training, validation, test
-
-SYSTEM = "system/"  # what names of system metrics begin with; the UI has a page for them
-PREDICTIONS_ARTIFACT = "evaluation/test_predictions.csv"
-CONTROLS_ARTIFACT = "evaluation/control_predictions.csv"
-PARAM_MARGIN = "sweep.margin"  # of a parent: parameters cannot be changed afterwards, tags can
-TRACEBACK_ARTIFACT = "error/traceback.txt"
 
 
 def flatten(config: object, prefix: str = "") -> dict[str, str]:

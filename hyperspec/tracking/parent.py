@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from hyperspec.utils.errors import TrackingError
+from hyperspec.utils.files import write_text
 
 NOTE = "sweep.json"
 # Note of an error: a job of a sweep failed and the others ran on, as opposed to wrong words.
@@ -40,15 +39,9 @@ class ParentInfo:
 
 
 def write_parent(sweep_dir: Path, info: ParentInfo) -> Path:
-    """Write the note in one step, so that no job reads half of it."""
-    sweep_dir.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=sweep_dir, prefix=".sweep-", suffix=".json")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(info), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write the note; only its owner may read it (an address may hold a password)."""
     target = sweep_dir / NOTE
-    Path(temporary).replace(target)
+    write_text(target, json.dumps(asdict(info), indent=2), secure=True, private=True)
     return target
 
 

@@ -15,18 +15,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from hyperspec.tracking.client import Connection
+from hyperspec.tracking.contract import PARAM_LIMIT, TAG_LIMIT, Artifact, Folder, Tag
 from hyperspec.tracking.git import git_tags
 from hyperspec.tracking.health import database_path
-from hyperspec.tracking.names import (
-    PARAM_LIMIT,
-    TAG_HOST,
-    TAG_KIND,
-    TAG_PARAMS_CHANGED,
-    TAG_PARENT,
-    TAG_PROCESS,
-    TAG_REASON,
-    TRACEBACK_ARTIFACT,
-)
 from hyperspec.tracking.offline.background import Sender
 from hyperspec.tracking.offline.journal import Head, Journal, new_local_id
 from hyperspec.tracking.offline.uploader import MAX_METRICS, MAX_NAMES, Courier
@@ -46,7 +37,6 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 _REFUSED = re.compile(r"[^\w./: -]")
 _NAME_LIMIT = 250  # characters of a name, MLflow's
 _LEAVE_SECONDS = 2.0  # for the store, of a job that was told to leave
-_TAG_LIMIT = 5000  # characters of a tag's value, below MLflow's limit of 8000
 _SIGNAL_EXITS = (130, 143)  # a shell's exit status after Ctrl-C and after SIGTERM
 
 
@@ -72,17 +62,17 @@ def start_run(
         flush_seconds: Longest wait of a metric, seconds.
     """
     own = {
-        TAG_KIND: kind,
-        TAG_HOST: host_name(),
-        TAG_PROCESS: process_tag(),
-        "mlflow.user": _user(),
-        "mlflow.source.name": "hyperspec",
-        "mlflow.source.type": "LOCAL",
+        Tag.KIND: kind,
+        Tag.HOST: host_name(),
+        Tag.PROCESS: process_tag(),
+        Tag.USER: _user(),
+        Tag.SOURCE_NAME: "hyperspec",
+        Tag.SOURCE_TYPE: "LOCAL",
         **git_tags(),
     }
     if parent_run_id is not None:
-        own[TAG_PARENT] = parent_run_id
-    clipped = {key: str(value)[:_TAG_LIMIT] for key, value in (tags or {}).items()}
+        own[Tag.PARENT] = parent_run_id
+    clipped = {key: str(value)[:TAG_LIMIT] for key, value in (tags or {}).items()}
     head = Head(
         new_local_id(), connection.uri, connection.experiment, name, _now_ms(), {**own, **clipped}
     )
@@ -178,7 +168,7 @@ class JobRun:
             TrackingError: If MLflow would refuse a name.
         """
         _check_names("tag", tags)
-        clipped = {key: str(value)[:_TAG_LIMIT] for key, value in tags.items()}
+        clipped = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
         for part in _parts(clipped):
             self._sender.put({"op": "tags", "tags": part})
 
@@ -198,7 +188,7 @@ class JobRun:
         changed = {k: v for k, v in short.items() if k in known and known[k] != v}
         if changed:
             log.warning("%s: parameters changed since the run began: %s", self.name, changed)
-            self.set_tags({TAG_PARAMS_CHANGED: json.dumps(changed, sort_keys=True)})
+            self.set_tags({Tag.PARAMS_CHANGED: json.dumps(changed, sort_keys=True)})
         fresh = {key: value for key, value in short.items() if key not in known}
         known |= fresh
         for part in _parts(fresh):
@@ -207,7 +197,7 @@ class JobRun:
     def _shorten(self, key: str, value: str) -> str:
         if len(value) <= PARAM_LIMIT:
             return value
-        artifact = f"params/{key}.txt"
+        artifact = f"{Folder.PARAMS}/{key}.txt"
         self.log_text(value, artifact)
         note = f" ... [cut: {len(value)} characters, whole in artifact {artifact}]"
         return value[: PARAM_LIMIT - len(note)] + note
@@ -307,7 +297,7 @@ class JobRun:
             reason: One line why, kept as a tag.
         """
         if reason is not None:
-            self.set_tags({TAG_REASON: reason})
+            self.set_tags({Tag.REASON: reason})
         self._end(status)
 
     def fail(self, error: BaseException) -> None:
@@ -318,8 +308,8 @@ class JobRun:
         """
         text = "".join(traceback.format_exception(error))
         steps: tuple[Callable[[], object], ...] = (
-            lambda: self.set_tags({TAG_REASON: describe(error)}),
-            lambda: self.log_text(text, TRACEBACK_ARTIFACT),
+            lambda: self.set_tags({Tag.REASON: describe(error)}),
+            lambda: self.log_text(text, Artifact.TRACEBACK),
         )
         for step in steps:
             try:

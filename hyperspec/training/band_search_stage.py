@@ -20,6 +20,7 @@ from hyperspec.evaluation.responses import draw_choices
 from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.contract import Artifact, Metric
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.band_search import BandSearch, SearchSettings
 from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
@@ -90,9 +91,9 @@ class Found:
         """
         if not self.spent:
             return {}
-        seconds, peak = "cost/train_seconds", "cost/peak_memory_mb"
+        seconds, peak = Metric.TRAIN_SECONDS, Metric.PEAK_MEMORY
         return {
-            "search/train_seconds": self.spent[seconds],
+            Metric.SEARCH_SECONDS: self.spent[seconds],
             seconds: self.spent[seconds] + last[seconds],
             peak: max(self.spent[peak], last[peak]),
         }
@@ -199,13 +200,13 @@ def log_search(
     search.selector.hard = True
     choices_nm = material.selection.bands_nm[search.choices]
     temperatures = [search.settings.temperature(epoch) for epoch in range(len(choices_nm))]
-    run.log_figure(draw_choices(choices_nm, temperatures), "pictures/search.png")
+    run.log_figure(draw_choices(choices_nm, temperatures), Artifact.SEARCH_PICTURE)
     header = "epoch,temperature," + ",".join(f"nm_{i}" for i in range(choices_nm.shape[1]))
     rows = [
         ",".join([str(epoch), f"{warmth:.6g}", *(f"{nm:.2f}" for nm in chosen)])
         for epoch, (warmth, chosen) in enumerate(zip(temperatures, choices_nm, strict=True))
     ]
-    run.log_text("\n".join([header, *rows, ""]), "evaluation/search.csv")
+    run.log_text("\n".join([header, *rows, ""]), Artifact.SEARCH_TABLE)
 
 
 def _log_gaps(search: BandSearch, scorer: Scorer, run: JobRun) -> None:
@@ -216,9 +217,9 @@ def _log_gaps(search: BandSearch, scorer: Scorer, run: JobRun) -> None:
     for name in GAPS:
         if (key := f"val/{name}") in soft:
             metrics |= {
-                f"search/soft_{name}": soft[key],
-                f"search/hard_{name}": hard[key],
-                f"search/gap_{name}": soft[key] - hard[key],
+                Metric.SEARCH.of(f"soft_{name}"): soft[key],
+                Metric.SEARCH.of(f"hard_{name}"): hard[key],
+                Metric.SEARCH.of(f"gap_{name}"): soft[key] - hard[key],
             }
     run.log_metrics(metrics, search.global_step)
 

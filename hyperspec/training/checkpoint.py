@@ -20,6 +20,7 @@ import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from hyperspec.utils.errors import ModelError
+from hyperspec.utils.files import replacing, write_text
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -33,23 +34,15 @@ class AtomicCheckpointIO(CheckpointIO):
     ) -> None:
         """Write a checkpoint; the target is replaced only by a complete file."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
+        with replacing(target) as part:
+            with part.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             # The checksums of the new and of the present file go first, so that a kill between
             # the two renames leaves a pair that fits whichever file is there.
-            digests = [_sha256(partial), *([_sha256(target)] if target.is_file() else [])]
-            checksum = _checksum_path(target)
-            partial_sum = checksum.with_name(f".{checksum.name}.{os.getpid()}.partial")
-            partial_sum.write_text("\n".join(digests) + "\n")
-            os.replace(partial_sum, checksum)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+            digests = [_sha256(part), *([_sha256(target)] if target.is_file() else [])]
+            write_text(_checksum_path(target), "\n".join(digests) + "\n")
 
     def load_checkpoint(
         self,

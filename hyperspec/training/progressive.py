@@ -23,6 +23,7 @@ from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.encoder import Encoder
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.contract import Artifact, Metric
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble, open_bank
 from hyperspec.training.callbacks.optimizer_state import forgetting
@@ -38,7 +39,6 @@ from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ModelError
 
 log = logging.getLogger(__name__)
-STAGES_TABLE = "evaluation/stages.csv"
 _FACT = "schedule"  # entry of a checkpoint's facts: which stage, and what those before it scored
 _COLUMNS = ("stage", "bands", "until_epoch", "growth_cosine", "train_seconds")
 
@@ -115,7 +115,7 @@ def train_stages(
     sets = nested_sets(material.selection, [spec.bands for spec in config.schedule])
     plan = Plan(config, material, sets, open_bank(config, material, device), device)
     run.log_dict(
-        {f"stage_{i + 1}": chosen.to_dict() for i, chosen in enumerate(sets)}, "stages.json"
+        {f"stage_{i + 1}": chosen.to_dict() for i, chosen in enumerate(sets)}, Artifact.STAGES
     )
     # Before any training: a wrong objective ends the run here.
     Scorer(material, plan.module(0), config.evaluation).check_objective(config.objective)
@@ -138,7 +138,7 @@ def train_stages(
         number += 1
     if session.stopped is None:
         rows = [*rows, _score(plan, number, scorer, cost, module, run)]
-    run.log_text(_table(rows), STAGES_TABLE)
+    run.log_text(_table(rows), Artifact.STAGES_TABLE)
     untrained = copy.deepcopy(plan.module(len(sets) - 1).encoder)
     return module, untrained, scorer, cost
 
@@ -230,11 +230,11 @@ def _score(
         "stage": number + 1,
         "bands": len(plan.sets[number]),
         "until_epoch": plan.until(number),
-        "train_seconds": cost.get("cost/train_seconds", float("nan")),
+        "train_seconds": cost.get(Metric.TRAIN_SECONDS, float("nan")),
         **metrics,
     }
     step = int(module.global_step)
-    run.log_metrics({f"stage/{key}": float(value) for key, value in row.items()}, step)
+    run.log_metrics({Metric.STAGE.of(key): float(value) for key, value in row.items()}, step)
     return row
 
 

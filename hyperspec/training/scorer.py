@@ -28,7 +28,7 @@ from hyperspec.evaluation.scores import (
     evaluate_features,
 )
 from hyperspec.models.encoder import Encoder
-from hyperspec.tracking import names
+from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.data import Material
@@ -79,14 +79,14 @@ class Scorer:
         )
         metrics = self._kept(result.metrics)
         if "test" in result.predictions:
-            run.log_text(result.predictions["test"].to_csv(index=False), names.PREDICTIONS_ARTIFACT)
+            run.log_text(result.predictions["test"].to_csv(index=False), Artifact.PREDICTIONS)
         if settings.controls:
             controls = self._controls(untrained)
             for found in controls.values():
                 metrics |= found.metrics
             table = control_table(controls)
             if table is not None:
-                run.log_text(table.to_csv(index=False), names.CONTROLS_ARTIFACT)
+                run.log_text(table.to_csv(index=False), Artifact.CONTROLS)
         if self.material.split.held_out.size:
             metrics |= self._held_out()
         return {**metrics, **self._windows("val", "validation"), **self._windows("test", "test")}

@@ -19,6 +19,7 @@ from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
 from hyperspec.models.encoder import Encoder
 from hyperspec.models.heads import CellHead
 from hyperspec.models.stems.concrete import FixedProjection
+from hyperspec.tracking.contract import Metric
 from hyperspec.training.fused_views import NUM_VIEWS as NUM_VIEWS
 from hyperspec.training.fused_views import streamed_features, streamed_views, streams
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
@@ -74,7 +75,7 @@ class SimCLR(pl.LightningModule):
     Representations".
     """
 
-    loss_name: ClassVar[str] = "train/loss"
+    loss_name: ClassVar[str] = Metric.TRAIN_LOSS
 
     def __init__(
         self,
@@ -286,7 +287,7 @@ class SimCLR(pl.LightningModule):
         return terms.total, {
             f"{self.loss_name}_global": terms.whole.detach(),
             f"{self.loss_name}_local": terms.local.detach(),
-            "train/paired_cells": terms.pairs,
+            Metric.PAIRED_CELLS: terms.pairs,
         }
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:

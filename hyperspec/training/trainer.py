@@ -19,6 +19,7 @@ from hyperspec.config.schema import Train
 from hyperspec.runs.planning.logged import foretell
 from hyperspec.spectra.projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.contract import Folder, Param
 from hyperspec.tracking.lightning_logger import RunLogger
 from hyperspec.tracking.run import JobRun
 from hyperspec.tracking.system_metrics import SystemMetrics
@@ -139,7 +140,7 @@ def fit(
         log.info("%d BatchNorm layers use the statistics of all %d devices", count, processes)
     if hardware.compile:
         module.encoder.backbone.compile()
-    run.log_params({"model.num_features": str(module.encoder.num_features)})
+    run.log_params({Param.NUM_FEATURES: str(module.encoder.num_features)})
     cost = CostMeter()
     check_every = config.log_every_n_steps if module.device.type == "cuda" else 1
     callbacks = [
@@ -180,7 +181,7 @@ def fit(
     module.to(module.bank.device)  # Lightning leaves it on the CPU
     trainer.save_checkpoint(output_dir / stage.name)
     for name in (stage.name, f"{stage.name}.sha256"):
-        run.log_artifact(output_dir / name, "checkpoints")
+        run.log_artifact(output_dir / name, Folder.CHECKPOINTS)
     return cost.metrics
 
 

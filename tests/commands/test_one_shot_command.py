@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from hyperspec.cli.main import main
-from hyperspec.inference.band_curve import PREDICTIONS
-from hyperspec.tracking import names
 from hyperspec.tracking.client import Connection, connect
+from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.tracking.run import start_run
 
 COUNTS, SEEDS, ROWS = (3, 6, 24), (0, 1), 40
@@ -28,11 +27,11 @@ def sweep(connection: Connection, tables: dict[tuple[str, int, int], pd.DataFram
     """Log a sweep whose jobs said what is given by (strategy, n, seed); one-shot when n is 0."""
     parent = start_run(connection, "sweep", kind="sweep")
     for (strategy, n, seed), table in tables.items():
-        tags = {names.TAG_STRATEGY: strategy, names.TAG_NUM_BANDS: str(n or 24)}
+        tags = {Tag.STRATEGY: strategy, Tag.NUM_BANDS: str(n or 24)}
         job = start_run(
             connection, "job", parent_run_id=parent.run_id, tags=tags, params={"seed": str(seed)}
         )
-        artifact = names.PREDICTIONS_ARTIFACT if n else PREDICTIONS
+        artifact = Artifact.PREDICTIONS if n else Artifact.CURVE_PREDICTIONS
         job.log_text(table.to_csv(index=False), artifact)
         job.finish()
     parent.finish()

@@ -76,7 +76,7 @@ def full_disk(shop: Workshop) -> Row:
         refused = place.fork(fill_and_write).wait() == 0
         latest = Slots(slots.folder).latest()
         intact = latest is not None and torch.load(latest)["global_step"] == 2
-        partial = list(slots.folder.glob("*.partial"))
+        partial = list(slots.folder.glob(".*.part"))
         (slots.folder / "filler").unlink(missing_ok=True)
         again = Slots(slots.folder)
         again.latest()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from hyperspec.runs import locks as claims
-from hyperspec.runs.locks import TAG_BEAT, TAG_CLAIM, TAG_TICKET, Rhythm
+from hyperspec.runs.locks import Rhythm
 from hyperspec.tracking.client import Connection, connect, open_client
+from hyperspec.tracking.contract import Tag
 
 QUICK = Rhythm(look=0.02, beat=0.05, silence=0.5)
 PATIENT = Rhythm(look=0.02, beat=0.05, silence=300)  # other work may hold up a beat
@@ -54,7 +55,7 @@ def test_contenders_take_turns(connection: Connection) -> None:
 
 def test_a_contender_that_is_choosing_is_waited_for(connection: Connection) -> None:
     choosing = lease(connection)
-    for key, value in ((TAG_BEAT, "0"), (TAG_TICKET, "0"), (TAG_CLAIM, "abc")):
+    for key, value in ((Tag.BEAT, "0"), (Tag.TICKET, "0"), (Tag.CLAIM, "abc")):
         choosing._tag(key, value)
     entered = threading.Event()
 
@@ -66,18 +67,18 @@ def test_a_contender_that_is_choosing_is_waited_for(connection: Connection) -> N
     thread.start()
     beats = 0
     for beats in range(12):
-        choosing._tag(TAG_BEAT, str(beats))
+        choosing._tag(Tag.BEAT, str(beats))
         time.sleep(0.05)
     assert beats == 11
     assert not entered.is_set()
-    choosing._tag(TAG_TICKET, "99")
+    choosing._tag(Tag.TICKET, "99")
     thread.join(300)
     assert entered.is_set()
 
 
 def test_a_silent_contender_loses_its_turn(connection: Connection) -> None:
     dead = lease(connection)
-    for key, value in ((TAG_BEAT, "0"), (TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+    for key, value in ((Tag.BEAT, "0"), (Tag.TICKET, "1"), (Tag.CLAIM, "abc")):
         dead._tag(key, value)
     since = time.monotonic()
     with lease(connection, QUICK).held():
@@ -88,7 +89,7 @@ def test_a_clock_that_jumps_or_a_store_that_was_away_orphans_nobody(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = lease(connection)
-    for key, value in ((TAG_BEAT, "0"), (TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+    for key, value in ((Tag.BEAT, "0"), (Tag.TICKET, "1"), (Tag.CLAIM, "abc")):
         other._tag(key, value)
     own = lease(connection)
     assert len(own._others()) == 1
@@ -99,7 +100,7 @@ def test_a_clock_that_jumps_or_a_store_that_was_away_orphans_nobody(
 
 def test_ended_runs_and_dead_processes_hold_nothing(connection: Connection) -> None:
     ended = lease(connection)
-    for key, value in ((TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+    for key, value in ((Tag.TICKET, "1"), (Tag.CLAIM, "abc")):
         ended._tag(key, value)
     ended.client.set_terminated(ended.run_id, "FAILED")
     from hyperspec.utils.process import host_name, process_tag
@@ -107,7 +108,7 @@ def test_ended_runs_and_dead_processes_hold_nothing(connection: Connection) -> N
     boot, namespace, _, _ = process_tag().split("/")
     gone = f"{boot}/{namespace}/{2**22 + 1}/1"
     dead = lease(connection, **{"hyperspec.host": host_name(), "hyperspec.process": gone})
-    for key, value in ((TAG_TICKET, "1"), (TAG_CLAIM, "abc")):
+    for key, value in ((Tag.TICKET, "1"), (Tag.CLAIM, "abc")):
         dead._tag(key, value)
     assert lease(connection)._others() == []
 

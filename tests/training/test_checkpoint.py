@@ -64,7 +64,7 @@ def test_a_kill_between_checksum_and_file_keeps_the_previous_one(
     assert torch.equal(read_checkpoint(path)["weights"], CONTENT["weights"])
     save(path, factor=3.0)
     assert torch.equal(read_checkpoint(path)["weights"], CONTENT["weights"] * 3)
-    assert not list(tmp_path.glob(".*partial"))
+    assert not list(tmp_path.glob(".*.part"))
 
 
 class Malicious:

@@ -59,7 +59,7 @@ def run(words: argparse.Namespace) -> int:
         importance_table,
         write_importance,
     )
-    from hyperspec.inference.importance import FOLDER, measure_importance
+    from hyperspec.inference.importance import measure_importance
 
     modes = words_of(words.mode, "--mode")
     wrong = [mode for mode in modes if mode not in MODES]
@@ -96,9 +96,10 @@ def run(words: argparse.Namespace) -> int:
         print(f"wrote {path}")
     if words.run is not None:
         from hyperspec.tracking.client import open_client
+        from hyperspec.tracking.contract import Folder
 
         for path in files:
-            open_client(words.uri).log_artifact(words.run, str(path), FOLDER)
+            open_client(words.uri).log_artifact(words.run, str(path), Folder.IMPORTANCE)
         print(f"added both to run {words.run}")
     return 0
 

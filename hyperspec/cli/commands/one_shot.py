@@ -64,12 +64,13 @@ def run(words: argparse.Namespace) -> int:
 
 def curve_said(data: SweepData) -> Said:
     """Return what one-shot encoders said of the test part, by strategy, n and seed."""
-    from hyperspec.inference.band_curve import PREDICTIONS
     from hyperspec.report.artifacts import read_table
+    from hyperspec.tracking.contract import Artifact
 
     found: Said = {}
     for job in data.finished.itertuples(index=False):
-        table = read_table(str(job.artifact_uri), str(job.run_id), str(job.uri), PREDICTIONS)
+        place = str(job.artifact_uri), str(job.run_id), str(job.uri)
+        table = read_table(*place, Artifact.CURVE_PREDICTIONS)
         if table is None:
             continue
         for (strategy, n), part in table.groupby(["strategy", "n"]):

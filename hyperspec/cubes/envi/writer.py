@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from hyperspec.cubes.envi.header import DATA_TYPES
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CubeError
+from hyperspec.utils.files import replacing, write_text
 
 Interleave = Literal["bil", "bip", "bsq"]
 
@@ -86,9 +85,9 @@ def write_envi(
                 file.write(_converted(block, stored).tobytes())
 
     header = header_path(target, header_suffix)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _atomic(target, write_data)
-    _atomic(header, lambda part: part.write_bytes(text.encode()))
+    with replacing(target) as part:
+        write_data(part)
+    write_text(header, text)
     return header
 
 
@@ -214,13 +213,3 @@ def _converted(block: NDArray[np.generic], stored: np.dtype[np.generic]) -> NDAr
                 f"({limits.min} to {limits.max}); choose another dtype or rescale them."
             )
     return block.astype(stored)
-
-
-def _atomic(target: Path, write: Callable[[Path], object]) -> None:
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        write(part)
-        part.replace(target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()

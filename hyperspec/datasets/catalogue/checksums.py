@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
+
+from hyperspec.utils.files import write_text
 
 _CHUNK = 4 * 2**20
 
@@ -63,13 +63,7 @@ class ChecksumCache:
         """Write what is new. Two processes at once: the last one wins, nothing is wrong."""
         if self._file is None or not self._changed:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        part = self._file.with_name(f".{self._file.name}.{os.getpid()}.{uuid.uuid4().hex}.part")
-        try:
-            part.write_text(json.dumps({**self._load(), **self._known}))
-            part.replace(self._file)
-        finally:
-            part.unlink(missing_ok=True)
+        write_text(self._file, json.dumps({**self._load(), **self._known}))
         self._changed = False
 
     def _load(self) -> dict[str, list[int | str]]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +23,7 @@ from hyperspec.datasets.preparation.prepare import Prepared, PrepareSettings, ch
 from hyperspec.datasets.store.packed import Store, shards_of, write_index
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
+from hyperspec.utils.files import replacing
 from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -62,18 +61,13 @@ def export_store(store: Store, out: Path | str, format: Format) -> Path:  # noqa
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CatalogueError(f"{target} exists already; name a new folder, or delete it first.")
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     write = write_zarr_export if format == "zarr" else write_envi_export
     try:
-        part.mkdir(parents=True)
-        write(store, part)
-        if target.exists():
-            target.rmdir()
-        part.replace(target)
+        with replacing(target) as part:
+            part.mkdir()
+            write(store, part)
     except OSError as error:
         raise CatalogueError(f"The export {target} cannot be written: {error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return target
 
 

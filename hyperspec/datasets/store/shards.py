@@ -11,11 +11,8 @@ lies too.
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,11 +23,11 @@ from hyperspec.datasets.preparation.prepare import Prepared
 from hyperspec.datasets.store.file_cache import KeptFile, KeptFiles
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError
+from hyperspec.utils.files import PART, open_replacing
 from hyperspec.utils.pread import read_pieces
 
 # NumPy pads the header of a .npy file of this kind to 128 bytes (NEP 1: a multiple of 64).
 HEADER_BYTES = 128
-PART = ".part"
 _CONVERT_BYTES = 2**20
 
 
@@ -95,7 +92,7 @@ class Shards:
         Raises:
             OSError: If the disk is full or cannot be written; nothing is left behind.
         """
-        with _atomic(self.planes_path(key)) as file:
+        with open_replacing(self.planes_path(key)) as file:
             details = {
                 "planes_checksum": np.array(_save(file, prepared.image, self.dtype)),
                 "mask": prepared.mask,
@@ -204,25 +201,8 @@ def runs(bands: Sequence[int]) -> list[tuple[int, int, int]]:
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name, then give it its own."""
-    with _atomic(path) as file:
+    with open_replacing(path) as file:
         write(file)
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that gets its name when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}{PART}")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            # Else the name may reach the disk before the content, and a power cut leaves a file of
-            # the right name and zeros.
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _save(file: BinaryIO, image: NDArray[np.float32], dtype: np.dtype[np.floating]) -> str:

@@ -38,6 +38,7 @@ from hyperspec.training.datamodule import EpochBatches
 from hyperspec.training.devices import choose_device, count_devices
 from hyperspec.training.session import Session
 from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -311,10 +312,7 @@ def note_failure(folder: Path, rank: int, error: BaseException, trace: str, memo
     if not isinstance(error, HyperspecError):
         text = f"{type(error).__name__}: {text}"
     told = {"text": text, "trace": trace, "memory": memory, "of_the_group": _of_the_group(error)}
-    path = folder / FAILURE.format(rank=rank)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(told))
-    partial.replace(path)
+    write_text(folder / FAILURE.format(rank=rank), json.dumps(told))
 
 
 def _end(others: list[subprocess.Popen[bytes]]) -> None:

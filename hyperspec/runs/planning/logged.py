@@ -17,14 +17,15 @@ from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.prefetch import num_buffers
 from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
+from hyperspec.tracking.contract import Metric
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
+from hyperspec.utils.files import write_text
 
 if TYPE_CHECKING:
     from hyperspec.tracking.run import JobRun
 
 log = logging.getLogger(__name__)
-PEAK, WORK = "plan/peak_memory_mb", "plan/gflop_per_step"
 # What of a config decides shapes; the rest of it may differ between jobs that share a plan.
 _SHAPING = ("model", "head", "loss", "views", "hardware")
 
@@ -63,13 +64,16 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
             source = material.source
             context = step_context(config.hardware)
             plan = plan_step(module, settings, context, len(source), source.dtype.itemsize)
-            _write(kept, plan)
+            write_text(kept, json.dumps(asdict(plan)))
     except Exception as error:  # noqa: BLE001 - whatever a forecast stumbles over, the run goes on
         log.warning("No forecast of memory: %s", error)
         return
     on_gpu = module.device.type == "cuda"
     here = torch.cuda.memory_allocated() if on_gpu else psutil.Process().memory_info().rss
-    run.log_metrics({PEAK: (here + plan.to_come) / 1e6, WORK: plan.flop / 1e9}, module.global_step)
+    run.log_metrics(
+        {Metric.PLANNED_MEMORY: (here + plan.to_come) / 1e6, Metric.PLANNED_WORK: plan.flop / 1e9},
+        module.global_step,
+    )
     free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
     if plan.to_come > free:
         log.warning(
@@ -117,8 +121,3 @@ def _read(path: Path) -> Plan | None:
         return Plan(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _write(path: Path, plan: Plan) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(plan)))

@@ -12,28 +12,27 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from hyperspec.runs.planning.disk import DiskNeed, disk_text
 from hyperspec.tracking.client import open_client, resolve_uri
+from hyperspec.tracking.contract import Metric, Param, Tag
 from hyperspec.tracking.health import has_experiment
-from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_RESUMED, flatten
+from hyperspec.tracking.names import flatten
+from hyperspec.tracking.record import RunRecord, ended, search_runs, to_number
 from hyperspec.utils.errors import HyperspecError, TrackingError
 from hyperspec.utils.process import host_name
 from hyperspec.utils.text import duration
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-from hyperspec.runs.planning.disk import DiskNeed, disk_text
 
 log = logging.getLogger(__name__)
 
 _LOOKED_AT = 1000  # newest finished runs
 _SHAPE = ("model.", "head.", "hardware.", "views.")
 _SHAPE_WORDS = ("batch_size", "data.size", "data.root")
-_RESULTS = ("model.num_features",)  # logged by the run, in no config
+_RESULTS = (Param.NUM_FEATURES,)  # logged by the run, in no config
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def _job_seconds(job: Mapping[str, str], same: Sequence[Seen]) -> float:
     bands = np.array([run.n for run in same])
     beside = float(np.median([max(run.seconds - run.train_seconds, 0.0) for run in same]))
     # Strategies without a number of bands take all there are.
-    n = number(job.get("bands.n"), float(bands.max()))
+    n = to_number(job.get("bands.n"), float(bands.max()))
     if len(set(bands.tolist())) < 2:
         rate = float(np.median(rates))
     else:
@@ -127,7 +126,7 @@ def _job_seconds(job: Mapping[str, str], same: Sequence[Seen]) -> float:
         rate = max(float(start + max(slope, 0.0) * n), float(rates.min()) / 2)
         if slope <= 0:
             rate = float(np.median(rates))
-    return beside + rate * number(job.get("epochs"), 1.0)
+    return beside + rate * to_number(job.get("epochs"), 1.0)
 
 
 def shape_of(params: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -159,32 +158,23 @@ def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Se
         found = client.get_experiment_by_name(experiment)
         if found is None:
             return []
-        query = f"attributes.status = 'FINISHED' and tags.`{TAG_HOST}` = '{host_name()}'"
-        runs = client.search_runs([found.experiment_id], query, max_results=_LOOKED_AT)
+        where = [found.experiment_id]
+        here = [ended("FINISHED"), Tag.HOST.equals(host_name())]
+        runs = search_runs(client, where, here, limit=_LOOKED_AT)
     except (MlflowException, HyperspecError, OSError) as error:
         log.debug("earlier runs were not read: %s", error)
         return []
     return [seen for run in runs if (seen := _seen(run)) is not None]
 
 
-def _seen(run: Run) -> Seen | None:
-    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
-    trained = metrics.get("cost/train_seconds")
-    n, epochs = number(params.get("bands.count")), number(params.get("epochs"))
-    if tags.get(TAG_KIND) != "job" or TAG_RESUMED in tags or trained is None:
+def _seen(run: RunRecord) -> Seen | None:
+    trained = run.metrics.get(Metric.TRAIN_SECONDS)
+    n, epochs = run.number(Param.NUM_BANDS), run.number("epochs")
+    if run.tag(Tag.KIND) != "job" or run.has(Tag.RESUMED) or trained is None:
         return None
     if math.isnan(n) or math.isnan(epochs):
         return None
-    seconds = (run.info.end_time - run.info.start_time) / 1000
-    return Seen(shape_of(params), n, epochs, trained, seconds)
-
-
-def number(text: str | None, otherwise: float = math.nan) -> float:
-    """Return a parameter's number, or what to take without one."""
-    try:
-        return float(text) if text is not None else otherwise
-    except ValueError:
-        return otherwise
+    return Seen(shape_of(run.params), n, epochs, trained, run.seconds)
 
 
 def time_text(found: TimeForecast, num_jobs: int, workers: int) -> str:

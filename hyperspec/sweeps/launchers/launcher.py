@@ -26,7 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.sweeps.launchers.base import LostError, Pool, Work
 from hyperspec.sweeps.launchers.pools import make_pool
+from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.parent import IN_SWEEP, find_parent
+from hyperspec.tracking.record import read_run
 from hyperspec.utils.errors import ConfigError, HyperspecError, TrackingError
 
 log = logging.getLogger(__name__)
@@ -181,7 +183,6 @@ class HyperspecLauncher(Launcher):
         """Close the runs of processes that are gone; one that is run again is no failure."""
         from hyperspec.tracking.cleanup import reap_stale
         from hyperspec.tracking.client import connect
-        from hyperspec.tracking.names import TAG_PARENT, TAG_REQUEUED
 
         parent = find_parent(self._sweep_dir)
         if parent is None:
@@ -189,9 +190,9 @@ class HyperspecLauncher(Launcher):
         try:
             connection = connect(parent.tracking_uri, parent.experiment)
             for run_id in reap_stale(connection):
-                tags = connection.client.get_run(run_id).data.tags
-                if again and tags.get(TAG_PARENT) == parent.parent_run_id:
-                    connection.client.set_tag(run_id, TAG_REQUEUED, "true")
+                lost = read_run(connection.client, run_id)
+                if again and lost.tag(Tag.PARENT) == parent.parent_run_id:
+                    connection.client.set_tag(run_id, Tag.REQUEUED, "true")
         except TrackingError:
             log.exception("the lost run stays open until the next sweep starts")
 

@@ -22,6 +22,8 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
+from hyperspec.utils.files import write_text
+
 log = logging.getLogger(__name__)
 
 LOCAL = "local-"  # beginning of the identity that a run has before a server gives it one
@@ -73,7 +75,7 @@ class Journal:
         folder.mkdir(parents=True)
         lock = FileLock(folder / _LOCK, thread_local=False)
         lock.acquire(timeout=0)
-        _write_whole(folder / _HEAD, asdict(head), secure=True)
+        write_text(folder / _HEAD, json.dumps(asdict(head)), secure=True)
         return cls(folder, head, lock)
 
     @classmethod
@@ -162,7 +164,7 @@ class Journal:
 
     def _note(self) -> None:
         try:
-            _write_whole(self.folder / _SENT, {"run_id": self.run_id, "seq": self.sent})
+            write_text(self.folder / _SENT, json.dumps({"run_id": self.run_id, "seq": self.sent}))
         except OSError as error:  # the line is sent once more at worst, and not doubled
             log.warning("%s cannot be written: %s", self.folder / _SENT, error)
 
@@ -243,13 +245,3 @@ def _read_sent(folder: Path) -> tuple[str | None, int]:
         return found["run_id"], int(found["seq"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, 0
-
-
-def _write_whole(path: Path, value: Mapping[str, object], secure: bool = False) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(value, file)
-        if secure:
-            file.flush()
-            os.fsync(file.fileno())
-    partial.replace(path)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperspec.tracking.client import Connection, connect
-from hyperspec.tracking.names import TAG_HOST, TAG_KIND, TAG_PARENT, TAG_PROCESS, TAG_REASON
+from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.offline.journal import LOCAL, Entry, Journal, read_entries, read_head
 from hyperspec.tracking.offline.uploader import Courier
+from hyperspec.tracking.record import RunRecord
 from hyperspec.tracking.retry import first_line, is_trouble
 from hyperspec.utils.errors import TrackingError
 
@@ -33,17 +34,12 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class WaitingRun:
+class WaitingRun(RunRecord):
     """A run as its journal tells it."""
 
-    local_id: str
-    experiment: str
-    uri: str
-    name: str
-    status: str
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    folder: Path
+    experiment: str = ""
+    uri: str = ""
+    folder: Path = Path()
 
 
 def send_outbox(
@@ -99,7 +95,7 @@ def send_outbox(
 
 def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
     """Send one journal, and remove it."""
-    parent = journal.head.tags.get(TAG_PARENT, "")
+    parent = journal.head.tags.get(Tag.PARENT, "")
     orphan = parent.startswith(LOCAL) and not (journal.folder.parent / parent).exists()
     courier = Courier(journal, connection, orphans=orphan, uncertain=True)
     lines = read_entries(journal.folder)
@@ -117,11 +113,11 @@ def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
 
 def _closing_lines(journal: Journal) -> Iterator[Entry]:
     tags = journal.head.tags
-    parts = tags.get(TAG_PROCESS, "").split("/")
+    parts = tags.get(Tag.PROCESS, "").split("/")
     number = parts[2] if len(parts) == 4 else "?"
-    reason = f"process {number} on {tags.get(TAG_HOST, '?')} ended without closing its run"
-    status = "KILLED" if tags.get(TAG_KIND) == "sweep" else "FAILED"
-    yield {"op": "tags", "tags": {TAG_REASON: reason}}
+    reason = f"process {number} on {tags.get(Tag.HOST, '?')} ended without closing its run"
+    status = "KILLED" if tags.get(Tag.KIND) == "sweep" else "FAILED"
+    yield {"op": "tags", "tags": {Tag.REASON: reason}}
     yield {"op": "end", "status": status, "time_ms": int(time.time() * 1000)}
 
 
@@ -152,7 +148,14 @@ def waiting_runs(outbox: Path) -> list[WaitingRun]:
             status = str(entry["status"]) if entry["op"] == "end" else status
         found.append(
             WaitingRun(
-                head.local_id, head.experiment, head.uri, head.name, status, tags, metrics, folder
+                head.local_id,
+                head.name,
+                status,
+                tags,
+                metrics,
+                experiment=head.experiment,
+                uri=head.uri,
+                folder=folder,
             )
         )
     return found

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.copy_run import copy_run
-from hyperspec.tracking.names import TAG_LOCAL, TAG_PARENT, TAG_REASON
 from hyperspec.tracking.offline.journal import LOCAL, Entry, Journal, read_run_id
+from hyperspec.tracking.record import read_run, search_runs
 from hyperspec.tracking.retry import UnreachableError, first_line, is_refusal
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class Courier:
         head = self.journal.head
         found = find_local(self.connection, head.local_id) if self._uncertain else None
         if found is None:
-            tags = {**head.tags, TAG_LOCAL: head.local_id}
-            if tags.get(TAG_PARENT, "").startswith(LOCAL):
-                tags[TAG_PARENT] = self._resolve(tags[TAG_PARENT])
+            tags = {**head.tags, Tag.LOCAL_ID: head.local_id}
+            if tags.get(Tag.PARENT, "").startswith(LOCAL):
+                tags[Tag.PARENT] = self._resolve(tags[Tag.PARENT])
             self._uncertain = True  # until the answer is there
             made = self.connection.client.create_run(
                 self.connection.known_experiment(),
@@ -156,9 +157,9 @@ class Courier:
         client, status = self.connection.client, str(entry["status"])
         if self._uncertain and status == "FINISHED":
             # Somebody may have closed the run as left behind, while its result waited here.
-            known = client.get_run(run_id)
-            if known.info.status != status and TAG_REASON in known.data.tags:
-                client.delete_tag(run_id, TAG_REASON)
+            known = read_run(client, run_id)
+            if known.status != status and known.has(Tag.REASON):
+                client.delete_tag(run_id, Tag.REASON)
         client.set_terminated(run_id, status, int(str(entry["time_ms"])))
 
     def _source(self, run_id: str) -> str:
@@ -189,12 +190,9 @@ class Courier:
 
 def find_local(connection: Connection, local_id: str) -> str | None:
     """Return the identity on the store of a run that began without one, or None."""
-    runs = connection.client.search_runs(
-        [connection.known_experiment()],
-        f"tags.`{TAG_LOCAL}` = '{local_id}'",
-        order_by=["attributes.start_time ASC"],
-    )
-    return str(runs[0].info.run_id) if runs else None
+    where = [connection.known_experiment()]
+    runs = search_runs(connection.client, where, [Tag.LOCAL_ID.equals(local_id)])
+    return runs[-1].run_id if runs else None
 
 
 def _missing(connection: Connection, run_id: str, metrics: list[Metric]) -> list[Metric]:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from hyperspec.datasets.loading.batch import Batch
+from hyperspec.tracking.contract import Metric, Tag
 from hyperspec.training.callbacks.checkpointing import random_states, restore_random_states
 from hyperspec.training.simclr import SimCLR
 
 log = logging.getLogger(__name__)
 
-TAG_COLLAPSE = "hyperspec.collapse"
 COLLAPSED_RANK = 1.5  # of 128 directions; healthy runs use tens
 COLLAPSED_SPREAD = 1e-3  # of the features, relative to their size
 PATIENCE = 3  # checks in a row
@@ -57,13 +57,13 @@ class NoticeCollapse(pl.Callback):
         features, embeddings = pl_module.seen
         rank = float(effective_rank(embeddings[:MOST_ROWS]))
         spread = float(relative_spread(features))
-        pl_module.log_dict({"train/effective_rank": rank, "train/feature_spread": spread})
+        pl_module.log_dict({Metric.EFFECTIVE_RANK: rank, Metric.FEATURE_SPREAD: spread})
         self._low = self._low + 1 if rank < COLLAPSED_RANK or spread < COLLAPSED_SPREAD else 0
         if self._low < PATIENCE or self._said:
             return
         self._said = True
         if trainer.is_global_zero:
-            self.tag({TAG_COLLAPSE: f"step {trainer.global_step}: effective rank {rank:.2f}"})
+            self.tag({Tag.COLLAPSE: f"step {trainer.global_step}: effective rank {rank:.2f}"})
         log.warning(
             "The embeddings have collapsed: at step %d (epoch %d) and %d checks before, their "
             "effective rank is %.2f and the features' relative spread %.2g, so that all specimens "
@@ -125,7 +125,7 @@ class CheckCachedGradient(pl.Callback):
             stack.enter_context(trainer.precision_plugin.train_step_context())
             error = cached_gradient_error(pl_module, batch)
         for logger in trainer.loggers:
-            logger.log_metrics({"train/cached_gradient_error": error}, trainer.global_step)
+            logger.log_metrics({Metric.CACHED_ERROR: error}, trainer.global_step)
         shown = log.warning if error > TOLERANCE else log.info
         shown(
             "hardware.check_micro_batch: the gradient in micro-batches of %s differs from that of "

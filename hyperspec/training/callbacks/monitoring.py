@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from hyperspec.datasets.loading.batch import Batch
+from hyperspec.tracking.contract import Metric
 from hyperspec.training import allocator as memory
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, origin
 from hyperspec.utils.distributed import world
@@ -126,9 +127,9 @@ class CostMeter(pl.Callback):
             torch.cuda.synchronize(pl_module.device)
         seconds = self._seconds()
         self.metrics = {
-            "cost/train_seconds": seconds,
-            "cost/samples_per_second": self._images / seconds,
-            "cost/peak_memory_mb": memory.peak_mb(pl_module.device),
+            Metric.TRAIN_SECONDS: seconds,
+            Metric.SAMPLES_PER_SECOND: self._images / seconds,
+            Metric.PEAK_MEMORY: memory.peak_mb(pl_module.device),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,9 +164,11 @@ class GradientNorm(pl.Callback):
         for name, parameter in pl_module.named_parameters():
             if parameter.grad is not None:
                 gradients.setdefault(stage_of(name), []).append(parameter.grad)
-        norms = {f"grad_norm/{stage}": get_total_norm(of) for stage, of in gradients.items()}
+        norms = {
+            Metric.GRAD_NORM_OF.of(stage): get_total_norm(of) for stage, of in gradients.items()
+        }
         if norms:
-            pl_module.log("train/grad_norm", get_total_norm(list(norms.values())))
+            pl_module.log(Metric.GRAD_NORM, get_total_norm(list(norms.values())))
             pl_module.log_dict(norms)
 
 
@@ -196,7 +199,7 @@ def best_scores(best: dict[str, float], metrics: Mapping[str, float]) -> dict[st
     for key in REPORTED:
         if key in metrics:
             best[key] = max(metrics[key], best.get(key, metrics[key]))
-    return {f"best/{key.replace('/', '_')}": value for key, value in best.items()}
+    return {Metric.BEST.of(key.replace("/", "_")): value for key, value in best.items()}
 
 
 class Validate(pl.Callback):
