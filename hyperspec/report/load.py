@@ -16,8 +16,7 @@ import pandas as pd
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.artifacts import read_history, read_table
 from hyperspec.tracking.client import open_client, resolve_uri
-from hyperspec.tracking.contract import Artifact, Tag
-from hyperspec.tracking.offline.journal import LOCAL
+from hyperspec.tracking.contract import LOCAL, Artifact, Tag
 from hyperspec.tracking.parent import NOTE, find_parent
 from hyperspec.tracking.record import RunRecord, read_run, search_runs
 from hyperspec.utils.errors import TrackingError

@@ -22,7 +22,7 @@ from pathlib import Path, PurePath
 
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Metric, Tag
-from hyperspec.tracking.offline.outbox import waiting_runs
+from hyperspec.tracking.offline.journal import waiting_runs
 from hyperspec.tracking.record import RunRecord, ended
 from hyperspec.tracking.retry import UnreachableError
 from hyperspec.utils.errors import ConfigError

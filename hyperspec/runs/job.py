@@ -14,10 +14,10 @@ from hyperspec.runs.resume import give_up_after
 from hyperspec.runs.watchdog import closing, watch
 from hyperspec.search.trial import trial_number
 from hyperspec.tracking import names
+from hyperspec.tracking.cleanup import send_outbox
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.contract import Artifact, Tag
-from hyperspec.tracking.offline.outbox import send_outbox
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.utils.errors import HyperspecError
 
@@ -90,7 +90,7 @@ def _start(
         offline=True,
     )
     if parent is None:
-        send_outbox(connection.outbox, only=connection.uri, told=log.info)
+        send_outbox(connection.outbox, only=connection.uri, sent=log.info)
     tags: dict[str, str] = {
         Tag.STUDY: params.get("study", ""),
         Tag.OVERRIDES: " ".join(context.overrides),

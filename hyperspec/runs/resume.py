@@ -6,9 +6,9 @@ import logging
 from collections.abc import Sequence
 
 from hyperspec.runs.identity import Finished, Objective
+from hyperspec.tracking.cleanup import send_outbox
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.contract import Metric, Tag
-from hyperspec.tracking.offline.outbox import send_outbox
 from hyperspec.tracking.parent import ParentInfo
 from hyperspec.tracking.record import ended
 from hyperspec.tracking.retry import UnreachableError

@@ -33,7 +33,7 @@ def close_sweep(run: JobRun, error: BaseException | None) -> Ending:
         run: The parent.
         error: What ended the sweep, if anything did.
     """
-    from hyperspec.tracking.offline.outbox import send_outbox
+    from hyperspec.tracking.cleanup import send_outbox
     from hyperspec.tracking.retry import UnreachableError
     from hyperspec.tracking.run import describe, interrupted
 
@@ -86,7 +86,7 @@ def _stored(run: JobRun, close: Status | None) -> SweepData:
 
 def _count_waiting(run: JobRun) -> tuple[int, int]:
     """Return how many jobs failed, and how many there are, of those that wait."""
-    from hyperspec.tracking.offline.outbox import waiting_runs
+    from hyperspec.tracking.offline.journal import waiting_runs
 
     own = {run.run_id, run.stored_id} - {None}
     jobs = [w for w in waiting_runs(run.connection.outbox) if w.tag(Tag.PARENT) in own]

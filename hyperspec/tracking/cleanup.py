@@ -1,20 +1,124 @@
-"""Close runs whose process died without a word (kill -9, power loss)."""
+"""Finish what earlier processes left: journals that the store does not have, and open runs."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperspec.tracking.client import Connection
-from hyperspec.tracking.contract import Tag
-from hyperspec.tracking.offline.outbox import send_outbox
-from hyperspec.tracking.record import ended
-from hyperspec.tracking.retry import UnreachableError
+from hyperspec.tracking.client import Connection, connect
+from hyperspec.tracking.contract import LOCAL, Tag
+from hyperspec.tracking.offline.journal import Entry, Journal, pending, read_entries, read_head
+from hyperspec.tracking.offline.uploader import Uploader
+from hyperspec.tracking.record import RunRecord, ended
+from hyperspec.tracking.retry import UnreachableError, first_line, is_trouble
+from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
     from hyperspec.tracking.run import Status
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Delivery:
+    """What became of the journals of an outbox."""
+
+    sent: list[str] = field(default_factory=list)
+    """Identities on the store of the runs that are whole there now."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Names of runs that are not, with the reason."""
+    busy: int = 0
+    """Runs that a living process still writes; it sends them itself."""
+    refused: list[str] = field(default_factory=list)
+    """Lines that the store will never take, with the reason."""
+
+
+def send_outbox(
+    outbox: Path,
+    *,
+    uri: str | None = None,
+    only: str | None = None,
+    sent: Callable[[str], None] | None = None,
+) -> Delivery:
+    """Send every journal that no living process writes, oldest first, so that parents come first.
+
+    A journal without an end is one of a process that was killed: its run is closed as FAILED, a
+    sweep's as KILLED. After the first trouble with a store the rest of its runs waits.
+
+    Args:
+        outbox: The folder.
+        uri: Where to, instead of the address that each run began with.
+        only: Address whose runs are sent; those of all by default.
+        sent: Called with a line for each run that was sent.
+    """
+    found, away = Delivery(), dict[str, str]()
+    connections: dict[tuple[str, str], Connection] = {}
+    for folder in pending(outbox):
+        head = read_head(folder)
+        if head is not None and only is not None and head.uri != only:
+            continue
+        journal = Journal.open(folder)
+        if journal is None:
+            found.busy += folder.exists()
+            continue
+        target = uri or journal.head.uri
+        if target in away:
+            found.waiting[journal.head.name] = away[target]
+            journal.close()
+            continue
+        try:
+            key = (target, journal.head.experiment)
+            if key not in connections:
+                connections[key] = connect(*key)
+            _send(journal, connections[key], found)
+        except Exception as error:
+            journal.close()
+            found.waiting[journal.head.name] = first_line(error)
+            if is_trouble(error) or isinstance(error, TrackingError):
+                away[target] = first_line(error)
+            else:
+                log.warning("%s could not be sent", journal.head.name, exc_info=True)
+        else:
+            if sent is not None:
+                sent(f"sent {journal.head.name} as {found.sent[-1]}")
+    return found
+
+
+def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
+    """Send one journal, and remove it."""
+    parent = journal.head.tags.get(Tag.PARENT, "")
+    orphan = parent.startswith(LOCAL) and not (journal.folder.parent / parent).exists()
+    uploader = Uploader(journal, connection, orphans=orphan, uncertain=True)
+    lines = read_entries(journal.folder)
+    if not any(line["op"] == "end" for line in lines):
+        for line in _closing_lines(journal):
+            journal.append(line)
+        journal.secure()
+    run_id = uploader.open_run()
+    for _ in uploader.send(journal.entries()):
+        pass
+    found.refused += uploader.refused
+    found.sent.append(run_id)
+    journal.close(remove=True, refused=uploader.refused)
+
+
+def _closing_lines(journal: Journal) -> Iterator[Entry]:
+    head = journal.head
+    status, reason = _left_behind(RunRecord(head.local_id, head.name, "RUNNING", head.tags))
+    yield {"op": "tags", "tags": {Tag.REASON: reason}}
+    yield {"op": "end", "status": status, "time_ms": int(time.time() * 1000)}
+
+
+def _left_behind(run: RunRecord) -> tuple[Status, str]:
+    """Return how a run is closed whose process is gone, and why."""
+    parts = run.tag(Tag.PROCESS).split("/")
+    number, host = parts[2] if len(parts) == 4 else "?", run.tag(Tag.HOST) or "?"
+    reason = f"process {number} on {host} ended without closing its run"
+    return "KILLED" if run.is_sweep else "FAILED", reason
 
 
 def catch_up(connection: Connection) -> None:
@@ -23,18 +127,18 @@ def catch_up(connection: Connection) -> None:
     In this order: what a run had to say, its end above all, comes before the guess that it died.
     A store that is away is told, and left for later.
     """
-    delivery = send_outbox(connection.outbox, only=connection.uri, told=log.info)
+    delivery = send_outbox(connection.outbox, only=connection.uri, sent=log.info)
     if delivery.waiting:
         log.warning("%d runs wait in %s", len(delivery.waiting), connection.outbox)
     if connection.offline:
         return
     try:
-        reap_stale(connection)
+        close_stale(connection)
     except UnreachableError as error:
         log.warning("runs that a killed process left RUNNING stay so for now: %s", error)
 
 
-def reap_stale(connection: Connection) -> list[str]:
+def close_stale(connection: Connection) -> list[str]:
     """Close every RUNNING run of the experiment whose process on this machine is gone.
 
     Jobs become FAILED, parents of sweeps KILLED. Runs of other machines and runs that carry no
@@ -47,9 +151,8 @@ def reap_stale(connection: Connection) -> list[str]:
     for run in connection.search(ended("RUNNING")):
         if not run.is_left_behind:
             continue
-        number = run.tag(Tag.PROCESS).split("/")[2]
-        reason = f"process {number} on {run.tag(Tag.HOST)} ended without closing its run"
-        _close(connection, run.run_id, "KILLED" if run.is_sweep else "FAILED", reason)
+        status, reason = _left_behind(run)
+        _close(connection, run.run_id, status, reason)
         closed.append(run.run_id)
         log.warning("closed stale run %s: %s", run.name, reason)
     return closed

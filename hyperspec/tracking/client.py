@@ -29,7 +29,7 @@ from hyperspec.tracking.retry import (
     UnreachableError,
     bound_requests,
     first_line,
-    patiently,
+    retry_store,
 )
 from hyperspec.utils.errors import TrackingError
 
@@ -89,7 +89,7 @@ class Connection:
             UnreachableError: If the store does not answer.
         """
         seconds = LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
-        return patiently(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
+        return retry_store(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
 
     def search(self, *conditions: str, limit: int | None = None) -> list[RunRecord]:
         """Return the experiment's runs that meet all conditions, the newest first.
@@ -110,7 +110,7 @@ class Connection:
         """
         if not self.experiment_id:
             client = self.client
-            self.experiment_id = patiently(
+            self.experiment_id = retry_store(
                 lambda: _get_or_create(client, self.uri, self.experiment),
                 LOCKED_SECONDS if database_path(self.uri) else 0.0,
                 f"tracking.uri={self.shown_uri}",
@@ -183,7 +183,7 @@ def open_client(uri: str) -> MlflowClient:
     else:
         knock(uri)
     try:
-        return patiently(
+        return retry_store(
             lambda: MlflowClient(tracking_uri=uri),
             LOCKED_SECONDS if database is not None and is_locked(database) else 0.0,
             f"tracking.uri={uri}",

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from hyperspec.tracking.run import JobRun, Status
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-    from hyperspec.tracking.datasets import DataPart
-
-
-class SilentRun(JobRun):
+class NullRun(JobRun):
     """What code that logs is given where another process logs the same: no store, no files.
 
     Args:
@@ -33,45 +24,15 @@ class SilentRun(JobRun):
         """Identity of the run."""
         return self.run_id
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Pass over."""
+    def _pass(self, *args: object, **words: object) -> None:
+        """Keep nothing."""
 
-    def log_params(self, params: Mapping[str, str]) -> None:
-        """Pass over."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Pass over."""
-
-    def log_datasets(self, parts: Sequence[DataPart]) -> None:
-        """Pass over."""
-
-    def copy_from(
-        self,
-        run_id: str,
-        until_step: int | None = None,
-        metrics: Mapping[str, float] | None = None,
-        whole: Sequence[str] = (),
-    ) -> None:
-        """Pass over."""
+    set_tags = log_params = log_metrics = log_datasets = copy_from = secure = _pass
+    log_artifact = log_text = log_dict = log_figure = _pass
 
     def flush(self) -> bool:
         """Nothing ever waits."""
         return True
-
-    def secure(self) -> None:
-        """Nothing ever waits."""
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Pass over."""
-
-    def log_text(self, text: str, artifact: str) -> None:
-        """Pass over."""
-
-    def log_dict(self, value: Mapping[str, object], artifact: str) -> None:
-        """Pass over."""
-
-    def log_figure(self, figure: Figure, artifact: str) -> None:
-        """Pass over."""
 
     def finish(self, status: Status = "FINISHED", reason: str | None = None) -> None:
         """Note the status."""

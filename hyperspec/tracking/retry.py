@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from hyperspec.utils.errors import TrackingError
+from hyperspec.utils.retry import retry
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,6 @@ T = TypeVar("T")
 
 REQUEST_SECONDS = 10  # longest wait for one answer of a server
 LOCKED_SECONDS = 60.0  # longest wait for a SQLite file that another process holds
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # between two tries, seconds
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}
 _TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 _TROUBLE |= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
@@ -61,8 +60,8 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, MlflowException) and error.error_code in _REFUSALS
 
 
-def patiently(call: Callable[[], T], seconds: float, what: str) -> T:
-    """Call until it works, with growing pauses.
+def retry_store(call: Callable[[], T], seconds: float, what: str) -> T:
+    """Call until the store answers, with growing pauses.
 
     Args:
         call: What to do; done again only after trouble, see :func:`is_trouble`.
@@ -72,23 +71,16 @@ def patiently(call: Callable[[], T], seconds: float, what: str) -> T:
     Raises:
         UnreachableError: If the trouble lasts.
     """
-    deadline, pause, told = time.monotonic() + seconds, FIRST_PAUSE, False
-    while True:
-        try:
-            return call()
-        except Exception as error:
-            if not is_trouble(error):
-                raise
-            left = deadline - time.monotonic()
-            if left <= 0:
-                if isinstance(error, UnreachableError):
-                    raise
-                raise UnreachableError(f"{what} does not answer ({first_line(error)}).") from error
-            if not told:
-                log.warning("%s is in trouble (%s); waiting for it", what, first_line(error))
-                told = True
-        time.sleep(min(pause, max(left, 0.01)))
-        pause = min(2 * pause, LONGEST_PAUSE)
+
+    def waits(error: Exception) -> None:
+        log.warning("%s is in trouble (%s); waiting for it", what, first_line(error))
+
+    def gives_up(error: Exception) -> Exception:
+        if isinstance(error, UnreachableError):
+            return error
+        return UnreachableError(f"{what} does not answer ({first_line(error)}).")
+
+    return retry(call, seconds, is_trouble=is_trouble, waits=waits, gives_up=gives_up)
 
 
 def first_line(error: BaseException) -> str:

@@ -18,10 +18,9 @@ from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import PARAM_LIMIT, TAG_LIMIT, Artifact, Folder, Tag
 from hyperspec.tracking.git import git_tags
 from hyperspec.tracking.health import database_path
-from hyperspec.tracking.offline.background import Sender
-from hyperspec.tracking.offline.journal import Head, Journal, new_local_id
-from hyperspec.tracking.offline.uploader import MAX_METRICS, MAX_NAMES, Courier
-from hyperspec.tracking.retry import LOCKED_SECONDS, UnreachableError, patiently
+from hyperspec.tracking.offline.journal import MAX_METRICS, MAX_NAMES, Head, Journal, new_local_id
+from hyperspec.tracking.offline.uploader import Background, Uploader
+from hyperspec.tracking.retry import LOCKED_SECONDS, UnreachableError, retry_store
 from hyperspec.utils.errors import TrackingError
 from hyperspec.utils.process import host_name, process_tag
 
@@ -114,10 +113,10 @@ class JobRun:
         self.last: dict[str, float] = {}
         """Last value of each metric."""
         self._journal, self._params = journal, dict[str, str]()
-        courier = Courier(journal, connection)
+        uploader = Uploader(journal, connection)
         try:
             locked = LOCKED_SECONDS if database_path(connection.uri) else 0.0
-            patiently(courier.open_run, locked, connection.shown_uri)
+            retry_store(uploader.open_run, locked, connection.shown_uri)
         except UnreachableError as error:
             log.warning("%s: %s Its run is kept in %s.", self.name, error, journal.folder)
         except BaseException:
@@ -125,7 +124,7 @@ class JobRun:
             raise
         self.run_id = journal.run_id or journal.head.local_id
         """Identity on the store; one that begins with ``local-`` when it could not be asked."""
-        self._sender = Sender(courier, flush_seconds)
+        self._background = Background(uploader, flush_seconds)
 
     @property
     def client(self) -> MlflowClient:
@@ -170,7 +169,7 @@ class JobRun:
         _check_names("tag", tags)
         clipped = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
         for part in _parts(clipped):
-            self._sender.put({"op": "tags", "tags": part})
+            self._background.put({"op": "tags", "tags": part})
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """Log parameters; nothing is cut in silence, and a changed value does not crash.
@@ -192,7 +191,7 @@ class JobRun:
         fresh = {key: value for key, value in short.items() if key not in known}
         known |= fresh
         for part in _parts(fresh):
-            self._sender.put({"op": "params", "params": part})
+            self._background.put({"op": "params", "params": part})
 
     def _shorten(self, key: str, value: str) -> str:
         if len(value) <= PARAM_LIMIT:
@@ -214,7 +213,7 @@ class JobRun:
         now = _now_ms()
         rows = [[name, value, now, step] for name, value in values.items()]
         for start in range(0, len(rows), MAX_METRICS):
-            self._sender.put({"op": "metrics", "rows": rows[start : start + MAX_METRICS]})
+            self._background.put({"op": "metrics", "rows": rows[start : start + MAX_METRICS]})
 
     def log_datasets(self, parts: Sequence[DataPart]) -> None:
         """Link the run to the parts of the data that it uses."""
@@ -224,7 +223,7 @@ class JobRun:
             {"dataset": dict(found.dataset), "tags": {tag.key: tag.value for tag in found.tags}}
             for found in map(as_input, parts)
         ]
-        self._sender.put({"op": "datasets", "inputs": inputs})
+        self._background.put({"op": "datasets", "inputs": inputs})
 
     def copy_from(
         self,
@@ -243,11 +242,11 @@ class JobRun:
         """
         self.last |= metrics or {}
         entry = {"op": "copy", "source": run_id, "until_step": until_step, "whole": [*whole]}
-        self._sender.put({**entry, "metrics": dict(metrics or {})})
+        self._background.put({**entry, "metrics": dict(metrics or {})})
 
     def flush(self) -> bool:
         """Send what waits; return whether the store has everything."""
-        return self._sender.drain()
+        return self._background.drain()
 
     def secure(self) -> None:
         """Put what was logged so far on the disk; the store gets it in its own time."""
@@ -262,7 +261,7 @@ class JobRun:
                 raise
             log.warning("%s: no room to keep %s until it is sent (%s)", self.name, path, error)
             kept = str(path.absolute())
-        self._sender.put({"op": "artifact", "file": kept, "folder": folder})
+        self._background.put({"op": "artifact", "file": kept, "folder": folder})
 
     def log_text(self, text: str, artifact: str) -> None:
         """Write text as the artifact of that relative path."""
@@ -287,7 +286,7 @@ class JobRun:
         path = self._journal.new_file(name)
         write(path)
         kept = str(path.relative_to(self._journal.folder))
-        self._sender.put({"op": "artifact", "file": kept, "folder": folder or None})
+        self._background.put({"op": "artifact", "file": kept, "folder": folder or None})
 
     def finish(self, status: Status = "FINISHED", reason: str | None = None) -> None:
         """Write what waits and close the run; what the store does not take stays in the outbox.
@@ -325,9 +324,9 @@ class JobRun:
         if self.status != "RUNNING":  # closed from outside meanwhile
             return
         self.status = status
-        self._sender.put({"op": "end", "status": status, "time_ms": _now_ms()})
+        self._background.put({"op": "end", "status": status, "time_ms": _now_ms()})
         self._journal.secure()
-        if not self._sender.close(seconds):
+        if not self._background.close(seconds):
             log.warning(
                 "%s is %s; the store does not know all of it yet, and `hyperspec sync %s` sends "
                 "the rest when it answers.",

@@ -32,7 +32,7 @@ from hyperspec.models.config import HeadConfig, TinyConfig
 from hyperspec.runs.experiment import execute
 from hyperspec.runs.used_parts import parts_of
 from hyperspec.tracking.config import TrackingConfig
-from hyperspec.tracking.null_run import SilentRun
+from hyperspec.tracking.null_run import NullRun
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 
@@ -97,7 +97,7 @@ CONFIGS: dict[str, Train] = {
 }  # fmt: skip
 
 
-class Recording(SilentRun):
+class Recording(NullRun):
     """A run that keeps in memory what is logged to it."""
 
     def __init__(self) -> None:

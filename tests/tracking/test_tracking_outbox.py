@@ -20,10 +20,16 @@ from mlflow.exceptions import MlflowException
 
 from hyperspec.cli.main import main
 from hyperspec.tracking import TrackingConfig
-from hyperspec.tracking.cleanup import catch_up
+from hyperspec.tracking.cleanup import catch_up, send_outbox
 from hyperspec.tracking.client import Connection, connect, outbox_folder
-from hyperspec.tracking.offline.journal import Head, Journal, new_local_id, read_entries
-from hyperspec.tracking.offline.outbox import pending, send_outbox, waiting_runs
+from hyperspec.tracking.offline.journal import (
+    Head,
+    Journal,
+    new_local_id,
+    pending,
+    read_entries,
+    waiting_runs,
+)
 from hyperspec.tracking.retry import UnreachableError
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.utils.errors import ConfigError, TrackingError
@@ -36,7 +42,7 @@ class Trouble:
         self.mode = "pass"
         self.askers: list[int] = []  # the thread of each call
         # A server is not waited for; the file that stands for it here would be.
-        monkeypatch.setattr("hyperspec.tracking.offline.background.LOCKED_SECONDS", 0.5)
+        monkeypatch.setattr("hyperspec.tracking.offline.uploader.LOCKED_SECONDS", 0.5)
         monkeypatch.setattr("hyperspec.tracking.run.LOCKED_SECONDS", 0.0)
         for name in ("create_run", "log_batch", "log_artifact", "set_terminated", "search_runs"):
             original = getattr(connection.client, name)

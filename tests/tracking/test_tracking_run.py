@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from hyperspec.tracking.cleanup import reap_stale
+from hyperspec.tracking.cleanup import close_stale
 from hyperspec.tracking.client import Connection, connect
 from hyperspec.tracking.git import git_tags
 from hyperspec.tracking.run import describe, interrupted, start_run
@@ -260,11 +260,11 @@ def test_a_killed_process_leaves_a_run_that_the_next_start_closes(connection: Co
         )
         assert victim.stdout is not None
         assert victim.stdout.readline() == "ready\n"
-        assert reap_stale(connection) == []
+        assert close_stale(connection) == []
         os.kill(victim.pid, signal.SIGKILL)
         victim.wait(30)
         victim.stdout.close()
-        assert len(reap_stale(connection)) == 2
+        assert len(close_stale(connection)) == 2
         assert _status(connection, mine.run_id) == "RUNNING"
     runs = connection.client.search_runs([connection.experiment_id])
     assert {r.info.run_name: r.info.status for r in runs} == {

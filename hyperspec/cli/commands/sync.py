@@ -26,8 +26,8 @@ def add(commands: Commands) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Send; return 1 when runs are left."""
+    from hyperspec.tracking.cleanup import send_outbox
     from hyperspec.tracking.client import resolve_uri
-    from hyperspec.tracking.offline.outbox import send_outbox
     from hyperspec.utils.errors import TrackingError
 
     inside = words.folder / ".hyperspec" / "outbox"
@@ -38,7 +38,7 @@ def run(words: argparse.Namespace) -> int:
             "store. Name another folder: hyperspec sync FOLDER."
         )
     uri = None if words.uri is None else resolve_uri(words.uri)
-    found = send_outbox(outbox.absolute(), uri=uri, told=print)
+    found = send_outbox(outbox.absolute(), uri=uri, sent=print)
     print(f"{len(found.sent)} runs sent, {len(found.waiting)} left in {outbox}")
     for name, reason in found.waiting.items():
         print(f"  left: {name}: {reason}")

@@ -23,7 +23,7 @@ from hyperspec.config.schema import Train
 from hyperspec.runs.distributed.launcher import ORDER, Order, RankError, join, note_failure
 from hyperspec.runs.executor import is_out_of_memory
 from hyperspec.runs.experiment import execute
-from hyperspec.tracking.null_run import SilentRun
+from hyperspec.tracking.null_run import NullRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots
 from hyperspec.training.data import Material, open_source
 from hyperspec.training.session import Session
@@ -62,7 +62,7 @@ def follow(order: Order, rank: int) -> None:
             "specimens. Start it again."
         )
     material = Material(source, order.split, order.statistics, order.selection)
-    execute(config, material, SilentRun(order.name, order.run_id), order.output_dir, session(order))
+    execute(config, material, NullRun(order.name, order.run_id), order.output_dir, session(order))
     dist.destroy_process_group()
 
 

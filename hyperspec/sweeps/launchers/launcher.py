@@ -181,7 +181,7 @@ class HyperspecLauncher(Launcher):
 
     def _close_lost(self, again: bool) -> None:
         """Close the runs of processes that are gone; one that is run again is no failure."""
-        from hyperspec.tracking.cleanup import reap_stale
+        from hyperspec.tracking.cleanup import close_stale
         from hyperspec.tracking.client import connect
 
         parent = find_parent(self._sweep_dir)
@@ -189,7 +189,7 @@ class HyperspecLauncher(Launcher):
             return
         try:
             connection = connect(parent.tracking_uri, parent.experiment)
-            for run_id in reap_stale(connection):
+            for run_id in close_stale(connection):
                 lost = read_run(connection.client, run_id)
                 if again and lost.tag(Tag.PARENT) == parent.parent_run_id:
                     connection.client.set_tag(run_id, Tag.REQUEUED, "true")

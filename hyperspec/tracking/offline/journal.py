@@ -15,20 +15,24 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
+from hyperspec.tracking.contract import LOCAL
+from hyperspec.tracking.record import RunRecord
 from hyperspec.utils.files import write_text
 
 log = logging.getLogger(__name__)
 
-LOCAL = "local-"  # beginning of the identity that a run has before a server gives it one
 _HEAD, _LINES, _SENT, _LOCK, _FILES = "run.json", "journal.jsonl", "sent.json", "lock", "files"
 _LINKED = 4 << 20  # bytes from which a file is linked, not copied: checkpoints, which are replaced
+
+MAX_METRICS, MAX_NAMES = 900, 100  # rows, and parameters or tags, that MLflow takes in one call
+BATCHED = ("tags", "params", "metrics")
 
 Entry = dict[str, object]
 
@@ -48,6 +52,15 @@ class Head:
 def new_local_id() -> str:
     """Return a fresh identity of a run."""
     return f"{LOCAL}{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True)
+class WaitingRun(RunRecord):
+    """A run as its journal tells it."""
+
+    experiment: str = ""
+    uri: str = ""
+    folder: Path = Path()
 
 
 class Journal:
@@ -245,3 +258,83 @@ def _read_sent(folder: Path) -> tuple[str | None, int]:
         return found["run_id"], int(found["seq"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, 0
+
+
+def pending(outbox: Path) -> list[Path]:
+    """Return the folders of the outbox, oldest run first."""
+    if not outbox.is_dir():
+        return []
+    folders = [path for path in outbox.iterdir() if path.name.startswith(LOCAL)]
+    heads = {path: read_head(path) for path in folders}
+    started = {path: head.start_ms if head else 0 for path, head in heads.items()}
+    return sorted(folders, key=lambda path: (started[path], path.name))
+
+
+def waiting_runs(outbox: Path) -> list[WaitingRun]:
+    """Return what the journals of an outbox tell, oldest first, those of living runs included."""
+    found = []
+    for folder in pending(outbox):
+        head = read_head(folder)
+        if head is None:
+            continue
+        tags, metrics, status = dict(head.tags), dict[str, float](), "RUNNING"
+        for entry in read_entries(folder):
+            tags |= _texts(entry.get("tags"))
+            known = entry.get("metrics")
+            metrics |= known if isinstance(known, dict) else {}
+            rows = entry.get("rows")
+            metrics |= {row[0]: float(row[1]) for row in rows} if isinstance(rows, list) else {}
+            status = str(entry["status"]) if entry["op"] == "end" else status
+        found.append(
+            WaitingRun(
+                head.local_id,
+                head.name,
+                status,
+                tags,
+                metrics,
+                experiment=head.experiment,
+                uri=head.uri,
+                folder=folder,
+            )
+        )
+    return found
+
+
+def grouped(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Put neighbours that fit into one call together."""
+    group: list[Entry] = []
+    counts = [0, 0, 0]
+    for entry in entries:
+        alone = entry["op"] not in BATCHED
+        own = [len(part) for part in merged([entry])]
+        more = [count + new for count, new in zip(counts, own, strict=True)]
+        full = more[0] > MAX_NAMES or more[1] > MAX_NAMES or sum(more) > MAX_METRICS
+        if group and (alone or full):
+            yield group
+            group, more = [], own
+        counts = more
+        group.append(entry)
+        if alone:
+            yield group
+            group, counts = [], [0, 0, 0]
+    if group:
+        yield group
+
+
+def merged(
+    group: Sequence[Entry],
+) -> tuple[dict[str, str], dict[str, str], list[Sequence[Any]]]:
+    """Return the tags, the parameters and the rows of metrics of several lines."""
+    tags: dict[str, str] = {}
+    params: dict[str, str] = {}
+    rows: list[Sequence[Any]] = []
+    for entry in group:
+        tags |= _texts(entry.get("tags"))
+        params |= _texts(entry.get("params"))
+        found = entry.get("rows")
+        rows += found if isinstance(found, list) else []
+    return tags, params, rows
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}

@@ -10,15 +10,27 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hyperspec.tracking.contract import Tag
+from hyperspec.tracking.contract import LOCAL, Tag
 from hyperspec.tracking.copy_run import copy_run
-from hyperspec.tracking.offline.journal import LOCAL, Entry, Journal, read_run_id
+from hyperspec.tracking.health import database_path
+from hyperspec.tracking.offline.journal import BATCHED, Entry, Journal, grouped, merged, read_run_id
 from hyperspec.tracking.record import read_run, search_runs
-from hyperspec.tracking.retry import UnreachableError, first_line, is_refusal
+from hyperspec.tracking.retry import (
+    LOCKED_SECONDS,
+    REQUEST_SECONDS,
+    UnreachableError,
+    first_line,
+    is_refusal,
+    is_trouble,
+)
+from hyperspec.utils.retry import FIRST_PAUSE, LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
@@ -27,12 +39,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_METRICS, MAX_NAMES = 900, 100  # rows, and parameters or tags, that MLflow takes in one call
+DRAIN_SECONDS = 60.0  # longest wait at a run's end for a server that answers, but slowly
+SERVER_TRIES = 2  # at a run's end, when the last try before went well
 _LARGEST = sys.float_info.max
-_BATCHED = ("tags", "params", "metrics")
 
 
-class Courier:
+class Uploader:
     """Sends one run's journal.
 
     Args:
@@ -87,7 +99,7 @@ class Courier:
         """
         run_id = self.open_run()
         done = 0
-        for group in _grouped(entries):
+        for group in grouped(entries):
             try:
                 self._send(run_id, group)
             except Exception as error:
@@ -114,7 +126,7 @@ class Courier:
 
     def _send(self, run_id: str, group: Sequence[Entry]) -> None:
         kind = str(group[0]["op"])
-        if kind in _BATCHED:
+        if kind in BATCHED:
             self._send_batch(run_id, group)
             return
         (entry,) = group
@@ -140,7 +152,7 @@ class Courier:
     def _send_batch(self, run_id: str, group: Sequence[Entry]) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        tags, params, rows = _merge(group)
+        tags, params, rows = merged(group)
         metrics = [Metric(str(r[0]), float(r[1]), int(r[2]), int(r[3])) for r in rows]
         if self._uncertain and metrics:
             metrics = _missing(self.connection, run_id, metrics)
@@ -223,45 +235,134 @@ def _datasets(entry: Entry) -> list[DatasetInput]:
     ]
 
 
-def _grouped(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    """Put neighbours that fit into one call together."""
-    group: list[Entry] = []
-    counts = [0, 0, 0]
-    for entry in entries:
-        alone = entry["op"] not in _BATCHED
-        own = [len(part) for part in _merge([entry])]
-        more = [count + new for count, new in zip(counts, own, strict=True)]
-        full = more[0] > MAX_NAMES or more[1] > MAX_NAMES or sum(more) > MAX_METRICS
-        if group and (alone or full):
-            yield group
-            group, more = [], own
-        counts = more
-        group.append(entry)
-        if alone:
-            yield group
-            group, counts = [], [0, 0, 0]
-    if group:
-        yield group
-
-
-def _merge(
-    group: Sequence[Entry],
-) -> tuple[dict[str, str], dict[str, str], list[Sequence[Any]]]:
-    tags: dict[str, str] = {}
-    params: dict[str, str] = {}
-    rows: list[Sequence[Any]] = []
-    for entry in group:
-        tags |= _mapping(entry.get("tags"))
-        params |= _mapping(entry.get("params"))
-        found = entry.get("rows")
-        rows += found if isinstance(found, list) else []
-    return tags, params, rows
-
-
-def _mapping(value: object) -> dict[str, str]:
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}
-
-
 def _path(journal: Journal, entry: Entry) -> Path:
     # Absolute when there was no room for a copy: then the original is sent.
     return journal.folder / str(entry["file"])
+
+
+class Background:
+    """A thread that sends what is written to the journal, so that no step waits for a store.
+
+    Args:
+        uploader: What sends; its journal is closed by the thread when it ends.
+        flush_seconds: Longest wait before lines are sent, seconds.
+    """
+
+    def __init__(self, uploader: Uploader, flush_seconds: float) -> None:
+        self.uploader, self.journal = uploader, uploader.journal
+        self._flush_seconds = flush_seconds
+        self._is_file = database_path(uploader.connection.uri) is not None
+        self._queue: deque[Entry] = deque()
+        self._changed = threading.Condition()
+        self._now = self._stop = False
+        self._failures, self._pause = 0, 0.0
+        name = f"uploader-{self.journal.head.local_id[-8:]}"
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, entry: Entry) -> None:
+        """Write a line to the journal and put it in line for sending."""
+        with self._changed:
+            if self._stop:
+                log.warning("%s is closed; not logged: %s", self.journal.head.name, entry["op"])
+                return
+            self._queue.append(self.journal.append(entry))
+            self._changed.notify_all()
+
+    def drain(self, seconds: float | None = None) -> bool:
+        """Send what waits now; return whether the store has everything.
+
+        A server in trouble is tried at most twice; a locked SQLite file for up to 60 s.
+
+        Args:
+            seconds: Longest wait, seconds.
+        """
+        longest = LOCKED_SECONDS if self._is_file else DRAIN_SECONDS
+        deadline = time.monotonic() + (longest if seconds is None else seconds)
+        with self._changed:
+            tries = 1 if self._pause else SERVER_TRIES
+            last = self._failures + tries
+            self._now = True
+            self._changed.notify_all()
+            while self._queue and self._thread.is_alive():
+                left = deadline - time.monotonic()
+                if left <= 0 or (self._failures >= last and not self._is_file):
+                    break
+                self._changed.wait(left)
+            self._now = False
+            return not self._queue
+
+    def close(self, seconds: float | None = None) -> bool:
+        """Send what waits and let go of the journal; what is not sent stays in its folder.
+
+        Args:
+            seconds: Longest wait, seconds.
+
+        Returns:
+            Whether the store has everything.
+        """
+        complete = self.drain(seconds)
+        with self._changed:
+            self._stop = True
+            self._changed.notify_all()
+        # A call in flight is waited for, unless time presses: then the thread lets go by itself.
+        self._thread.join(REQUEST_SECONDS + 2 if seconds is None else 1.0)
+        return complete
+
+    def _work(self) -> None:
+        while self._wait():
+            self._try()
+        everything = not self._queue and self.journal.run_id is not None
+        self.journal.close(remove=everything, refused=self.uploader.refused)
+
+    def _wait(self) -> bool:
+        """Wait until it is time to send; return False when it is time to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop or self._queue)
+            if self._pause:
+                # What is asked for now gets one try at once, and then tries with short pauses.
+                self._changed.wait_for(lambda: self._stop or self._now, self._pause)
+                if self._now and not self._stop:
+                    self._changed.wait_for(lambda: self._stop, min(self._pause, FIRST_PAUSE))
+            else:
+                self._changed.wait_for(lambda: self._stop or self._now, self._flush_seconds)
+            return not self._stop
+
+    def _try(self) -> None:
+        with self._changed:
+            entries = list(self._queue)
+        self.journal.secure()
+        done = 0
+        try:
+            for count in self.uploader.send(entries):
+                with self._changed:
+                    for _ in range(count - done):
+                        self._queue.popleft()
+                    done = count
+                    self._changed.notify_all()
+        except Exception as error:  # noqa: BLE001 - the thread must live; what failed is told
+            self._note(error)
+            return
+        if self._pause:
+            log.warning("%s: the store takes what waited", self.journal.head.name)
+        self._pause = 0.0
+
+    def _note(self, error: Exception) -> None:
+        """Keep what is left for the next try, after a pause that grows."""
+        if not self._pause:
+            log.warning(
+                "%s: %d lines wait in %s for %s (%s)",
+                self.journal.head.name,
+                len(self._queue),
+                self.journal.folder,
+                self.uploader.connection.shown_uri,
+                first_line(error),
+                exc_info=None if is_trouble(error) else error,
+            )
+        with self._changed:
+            self._failures += 1
+            self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+            self._changed.notify_all()
