@@ -78,6 +78,13 @@ def open_cube(
     if header is None and not is_envi(content):
         return _open_raster(data, size, found, content, axis)
     assert found is not None  # content would be empty
+    return _open_envi(data, size, found, content, axis)
+
+
+def _open_envi(
+    data: Path, size: int, found: Path, content: bytes, axis: SpectralAxis | None
+) -> Cube:
+    """Open a file that an ENVI header describes."""
     parsed = parse_header(content, found)
     if "classification" in parsed.file_type and axis is None:
         raise CubeError(
@@ -85,27 +92,18 @@ def open_cube(
             "spectra; give the image cube, or an axis to read it all the same."
         )
     own_axis = axis_from_header(parsed, axis)
-    nodata = parsed.number("data ignore value")
+    nodata, tiff = parsed.number("data ignore value"), None
     if "tiff" in parsed.file_type:
-        raster = _tiff_reader(data, size, parsed)
-        scale = _scale_factor(parsed, raster.dtype)
-        nodata = raster.nodata if nodata is None else nodata
-        return Cube(
-            data,
-            found,
-            own_axis,
-            raster,
-            nodata=nodata,
-            scale_factor=scale,
-            metadata=parsed.fields,
-        )
+        tiff = _tiff_reader(data, size, parsed)
+        nodata = tiff.nodata if nodata is None else nodata
+    reader = tiff if tiff is not None else EnviReader(data, parsed, size)
     return Cube(
         data,
         found,
         own_axis,
-        EnviReader(data, parsed, size),
+        reader,
         nodata=nodata,
-        scale_factor=_scale_factor(parsed, parsed.dtype),
+        scale_factor=_scale_factor(parsed, reader.dtype),
         metadata=parsed.fields,
     )
 

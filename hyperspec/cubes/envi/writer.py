@@ -71,12 +71,7 @@ def write_envi(
     _check(values, axis, interleave, header_offset, header_suffix, target)
     fields = _fields(values.shape, stored, interleave, byte_order, header_offset)
     fields |= _spectral_fields(axis)
-    if scale_factor is not None:
-        fields["reflectance scale factor"] = repr(float(scale_factor))
-    for key, value in (extra or {}).items():
-        _check_extra(key, value, fields)
-        fields[key] = value
-    text = "ENVI\n" + "".join(f"{key} = {value}\n" for key, value in fields.items())
+    text = _header_text(fields, scale_factor, extra or {})
 
     def write_data(part: Path) -> None:
         with part.open("wb") as file:
@@ -89,6 +84,17 @@ def write_envi(
         write_data(part)
     write_text(header, text)
     return header
+
+
+def _header_text(
+    fields: dict[str, str], scale_factor: float | None, extra: Mapping[str, str]
+) -> str:
+    if scale_factor is not None:
+        fields["reflectance scale factor"] = repr(float(scale_factor))
+    for key, value in extra.items():
+        _check_extra(key, value, fields)
+        fields[key] = value
+    return "ENVI\n" + "".join(f"{key} = {value}\n" for key, value in fields.items())
 
 
 def header_path(path: Path, header_suffix: str = ".hdr") -> Path:

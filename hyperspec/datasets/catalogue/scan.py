@@ -58,37 +58,36 @@ def scan(
         files, orphans = _only(files, only, pattern), []
     named = {"white": white, "dark": dark}
     frames = {kind: find_frame(folder, files, kind, name) for kind, name in named.items()}
-    # A file that is named like a frame is no specimen even when the config names another one.
+    # A file that is named like a frame is none even when the config names another one.
     specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
     names = [path.relative_to(folder).as_posix() for path in specimens]
     cache = ChecksumCache(cache_dir)
-    problems = [
-        Problem(p.relative_to(folder).as_posix(), "error", "is a header without its data file.")
-        for p in orphans
-    ]
+    problems = _orphaned(folder, orphans)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
-        looks = dict(
-            zip(names, pool.map(lambda p: _look_at(p, axis, cache), specimens), strict=True)
-        )
-    stamps = tuple((path, stamp(path)) for path in frames.values() if path)
-    frames_checksum = combined(
-        [digest for path in frames.values() if path for digest in source_digests(path, cache)]
-    )
+        found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
+        looks = dict(zip(names, found, strict=True))
+    used = [path for path in frames.values() if path]
+    stamps = tuple((path, stamp(path)) for path in used)
+    frames_checksum = combined([digest for p in used for digest in source_digests(p, cache)])
     cache.save()
     problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
     readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
     shared, kept = _one_axis(readable, problems, folder)
     assigned = (labels or NoLabels()).assign(folder, names)
     problems += [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
-    records = tuple(
-        _record(folder / name, name, kept[name], assigned.files[name]) for name in sorted(kept)
-    )
+    files_of = assigned.files
+    records = tuple(_record(folder / n, n, kept[n], files_of[n]) for n in sorted(kept))
     problems += [*_duplicates(records), *_confounded(records)]
     problems.sort(key=lambda p: (p.severity, p.file))
-    return Catalogue(
-        folder, records, shared, tuple(problems), frames["white"], frames["dark"],
-        frames_checksum if stamps else "", stamps,
-    )  # fmt: skip
+    pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
+    return Catalogue(folder, records, shared, tuple(problems), *pair)
+
+
+def _orphaned(folder: Path, headers: Sequence[Path]) -> list[Problem]:
+    return [
+        Problem(p.relative_to(folder).as_posix(), "error", "is a header without its data file.")
+        for p in headers
+    ]
 
 
 def _only(files: Sequence[Path], wanted: Sequence[Path], pattern: str) -> list[Path]:

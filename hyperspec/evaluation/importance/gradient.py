@@ -1,8 +1,18 @@
-"""Importance by integrated gradients: a cross-check of occlusion that replaces no window."""
+"""Importance by integrated gradients: a cross-check of occlusion that replaces no window.
+
+The path goes from the specimen painted in the training mean to the image itself. What is attributed
+is the cosine between the embedding on the path and the image's own: the attributions of all bands
+of an image sum up to 1 minus the cosine of the painted specimen.
+
+Source:
+    Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks, eq. 1; computed by
+    captum with Gauss-Legendre points.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +41,6 @@ def gradient_importance(
 ) -> Importance:
     """Attribute each embedding to the windows that lead from the training mean to it.
 
-    The path goes from the specimen painted in the training mean to the image itself. What is
-    attributed is the cosine between the embedding on the path and the image's own: the
-    attributions of all bands of an image sum up to 1 minus the cosine of the painted specimen.
-
     Args:
         encode: Frozen encoder on reflectance, normalisation included.
         images: Held-out reflectance, ``(N, n, S, S)``.
@@ -53,24 +59,10 @@ def gradient_importance(
 
     Raises:
         ConfigError: If captum is not installed, or a width or step is outside its range.
-
-    Source:
-        Sundararajan, Taly & Yan (2017), Axiomatic attribution for deep networks, eq. 1; computed by
-        captum with Gauss-Legendre points.
     """
-    try:
-        from captum.attr import IntegratedGradients
-    except ImportError:
-        raise ConfigError(
-            "importance.mode=gradient needs captum: pip install 'hyperspec-sweeps[importance]'."
-        ) from None
+    method = _integrated_gradients(encode)
     windows = plan_windows(np.asarray(wavelengths_nm, np.float64), window_nm, step_nm)
     mean = torch.from_numpy(np.asarray(fill, np.float32))[None, :, None, None]
-
-    def likeness(x: Tensor, mask: Tensor, target: Tensor) -> Tensor:
-        return functional.cosine_similarity(encode(x, mask), target)
-
-    method = IntegratedGradients(likeness)
     found = []
     with eval_mode(encode):
         for start in range(0, len(images), batch_size):
@@ -91,6 +83,24 @@ def gradient_importance(
             found.append(given.detach().double().sum((2, 3)).cpu().numpy())
     per_band = np.concatenate(found)
     of_set = np.stack([per_band[:, bands].sum(1) for bands in windows.sets])
-    return Importance(
-        windows, "gradient", tuple(specimens), of_set[list(windows.set_of_window)], None
-    )
+    of_window = of_set[list(windows.set_of_window)]
+    return Importance(windows, "gradient", tuple(specimens), of_window)
+
+
+def _integrated_gradients(encode: Encode) -> Any:
+    """Return captum's method for the cosine of an embedding with a target.
+
+    Raises:
+        ConfigError: If captum is not installed.
+    """
+    try:
+        from captum.attr import IntegratedGradients
+    except ImportError:
+        raise ConfigError(
+            "importance.mode=gradient needs captum: pip install 'hyperspec-sweeps[importance]'."
+        ) from None
+
+    def likeness(x: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+        return functional.cosine_similarity(encode(x, mask), target)
+
+    return IntegratedGradients(likeness)

@@ -1,4 +1,7 @@
-"""Which wavelengths an encoder leans on: windows of bands are replaced, the change is measured."""
+"""Which wavelengths an encoder leans on: windows of bands are replaced, the change is measured.
+
+Windows and not bands: one 1.1 nm band always has near-twins that stand in for it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,13 @@ from hyperspec.utils.errors import ConfigError
 
 Floats: TypeAlias = NDArray[np.float64]
 Mode: TypeAlias = Literal["mean", "interpolation", "permutation"]
+"""What a window's reflectance is replaced by:
+
+- ``mean``: the training mean of each band;
+- ``interpolation``: a line over nm between the nearest bands outside the window (at an end of the
+  axis the nearest one's value), which keeps brightness and removes the feature;
+- ``permutation``: the same bands of another specimen, which keeps their distribution.
+"""
 # Takes reflectance (B, n, S, S) and masks (B, 1, S, S) or None, gives features (B, F).
 Encode: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
 Predict: TypeAlias = Callable[[Floats], NDArray[np.str_]]
@@ -61,27 +71,17 @@ def band_importance(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> Importance:
-    """Measure importance by occluding a sliding window of wavelengths.
-
-    A window and not a band: one 1.1 nm band always has near-twins that stand in for it. The base
-    embedding is computed once; windows that hold the same bands are computed once; images and
-    windows share batches. Inside the mask a window's reflectance is replaced by
-
-    - ``mean``: ``fill``, the training mean of each band;
-    - ``interpolation``: a line over nm between the nearest bands outside the window (at an end of
-      the axis the nearest one's value), which keeps brightness and removes the feature;
-    - ``permutation``: the same bands of another specimen, which keeps their distribution.
+    """Measure importance by occluding a sliding window of wavelengths, inside the mask.
 
     Args:
-        encode: Frozen encoder on reflectance, normalisation included; a module is put in eval mode
-            for the time of the call.
+        encode: Frozen encoder on reflectance, normalisation included.
         images: Held-out reflectance, ``(N, n, S, S)``.
         masks: True on the specimen, ``(N, S, S)``, or None for the whole frame.
         wavelengths_nm: Band centres in nanometres, ``(n,)``.
         specimens: Unique specimen key of each row, ``(N,)``.
         window_nm: Width of the window in nanometres, above 0.
         step_nm: Distance of window centres in nanometres; half a window by default.
-        mode: What a window is replaced by.
+        mode: What a window is replaced by, see :data:`Mode`.
         fill: Training mean of each band, ``(n,)``; needed by ``mean`` only.
         predict: Probe fitted on training features: features ``(N, F)`` to labels ``(N,)``.
         labels: True labels, ``(N,)``; needed with ``predict``.
@@ -94,36 +94,39 @@ def band_importance(
         ConfigError: If a width, step, count or mode is outside its range, a window leaves no band
             to interpolate from, or there is no other specimen to permute with.
     """
+    _check(mode, predict, labels)
+    centres = np.asarray(wavelengths_nm, np.float64)
+    windows = plan_windows(centres, window_nm, step_nm)
+    repeats = num_permutations if mode == "permutation" else 1
+    occluder = Occluder(images, masks, centres, specimens, mode, fill, repeats, seed)
+    shape = (len(windows.sets), len(images))
+    change, drop = np.zeros(shape), None if predict is None else np.zeros(shape)
+    with torch.inference_mode(), eval_mode(encode):
+        base = _embed(encode, occluder.plain(batch_size), device)
+        for repeat in range(repeats):
+            batches = occluder.occluded(windows.sets, repeat, batch_size)
+            after = _embed(encode, batches, device).reshape(*shape, -1)
+            change += [1 - _cosine(base, one) for one in after]
+            if predict is not None and drop is not None:
+                drop += _lost(predict, np.asarray(labels), base, after)
+    places = list(windows.set_of_window)
+    lost = None if drop is None else drop[places] / repeats
+    return Importance(windows, mode, tuple(specimens), change[places] / repeats, lost)
+
+
+def _check(mode: str, predict: Predict | None, labels: Sequence[str] | None) -> None:
     if mode not in get_args(Mode):
         raise ConfigError(
             f"importance.mode is '{mode}'; choose one of {', '.join(get_args(Mode))}."
         )
     if (predict is None) != (labels is None):
         raise ValueError("predict and labels belong together: give both or neither.")
-    centres = np.asarray(wavelengths_nm, np.float64)
-    windows = plan_windows(centres, window_nm, step_nm)
-    repeats = num_permutations if mode == "permutation" else 1
-    occluder = Occluder(images, masks, centres, specimens, mode, fill, repeats, seed)
-    with torch.inference_mode(), eval_mode(encode):
-        base = _embed(encode, occluder.plain(batch_size), device)
-        right = None if predict is None else predict(base) == np.asarray(labels)
-        change = np.zeros((len(windows.sets), len(images)))
-        drop = np.zeros_like(change)
-        for repeat in range(repeats):
-            batches = occluder.occluded(windows.sets, repeat, batch_size)
-            after = _embed(encode, batches, device).reshape(*change.shape, -1)
-            change += [1 - _cosine(base, one) for one in after]
-            if predict is not None and right is not None:
-                hits = [predict(one) == np.asarray(labels) for one in after]
-                drop += right.astype(float) - np.asarray(hits, float)
-    of_window = list(windows.set_of_window)
-    return Importance(
-        windows,
-        mode,
-        tuple(specimens),
-        change[of_window] / repeats,
-        None if predict is None else drop[of_window] / repeats,
-    )
+
+
+def _lost(predict: Predict, labels: NDArray[np.str_], base: Floats, after: Floats) -> Floats:
+    """Return the right answers before less those after, ``(W, N)``."""
+    hits = np.asarray([predict(one) == labels for one in after], float)
+    return (predict(base) == labels).astype(float) - hits
 
 
 def _embed(
