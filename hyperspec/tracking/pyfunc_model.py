@@ -33,7 +33,7 @@ from hyperspec.tracking.client import Connection
 COLUMN = "file"
 MODEL_NAME = "encoder"
 _REQUIRED = ("hyperspec-sweeps", "mlflow", "torch", "pytorch-lightning")
-_CODE = Path(__file__).with_name("pyfunc_code.py")
+_CODE = Path(__file__).with_name("model_entry.py")
 # Where the loaders are now that models of earlier versions name.
 _MOVED_LOADERS = {"hyperspec.embedding:open_embedder": "hyperspec.inference.embedder:open_embedder"}
 

@@ -215,7 +215,7 @@ def test_a_copy_of_a_run_that_waits_comes_after_it(own: Connection, trouble: Tro
 def test_a_line_that_the_store_never_takes_is_put_aside(own: Connection, trouble: Trouble) -> None:
     run = start_run(own, "refused", flush_seconds=600)
     say(run, 0, 2)
-    run._sender.put({"op": "tags", "tags": {"bad@name": "1"}})
+    run._background.put({"op": "tags", "tags": {"bad@name": "1"}})
     say(run, 2, 4)
     run.finish()
     assert everything(own, "refused")[2] == [0.0, 1.0, 2.0, 3.0]
