@@ -17,7 +17,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from hyperspec.utils.files import write_text
+from hyperspec.utils.atomic import write_text
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
 FOLDER = ".jobs"

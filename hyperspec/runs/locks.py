@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -27,10 +26,8 @@ from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.health import database_path
 from hyperspec.tracking.record import RunRecord, ended, read_run, search_runs
+from hyperspec.tracking.retry import store_errors
 from hyperspec.utils.errors import TrackingError
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +77,10 @@ def claim(
 
 
 def _lease(connection: Connection, run_id: str, wanted: str, rhythm: Rhythm) -> _Lease | None:
-    from mlflow.exceptions import MlflowException
-
     try:
-        return _Lease(connection.client, run_id, wanted, rhythm)
-    except (MlflowException, TrackingError) as error:
+        with store_errors():
+            return _Lease(connection, run_id, wanted, rhythm)
+    except TrackingError as error:
         log.warning("job %s is claimed on this machine alone: %s", wanted, error)
         return None
 
@@ -92,9 +88,10 @@ def _lease(connection: Connection, run_id: str, wanted: str, rhythm: Rhythm) -> 
 class _Lease:
     """A place in the queue for an identity, kept in the tags of a run."""
 
-    def __init__(self, client: MlflowClient, run_id: str, wanted: str, rhythm: Rhythm) -> None:
-        self.client, self.run_id, self.wanted, self.rhythm = client, run_id, wanted, rhythm
-        self._experiment = read_run(client, run_id).experiment_id
+    def __init__(self, connection: Connection, run_id: str, wanted: str, rhythm: Rhythm) -> None:
+        self.client, self.run_id = connection.client, run_id
+        self.wanted, self.rhythm = wanted, rhythm
+        self._experiment = read_run(self.client, run_id).experiment_id
         self._seen: dict[str, tuple[str, float]] = {}
         self._looked = time.monotonic()
         self._over = threading.Event()

@@ -20,6 +20,7 @@ from hyperspec.tracking.client import connect
 from hyperspec.tracking.contract import TAG_LIMIT, Artifact, Tag
 from hyperspec.tracking.parent import find_parent
 from hyperspec.tracking.record import read_run
+from hyperspec.tracking.retry import store_errors
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)
@@ -117,18 +118,18 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
     parent = find_parent(folder)
     if parent is None:
         return
-    from mlflow.exceptions import MlflowException
-
     try:
-        client = connect(parent.tracking_uri, parent.experiment).client
-        run_id = parent.parent_run_id
-        client.log_dict(run_id, results, Artifact.SEARCH_RESULTS)
-        client.log_text(run_id, _table(study, outcome), Artifact.SEARCH_TRIALS)
-        note = read_run(client, run_id).tag(Tag.NOTE)
-        before, mark, after = note.partition("\n\nThe report is under")
-        client.set_tag(run_id, Tag.NOTE, f"{before}\n\n{outcome.text}{mark}{after}"[:TAG_LIMIT])
-        client.set_tag(run_id, Tag.OBJECTIVES, ",".join(outcome.objectives))
-    except (MlflowException, HyperspecError) as error:
+        with store_errors():
+            client = connect(parent.tracking_uri, parent.experiment).client
+            run_id = parent.parent_run_id
+            client.log_dict(run_id, results, Artifact.SEARCH_RESULTS)
+            client.log_text(run_id, _table(study, outcome), Artifact.SEARCH_TRIALS)
+            note = read_run(client, run_id).tag(Tag.NOTE)
+            before, mark, after = note.partition("\n\nThe report is under")
+            text = f"{before}\n\n{outcome.text}{mark}{after}"[:TAG_LIMIT]
+            client.set_tag(run_id, Tag.NOTE, text)
+            client.set_tag(run_id, Tag.OBJECTIVES, ",".join(outcome.objectives))
+    except HyperspecError as error:
         log.warning("the outcome is in %s, not in MLflow: %s", folder, error)
 
 

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from hyperspec.utils.atomic import write_text
 from hyperspec.utils.errors import ConfigError, TrackingError
-from hyperspec.utils.files import write_text
 
 if TYPE_CHECKING:
     import optuna

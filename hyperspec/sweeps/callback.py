@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -35,8 +34,6 @@ from hyperspec.utils.errors import HyperspecError
 from hyperspec.utils.process import host_name, process_tag
 
 if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
-
     from hyperspec.report.load import SweepData
     from hyperspec.runs.planning.time import Need
     from hyperspec.tracking.run import JobRun
@@ -204,15 +201,13 @@ class SweepCallback(Callback):
         print_report(data, paths)
         run_id = data.sweeps[0].run_id
         try:
-            for path in paths.files:
-                send = partial(_send_artifact, run_id, str(path))
-                run.connection.ask(send)
+            run.connection.ask(
+                lambda client: [
+                    client.log_artifact(run_id, str(path), Folder.REPORT) for path in paths.files
+                ]
+            )
         except UnreachableError as error:
             log.warning("the report is in %s, and not with its run: %s", self._sweep_dir, error)
-
-
-def _send_artifact(run_id: str, path: str, client: MlflowClient) -> None:
-    client.log_artifact(run_id, path, Folder.REPORT)
 
 
 def _announce(config: DictConfig, check: Check, need: Need | None) -> list[object]:

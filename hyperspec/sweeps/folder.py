@@ -12,8 +12,8 @@ from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.names import flatten
 from hyperspec.tracking.record import ended
+from hyperspec.utils.atomic import write_text
 from hyperspec.utils.errors import ConfigError
-from hyperspec.utils.files import write_text
 from hyperspec.utils.text import names
 
 ASKED = "asked.json"

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from hyperspec.utils.atomic import write_text
 from hyperspec.utils.errors import TrackingError
-from hyperspec.utils.files import write_text
 
 NOTE = "sweep.json"
 # Note of an error: a job of a sweep failed and the others ran on, as opposed to wrong words.

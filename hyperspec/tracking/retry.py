@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from hyperspec.utils.errors import TrackingError
-from hyperspec.utils.retry import retry
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 REQUEST_SECONDS = 10  # longest wait for one answer of a server
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # between two tries, seconds
 LOCKED_SECONDS = 60.0  # longest wait for a SQLite file that another process holds
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}
 _TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
@@ -33,6 +35,17 @@ def bound_requests() -> None:
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn what MLflow raises into a :class:`TrackingError`, for code that does not know MLflow."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise TrackingError(first_line(error)) from error
 
 
 def is_trouble(error: BaseException) -> bool:
@@ -58,6 +71,43 @@ def is_refusal(error: BaseException) -> bool:
     from mlflow.exceptions import MlflowException
 
     return isinstance(error, MlflowException) and error.error_code in _REFUSALS
+
+
+def retry(
+    call: Callable[[], T],
+    seconds: float,
+    *,
+    is_trouble: Callable[[Exception], bool],
+    waits: Callable[[Exception], object],
+    gives_up: Callable[[Exception], Exception],
+) -> T:
+    """Return what a call returns.
+
+    Args:
+        call: What to do.
+        seconds: Time after which trouble is raised; 0 tries once.
+        is_trouble: Says which errors may pass; others are raised at once.
+        waits: Told of the first trouble.
+        gives_up: Makes of the last trouble what is raised.
+    """
+    deadline, pause, failed = time.monotonic() + seconds, FIRST_PAUSE, False
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            if not is_trouble(error):
+                raise
+            left = deadline - time.monotonic()
+            if left <= 0:
+                last = gives_up(error)
+                if last is error:
+                    raise
+                raise last from error
+            if not failed:
+                waits(error)
+            failed = True
+        time.sleep(min(pause, max(left, 0.01)))
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def retry_store(call: Callable[[], T], seconds: float, what: str) -> T:

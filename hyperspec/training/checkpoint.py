@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
+from hyperspec.utils.atomic import replacing, write_text
 from hyperspec.utils.errors import ModelError
-from hyperspec.utils.files import replacing, write_text
 
 
 class AtomicCheckpointIO(CheckpointIO):

@@ -11,7 +11,7 @@ import pytest
 
 from hyperspec.runs import locks as claims
 from hyperspec.runs.locks import Rhythm
-from hyperspec.tracking.client import Connection, connect, open_client
+from hyperspec.tracking.client import Connection, connect
 from hyperspec.tracking.contract import Tag
 
 QUICK = Rhythm(look=0.02, beat=0.05, silence=0.5)
@@ -26,10 +26,9 @@ def connection(sweep_uri: str) -> Connection:
 
 def lease(connection: Connection, rhythm: Rhythm = PATIENT, **tags: str) -> claims._Lease:
     """A contender as another machine would be: a client of its own, no common lock."""
-    client = open_client(connection.uri)
-    experiment = client.get_experiment_by_name(connection.experiment)
-    run = client.create_run(experiment.experiment_id, tags={"hyperspec.host": "other", **tags})
-    return claims._Lease(client, run.info.run_id, "abc", rhythm)
+    own = connect(connection.uri, connection.experiment)
+    run = own.client.create_run(own.experiment_id, tags={"hyperspec.host": "other", **tags})
+    return claims._Lease(own, run.info.run_id, "abc", rhythm)
 
 
 def test_contenders_take_turns(connection: Connection) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from hyperspec.cubes.envi.header import DATA_TYPES
 from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.utils.atomic import replacing, write_text
 from hyperspec.utils.errors import CubeError
-from hyperspec.utils.files import replacing, write_text
 
 Interleave = Literal["bil", "bip", "bsq"]
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from hyperspec.utils.files import write_text
+from hyperspec.utils.atomic import write_text
 
 _CHUNK = 4 * 2**20
 

@@ -22,8 +22,8 @@ from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.preparation.prepare import Prepared, PrepareSettings, check_range
 from hyperspec.datasets.store.packed import Store, shards_of, write_index
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.atomic import replacing
 from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
-from hyperspec.utils.files import replacing
 from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from hyperspec.datasets.preparation.prepare import Prepared
 from hyperspec.datasets.store.file_cache import KeptFile, KeptFiles
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.atomic import PART, open_replacing
 from hyperspec.utils.errors import CatalogueError
-from hyperspec.utils.files import PART, open_replacing
 from hyperspec.utils.pread import read_pieces
 
 # NumPy pads the header of a .npy file of this kind to 128 bytes (NEP 1: a multiple of 64).

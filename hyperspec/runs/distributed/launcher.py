@@ -37,8 +37,8 @@ from hyperspec.training.data import Material
 from hyperspec.training.datamodule import EpochBatches
 from hyperspec.training.devices import choose_device, count_devices
 from hyperspec.training.session import Session
+from hyperspec.utils.atomic import write_text
 from hyperspec.utils.errors import HyperspecError
-from hyperspec.utils.files import write_text
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
 from hyperspec.tracking.contract import Metric
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
-from hyperspec.utils.files import write_text
+from hyperspec.utils.atomic import write_text
 
 if TYPE_CHECKING:
     from hyperspec.tracking.run import JobRun

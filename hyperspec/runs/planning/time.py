@@ -23,6 +23,7 @@ from hyperspec.tracking.contract import Metric, Param, Tag
 from hyperspec.tracking.health import has_experiment
 from hyperspec.tracking.names import flatten
 from hyperspec.tracking.record import RunRecord, ended, search_runs, to_number
+from hyperspec.tracking.retry import store_errors
 from hyperspec.utils.errors import HyperspecError, TrackingError
 from hyperspec.utils.process import host_name
 from hyperspec.utils.text import duration
@@ -147,21 +148,18 @@ def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Se
         address = resolve_uri(uri, base)
     except TrackingError:  # told when the sweep opens its store
         return []
-    from mlflow.exceptions import MlflowException
-
     try:
         # A client makes the tables of an empty store, and this is not the place: another sweep
         # that starts now may be at it.
         if not address.startswith("http") and not has_experiment(address, experiment):
             return []
         client = open_client(address)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            return []
-        where = [found.experiment_id]
-        here = [ended("FINISHED"), Tag.HOST.equals(host_name())]
-        runs = search_runs(client, where, here, limit=_LOOKED_AT)
-    except (MlflowException, HyperspecError, OSError) as error:
+        with store_errors():
+            found = client.get_experiment_by_name(experiment)
+            where = [] if found is None else [found.experiment_id]
+            here = [ended("FINISHED"), Tag.HOST.equals(host_name())]
+            runs = search_runs(client, where, here, limit=_LOOKED_AT) if where else []
+    except (HyperspecError, OSError) as error:
         log.debug("earlier runs were not read: %s", error)
         return []
     return [seen for run in runs if (seen := _seen(run)) is not None]

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from hyperspec.tracking.contract import LOCAL
 from hyperspec.tracking.record import RunRecord
-from hyperspec.utils.files import write_text
+from hyperspec.utils.atomic import write_text
 
 log = logging.getLogger(__name__)
 

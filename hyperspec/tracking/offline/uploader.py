@@ -23,14 +23,15 @@ from hyperspec.tracking.health import database_path
 from hyperspec.tracking.offline.journal import BATCHED, Entry, Journal, grouped, merged, read_run_id
 from hyperspec.tracking.record import read_run, search_runs
 from hyperspec.tracking.retry import (
+    FIRST_PAUSE,
     LOCKED_SECONDS,
+    LONGEST_PAUSE,
     REQUEST_SECONDS,
     UnreachableError,
     first_line,
     is_refusal,
     is_trouble,
 )
-from hyperspec.utils.retry import FIRST_PAUSE, LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
