@@ -28,7 +28,8 @@ def test_after_an_error_the_old_content_stands(tmp_path: Path) -> None:
             seen.extend(tmp_path.glob(f".a.txt.*{PART}"))
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail_half_way)
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert target.read_text() == "old"
     assert len(seen) == 1
     assert not seen[0].exists()
