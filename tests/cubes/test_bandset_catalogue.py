@@ -15,7 +15,7 @@ from hyperspec.cubes.mask_files import find_mask
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.pack import pack
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.info import look_at

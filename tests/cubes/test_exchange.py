@@ -18,7 +18,7 @@ from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.export import envi as envi_module
 from hyperspec.datasets.export.export import export_store, is_export, open_export, pack_export
 from hyperspec.datasets.preparation.foreground import read_mask
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.pack import pack
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra import SpectralAxis

@@ -10,7 +10,8 @@ from tolerance import rounding
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.labels import PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
+from hyperspec.datasets.preparation.prepare import Preparer
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store import pack as packing
 from hyperspec.datasets.store import packed as storing
 from hyperspec.datasets.store import shards

@@ -69,7 +69,7 @@ def run(words: argparse.Namespace) -> int:
 
 def _pack_cubes(words: argparse.Namespace) -> Store:
     from hyperspec.datasets.catalogue.scan import scan
-    from hyperspec.datasets.preparation.prepare import PrepareSettings
+    from hyperspec.datasets.preparation.settings import PrepareSettings
     from hyperspec.datasets.store.pack import pack
 
     settings = PrepareSettings(

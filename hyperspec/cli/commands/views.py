@@ -42,7 +42,8 @@ def run(words: argparse.Namespace) -> int:
 
     from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
     from hyperspec.datasets.catalogue.scan import scan
-    from hyperspec.datasets.preparation.prepare import PrepareSettings, prepare
+    from hyperspec.datasets.preparation.prepare import prepare
+    from hyperspec.datasets.preparation.settings import PrepareSettings
     from hyperspec.inspection.contact_sheet import contact_sheet
     from hyperspec.utils.errors import CubeError
 

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
-from hyperspec.datasets.preparation.prepare import Prepared, PrepareSettings, check_range
+from hyperspec.datasets.preparation.prepare import Prepared, check_range
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.packed import Store, shards_of, write_index
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.records import Catalogue
-from hyperspec.datasets.preparation.prepare import Frame, Preparer, PrepareSettings
+from hyperspec.datasets.preparation.prepare import Frame, Preparer
 from hyperspec.datasets.preparation.resample import resample
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.source import Bands, band_indices, check_rows, classes_of, gather
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics

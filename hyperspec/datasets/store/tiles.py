@@ -9,23 +9,23 @@ the block is the specimen that splits are grouped by.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
-from hyperspec.datasets.preparation.foreground import MaskMethod
-from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings, check_range
+from hyperspec.datasets.preparation.prepare import Preparer, check_range
+from hyperspec.datasets.preparation.settings import TileSettings
 from hyperspec.datasets.store.source import Bands, band_indices, check_rows, classes_of, gather
 from hyperspec.datasets.store.tile_grid import MIN_BLOCKS, Tile, blocks, inside, windows
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.arrays import output
-from hyperspec.utils.errors import CatalogueError, ConfigError
+from hyperspec.utils.errors import CatalogueError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,46 +33,6 @@ if TYPE_CHECKING:
 TILES_VERSION = 1
 # A tile of which less is visible says little about its place.
 MIN_VISIBLE = 0.25
-
-
-@dataclass(frozen=True)
-class TileSettings:
-    """How a scene is cut."""
-
-    tile: int = 64
-    """Lines and samples of a tile, at least 1."""
-    stride: int = 32
-    """Pixels from one tile to the next, 1 to `tile`."""
-    calibrate: Literal["auto", "none"] = "auto"
-    """`auto` uses the folder's white and dark frames when there are any."""
-    mask: MaskMethod = "none"
-    """What counts as foreground; `none` takes the whole scene."""
-    dtype: Literal["float16", "float32"] = "float16"
-    """Type of the planes."""
-    white_reflectance: float = 1.0
-    """Reflectance of the white target, above 0 and at most 2."""
-
-    def __post_init__(self) -> None:
-        if self.tile < 1:
-            raise ConfigError(
-                f"data.tile is {self.tile}; it must be a number of pixels, 1 or more."
-            )
-        if not 1 <= self.stride <= self.tile:
-            raise ConfigError(
-                f"data.stride is {self.stride}; it must be between 1 and data.tile ({self.tile}), "
-                "or parts of the scene would be left out."
-            )
-        self.preparation()
-
-    def preparation(self) -> PrepareSettings:
-        """Return the settings of the scene's preparation."""
-        return PrepareSettings(
-            size=self.tile,
-            calibrate=self.calibrate,
-            mask=self.mask,
-            dtype=self.dtype,
-            white_reflectance=self.white_reflectance,
-        )
 
 
 class TileSource:
@@ -88,7 +48,7 @@ class TileSource:
 
     def __init__(self, catalogue: Catalogue, settings: TileSettings) -> None:
         self.settings = settings
-        self._preparer = Preparer(catalogue, settings.preparation())
+        self._preparer = Preparer(catalogue, settings.of_scene())
         self._records = catalogue.records
         self._foregrounds = [self._preparer.locate(r).foreground for r in self._records]
         self._tiles = [
