@@ -190,7 +190,7 @@ def test_the_check_sees_sets(root, capsys):
     look = next(x for x in report.looks if x.file == "io_1D_0103")
     assert (look.shape, look.dtype) == ((5, 12, 10), "uint16")
     assert look.measure.high == values(0).max()
-    assert main(["check", str(root), "--files", "*/"]) == 2
+    assert main(["check", str(root), "data.pattern='*/'"]) == 2
     assert "cardui_1V_0203" in capsys.readouterr().out
 
 
