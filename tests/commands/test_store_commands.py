@@ -105,7 +105,7 @@ def test_old_flags_name_the_words_that_replace_them_once(folder, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
         "--files, --cache-dir, --size, --axis: goes with the next release; write "
-        "'data.pattern='\"'\"'*.bil'\"'\"'' data.store=none data.size=9 "
+        "'data.pattern=*.bil' data.store=none data.size=9 "
         "'data.axis={start_nm:400.0,stop_nm:700.0,count:7}' instead."
     )
     assert not (folder.parent / ".hyperspec" / "stores").exists()
@@ -209,3 +209,14 @@ def test_views_settings_are_those_of_the_config(folder):
     assert isinstance(windows, CrossModalViews)
     assert windows.windows_nm == {**CrossModalViews().windows_nm, "blue": [400.0, 480.0]}
     assert windows.noise_sd == 0.02
+
+
+def test_info_takes_data_words(folder, capsys):
+    words = ["info", str(folder / "x1.bil"), "--no-files"]
+    assert main(words) == 0
+    assert "white.bil, dark.bil" in capsys.readouterr().out
+    for none in (["data.calibrate=none"], ["--calibrate", "none"]):
+        assert main([*words, *none]) == 0
+        assert "white.bil" not in capsys.readouterr().out
+    assert main([*words, "data.white=x0.bil"]) == 0
+    assert "x0.bil, dark.bil" in capsys.readouterr().out

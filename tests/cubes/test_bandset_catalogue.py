@@ -197,7 +197,7 @@ def test_the_check_sees_sets(root, capsys):
 def test_where_sets_could_be_meant_the_way_is_told(root, capsys):
     assert main(["check", str(root)]) == 2
     assert "Folders such as cardui_1V_0203 hold rasters" in capsys.readouterr().err
-    with pytest.raises(CatalogueError, match=r"data\.pattern='\*/' \(--files '\*/'\)"):
+    with pytest.raises(CatalogueError, match=r"set data\.pattern='\*/'"):
         scan(root, pattern="*.bil")
     with pytest.raises(CatalogueError, match=r"It holds rasters: name them"):
         scan(root / "io_1.2", pattern="*")

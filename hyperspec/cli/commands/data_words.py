@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hyperspec.inference.restore import Restored
 
 _WORD = re.compile(r"[+~]{0,2}(data|views)([./@][\w./@]*)?=")
-_PLAIN = re.compile(r"[\w./-]+")
+_PLAIN = re.compile(r"[\w./*?@+-]+")
 # What an encoder's own settings take over beside the folder; the rest is as it was trained.
 _OF_FOLDER = ("data.axis", "data.cache_dir", "data.store")
 

@@ -10,7 +10,7 @@ from hyperspec.cli.commands import Commands
 from hyperspec.cli.commands.data_words import OldFlag, add_data, words_from
 
 if TYPE_CHECKING:
-    from hyperspec.datasets.config import Data
+    from hyperspec.datasets.config import FolderData
 
 
 def add(commands: Commands) -> None:
@@ -48,8 +48,7 @@ def run(words: argparse.Namespace) -> int:
     data, views = compose_views(words_from(words), cube.parent, ["data.size=128"])
     if not isinstance(data, FolderData):
         raise ConfigError("data=tiles has no image per cube to draw; take data=folder.")
-    frames = _frames(data, cube.parent)
-    only = replace(data, pattern=glob.escape(cube.name), labels=NoLabels(), **frames)
+    only = replace(_with_frames(data), pattern=glob.escape(cube.name), labels=NoLabels())
     catalogue = scan_folder(only)
     # The pattern also takes files of this name in folders below.
     record = next((r for r in catalogue.records if r.path == cube), None)
@@ -82,13 +81,19 @@ def _checked(cube: Path) -> Path:
     return cube
 
 
-def _frames(data: Data, folder: Path) -> dict[str, str | None]:
-    """Return the frames beside a cube: its own name as the pattern would find none."""
+def _with_frames(data: FolderData) -> FolderData:
+    """Name the frames beside a cube: the pattern of its own name would find none."""
+    from dataclasses import replace
+
     from hyperspec.datasets.catalogue.discover import find_cubes, find_frame
 
-    named = {"white": data.white, "dark": data.dark}
     if data.calibrate == "none":
-        return named
-    files, _ = find_cubes(folder, "*")
-    found = {kind: find_frame(folder, files, kind, name) for kind, name in named.items()}
-    return {k: None if p is None else p.relative_to(folder).as_posix() for k, p in found.items()}
+        return data
+    root = Path(data.root)
+    files, _ = find_cubes(root, "*")
+    found = {
+        kind: find_frame(root, files, kind, name)
+        for kind, name in (("white", data.white), ("dark", data.dark))
+    }
+    names = {k: None if p is None else p.relative_to(root).as_posix() for k, p in found.items()}
+    return replace(data, white=names["white"], dark=names["dark"])

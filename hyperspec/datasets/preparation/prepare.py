@@ -145,9 +145,10 @@ class Preparer:
         except CubeError as error:
             raise CubeError(f"{record.path}: {error}") from error
         _check_unchanged(record.path, record.stamp)  # the mask image was read after the cube
-        whole = self.settings.mask == "none"
-        around = np.ones_like(found) if whole else found
-        return Frame(found, square_box(around, 0.0 if whole else self.settings.crop_margin))
+        margin = None if self.settings.mask == "none" else self.settings.crop_margin
+        if margin is None:
+            return Frame(found, square_box(np.ones_like(found), 0.0))
+        return Frame(found, square_box(found, margin))
 
     def _render(
         self, record: CubeRecord, image: NDArray[np.float32], frame: Frame

@@ -44,13 +44,15 @@ class ImageKeys(Preparation):
 
     size: int = 64
     """Side of the prepared images in pixels, at least 1."""
-    crop_margin: float = 0.05
-    """Margin around the specimen on each side, as a share of its longer side, 0 to 1."""
+    crop_margin: float | None = 0.05
+    """Margin around the specimen on each side, as a share of its longer side, 0 to 1; null takes
+    the whole frame."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _inside("size", self.size, self.size >= 1, "a number of pixels, at least 1")
-        _inside("crop_margin", self.crop_margin, 0 <= self.crop_margin <= 1, "between 0 and 1")
+        if self.crop_margin is not None:
+            _inside("crop_margin", self.crop_margin, 0 <= self.crop_margin <= 1, "between 0 and 1")
 
 
 @dataclass
