@@ -122,7 +122,7 @@ def test_old_flags_name_the_words_that_replace_them_once(folder, capsys):
         (["data/labels=nix"], "Could not find 'data/labels/nix'"),
         (["--labels", "folder", "--column", "x"], "Key 'column' not in 'FolderLabels'"),
         (["--axis", "400:700"], "--axis is '400:700'; give 'mission'"),
-        (["9"], "Error parsing override '9'"),
+        (["9"], "'9' is no setting; give KEY=VALUE, such as data.size=64"),
     ],
 )
 def test_wrong_data_words_are_told_as_in_training(folder, capsys, words, text):
@@ -180,7 +180,7 @@ def test_views_draws_a_contact_sheet(folder, capsys):
         (["data/no.bil"], "is no data file of a cube"),
         (["data/x1.bil", "views=defualt"], "Could not find 'views/defualt'"),
         (["data/x1.bil", "--views", "defualt"], "Could not find 'views/defualt'"),
-        (["data/x1.bil", "--set", "noise_sx=1"], "Did you mean: 'noise_sd'?"),
+        (["data/x1.bil", "--set", "noise_sx=1"], "Key 'noise_sx' not in 'ViewsConfig'"),
         (["data/x1.bil", "views.noise_sd=7"], "views.noise_sd is 7.0; it must be a number"),
         (["data/x1.bil", "views.noise_sd=a"], "Value 'a' of type 'str' could not be converted"),
         (

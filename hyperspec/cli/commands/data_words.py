@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hyperspec.utils.errors import ConfigError
+
 if TYPE_CHECKING:
     from hyperspec.datasets.config import Data
     from hyperspec.inference.restore import Restored
@@ -71,7 +73,11 @@ def split_words(given: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def words_from(words: argparse.Namespace) -> list[str]:
-    """Return the data words of a command; say once what replaces the old flags among them."""
+    """Return the data words of a command; say once what replaces the old flags among them.
+
+    Raises:
+        ConfigError: If a word sets nothing.
+    """
     if words.old_flags:
         made = list(dict.fromkeys(word for _, new in words.old_flags for word in new))
         flags = ", ".join(dict.fromkeys(flag for flag, _ in words.old_flags))
@@ -82,6 +88,9 @@ def words_from(words: argparse.Namespace) -> list[str]:
         words.hydra_words = [*made, *words.hydra_words]
         words.old_flags = []
     found: list[str] = words.hydra_words
+    wrong = [word for word in found if "=" not in word]
+    if wrong:
+        raise ConfigError(f"{wrong[0]!r} is no setting; give KEY=VALUE, such as data.size=64.")
     return found
 
 
