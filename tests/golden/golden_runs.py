@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from hyperspec.bands import PROJECTIONS, STRATEGIES, CountedStrategy, Full, ListBands, Uniform
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import PrepareSettings, prepare
-from hyperspec.datasets.store.tiles import TileSettings, TileSource
+from hyperspec.datasets.preparation.prepare import prepare
+from hyperspec.datasets.preparation.settings import PrepareSettings, TileSettings
+from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.retrieval import mean_average_precision
 from hyperspec.evaluation.scores import Held, evaluate_features
@@ -110,7 +111,7 @@ def preparation() -> dict[str, float]:
         catalogue = scan(root)
         settings = PrepareSettings(size=12, crop_margin=0.1, dtype="float32")
         made = prepare(catalogue.records[0], catalogue, settings)
-        tiles = TileSource(catalogue, TileSettings(tile=16, stride=8, dtype="float32"))
+        tiles = TileSource(catalogue, TileSettings(mask="none", tile=16, stride=8, dtype="float32"))
         return {
             "preparation.folder/image": weighted(made.image),
             "preparation.folder/mask": weighted(made.mask),

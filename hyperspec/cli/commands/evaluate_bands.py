@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hyperspec.cli.commands.checkpoint_options import restored_from
-from hyperspec.cli.commands.data_options import words_of
+from hyperspec.cli.commands.data_words import restored_from
+from hyperspec.cli.commands.options import words_of
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
