@@ -38,7 +38,7 @@ def imported_rooms() -> dict[str, set[str]]:
 
 
 def in_order(imported: dict[str, set[str]]) -> list[str]:
-    """Sort rooms bottom to top: each after those that it imports, by name where that leaves a choice.
+    """Sort rooms bottom to top: each after those that it imports, else by name.
 
     Raises:
         ValueError: If rooms import each other in a circle.

@@ -13,7 +13,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_architecture", DOCS / "make_architecture.py")
+    spec = importlib.util.spec_from_file_location(
+        "make_architecture", DOCS / "make_architecture.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
