@@ -235,7 +235,7 @@ def test_a_registered_evaluator_reaches_metrics_objective_print_and_report(
     evaluator_tables: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    row = Metric("spread", "spread", "spread", "from 0", "minimize", printed="val", column=True)
+    row = Metric("spread", range="from 0", direction="minimize", printed="val", column=True)
 
     @register_evaluator("spread", metrics=[row])
     def run_spread(embeddings: Embeddings) -> dict[str, float]:

@@ -17,8 +17,7 @@ from hyperspec.evaluation.statistics.bootstrap import Interval
 if TYPE_CHECKING:
     import pandas as pd
 
-# How the parts of a split are called in metric names.
-PREFIXES = {"validation": "val", "test": "test"}
+PREFIXES: Mapping[str, str] = {"validation": "val/", "test": "test/"}
 Predictions: TypeAlias = dict[str, NDArray[np.str_]]
 
 
@@ -103,7 +102,7 @@ def evaluate_features(
     k: int = 5,
     seed: int = 0,
     num_resamples: int = 2000,
-    prefixes: Mapping[str, str] | None = None,
+    prefixes: Mapping[str, str] = PREFIXES,
 ) -> EvaluationResult:
     """Fit probes on the training part and score the held-out parts.
 
@@ -113,8 +112,8 @@ def evaluate_features(
         k: Neighbours of the k-NN probe.
         seed: Seed of folds, clusters and resampling.
         num_resamples: Bootstrap resamples.
-        prefixes: What stands before the metrics of each part; by default ``val/`` and ``test/``.
-            A part without one is not scored.
+        prefixes: What stands before the metrics of each part that is scored; by default ``val/``
+            and ``test/``.
 
     Raises:
         ConfigError: If k does not fit the training part, or it has one label only.
@@ -123,46 +122,13 @@ def evaluate_features(
     metrics: dict[str, float] = {}
     predictions = {}
     train, fits = parts["train"], dict[str, object]()
-    named = (
-        {name: f"{short}/" for name, short in PREFIXES.items()} if prefixes is None else prefixes
-    )
-    for name in named.keys() & parts.keys():
+    for name in prefixes.keys() & parts.keys():
         embeddings = Embeddings(parts[name], train, k, seed, num_resamples, fits)
         found, said = measure(embeddings, evaluators)
-        metrics |= as_metrics(found, named[name])
+        metrics |= as_metrics(found, prefixes[name])
         if said:
             predictions[name] = _table(embeddings.rows, said)
     return EvaluationResult(dict(sorted(metrics.items())), predictions)
-
-
-def evaluate_control(
-    name: str,
-    parts: Mapping[str, Held],
-    evaluators: Sequence[str],
-    *,
-    k: int = 5,
-    seed: int = 0,
-    num_resamples: int = 2000,
-) -> EvaluationResult:
-    """Score a control (``untrained``, ``mean_spectrum``) on the test part as encoders are scored.
-
-    Args:
-        name: Name of the control; metrics are ``control/<name>_knn_top1`` and so on.
-        parts: ``train`` and ``test`` features of the control.
-        evaluators: Names of what scores the encoder; those for controls score it too.
-        k: Neighbours of the k-NN probe.
-        seed: Seed of folds, clusters and resampling.
-        num_resamples: Bootstrap resamples.
-
-    Raises:
-        ConfigError: If k does not fit the training part, or it has one label only.
-        ValueError: If features are not finite.
-    """
-    same = [one.name for one in chosen(evaluators) if one.on_controls]
-    prefixes = {"test": f"control/{name}_"}
-    return evaluate_features(
-        parts, same, k=k, seed=seed, num_resamples=num_resamples, prefixes=prefixes
-    )
 
 
 def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | None:

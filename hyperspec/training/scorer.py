@@ -21,7 +21,6 @@ from hyperspec.evaluation.scores import (
     EvaluationResult,
     as_metrics,
     control_table,
-    evaluate_control,
     evaluate_features,
     measure,
 )
@@ -148,9 +147,14 @@ class Scorer:
             "untrained": self._embed("train", "test", encoder=untrained),
             "mean_spectrum": self._mean_spectra("train", "test"),
         }
+        same = [one.name for one in chosen(self._evaluators()) if one.on_controls]
         return {
-            name: evaluate_control(
-                name, parts, self._evaluators(), k=settings.k, num_resamples=settings.resamples
+            name: evaluate_features(
+                parts,
+                same,
+                k=settings.k,
+                num_resamples=settings.resamples,
+                prefixes={"test": f"control/{name}_"},
             )
             for name, parts in features.items()
         }

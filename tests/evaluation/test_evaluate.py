@@ -13,9 +13,9 @@ from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.evaluators.linear import fit_linear_probe
 from hyperspec.evaluation.evaluators.rankme import rankme
-from hyperspec.evaluation.evaluators.view_retrieval import view_retrieval_top1
+from hyperspec.evaluation.evaluators.view_retrieval import view_retrieval
 from hyperspec.evaluation.objective import objective_value, resolve_objective
-from hyperspec.evaluation.scores import control_table, evaluate_control, evaluate_features
+from hyperspec.evaluation.scores import control_table, evaluate_features
 from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
@@ -42,6 +42,12 @@ def parts() -> dict[str, Held]:
     }
 
 
+def control(name: str, parts: dict[str, Held], **options):
+    """Score as the controls of a run are."""
+    prefixes = {"test": f"control/{name}_"}
+    return evaluate_features(parts, ["knn", "linear"], prefixes=prefixes, **options)
+
+
 @pytest.fixture(scope="module")
 def result(parts):
     return evaluate_features(parts, DEFAULT, seed=0, num_resamples=500)
@@ -61,14 +67,14 @@ def test_values_are_those_of_the_parts(parts, result):
     probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
     line = probe.score(test.features, test.labels)
     ends = bootstrap_interval(near.correct, test.specimens, num_resamples=500)
-    views = view_retrieval_top1(parts["validation"].features, parts["validation"].specimens)
+    views, _ = view_retrieval(parts["validation"].features, parts["validation"].specimens)
     metrics = result.metrics
     assert metrics["test/knn_top1"] == near.top1
     assert (metrics["test/knn_top1_low"], metrics["test/knn_top1_high"]) == (ends.low, ends.high)
     assert metrics["test/knn_balanced"] == near.balanced
     assert metrics["test/linear_top1"] == line.top1
     assert metrics["test/linear_C"] == line.C
-    assert metrics["val/view_retrieval_top1"] == pytest.approx(views.top1)
+    assert metrics["val/view_retrieval_top1"] == pytest.approx(views.mean())
     assert metrics["val/rankme"] == rankme(parts["validation"].features)
     assert 1 / 3 < metrics["test/knn_top1"] < 1.0
 
@@ -138,14 +144,14 @@ def test_rows_without_a_label_are_not_probed(parts):
 
 
 def test_control_has_its_own_names_and_the_test_part_only(parts, result):
-    control = evaluate_control("untrained", parts, DEFAULT, num_resamples=500)
-    assert control.metrics["control/untrained_knn_top1"] == result.metrics["test/knn_top1"]
-    assert set(control.metrics) == {
+    beside = control("untrained", parts, num_resamples=500)
+    assert beside.metrics["control/untrained_knn_top1"] == result.metrics["test/knn_top1"]
+    assert set(beside.metrics) == {
         "control/untrained_" + name.removeprefix("test/")
         for name in result.metrics
         if name.startswith(("test/knn", "test/linear"))
     }
-    assert set(control.predictions) == {"test"}
+    assert set(beside.predictions) == {"test"}
 
 
 def test_what_controls_said_stands_side_by_side(parts):
@@ -153,14 +159,16 @@ def test_what_controls_said_stands_side_by_side(parts):
     noise = np.random.default_rng(0).normal(size=test.matrix.shape)
     poor = {**parts, "test": Held(noise, test.labels, test.specimens, test.files)}
     controls = {
-        "untrained": evaluate_control("untrained", poor, ["knn", "rankme"], num_resamples=100),
-        "mean_spectrum": evaluate_control("mean_spectrum", parts, ["knn"], num_resamples=100),
+        "untrained": control("untrained", poor, num_resamples=100),
+        "mean_spectrum": control("mean_spectrum", parts, num_resamples=100),
     }
     table = control_table(controls)
     assert list(table.columns) == [
         *("file", "specimen", "label"),
-        *("untrained_knn", "untrained_knn_correct"),
-        *("mean_spectrum_knn", "mean_spectrum_knn_correct"),
+        *("untrained_knn", "untrained_linear"),
+        *("untrained_knn_correct", "untrained_linear_correct"),
+        *("mean_spectrum_knn", "mean_spectrum_linear"),
+        *("mean_spectrum_knn_correct", "mean_spectrum_linear_correct"),
     ]
     assert table["file"].tolist() == list(test.files)
     for name, found in controls.items():
@@ -174,7 +182,7 @@ def test_controls_without_labels_have_no_table(parts):
         name: Held(p.features, [None] * len(p.files), p.specimens, p.files)
         for name, p in parts.items()
     }
-    assert control_table({"untrained": evaluate_control("untrained", bare, DEFAULT)}) is None
+    assert control_table({"untrained": control("untrained", bare)}) is None
 
 
 def test_lengths_must_fit():

@@ -17,7 +17,7 @@ from hyperspec.evaluation.evaluators import (
 )
 from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.objective import resolve_objective
-from hyperspec.evaluation.scores import evaluate_control, evaluate_features
+from hyperspec.evaluation.scores import evaluate_features
 from hyperspec.report.charts.style import words
 from hyperspec.runs.identity import canonical
 from hyperspec.search.request import _directions
@@ -25,7 +25,7 @@ from hyperspec.training.callbacks.monitoring import best_scores
 from hyperspec.utils.errors import ConfigError
 
 SPREAD = Metric(
-    "spread", "spread", "spread", "0 to 2", direction="minimize", leading=True, printed="test",
+    "spread", "spread", range="0 to 2", direction="minimize", leading=True, printed="test",
     column=True,
 )  # fmt: skip
 
@@ -52,9 +52,8 @@ def test_it_is_run_by_name_on_each_part_and_on_controls(spread: None) -> None:
     assert found["test/spread"] == pytest.approx(far.mean())
     assert found["val/spread_low"] < found["val/spread"] < found["val/spread_high"]
     assert "test/spread" not in evaluate_features(parts, DEFAULT).metrics
-    beside = evaluate_control("untrained", parts, [*DEFAULT, "spread"]).metrics
-    assert beside["control/untrained_spread"] == found["test/spread"]
-    assert "control/untrained_rankme" not in beside
+    for_controls = {name for name, one in EVALUATORS.items() if one.on_controls}
+    assert for_controls == {"knn", "linear", "spread"}
 
 
 def test_it_can_be_the_objective_and_its_direction_is_known(spread: None) -> None:
@@ -112,9 +111,7 @@ def test_a_name_is_given_once(evaluator_tables: None) -> None:
     with pytest.raises(ConfigError, match=r"There is an evaluator 'knn' already .*\.knn\.run"):
         register_evaluator("knn")(lambda embeddings: {})
     with pytest.raises(ConfigError, match="brings the metric 'rankme', which rankme measures"):
-        register_evaluator("mine", metrics=[Metric("rankme", evaluator="mine")])(lambda _: {})
-    with pytest.raises(ConfigError, match="The row of 'new' names the evaluator ''"):
-        register_evaluator("mine", metrics=[Metric("new")])(lambda _: {})
+        register_evaluator("mine", metrics=[Metric("rankme")])(lambda _: {})
     assert "mine" not in EVALUATORS
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, Floats, normalised
-from hyperspec.evaluation.evaluators.base import Values, register_evaluator
-
-Names: TypeAlias = Sequence[str] | NDArray[np.str_]
+from hyperspec.evaluation.evaluators.base import Labels, Values, register_evaluator
 
 
 @register_evaluator("alignment")
@@ -28,7 +23,7 @@ def run(embeddings: Embeddings) -> Values:
 
 
 def pair_distances(
-    features: ArrayLike, specimens: Names, *, alpha: float = 2.0
+    features: ArrayLike, specimens: Labels, *, alpha: float = 2.0
 ) -> tuple[Floats, list[str]]:
     """Return the distance of each pair of views of one specimen, and that specimen.
 

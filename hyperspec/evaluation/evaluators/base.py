@@ -1,19 +1,20 @@
-"""The table of evaluators, and what one is."""
+"""The table of evaluators, what one is, and what probes have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.embeddings import Embeddings
+from hyperspec.evaluation.embeddings import Embeddings, Floats
 from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.statistics.bootstrap import Interval
 from hyperspec.utils.errors import ConfigError
 
+Labels: TypeAlias = Sequence[str] | NDArray[np.str_]
 Values: TypeAlias = Mapping[str, float | Interval]
 
 
@@ -67,7 +68,8 @@ def register_evaluator(
 
     Args:
         name: What ``evaluation.evaluators`` calls it.
-        metrics: Rows of what it measures; the built-in ones stand in the table already.
+        metrics: Rows of what it measures, without its name; the built-in ones stand in the table
+            already.
         needs_labels: As in :class:`Evaluator`.
         on_controls: As in :class:`Evaluator`.
         at_end_only: As in :class:`Evaluator`.
@@ -90,12 +92,7 @@ def register_evaluator(
                     f"The evaluator '{name}' brings the metric '{row.name}', which "
                     f"{other.evaluator or 'training'} measures already; give it another name."
                 )
-            if row.evaluator != name:
-                raise ConfigError(
-                    f"The row of '{row.name}' names the evaluator '{row.evaluator}'; it is "
-                    f"brought by '{name}'."
-                )
-        METRICS.update({row.name: row for row in metrics})
+        METRICS.update({row.name: replace(row, evaluator=name) for row in metrics})
         EVALUATORS[name] = Evaluator(name, run, needs_labels, on_controls, at_end_only)
         return run
 
@@ -119,3 +116,57 @@ def chosen(names: Sequence[str]) -> list[Evaluator]:
 
 def _place(run: Run) -> str:
     return f"{run.__module__}.{getattr(run, '__qualname__', run)}"
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeResult:
+    """What a probe said of each scored row.
+
+    Args:
+        predictions: Predicted label of each row, ``(N,)``.
+        correct: Whether it is the true one, ``(N,)``.
+        balanced: Mean recall over the labels that occur among the scored rows, 0 to 1.
+        C: Inverse regularisation strength of the linear probe; None for k-NN.
+        converged: False when the linear probe's optimiser stopped at its iteration limit.
+    """
+
+    predictions: NDArray[np.str_]
+    correct: NDArray[np.bool_]
+    balanced: float
+    C: float | None = None
+    converged: bool = True
+
+    @property
+    def top1(self) -> float:
+        """Share of rows that were named rightly, 0 to 1."""
+        return float(self.correct.mean())
+
+
+def balanced_accuracy(truth: Labels, predictions: Labels) -> float:
+    """Return the mean recall over the labels that occur, 0 to 1."""
+    names, codes = np.unique(np.asarray(truth), return_inverse=True)
+    hits = np.asarray(truth) == np.asarray(predictions)
+    return float(np.mean(np.bincount(codes, hits) / np.bincount(codes, minlength=len(names))))
+
+
+def check_features(values: ArrayLike, labels: Labels) -> Floats:
+    """Return features in double precision.
+
+    Raises:
+        ValueError: If they do not fit the labels, or are not finite.
+    """
+    features = np.asarray(values, np.float64)
+    if features.ndim != 2 or len(features) != len(labels) or not features.size:
+        raise ValueError(f"Features of shape {features.shape} do not fit {len(labels)} labels.")
+    if not np.isfinite(features).all():
+        wrong = int(np.flatnonzero(~np.isfinite(features).all(1))[0])
+        raise ValueError(f"Features of row {wrong} are not finite; the encoder has diverged.")
+    return features
+
+
+def judge(
+    predictions: NDArray[np.str_], truth: Labels, strength: float | None = None, ok: bool = True
+) -> ProbeResult:
+    """Compare predicted labels with the true ones."""
+    correct = np.asarray(predictions == np.asarray(truth))
+    return ProbeResult(predictions, correct, balanced_accuracy(truth, predictions), strength, ok)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, normalised
-from hyperspec.evaluation.evaluators.base import Values, register_evaluator
+from hyperspec.evaluation.evaluators.base import Labels, Values, register_evaluator
 from hyperspec.evaluation.statistics.bootstrap import Interval
-
-Names: TypeAlias = Sequence[str] | NDArray[np.str_]
 
 
 @register_evaluator("clusters", needs_labels=True)
@@ -25,31 +19,15 @@ def run(embeddings: Embeddings) -> Values:
     different = len(np.unique(rows.labels))
     if different < 2:
         return {}
-    clusters = cluster_agreement(rows.features, rows.labels, seed=embeddings.seed)
-    found: dict[str, float | Interval] = {"nmi": clusters.nmi, "ari": clusters.ari}
+    nmi, ari = cluster_agreement(rows.features, rows.labels, seed=embeddings.seed)
+    found: dict[str, float | Interval] = {"nmi": nmi, "ari": ari}
     if different < len(rows.labels):
         widths = silhouette_samples(normalised(rows.features), rows.labels, metric="cosine")
         found["silhouette"] = embeddings.averaged(widths, rows.specimens)
     return found
 
 
-@dataclass(frozen=True)
-class Clustering:
-    """How well unsupervised clusters follow the labels.
-
-    Args:
-        nmi: Normalised mutual information of k-means clusters and labels, 0 to 1.
-        ari: Adjusted Rand index of the same, 1 for equal partitions, about 0 by chance.
-        silhouette: Mean silhouette of the *labels* by cosine distance, -1 to 1; NaN when each row
-            has its own label.
-    """
-
-    nmi: float
-    ari: float
-    silhouette: float
-
-
-def cluster_agreement(features: ArrayLike, labels: Names, *, seed: int = 0) -> Clustering:
+def cluster_agreement(features: ArrayLike, labels: Labels, *, seed: int = 0) -> tuple[float, float]:
     """Cluster features by k-means into as many groups as there are labels, and compare.
 
     Args:
@@ -57,15 +35,15 @@ def cluster_agreement(features: ArrayLike, labels: Names, *, seed: int = 0) -> C
         labels: Label of each row, ``(N,)``, at least two different ones.
         seed: Seed of the ten k-means starts.
 
+    Returns:
+        Normalised mutual information of clusters and labels, 0 to 1, and their adjusted Rand index,
+        1 for equal partitions and about 0 by chance.
+
     Raises:
         ValueError: If there are fewer than two labels.
     """
     from sklearn.cluster import KMeans
-    from sklearn.metrics import (
-        adjusted_rand_score,
-        normalized_mutual_info_score,
-        silhouette_score,
-    )
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     names, codes = np.unique(np.asarray(labels), return_inverse=True)
     if len(names) < 2:
@@ -76,9 +54,7 @@ def cluster_agreement(features: ArrayLike, labels: Names, *, seed: int = 0) -> C
     # k-means cannot make more clusters than there are distinct points (a collapsed encoder).
     num_clusters = min(len(names), len(np.unique(unit, axis=0)))
     found = KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(unit)
-    scored = len(names) < len(codes)
-    return Clustering(
+    return (
         float(normalized_mutual_info_score(codes, found)),
         float(adjusted_rand_score(codes, found)),
-        float(silhouette_score(unit, codes, metric="cosine")) if scored else float("nan"),
     )

@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, normalised
-from hyperspec.evaluation.evaluators.base import Scores, register_evaluator
-from hyperspec.evaluation.probe_result import Labels, ProbeResult, check_features, judge
+from hyperspec.evaluation.evaluators.base import (
+    Labels,
+    ProbeResult,
+    Scores,
+    check_features,
+    judge,
+    register_evaluator,
+)
 from hyperspec.utils.errors import ConfigError
 
 # Differences below this are rounding of float32 features, which must not choose neighbours.

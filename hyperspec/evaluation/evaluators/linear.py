@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.embeddings import Embeddings
-from hyperspec.evaluation.evaluators.base import Scores, register_evaluator
-from hyperspec.evaluation.probe_result import Floats, Labels, ProbeResult, check_features, judge
+from hyperspec.evaluation.embeddings import Embeddings, Floats
+from hyperspec.evaluation.evaluators.base import (
+    Labels,
+    ProbeResult,
+    Scores,
+    check_features,
+    judge,
+    register_evaluator,
+)
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:

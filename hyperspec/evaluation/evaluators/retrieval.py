@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import Embeddings, normalised
-from hyperspec.evaluation.evaluators.base import Values, register_evaluator
+from hyperspec.evaluation.evaluators.base import Labels, Values, register_evaluator
 
 Floats: TypeAlias = NDArray[np.float64]
-Names: TypeAlias = Sequence[str] | NDArray[np.str_]
 SAME = 1e-7  # similarities nearer than this are rounding of float32 features, so a tie
 
 
@@ -36,7 +34,7 @@ def run(embeddings: Embeddings) -> Values:
 
 
 def average_precisions(
-    features: ArrayLike, labels: Names, *, specimens: Names | None = None
+    features: ArrayLike, labels: Labels, *, specimens: Labels | None = None
 ) -> Floats:
     """Return the average precision of each row's ranking by cosine to find the same label.
 
@@ -60,7 +58,7 @@ def average_precisions(
     return found
 
 
-def similarities(features: ArrayLike, names: Names) -> tuple[Floats, NDArray[np.bool_]]:
+def similarities(features: ArrayLike, names: Labels) -> tuple[Floats, NDArray[np.bool_]]:
     """Return cosines with -inf on the diagonal, and which other rows have the same name."""
     unit = normalised(np.asarray(features, np.float64))
     if unit.ndim != 2 or len(unit) != len(names):
@@ -72,7 +70,7 @@ def similarities(features: ArrayLike, names: Names) -> tuple[Floats, NDArray[np.
     return similarity, same
 
 
-def _equal(names: Names) -> NDArray[np.bool_]:
+def _equal(names: Labels) -> NDArray[np.bool_]:
     codes = np.unique(np.asarray(names), return_inverse=True)[1]
     return np.asarray(codes[:, None] == codes[None])
 

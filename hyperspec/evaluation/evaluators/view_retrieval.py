@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, Floats
-from hyperspec.evaluation.evaluators.base import Values, register_evaluator
-from hyperspec.evaluation.evaluators.retrieval import SAME, Names, similarities
+from hyperspec.evaluation.evaluators.base import Labels, Values, register_evaluator
+from hyperspec.evaluation.evaluators.retrieval import SAME, similarities
 
 
 @register_evaluator("view_retrieval")
@@ -21,30 +19,14 @@ def run(embeddings: Embeddings) -> Values:
     alone = embeddings.train is None and len(set(part.specimens)) == 1
     if not part.has_views or alone:
         return {}
-    found = view_retrieval_top1(part.matrix, part.specimens)
+    correct, chance = view_retrieval(part.matrix, part.specimens)
     return {
-        "view_retrieval_top1": embeddings.averaged(found.correct, part.specimens),
-        "view_retrieval_chance": found.chance,
+        "view_retrieval_top1": embeddings.averaged(correct, part.specimens),
+        "view_retrieval_chance": chance,
     }
 
 
-@dataclass(frozen=True, eq=False)
-class ViewRetrieval:
-    """How often a row's most similar other row shows the same specimen.
-
-    Args:
-        top1: Mean over the rows that have another view, 0 to 1.
-        correct: Score of each row, ``(N,)``: 1 right, 0 wrong, between them where rows tie, NaN
-            where the specimen has no other row.
-        chance: What a blind guess would reach on the same rows.
-    """
-
-    top1: float
-    correct: Floats
-    chance: float
-
-
-def view_retrieval_top1(features: ArrayLike, specimens: Names) -> ViewRetrieval:
+def view_retrieval(features: ArrayLike, specimens: Labels) -> tuple[Floats, float]:
     """Ask of each row whether its nearest other row, by cosine, is of its own specimen.
 
     All rows are candidates. Where several are equally near, the row scores the share of them that
@@ -54,6 +36,10 @@ def view_retrieval_top1(features: ArrayLike, specimens: Names) -> ViewRetrieval:
     Args:
         features: Held-out features, ``(N, F)``.
         specimens: Specimen of each row, ``(N,)``.
+
+    Returns:
+        Score of each row, ``(N,)``: 1 right, 0 wrong, between them where rows tie, NaN where the
+        specimen has no other row; and what a blind guess would reach on the same rows.
 
     Raises:
         ValueError: If no specimen has two rows.
@@ -68,4 +54,4 @@ def view_retrieval_top1(features: ArrayLike, specimens: Names) -> ViewRetrieval:
     nearest = similarity >= similarity.max(1, keepdims=True) - SAME
     correct = np.where(others > 0, (nearest & same).sum(1) / nearest.sum(1), np.nan)
     chance = float(others[others > 0].mean() / (len(same) - 1))
-    return ViewRetrieval(float(np.nanmean(correct)), correct, chance)
+    return correct, chance
