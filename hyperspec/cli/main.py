@@ -28,6 +28,7 @@ from hyperspec.cli.commands import (
     ui,
     views,
 )
+from hyperspec.cli.commands.data_words import split_words
 from hyperspec.utils.errors import HyperspecError
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
@@ -63,9 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from hyperspec.cli.train import main as train
 
         return train(words[1:])
-    parsed = _parser().parse_args(words)
-    command: Callable[[argparse.Namespace], int] = parsed.command
+    words, hydra_words = split_words(words)
+    parser = _parser()
     try:
+        parsed = parser.parse_args(words)
+        if hydra_words:
+            if not hasattr(parsed, "hydra_words"):
+                parser.error(f"this command takes no data settings: {' '.join(hydra_words)}")
+            parsed.hydra_words += hydra_words
+        command: Callable[[argparse.Namespace], int] = parsed.command
         return command(parsed)
     except HyperspecError as error:
         print(f"error: {error}", file=sys.stderr)

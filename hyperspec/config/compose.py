@@ -69,26 +69,54 @@ def _compose_overlays(arguments: list[str]) -> DictConfig:
         return compose(CONFIG_NAME, chosen, return_hydra_config=True)
 
 
+def compose_words(words: Sequence[str]) -> DictConfig:
+    """Compose the config of `hyperspec train` outside of a job.
+
+    Args:
+        words: The words after ``hyperspec train``.
+
+    Raises:
+        ConfigError: If a word does not fit the schema.
+    """
+    from hyperspec.config import groups
+
+    groups.register()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir())):
+            return compose(CONFIG_NAME, list(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(text_of(error)) from error
+
+
 def report_error(error: Exception) -> int:
     """Print an error that the user can mend as one paragraph; return the exit status, 2.
 
     Raises:
         Exception: The error itself when it is of another kind, so that it keeps its traceback.
     """
-    if isinstance(error, HyperspecError):
-        text = str(error)
-    elif isinstance(error, HydraException | OmegaConfBaseException):
-        text = " ".join(str(error).split())
-        cause = error.__cause__
-        if isinstance(cause, OmegaConfBaseException) and str(cause) not in text:
-            text += " " + " ".join(str(cause).split())
-        text = re.sub(r"\s*Set the environment variable HYDRA_FULL_ERROR=1.*", "", text)
-        text += " (`hyperspec train --help` lists the groups and their options.)"
-    else:
-        raise error
+    text = text_of(error)
     sys.stdout.flush()
     print(f"\nerror: {text}", file=sys.stderr)
     return 2
+
+
+def text_of(error: Exception) -> str:
+    """Return an error that the user can mend as one paragraph.
+
+    Raises:
+        Exception: The error itself when it is of another kind.
+    """
+    if isinstance(error, HyperspecError):
+        return str(error)
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        raise error
+    text = " ".join(str(error).split())
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and str(cause) not in text:
+        text += " " + " ".join(str(cause).split())
+    text = re.sub(r"\s*Set the environment variable HYDRA_FULL_ERROR=1.*", "", text)
+    return text + " (`hyperspec train --help` lists the groups and their options.)"
 
 
 def use_full_errors() -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from hyperspec.datasets.catalogue.records import Catalogue
+from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.settings import ImageKeys, Preparation, TileKeys
+from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.fields import ASIDE, MISSING
 
 
@@ -18,6 +24,10 @@ class AxisSpec:
     """Centre of the last band in nanometres."""
     count: int = MISSING
     """Number of bands; must match the cubes."""
+
+    def axis(self) -> SpectralAxis:
+        """Return the axis itself."""
+        return SpectralAxis.linear(self.start_nm, self.stop_nm, self.count)
 
 
 @dataclass
@@ -35,7 +45,7 @@ class SplitSpec:
 
 
 @dataclass
-class Data:
+class Data(Preparation):
     """Where the specimens come from and how they are prepared."""
 
     root: str = field(default=MISSING, metadata=ASIDE)
@@ -45,17 +55,10 @@ class Data:
     band."""
     axis: AxisSpec | None = None
     """The sensor's axis, for headers that have no wavelengths."""
-    calibrate: str = "auto"
-    """`auto` uses white and dark frames when the folder has them; `none` reads values as they
-    are."""
     white: str | None = None
     """File of the white frame below the root; null looks for one named white*."""
     dark: str | None = None
     """File of the dark frame below the root; null looks for one named dark*."""
-    white_reflectance: float = 1.0
-    """Reflectance of the white target, above 0."""
-    mask: str = "auto"
-    """Foreground: `auto`, `image`, `otsu` or `none`."""
     normalisation: str = "zscore"
     """`none`, `minmax`, `zscore`, `snv`, `l2`, `derivative` or `continuum`, fitted on the training
     part."""
@@ -73,24 +76,43 @@ class Data:
     """Share of the free memory that the planes may take before `auto` turns to `mmap`."""
     split: SplitSpec = field(default_factory=SplitSpec)
 
+    @property
+    def own_axis(self) -> SpectralAxis | None:
+        """The axis of cubes whose headers have no wavelengths, where the config gives one."""
+        return None if self.axis is None else self.axis.axis()
+
 
 @dataclass
-class FolderData(Data):
+class FolderData(ImageKeys, Data):
     """A folder with one specimen image per cube."""
 
     labels: Any = MISSING
     """Where labels come from: `csv`, `pattern`, `folder` or `none`."""
-    size: int = 64
-    """Side of the prepared images in pixels."""
-    crop_margin: float = 0.05
-    """Margin around the specimen, as a share of its longer side."""
 
 
 @dataclass
-class TilesData(Data):
+class TilesData(TileKeys, Data):
     """Windows of one or several scenes, without labels."""
 
-    tile: int = 32
-    """Side of a window in pixels."""
-    stride: int = 16
-    """Step between windows in pixels."""
+
+def scan_folder(
+    data: Data, *, only: Sequence[Path] | None = None, num_threads: int | None = None
+) -> Catalogue:
+    """Scan the folder that a config names; see :func:`hyperspec.datasets.catalogue.scan.scan`.
+
+    Args:
+        data: Where the cubes are, and what they lack.
+        only: The cubes that count; None takes all that fit the pattern.
+        num_threads: Files read at once.
+    """
+    return scan(
+        data.root,
+        labels=data.labels if isinstance(data, FolderData) else None,
+        axis=data.own_axis,
+        pattern=data.pattern,
+        only=only,
+        white=data.white,
+        dark=data.dark,
+        cache_dir=Path(data.cache_dir),
+        num_threads=num_threads,
+    )

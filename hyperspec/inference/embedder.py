@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.on_the_fly import DirectSource
-from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.training.checkpoint import read_checkpoint
-from hyperspec.training.data import Material, prepare_settings
+from hyperspec.training.data import Material
 from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.utils.errors import ModelError
 
@@ -91,19 +91,16 @@ class CubeEmbedder:
     def _material(self, root: Path, paths: Sequence[Path]) -> Material:
         data = self.config.data
         assert isinstance(data, FolderData)
-        axis = data.axis
         catalogue = scan(
             root,
-            axis=None
-            if axis is None
-            else SpectralAxis.linear(axis.start_nm, axis.stop_nm, axis.count),
+            axis=data.own_axis,
             pattern=data.pattern,
             only=paths,
             white=data.white,
             dark=data.dark,
         )
         catalogue.raise_errors()
-        source = DirectSource(catalogue, prepare_settings(data))
+        source = DirectSource(catalogue, PrepareSettings.of(data))
         rows = np.arange(len(source), dtype=np.intp)
         nothing = rows[:0]
         return Material(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ class Restored:
     same_data: bool
 
 
-def restore(path: Path | str, **data: Any) -> Restored:
+def restore(path: Path | str, words: Sequence[str] = (), **data: Any) -> Restored:
     """Rebuild a checkpoint's module on a folder of cubes.
 
     The folder is read and split as the run's was, unless told otherwise. Where it has another axis,
@@ -57,6 +57,8 @@ def restore(path: Path | str, **data: Any) -> Restored:
 
     Args:
         path: The checkpoint.
+        words: Data settings that differ here, as for `hyperspec train`, such as
+            ``data.white=w.bil``.
         data: Fields of the run's data config that differ here, such as ``root``; those that are
             None stay as the run had them.
 
@@ -70,7 +72,7 @@ def restore(path: Path | str, **data: Any) -> Restored:
 
     checkpoint = read_checkpoint(path)
     facts = checkpoint["hyperspec"]
-    config = _on_folder(read_config(checkpoint, path), data)
+    config = _on_folder(read_config(checkpoint, path), words, data)
     if facts.get("stage") == "search":
         raise ModelError(
             f"'{path}' was written while bands=learned was still choosing its bands, so it holds "
@@ -93,7 +95,11 @@ def restore(path: Path | str, **data: Any) -> Restored:
     return Restored(config, material, module, trained, same)
 
 
-def _on_folder(config: Train, data: Mapping[str, Any]) -> Train:
+def _on_folder(config: Train, words: Sequence[str], data: Mapping[str, Any]) -> Train:
     given = {name: value for name, value in data.items() if value is not None}
     made: Data = dataclasses.replace(config.data, **given)
+    if words:
+        from hyperspec.config.folder import compose_data  # Hydra, which the library does without
+
+        made = compose_data(words, made.root, base=made)
     return dataclasses.replace(config, data=made)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +91,7 @@ def look_at(
     path: Path | str,
     axis: SpectralAxis | None = None,
     *,
-    calibrate: Literal["auto", "none"] = "auto",
+    calibrate: str = "auto",
     white: Path | None = None,
     dark: Path | None = None,
 ) -> CubeInfo:
@@ -246,7 +245,7 @@ def _calibration(
         for kind, given in (("white", white), ("dark", dark)):
             frames[kind] = given or find_frame(folder, files, kind, None)
     except CatalogueError:
-        return None, "none: several files could be the frames (--white, --dark)"
+        return None, "none: several files could be the frames (data.white, data.dark)"
     paths = {kind: path for kind, path in frames.items() if path is not None}
     if len(paths) < 2:
         return None, f"none: {' and '.join(paths) or 'no'} frame beside the cube" + (

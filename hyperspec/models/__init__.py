@@ -1,4 +1,4 @@
-"""Encoders: stems that take n bands, backbones, and the projection head.
+"""Encoders: stems that take n bands, backbones, projection heads.
 
 The config dataclasses import without torch; everything else is imported on first use.
 """

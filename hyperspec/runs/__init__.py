@@ -1,1 +1,1 @@
-"""One job: its context, identity, execution, and what it needs."""
+"""One job: context, identity, execution, resume, what it needs."""

@@ -23,7 +23,7 @@ from hyperspec.runs.locks import claim
 from hyperspec.runs.resume import adopt, continue_history
 from hyperspec.runs.used_parts import parts_of
 from hyperspec.search.trial import TrialReporter
-from hyperspec.tracking.contract import Metric, Tag
+from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots, origin
 from hyperspec.training.callbacks.graceful_stop import StopSoftly
@@ -152,7 +152,7 @@ def open_session(config: Train, run: JobRun, context: JobContext, slots: Slots) 
         )
         search = Session(earlier.latest(), [soft, keep_search], keep=earlier.keep)
     if latest is not None:
-        _go_on(run, latest, "the training", whole=(Metric.SEARCH,) if search else ())
+        _go_on(run, latest, "the training", whole=(MetricName.SEARCH,) if search else ())
     elif search is not None and search.ckpt is not None:
         _go_on(run, search.ckpt, "the search for bands")
     trial = None if context.sweep_dir is None else TrialReporter.current(context.sweep_dir)

@@ -19,7 +19,7 @@ from hyperspec.inference.importance import log_importance
 from hyperspec.inference.restore import Restored
 from hyperspec.runs.identity import Objective
 from hyperspec.runs.provenance import describe
-from hyperspec.tracking.contract import Metric, Tag
+from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble
 from hyperspec.training.callbacks.monitoring import (
@@ -115,5 +115,5 @@ def execute(
         if len(values) > 1:  # the run alone says what it reached
             metrics |= objectives
             run.set_tags({Tag.OBJECTIVES: ",".join(objectives)})
-        run.log_metrics({**metrics, Metric.OBJECTIVE: values[0]}, module.global_step)
+        run.log_metrics({**metrics, MetricName.OBJECTIVE: values[0]}, module.global_step)
     return values[0] if len(values) == 1 else values

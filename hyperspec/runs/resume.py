@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hyperspec.runs.identity import Finished, Objective
 from hyperspec.tracking.cleanup import send_outbox
 from hyperspec.tracking.client import connect
-from hyperspec.tracking.contract import Metric, Tag
+from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.parent import ParentInfo
 from hyperspec.tracking.record import ended
 from hyperspec.tracking.retry import UnreachableError
@@ -32,7 +32,7 @@ def adopt(run: JobRun, found: Finished) -> Objective:
     values = found.objective if isinstance(found.objective, tuple) else (found.objective,)
     if len(values) > 1:
         run.set_tags({Tag.OBJECTIVES: ",".join(found.metrics)})
-    run.copy_from(found.run_id, metrics={Metric.OBJECTIVE: values[0], **found.metrics})
+    run.copy_from(found.run_id, metrics={MetricName.OBJECTIVE: values[0], **found.metrics})
     log.info("%s: finished before as run %s; not trained again", run.name, found.run_id)
     return found.objective
 

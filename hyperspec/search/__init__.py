@@ -1,1 +1,1 @@
-"""Optuna searches through Hydra."""
+"""Optuna searches through Hydra: space, study, sampler, pruner."""

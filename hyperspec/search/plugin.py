@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
@@ -31,8 +32,10 @@ class HyperspecSweeper(Sweeper):
         """Prepare the search for a composed config."""
         from hyperspec.search.sweeper import Search
 
-        self._search = Search(**self._options)
-        self._search.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        self._search = Search(self._options, config, launcher, hydra_context.config_loader)
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the search."""

@@ -10,7 +10,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hyperspec.config.sweep import SearchConfig
-from hyperspec.evaluation.objective import natural_direction, objective_names
+from hyperspec.evaluation.metrics import natural_direction
+from hyperspec.evaluation.objective import objective_names
 from hyperspec.search.options import branches_of, num_seeds
 from hyperspec.search.space import SearchSpace, read_space
 from hyperspec.search.trial import build_pruner
@@ -91,9 +92,9 @@ def _settings(config: DictConfig) -> SearchConfig:
 def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:
     """Return the names of what is optimised; a program without the key numbers them."""
     if "objective" in config:
-        return objective_names(_bare(config.get("objective")))
-    bare = _bare(direction)
-    count = len(bare) if _is_list(bare) else 1
+        return objective_names(bare(config.get("objective")))
+    given = bare(direction)
+    count = len(given) if _is_list(given) else 1
     return ("objective",) if count == 1 else tuple(f"objective_{i}" for i in range(count))
 
 
@@ -103,12 +104,11 @@ def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigError: If there are not as many as objectives, or one is no direction.
     """
-    bare = _bare(given)
-    if isinstance(bare, Enum):
-        bare = bare.name
-    if bare in (None, "auto"):
+    plain = bare(given)
+    if plain in (None, "auto"):
         return tuple(natural_direction(name) for name in objectives)
-    listed = [d.name if isinstance(d, Enum) else d for d in (bare if _is_list(bare) else [bare])]
+    ways = plain if _is_list(plain) else [plain]
+    listed = [way.name if isinstance(way, Enum) else way for way in ways]
     bad = [word for word in listed if word not in _DIRECTIONS]
     if bad:
         raise ConfigError(
@@ -149,11 +149,12 @@ def _check_pruning(config: DictConfig, name: str, directions: Sequence[str]) -> 
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    bare = _bare(value)
-    return dict(bare) if isinstance(bare, Mapping) else {}
+    plain = bare(value)
+    return dict(plain) if isinstance(plain, Mapping) else {}
 
 
-def _bare(value: Any) -> Any:
+def bare(value: Any) -> Any:
+    """Return a node of a config as plain Python, and anything else as it is."""
     if isinstance(value, DictConfig | ListConfig):
         return OmegaConf.to_container(value, resolve=True)
     return value

@@ -14,12 +14,11 @@ from typing import Any, cast
 
 import optuna
 from hydra.utils import instantiate
-from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from hyperspec.search.space import SearchSpace
+from hyperspec.search.space import SearchSpace, choices
 from hyperspec.utils.errors import ConfigError
 
 TRUSTED = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
@@ -69,8 +68,10 @@ def build_sampler(config: Mapping[str, Any], space: SearchSpace, drawn: int) -> 
             if given:
                 made = made(**given)
         if isinstance(made, partial):
-            choices = OptunaSweeperImpl._to_grid_sampler_choices
-            made = Grid({name: choices(d) for name, d in space.always.items()}, seed=seed)
+            points = {name: choices(d) for name, d in space.always.items()}
+            if None in points.values():
+                raise ValueError("GridSampler only supports discrete distributions.")
+            made = Grid(cast(dict[str, Sequence[Any]], points), seed=seed)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"hydra.sweeper.sampler: {error}") from error
     return cast(BaseSampler, made)

@@ -12,26 +12,29 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    FloatRange,
+    IntervalSweep,
+    Override,
+    RangeSweep,
+    Transformer,
+)
 from hydra.errors import HydraException
-from hydra_plugins.hydra_optuna_sweeper._impl import (
-    OptunaSweeperImpl,
-    create_params_from_overrides,
-)
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from hyperspec.search.options import Branches
 from hyperspec.tracking.names import as_text
 from hyperspec.utils.errors import ConfigError
 
-Space = dict[str, BaseDistribution]
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+Space = dict[str, Distribution]
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,14 @@ class SearchSpace:
     @property
     def size(self) -> float:
         """Number of different trials, infinite for ranges; branches are not counted."""
-        return math.inf if self.branches else math.prod(map(_size, self.always.values()))
+        if self.branches:
+            return math.inf
+        listed = map(choices, self.always.values())
+        return math.prod(math.inf if values is None else len(values) for values in listed)
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield all points of a space of finite :attr:`size`."""
-        choices = [OptunaSweeperImpl._to_grid_sampler_choices(d) for d in self.always.values()]
-        for values in itertools.product(*choices):
+        for values in itertools.product(*(choices(d) or () for d in self.always.values())):
             yield dict(zip(self.always, values, strict=True))
 
     def suggest(self, trial: Trial, extend: Callable[[Trial], object] | None = None) -> list[str]:
@@ -82,13 +87,13 @@ class SearchSpace:
             trial: The trial to draw for.
             extend: Draws more of them (``hydra.sweeper.custom_search_space``).
         """
-        drawn = {name: trial._suggest(name, d) for name, d in self.always.items()}
+        drawn = {name: _suggest(trial, name, d) for name, d in self.always.items()}
         closed = list(self.branches)
         # What a branch draws may open another one.
         while opened := [b for b in closed if self._is_open(b, drawn)]:
             for branch in opened:
                 for name, distribution in branch.space.items():
-                    drawn[name] = trial._suggest(branch.label(name), distribution)
+                    drawn[name] = _suggest(trial, branch.label(name), distribution)
                 closed.remove(branch)
         if extend is not None:
             known = set(self.labelled)
@@ -115,8 +120,8 @@ def read_space(params: Mapping[str, str], arguments: Sequence[str], given: Branc
             branch hangs on nothing that is searched or chosen.
     """
     listed = [f"{key}={value}" for key, value in params.items()]
-    searched, _, _ = create_params_from_overrides(listed)
-    always, fixed, deletions = create_params_from_overrides([*listed, *arguments])
+    searched, _, _ = _read_words(listed)
+    always, fixed, deletions = _read_words([*listed, *arguments])
     both = sorted(set(fixed) & set(searched))
     if both:
         raise ConfigError(
@@ -136,7 +141,7 @@ def _read_branches(given: Branches) -> Iterator[Branch]:
             place = f"search.branches.{key}.{value}"
             words = [f"{name}={text}" for name, text in params.items()]
             try:
-                space, alike, deletions = create_params_from_overrides(words)
+                space, alike, deletions = _read_words(words)
             except HydraException as error:
                 raise ConfigError(f"{place}: {' '.join(str(error).split())}") from error
             if alike or deletions:
@@ -184,11 +189,83 @@ def _check_branches(space: SearchSpace) -> None:
                 )
 
 
-def _size(distribution: BaseDistribution) -> float:
+def choices(distribution: Distribution) -> Sequence[Any] | None:
+    """Return all values of a distribution, or None of a range without steps."""
     if isinstance(distribution, CategoricalDistribution):
-        return len(distribution.choices)
+        return distribution.choices
+    low, high, step = distribution.low, distribution.high, distribution.step
     if isinstance(distribution, IntDistribution):
-        return (distribution.high - distribution.low) // distribution.step + 1
-    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        return round((distribution.high - distribution.low) / distribution.step) + 1
-    return math.inf
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    return None if step is None else [*FloatRange(low, high, step), high]
+
+
+def _suggest(trial: Trial, name: str, distribution: Distribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    low, high, log = distribution.low, distribution.high, distribution.log
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, int(low), int(high), step=distribution.step, log=log)
+    return trial.suggest_float(name, low, high, step=distribution.step, log=log)
+
+
+def _read_words(words: Sequence[str]) -> tuple[Space, dict[str, Any], list[str]]:
+    """Return what overrides draw, what they fix, and those that delete a key."""
+    space: Space = {}
+    fixed: dict[str, Any] = {}
+    deletions: list[str] = []
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        name = override.get_key_element()
+        if override.is_delete():
+            deletions.append(str(override.input_line))
+        elif override.is_sweep_override():
+            space[name] = _distribution(override)
+        else:
+            fixed[name] = override.get_value_element_as_str()
+    return space, fixed, deletions
+
+
+def _distribution(override: Override) -> Distribution:
+    """Return what an override draws from, as the stock Optuna sweeper reads it.
+
+    Raises:
+        ConfigError: If it is a range without values, or no choice, range or interval.
+    """
+    sweep = override.value()
+    if isinstance(sweep, IntervalSweep):
+        ends: tuple[Any, Any] = (sweep.start, sweep.end)
+        whole = all(isinstance(end, int) for end in ends)
+        kind = IntDistribution if whole else FloatDistribution
+        return kind(*ends, log="log" in sweep.tags)
+    if not isinstance(sweep, ChoiceSweep | RangeSweep):
+        raise ConfigError(f"{override.input_line}: give choice(...), range(...) or interval(...).")
+    if isinstance(sweep, RangeSweep) and not (sweep.shuffle or sweep.transformers):
+        try:
+            stepped = _stepped(sweep.range())
+        except (IndexError, ValueError, ZeroDivisionError):
+            raise ConfigError(f"{override.input_line} is a range without values.") from None
+        if stepped is not None:
+            return stepped
+    listed: Any = list(override.sweep_iterator(transformer=Transformer.encode))
+    return CategoricalDistribution(listed)
+
+
+def _stepped(values: range | FloatRange) -> Distribution | None:
+    """Return the distribution of a range, or None when its ends or steps are no exact floats.
+
+    Raises:
+        IndexError, ZeroDivisionError: If it has no values.
+    """
+    if isinstance(values, range):
+        first, last = sorted((values[0], values[-1]))
+        return IntDistribution(first, last, step=abs(values.step))
+    start, stop, step = (Decimal(str(v)) for v in (values.start, values.stop, values.step))
+    count = math.ceil(Fraction(stop - start) / Fraction(step))
+    if count < 1:
+        raise IndexError("no values")
+    # Hydra's range ends before its stop, and Optuna's has both ends.
+    exact = (*sorted((start, start + (count - 1) * step)), abs(step))
+    low, high, width = map(float, exact)
+    as_typed = tuple(Decimal(str(value)) for value in (low, high, width)) == exact
+    if as_typed and (low == high or width >= max(math.ulp(low), math.ulp(high))):
+        return FloatDistribution(low, high, step=width)
+    return None

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import threading
 import time
+from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from hyperspec.search.optuna_internals import cached
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
@@ -28,107 +29,55 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 600.0
 _LOCK_KEY = 4_850_116_301  # of the advisory lock; any number that nobody else takes
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
-# The calls that reach the database, those behind Optuna's own cache included.
-_CALLS = (
-    "create_new_study",
-    "set_study_user_attr",
-    "set_study_system_attr",
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_directions",
-    "get_study_user_attrs",
-    "get_study_system_attrs",
-    "get_all_studies",
-    "_create_new_trial",
-    "_set_trial_param",
-    "set_trial_param",
-    "set_trial_state_values",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
-    "get_trial_id_from_study_id_trial_number",
-    "get_trial",
-    "_get_trials",
-    "_get_best_trial_id",
-)
 
 
-class PatientStorage(RDBStorage):
-    """Optuna's database storage whose calls are repeated until the database answers.
+class _Waiting:
+    """Makes each call to a database until that answers."""
 
-    Args:
-        address: Absolute SQLAlchemy address.
-        patience: Seconds after which a call gives up.
+    def __init__(self, database: RDBStorage, patience: float) -> None:
+        self._database, self._patience = database, patience
+        self._cached = cached(database)
 
-    Raises:
-        TrackingError: If the database does not answer for that long, at any call.
-    """
-
-    def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
-        self.patience = patience
-        self._inside = threading.local()
-        options: dict[str, Any] = {"pool_pre_ping": True}
-        if sqlite_path(address) is not None:
-            # SQLite waits by itself too, in silence; what is longer than that is told.
-            options = {"connect_args": {"timeout": min(5.0, patience / 20)}}
-        open_it = functools.partial(super().__init__, address, options)
-        _repeat(open_it, shown(address), patience, lambda: None)
-
-    def wait(self, call: Callable[[], Any]) -> Any:
-        """Make a call until the database answers; calls inside of a call are part of it."""
-        if getattr(self._inside, "busy", False):
-            return call()
-        self._inside.busy = True
-        try:
-            return _repeat(call, shown(self.url), self.patience, self._forget)
-        finally:
-            self._inside.busy = False
+    def wait(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Make a call of Optuna's storage."""
+        call = functools.partial(getattr(self._cached, name), *args, **kwargs)
+        return _repeat(call, self._database.url, self._patience, self._forget)
 
     def _forget(self) -> None:
         """Drop connections that may be dead; wait for a SQLite file that was moved away.
 
         Connecting to it would put an empty database in its place.
         """
-        self.engine.dispose()
-        path = sqlite_path(self.url)
-        if path is not None and not path.exists():
-            raise OperationalError("connect", None, FileNotFoundError(str(path)))
+        self._database.engine.dispose()
+        _find_file(self._database.url)
 
 
-def _patient(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def call(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
-        tries = 0
-
-        def once() -> Any:
-            nonlocal tries
-            tries += 1
-            try:
-                return original(self, *args, **kwargs)
-            except UpdateFinishedTrialError:
-                if tries == 1:
-                    raise
-                return True  # the first try was written, and only its answer was lost
-
-        return self.wait(once)
-
-    return call
+def _waits(name: str) -> Callable[..., Any]:
+    return lambda self, *args, **kwargs: self.wait(name, *args, **kwargs)
 
 
-for _name in _CALLS:
-    setattr(PatientStorage, _name, _patient(getattr(RDBStorage, _name)))
+# Optuna's storage interface, all of it: a call that a later version adds is waited for too.
+_CALLS = {name: _waits(name) for name in vars(BaseStorage) if not name.startswith("_")}
+_PatientStorage: Any = ABCMeta("_PatientStorage", (_Waiting, BaseStorage), _CALLS)
 
 
 def _repeat(
-    call: Callable[[], Any], place: str, patience: float, before: Callable[[], None]
+    call: Callable[[], Any],
+    address: str,
+    patience: float,
+    before: Callable[[], None] = lambda: None,
 ) -> Any:
     """Make a call, after ``before`` when it was refused, with growing waits in between."""
-    started, wait, refused = time.monotonic(), _FIRST_WAIT, False
+    started, wait, refused, place = time.monotonic(), _FIRST_WAIT, False, shown(address)
     while True:
         try:
             if refused:
                 before()
             result = call()
+        except UpdateFinishedTrialError:
+            if not refused:
+                raise
+            return True  # an earlier try was written, and only its answer was lost
         except (StorageInternalError, OperationalError, InterfaceError) as error:
             if not _is_refusal(error):
                 raise
@@ -176,25 +125,43 @@ def sqlite_path(address: str) -> Path | None:
     return Path(path) if path != address and path else None
 
 
-def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECONDS) -> RDBStorage:
-    """Open a study's database.
+def absolute_storage(storage: Any, cwd: Path, sweep_dir: Path) -> str:
+    """Return the storage's address; a relative SQLite file starts at the command's folder."""
+    address = f"sqlite:///{sweep_dir / 'optuna.db'}" if storage is None else str(storage)
+    path = sqlite_path(address)
+    return address if path is None else f"sqlite:///{cwd / path}"
+
+
+def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECONDS) -> BaseStorage:
+    """Open a study's database; its calls are repeated until it answers.
 
     Args:
-        address: Absolute address.
+        address: Absolute SQLAlchemy address.
         fresh: Whether it may be begun; otherwise a missing SQLite file is waited for.
         patience: Seconds after which opening and each call give up.
 
     Raises:
-        TrackingError: If it does not answer for that long.
+        TrackingError: If it does not answer for that long, now or at any call.
     """
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if sqlite_path(address) is not None:
+        # SQLite waits by itself too, in silence; what is longer than that is told.
+        options = {"connect_args": {"timeout": min(5.0, patience / 20)}}
+
+    def connect() -> RDBStorage:
+        if not fresh:
+            _find_file(address)
+        return RDBStorage(address, options)
+
+    made: BaseStorage = _PatientStorage(_repeat(connect, address, patience), patience)
+    return made
+
+
+def _find_file(address: str) -> None:
+    """Refuse, as a database does that is away, when the file of a SQLite address is missing."""
     path = sqlite_path(address)
-
-    def look() -> None:
-        if not fresh and path is not None and not path.exists():
-            raise OperationalError("connect", None, FileNotFoundError(f"no file {path}"))
-
-    _repeat(look, shown(address), patience, lambda: None)
-    return PatientStorage(address, patience)
+    if path is not None and not path.exists():
+        raise OperationalError("connect", None, FileNotFoundError(f"no file {path}"))
 
 
 @contextlib.contextmanager
@@ -222,7 +189,7 @@ def database_lock(address: str, patience: float = PATIENCE_SECONDS) -> Iterator[
             raise
         return connection
 
-    connection = _repeat(take, shown(address), patience, lambda: None)
+    connection = _repeat(take, address, patience)
     try:
         yield
     finally:

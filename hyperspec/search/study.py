@@ -15,10 +15,12 @@ from typing import Any, cast
 import optuna
 from filelock import FileLock
 from optuna.distributions import distribution_to_json
+from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
+from hyperspec.search.optuna_internals import reopen
 from hyperspec.search.space import SearchSpace, Space
-from hyperspec.search.storage import database_lock, open_storage, sqlite_path
+from hyperspec.search.storage import database_lock, sqlite_path
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
@@ -34,7 +36,7 @@ _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 def open_study(
     name: str | None,
-    storage: str,
+    storage: BaseStorage,
     directions: Sequence[str],
     pruner: optuna.pruners.BasePruner,
     space: Space,
@@ -45,7 +47,7 @@ def open_study(
 
     Args:
         name: Name of the study; None begins a nameless one that no later start finds.
-        storage: Absolute address of its database.
+        storage: Its database.
         directions: ``maximize`` or ``minimize`` per objective.
         pruner: What stops trials early.
         space: What is searched.
@@ -55,7 +57,7 @@ def open_study(
     """
     study = optuna.create_study(
         study_name=name,
-        storage=open_storage(storage, fresh=True),
+        storage=storage,
         pruner=pruner,
         directions=cast(Any, list(directions)),
         load_if_exists=True,
@@ -87,7 +89,7 @@ def study_lock(storage: str) -> AbstractContextManager[object]:
     return FileLock(Path(tempfile.gettempdir()) / f"hyperspec-study-{digest}.lock")
 
 
-def requeue_orphans(study: optuna.Study) -> list[int]:
+def requeue_orphans(study: optuna.Study, storage: BaseStorage) -> list[int]:
     """Close trials whose controller on this machine is dead, and put their values in line again.
 
     Call it under :func:`study_lock`: trials are asked for and signed under it, so that one without
@@ -102,12 +104,11 @@ def requeue_orphans(study: optuna.Study) -> list[int]:
         signed = _PROCESS in attributes
         if signed and not is_dead(str(attributes.get(_HOST)), str(attributes[_PROCESS])):
             continue
-        trial = Trial(study, frozen._trial_id)
-        trial.set_user_attr(ORPHAN, True)
-        study.tell(trial, state=TrialState.FAIL)
+        reopen(study, storage, frozen.number).set_user_attr(ORPHAN, True)
+        study.tell(frozen.number, state=TrialState.FAIL)
         if frozen.params:
             study.enqueue_trial(frozen.params)
-        closed.append(int(frozen.number))
+        closed.append(frozen.number)
         log.warning("trial %d lost its controller and is run again", frozen.number)
     return closed
 
@@ -120,6 +121,11 @@ def ask(study: optuna.Study) -> Trial:
     return trial
 
 
+def is_in_line(study: optuna.Study) -> bool:
+    """Say whether the next trial's values were put in line; call it under :func:`study_lock`."""
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
 def current(study: optuna.Study, trial: Trial) -> optuna.trial.FrozenTrial:
     """Return a trial as stored now: its job writes from another process, past our copy."""
     found = study.get_trials(deepcopy=False)
@@ -129,12 +135,10 @@ def current(study: optuna.Study, trial: Trial) -> optuna.trial.FrozenTrial:
 def is_repeated(study: optuna.Study, trial: Trial) -> bool:
     """Say whether another trial has the same values; call it under :func:`study_lock`.
 
-    Trials that were closed as orphans are run again on purpose, and so are those put in line.
+    Trials that were closed as orphans are run again on purpose.
     """
     own = current(study, trial)
-    if not own.params or "fixed_params" in own.system_attrs:
-        return False
-    return any(
+    return bool(own.params) and any(
         other.number != own.number
         and other.params == own.params
         and not {ORPHAN, DUPLICATE} & other.user_attrs.keys()
@@ -208,14 +212,3 @@ def _brief(space: Mapping[str, Any], key: str) -> str:
     if key not in space:
         return "not searched"
     return json.dumps(space[key].get("attributes", space[key]), sort_keys=True)
-
-
-def absolute_storage(storage: Any, cwd: Path, sweep_dir: Path) -> str:
-    """Return the storage's address; a relative SQLite file starts at the command's folder."""
-    if storage is None:
-        return f"sqlite:///{sweep_dir / 'optuna.db'}"
-    text = str(storage)
-    path = text.removeprefix("sqlite:///")
-    if path == text or path.startswith("/") or not path:
-        return text
-    return f"sqlite:///{cwd / path}"

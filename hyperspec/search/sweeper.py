@@ -1,38 +1,42 @@
 """An Optuna search that ends with exactly its planned trials.
 
 The stock sweeper adds ``n_trials`` at each start, repeats a sampler's seed, records pruned trials
-as failed, dies of one bad composition and forgets the trials of a killed controller. This subclass
-keeps its grammar (search spaces from overrides) and replaces its loop.
+as failed, dies of one bad composition and forgets the trials of a killed controller. This one takes
+the same options and search spaces.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
-from hydra.types import HydraContext, TaskFunction
-from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
+from hydra.plugins.launcher import Launcher
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
-from hyperspec.search.request import Request, read_request
+from hyperspec.search.request import Request, bare, read_request
 from hyperspec.search.results import OVERRIDES, find_outcome, publish
 from hyperspec.search.samplers import build_sampler
 from hyperspec.search.seed_aggregation import pooled
+from hyperspec.search.storage import absolute_storage, open_storage
 from hyperspec.search.study import (
-    absolute_storage,
     ask,
     count,
     current,
     drop_duplicate,
+    is_in_line,
     is_repeated,
     open_study,
     requeue_orphans,
@@ -78,39 +82,40 @@ class _Drawn:
         return [*job, f"+hydra.job.env_set.{FOLLOWS_VARIABLE}=1"] if place else job
 
 
-class Search(OptunaSweeperImpl):
-    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper` from its options."""
+class Search:
+    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`.
+
+    Args:
+        options: Of ``hydra.sweeper``.
+        config: The composed config of the multirun.
+        launcher: What runs jobs.
+        loader: What composes them.
+
+    Raises:
+        ConfigError: If no trial is asked for.
+    """
 
     def __init__(
         self,
-        *,
-        max_failures: int | None,
-        pruner: Mapping[str, object],
-        **stock: Any,
+        options: Mapping[str, Any],
+        config: DictConfig,
+        launcher: Launcher,
+        loader: ConfigLoader,
     ) -> None:
-        super().__init__(**stock)
+        self.options = {name: bare(value) for name, value in options.items()}
+        self.config, self.launcher, self.loader = config, launcher, loader
+        self.n_trials, self.n_jobs = int(options["n_trials"]), int(options["n_jobs"])
         if self.n_jobs < 1 or self.n_trials < 1:
             raise ConfigError(
                 f"hydra.sweeper.n_trials={self.n_trials} and n_jobs={self.n_jobs} must be at "
                 "least 1."
             )
-        plain = OmegaConf.to_container(pruner) if isinstance(pruner, DictConfig) else pruner
-        self.pruner = cast(Mapping[str, object], plain)
-        self.max_failures = max_failures
         self.failures = 0
         self.uncomposed: list[str] = []
-        self.folder = Path()
-        self.address = ""
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Take the composed config; see Hydra's Sweeper."""
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         base = Path(config.hydra.runtime.cwd)
         self.folder = base / str(config.hydra.sweep.dir)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.address = absolute_storage(self.storage, base, self.folder)
+        self.address = absolute_storage(self.options["storage"], base, self.folder)
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until the study has ``n_trials`` of them.
@@ -119,18 +124,7 @@ class Search(OptunaSweeperImpl):
             ConfigError: If the space and the command line contradict each other, the stored
                 study was begun with another space, or trials could not be composed.
         """
-        assert self.config is not None, "Hydra calls setup() before sweep()"
-        asked = read_request(
-            self.config,
-            {
-                "params": self.params,
-                "direction": self.direction,
-                "pruner": self.pruner,
-                "sampler": self.sampler,
-                "custom_search_space": self.custom_search_space_extender,
-            },
-            arguments,
-        )
+        asked = read_request(self.config, self.options, arguments)
         if asked.space.size < self.n_trials:
             self.n_trials = int(asked.space.size)
             log.info("the space has %d points: as many trials", self.n_trials)
@@ -145,28 +139,29 @@ class Search(OptunaSweeperImpl):
                 f"{self.uncomposed[0]}"
             )
 
-    def _open_or_fork(self, asked: Request, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+    def _open(self, asked: Request) -> optuna.Study:
+        """Open the study, close what dead controllers left, and leave a note for the jobs."""
+        with study_lock(self.address):
+            storage = open_storage(self.address, fresh=True)
+            study = self._open_or_fork(asked, storage)
+            requeue_orphans(study, storage)
+        write_study(self.folder, StudyNote(study.study_name, self.address, self.options["pruner"]))
+        log.info("study %s: %s", study.study_name, self.address)
+        return study
+
+    def _open_or_fork(self, asked: Request, storage: BaseStorage) -> optuna.Study:
         """Open the study; a changed space is refused, or takes the first name that fits it."""
-        fork = OmegaConf.select(cast(DictConfig, self.config), "sweep.changed") == "fork"
+        pruner, wanted = build_pruner(self.options["pruner"]), self.options["study_name"]
+        fork = OmegaConf.select(self.config, "sweep.changed") == "fork"
         space, directions = asked.space.labelled, asked.directions
-        for name in names(self.study_name) if self.study_name and fork else (self.study_name,):
+        for name in names(wanted) if wanted and fork else (wanted,):
             try:
-                return open_study(name, self.address, directions, pruner, space)
+                return open_study(name, storage, directions, pruner, space)
             except ConfigError:
                 if not fork:
                     raise
                 log.info("the study %s was begun with another space", name)
         raise AssertionError("names() does not end")
-
-    def _open(self, asked: Request) -> optuna.Study:
-        """Open the study, close what dead controllers left, and leave a note for the jobs."""
-        pruner = build_pruner(self.pruner)
-        with study_lock(self.address):
-            study = self._open_or_fork(asked, pruner)
-            requeue_orphans(study)
-        write_study(self.folder, StudyNote(study.study_name, self.address, self.pruner))
-        log.info("study %s: %s", study.study_name, self.address)
-        return study
 
     def _next(self, study: optuna.Study, asked: Request) -> list[_Drawn]:
         """Draw as many trials as run side by side and are missing to the total."""
@@ -186,10 +181,11 @@ class Search(OptunaSweeperImpl):
             point = None if left else unseen(study, asked.space, seed=drawn)
             if point is not None:
                 study.enqueue_trial(point)
-            study.sampler = build_sampler(self._sampler_options(), asked.space, drawn)
+            study.sampler = build_sampler(self.options["sampler"], asked.space, drawn)
+            wanted = not left or is_in_line(study)
             trial = ask(study)
-            words = asked.space.suggest(trial, self._extend)
-            if not left or not is_repeated(study, trial):
+            words = asked.space.suggest(trial, self._extend())
+            if wanted or not is_repeated(study, trial):
                 break
             drop_duplicate(study, trial)
         fixed = {f"{name}={value}" for name, value in asked.space.fixed.items()}
@@ -200,14 +196,12 @@ class Search(OptunaSweeperImpl):
         seeds = [first + i if many else None for i in range(asked.settings.seeds)]
         return _Drawn(trial, words, seeds)
 
-    def _sampler_options(self) -> Mapping[str, Any]:
-        plain = OmegaConf.to_container(self.sampler, resolve=True)
-        return cast(Mapping[str, Any], plain)
-
-    def _extend(self, trial: Trial) -> None:
-        if self.custom_search_space_extender is not None:
-            assert self.config is not None, "Hydra calls setup() before sweep()"
-            self.custom_search_space_extender(self.config, trial)
+    def _extend(self) -> Callable[[Trial], object] | None:
+        """Return what draws more values of a trial, or None."""
+        target = self.options["custom_search_space"]
+        if not target:
+            return None
+        return partial(instantiate({"_target_": target, "_partial_": True}), self.config)
 
     def _batch(self, study: optuna.Study, drawn: list[_Drawn], asked: Request) -> None:
         """Run trials side by side, and tell how each ended."""
@@ -225,7 +219,6 @@ class Search(OptunaSweeperImpl):
         todo = [(one, place) for one in drawn for place in range(len(one.seeds))[places]]
         if not todo:
             return
-        assert self.launcher is not None, "Hydra calls setup() before sweep()"
         outcomes: Sequence[JobReturn | str]
         one, place = todo[0]
         number = one.trial.number * len(one.seeds) + place
@@ -240,10 +233,8 @@ class Search(OptunaSweeperImpl):
 
     def _composes(self, study: optuna.Study, drawn: _Drawn) -> bool:
         """Compose a trial's first job; tell the trial as failed when it cannot be."""
-        assert self.hydra_context is not None, "Hydra calls setup() before sweep()"
-        assert self.config is not None, "Hydra calls setup() before sweep()"
         try:
-            self.hydra_context.config_loader.load_sweep_config(self.config, drawn.job(0))
+            self.loader.load_sweep_config(self.config, drawn.job(0))
         except (HydraException, OmegaConfBaseException) as error:
             problem = " ".join(str(error).split())
             self.uncomposed.append(f"{' '.join(drawn.words)}: {problem}")
@@ -283,7 +274,8 @@ class Search(OptunaSweeperImpl):
         log.warning("trial %d failed: %s", trial.number, reason)
 
     def _hopeless(self) -> bool:
-        hopeless = self.max_failures is not None and self.failures >= self.max_failures
+        most = self.options["max_failures"]
+        hopeless = most is not None and self.failures >= most
         if hopeless:
             log.error("the search gives up: %d trials failed (max_failures)", self.failures)
         return hopeless

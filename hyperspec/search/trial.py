@@ -113,19 +113,20 @@ class TrialReporter:
             return None
         import optuna
 
+        from hyperspec.search.optuna_internals import reopen
         from hyperspec.search.storage import open_storage
 
         note = StudyNote(**json.loads(path.read_text(encoding="utf-8")))
         pruner = build_pruner(note.pruner)
         storage = open_storage(note.storage, fresh=False)
         study = optuna.load_study(study_name=note.study_name, storage=storage, pruner=pruner)
-        for frozen in study.get_trials(deepcopy=False):
-            if frozen.number == number:
-                return cls(optuna.trial.Trial(study, frozen._trial_id))
-        raise TrackingError(
-            f"The study {note.study_name} has no trial {number}, though {path} sent this job to "
-            "it. Was the study deleted while the search ran? Start the search again."
-        )
+        try:
+            return cls(reopen(study, storage, number))
+        except KeyError as error:
+            raise TrackingError(
+                f"The study {note.study_name} has no trial {number}, though {path} sent this job "
+                "to it. Was the study deleted while the search ran? Start the search again."
+            ) from error
 
     def report(self, value: float, step: int) -> bool:
         """Report a score; return True when the trial should stop.

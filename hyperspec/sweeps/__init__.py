@@ -1,1 +1,1 @@
-"""Sweeps: checked before they start, launched, shown while they run, finished."""
+"""Many jobs: checked before they start, launched, shown while they run, finished."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -17,27 +19,6 @@ from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.text import names
 
 ASKED = "asked.json"
-# Keys that decide no result, as the schema marks them: a sweep may change them in its folder.
-ASIDE = (
-    "sweep",
-    "search",
-    "tracking",
-    "study",
-    "log_every_n_steps",
-    "data.root",
-    "data.cache_dir",
-    "data.residency",
-    "data.memory_share",
-    "hardware.plan",
-    "hardware.strategy",
-    "hardware.jobs_per_device",
-    "hardware.read_threads",
-    "hardware.num_workers",
-    "hardware.pin_memory",
-    "hardware.persistent_workers",
-    "hardware.prefetch_factor",
-    "hardware.check_micro_batch",
-)
 _SHOWN = 8  # differences that are listed
 
 
@@ -47,8 +28,8 @@ def asked(config: DictConfig, space: Mapping[str, str]) -> dict[str, str]:
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
     values = {**flatten(plain), **space}
-    # A group's own key: the choice of a strategy is seen in `bands.name` and the like.
-    return {key: value for key, value in sorted(values.items()) if not _aside(key)}
+    free = tuple(f"{key}." for key in free_keys(OmegaConf.get_type(config)))
+    return {k: value for k, value in sorted(values.items()) if not f"{k}.".startswith(free)}
 
 
 def settle_folder(config: DictConfig, folder: Path, space: Mapping[str, str]) -> Path:
@@ -102,8 +83,22 @@ def check_busy(config: DictConfig, connection: Connection, command: str) -> str 
     return f"the same command runs as '{name}': each of its jobs is waited for, none runs twice"
 
 
-def _aside(key: str) -> bool:
-    return any(key == aside or key.startswith(f"{aside}.") for aside in ASIDE)
+def free_keys(schema: Any, place: str = "") -> Iterator[str]:
+    """Return the keys that decide no result, as a schema marks them; a sweep may change them.
+
+    Args:
+        schema: Class of the config; a config without a schema has no such keys.
+        place: What stands before its keys.
+    """
+    if not dataclasses.is_dataclass(schema):
+        return
+    kinds = get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        key = f"{place}{field.name}"
+        if field.metadata.get("identity", True):
+            yield from free_keys(kinds[field.name], f"{key}.")
+        else:
+            yield key
 
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -117,11 +117,11 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
     axes = tuple(_axes(config, loader))
     size = math.prod(len(axis.words) for axis in axes)
     check_search(config)
-    searches = OmegaConf.select(config, "hydra.sweeper.n_trials") is not None
+    trials = num_trials(config)
     seen: dict[str, list[Job]] = {}
     checked = 0
     for way in _ways(axes, branches_of(config), loader):
-        jobs = _each_value_once(way) if searches else _grid(way, size, limit)
+        jobs = _each_value_once(way) if trials is not None else _grid(way, size, limit)
         composer = _Composer(loader, config, way)
         for job in jobs[: max(0, limit - checked)]:
             checked += 1
@@ -133,7 +133,6 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         Problem(message, tuple(word for word in bad[0] if word not in fixed) or bad[0], len(bad))
         for message, bad in seen.items()
     )
-    trials = num_trials(config)
     if trials is None:
         return Plan(axes, size, checked, problems)
     seeds = num_seeds(config)

@@ -1,4 +1,4 @@
-"""What goes to MLflow, and under which names."""
+"""What goes to MLflow and comes back, under which names; kept on disk while it is away."""
 
 from hyperspec.tracking.config import TrackingConfig
 

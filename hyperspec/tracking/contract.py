@@ -95,7 +95,7 @@ class Param(Name):
     SPACE = "space.", "of a sweep: what it varies, `space.<key>`"
 
 
-class Metric(Name):
+class MetricName(Name):
     """Metrics of training, memory and cost; those of evaluation have a table of their own."""
 
     OBJECTIVE = "objective", "what the job optimises, the first of several"
@@ -162,4 +162,4 @@ class Folder(Name):
     PARAMS = "params", "whole values of parameters that are too long"
 
 
-EVERYTHING: tuple[type[Name], ...] = (Tag, Param, Metric, Artifact, Folder)
+EVERYTHING: tuple[type[Name], ...] = (Tag, Param, MetricName, Artifact, Folder)

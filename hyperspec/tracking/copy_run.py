@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperspec.tracking.contract import Folder, Metric, Tag
+from hyperspec.tracking.contract import Folder, MetricName, Tag
 from hyperspec.tracking.record import RunRecord, read_run
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _copy_metrics(
     rows = [
         metric
         for key in source.metrics
-        if not key.startswith(Metric.SYSTEM)  # how busy the machine was then
+        if not key.startswith(MetricName.SYSTEM)  # how busy the machine was then
         for metric in client.get_metric_history(source.run_id, key)
         if until_step is None or metric.step <= until_step or key.startswith(whole)
     ]

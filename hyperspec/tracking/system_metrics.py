@@ -19,7 +19,7 @@ from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-from hyperspec.tracking.contract import Metric
+from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.run import JobRun
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class SystemMetrics(pl.Callback):
                 self.monitors.remove(monitor)
             monitor.clear_metrics()
         self.run.log_metrics(
-            {Metric.SYSTEM.of(key): value for key, value in found.items()}, trainer.global_step
+            {MetricName.SYSTEM.of(key): value for key, value in found.items()}, trainer.global_step
         )
 
 

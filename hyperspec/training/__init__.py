@@ -1,1 +1,1 @@
-"""Lightning module, optimizer and schedule, callbacks, checkpoints."""
+"""From a checked config to trained weights: module, trainer, callbacks, checkpoints."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from hyperspec.datasets.loading.batch import Batch
 from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
-from hyperspec.tracking.contract import Metric
+from hyperspec.tracking.contract import MetricName
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
 from hyperspec.training.simclr import Parts, SimCLR
 from hyperspec.utils.distributed import world
@@ -64,7 +64,7 @@ class BandSearch(SimCLR):
         micro_batch: As of :class:`SimCLR`.
     """
 
-    loss_name: ClassVar[str] = Metric.SEARCH_LOSS
+    loss_name: ClassVar[str] = MetricName.SEARCH_LOSS
     history: Tensor
 
     def __init__(
@@ -115,10 +115,10 @@ class BandSearch(SimCLR):
             likeliest = selector.logits.argmax(dim=1).tolist()
             self.log_dict(
                 {
-                    Metric.SEARCH_TEMPERATURE: selector.temperature.clone(),
-                    Metric.SEARCH_ENTROPY: selector.entropy(),
-                    Metric.SEARCH_PROBABILITY: selector.probabilities().amax(1).mean(),
-                    Metric.SEARCH_DUPLICATES: float(len(likeliest) - len(set(likeliest))),
+                    MetricName.SEARCH_TEMPERATURE: selector.temperature.clone(),
+                    MetricName.SEARCH_ENTROPY: selector.entropy(),
+                    MetricName.SEARCH_PROBABILITY: selector.probabilities().amax(1).mean(),
+                    MetricName.SEARCH_DUPLICATES: float(len(likeliest) - len(set(likeliest))),
                 },
                 sync_dist=world()[1] > 1,  # the same everywhere; else Lightning warns
             )

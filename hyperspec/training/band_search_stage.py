@@ -16,11 +16,12 @@ from torch import nn
 
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
+from hyperspec.evaluation.metrics import leading
 from hyperspec.evaluation.responses import draw_choices
 from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.tracking.contract import Artifact, Metric
+from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.band_search import BandSearch, SearchSettings
 from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
@@ -35,8 +36,6 @@ from hyperspec.utils.errors import ModelError
 
 log = logging.getLogger(__name__)
 SEARCH_CHECKPOINT = "search.ckpt"
-# Scores of which the gap between soft and hard selection is logged, where they exist.
-GAPS = ("knn_top1", "view_retrieval_top1", "rankme")
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,9 @@ class Found:
         """
         if not self.spent:
             return {}
-        seconds, peak = Metric.TRAIN_SECONDS, Metric.PEAK_MEMORY
+        seconds, peak = MetricName.TRAIN_SECONDS, MetricName.PEAK_MEMORY
         return {
-            Metric.SEARCH_SECONDS: self.spent[seconds],
+            MetricName.SEARCH_SECONDS: self.spent[seconds],
             seconds: self.spent[seconds] + last[seconds],
             peak: max(self.spent[peak], last[peak]),
         }
@@ -214,12 +213,12 @@ def _log_gaps(search: BandSearch, scorer: Scorer, run: JobRun) -> None:
     search.selector.hard = True
     hard = scorer.validate()
     metrics: dict[str, float] = {}
-    for name in GAPS:
+    for name in leading():
         if (key := f"val/{name}") in soft:
             metrics |= {
-                Metric.SEARCH.of(f"soft_{name}"): soft[key],
-                Metric.SEARCH.of(f"hard_{name}"): hard[key],
-                Metric.SEARCH.of(f"gap_{name}"): soft[key] - hard[key],
+                MetricName.SEARCH.of(f"soft_{name}"): soft[key],
+                MetricName.SEARCH.of(f"hard_{name}"): hard[key],
+                MetricName.SEARCH.of(f"gap_{name}"): soft[key] - hard[key],
             }
     run.log_metrics(metrics, search.global_step)
 

@@ -5,30 +5,23 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hyperspec.bands import Learned, Strategy
+from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
-from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.config import Data, FolderData, TilesData
-from hyperspec.datasets.export.export import is_export, pack_export
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.config import Data, FolderData, TilesData, scan_folder
+from hyperspec.datasets.preparation.settings import PrepareSettings, TileSettings
 from hyperspec.datasets.splits import Split, grouped_split
 from hyperspec.datasets.store.on_the_fly import DirectSource
 from hyperspec.datasets.store.pack import pack
 from hyperspec.datasets.store.source import SpecimenSource
-from hyperspec.datasets.store.tiles import TileSettings, TileSource
-from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
-from hyperspec.config.plain import to_plain
 
 log = logging.getLogger(__name__)
 
@@ -107,58 +100,21 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
 
 
 def open_source(data: Data) -> SpecimenSource:
-    """Scan the folder and open its specimens: packed, read anew, or cut from a scene.
-
-    A folder that `hyperspec export` wrote holds prepared specimens already, and is packed as it is.
-    """
-    cache = Path(data.cache_dir)
-    if is_export(Path(data.root)):
-        return pack_export(Path(data.root), cache)
-    axis = data.axis
-    catalogue = scan(
-        data.root,
-        labels=data.labels if isinstance(data, FolderData) else None,
-        axis=None if axis is None else SpectralAxis.linear(axis.start_nm, axis.stop_nm, axis.count),
-        pattern=data.pattern,
-        white=data.white,
-        dark=data.dark,
-        cache_dir=cache,
-    )
+    """Scan the folder and open its specimens: packed, read anew, or cut from a scene."""
+    catalogue = scan_folder(data)
     for problem in catalogue.problems:
         log.warning("%s", problem)
     catalogue.raise_errors()
     if isinstance(data, TilesData):
-        tiles = TileSettings(
-            tile=data.tile,
-            stride=data.stride,
-            calibrate=data.calibrate,  # type: ignore[arg-type]  # TileSettings checks the word
-            mask=data.mask,  # type: ignore[arg-type]
-            white_reflectance=data.white_reflectance,
-        )
-        return TileSource(catalogue, tiles)
+        return TileSource(catalogue, TileSettings.of(data))
     if not isinstance(data, FolderData):
         raise ConfigError(f"data is {type(data).__name__}; choose data=folder or data=tiles.")
-    settings = prepare_settings(data)
+    settings = PrepareSettings.of(data)
     if data.store == "none":
         return DirectSource(catalogue, settings)
     if data.store != "auto":
         raise ConfigError(f"data.store is '{data.store}'; choose auto or none.")
-    return pack(catalogue, settings, cache, verify=data.verify)
-
-
-def prepare_settings(data: FolderData) -> PrepareSettings:
-    """Return how a config's cubes become specimen images.
-
-    Raises:
-        HyperspecError: If a value is outside its range.
-    """
-    return PrepareSettings(
-        size=data.size,
-        calibrate=data.calibrate,  # type: ignore[arg-type]  # PrepareSettings checks the word
-        mask=data.mask,  # type: ignore[arg-type]
-        crop_margin=data.crop_margin,
-        white_reflectance=data.white_reflectance,
-    )
+    return pack(catalogue, settings, data.cache_dir, verify=data.verify)
 
 
 def facts_of(config: Train, material: Material) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from hyperspec.models.config import EncoderConfig
 from hyperspec.models.weight_transfer import grow_weights, interpolation_map, response_map
 from hyperspec.spectra.projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.tracking.contract import Metric
+from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.optimizer_state import moments_of
 from hyperspec.training.data import Material
@@ -174,11 +174,11 @@ def log_growth(run: JobRun, growth: Growth, old: int, new: int, step: int) -> No
     """Log how well an encoder kept its embeddings when it got other bands."""
     run.log_metrics(
         {
-            Metric.GROWTH_FROM: old,
-            Metric.GROWTH_TO: new,
-            Metric.GROWTH_COSINE: growth.cosine,
-            Metric.GROWTH_CENTRED: growth.centred_cosine,
-            Metric.GROWTH_HEAD: growth.head_cosine,
+            MetricName.GROWTH_FROM: old,
+            MetricName.GROWTH_TO: new,
+            MetricName.GROWTH_COSINE: growth.cosine,
+            MetricName.GROWTH_CENTRED: growth.centred_cosine,
+            MetricName.GROWTH_HEAD: growth.head_cosine,
         },
         step,
     )

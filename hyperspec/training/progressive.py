@@ -23,7 +23,7 @@ from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.encoder import Encoder
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.tracking.contract import Artifact, Metric
+from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble, open_bank
 from hyperspec.training.callbacks.optimizer_state import forgetting
@@ -230,11 +230,11 @@ def _score(
         "stage": number + 1,
         "bands": len(plan.sets[number]),
         "until_epoch": plan.until(number),
-        "train_seconds": cost.get(Metric.TRAIN_SECONDS, float("nan")),
+        "train_seconds": cost.get(MetricName.TRAIN_SECONDS, float("nan")),
         **metrics,
     }
     step = int(module.global_step)
-    run.log_metrics({Metric.STAGE.of(key): float(value) for key, value in row.items()}, step)
+    run.log_metrics({MetricName.STAGE.of(key): float(value) for key, value in row.items()}, step)
     return row
 
 

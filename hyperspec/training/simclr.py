@@ -19,7 +19,7 @@ from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
 from hyperspec.models.encoder import Encoder
 from hyperspec.models.heads import CellHead
 from hyperspec.models.stems.concrete import FixedProjection
-from hyperspec.tracking.contract import Metric
+from hyperspec.tracking.contract import MetricName
 from hyperspec.training.fused_views import NUM_VIEWS as NUM_VIEWS
 from hyperspec.training.fused_views import streamed_features, streamed_views, streams
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
@@ -75,7 +75,7 @@ class SimCLR(pl.LightningModule):
     Representations".
     """
 
-    loss_name: ClassVar[str] = Metric.TRAIN_LOSS
+    loss_name: ClassVar[str] = MetricName.TRAIN_LOSS
 
     def __init__(
         self,
@@ -287,7 +287,7 @@ class SimCLR(pl.LightningModule):
         return terms.total, {
             f"{self.loss_name}_global": terms.whole.detach(),
             f"{self.loss_name}_local": terms.local.detach(),
-            Metric.PAIRED_CELLS: terms.pairs,
+            MetricName.PAIRED_CELLS: terms.pairs,
         }
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:

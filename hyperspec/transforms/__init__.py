@@ -1,1 +1,1 @@
-"""Views and normalisation: what happens to images on the device."""
+"""What happens to images on the device: views and normalisation."""

@@ -1,1 +1,1 @@
-"""What every room may use: it imports no other room."""
+"""What every room may use, and knows nothing of spectra: errors, files, processes, text."""

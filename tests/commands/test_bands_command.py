@@ -41,7 +41,7 @@ def composed(*overrides: str) -> schema.Train:
 
 def test_a_folder(folder: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["bands", str(folder), "--strategy", "uniform,pca,fisher", "--n", "3,6", "--size", "16"]
+    words = ["bands", str(folder), "--strategy", "uniform,pca,fisher", "--n", "3,6", "data.size=16"]
     words += ["--option", "fisher.pairs=max", "--resamples", "3", "--csv", "b.csv"]
     assert main([*words, "--json", "out/b.json"]) == 0
     printed = capsys.readouterr().out

@@ -20,7 +20,7 @@ from hyperspec.config.plain import from_plain, to_plain
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels
-from hyperspec.evaluation.probes import knn_probe
+from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.inference import band_curve as curve
 from hyperspec.inference.restore import restore
 from hyperspec.inference.window_embeddings import embed_windows, parse_windows
@@ -226,9 +226,31 @@ def test_matrix_over_band_sets(work: Path, here: Path, capsys) -> None:
     assert "model.stem=projection, whose weights belong to its own 12 bands" in message
 
 
+def test_words_change_the_settings_of_the_run(work: Path, here: Path, capsys) -> None:
+    ckpt, folder = work / "plain/last.ckpt", str(work / "specimens")
+    told = ["data.labels.column=pigment", "data.split.seed=1", "data.pattern='*1D*.bil'"]
+    restored = restore(ckpt, told, root=folder)
+    trained = restore(ckpt, root=folder).config.data
+    labels = dataclasses.replace(trained.labels, column="pigment")
+    split = dataclasses.replace(trained.split, seed=1)
+    assert restored.config.data == dataclasses.replace(
+        trained, labels=labels, split=split, pattern="*1D*.bil"
+    )
+    assert main(["embed", str(ckpt), folder, "data/labels=none"]) == 0
+    assert pd.read_parquet("embeddings.parquet")["label"].isna().all()
+    assert main(["embed", str(ckpt), folder, "--labels", "none", "--out", "old.parquet"]) == 0
+    assert "--labels: goes with the next release; write data/labels=none" in capsys.readouterr().err
+    for word, text in (
+        ("data.sise=9", "Key 'sise' not in 'FolderData'"),
+        ("data=tiles", "a checkpoint brings its own data settings"),
+    ):
+        assert main(["embed", str(ckpt), folder, word]) == 2
+        assert text in " ".join(capsys.readouterr().err.split())
+
+
 def test_signatures_and_prototypes(work: Path, here: Path, capsys) -> None:
-    words = ["signatures", str(work / "specimens"), "--size", "16", "--cache-dir"]
-    words += [str(work / "cache"), "--labels-column", "pigment"]
+    words = ["signatures", str(work / "specimens"), "data.size=16"]
+    words += [f"data.cache_dir={work / 'cache'}", "--labels-column", "pigment"]
     assert main([*words, "--ckpt", str(work / "plain/last.ckpt"), "--out", "s"]) == 0
     table = pd.read_csv(here / "s/signatures.csv")
     assert table.groupby("label")["num_specimens"].first().tolist() == [16, 16]

@@ -15,7 +15,7 @@ from hyperspec.cubes.mask_files import find_mask
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.pack import pack
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.info import look_at
@@ -190,14 +190,14 @@ def test_the_check_sees_sets(root, capsys):
     look = next(x for x in report.looks if x.file == "io_1D_0103")
     assert (look.shape, look.dtype) == ((5, 12, 10), "uint16")
     assert look.measure.high == values(0).max()
-    assert main(["check", str(root), "--files", "*/"]) == 2
+    assert main(["check", str(root), "data.pattern='*/'"]) == 2
     assert "cardui_1V_0203" in capsys.readouterr().out
 
 
 def test_where_sets_could_be_meant_the_way_is_told(root, capsys):
     assert main(["check", str(root)]) == 2
     assert "Folders such as cardui_1V_0203 hold rasters" in capsys.readouterr().err
-    with pytest.raises(CatalogueError, match=r"data\.pattern='\*/' \(--files '\*/'\)"):
+    with pytest.raises(CatalogueError, match=r"set data\.pattern='\*/'"):
         scan(root, pattern="*.bil")
     with pytest.raises(CatalogueError, match=r"It holds rasters: name them"):
         scan(root / "io_1.2", pattern="*")

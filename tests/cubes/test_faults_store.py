@@ -14,7 +14,8 @@ import pytest
 
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
+from hyperspec.datasets.preparation.prepare import Preparer
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
 
@@ -29,7 +30,8 @@ from pathlib import Path
 logging.basicConfig(level=logging.INFO)
 from hyperspec.datasets.store import pack as packing
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
+from hyperspec.datasets.preparation.prepare import Preparer
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.utils.errors import HyperspecError
 root, cache = map(Path, sys.argv[1:])
 prepared, original = [], Preparer.prepare

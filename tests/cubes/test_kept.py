@@ -12,7 +12,7 @@ from test_store_reading import drop, resident_bytes
 
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store import file_cache as kept
 from hyperspec.datasets.store import shards
 from hyperspec.datasets.store.pack import pack

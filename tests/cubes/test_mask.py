@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from hyperspec.cubes.mask_files import find_mask
 from hyperspec.datasets.preparation import foreground as masks
 from hyperspec.utils.errors import CubeError
 
@@ -105,13 +106,13 @@ def test_mask_image_comes_first(tmp_path, suffix):
     wanted = np.zeros((40, 40), bool)
     wanted[5:12, 3:30] = True
     data = tmp_path / "a b.bil"
-    assert masks.find_mask(data) is None
+    assert find_mask(data) is None
     path = tmp_path / f"a b{suffix}"
     if suffix == "_mask.npy":
         np.save(path, wanted)
     else:
         write_image(path, wanted.astype(np.uint8) * 255)
-    assert masks.find_mask(data) == path
+    assert find_mask(data) == path
     for method in ("auto", "image"):
         found = masks.foreground(cube(disc()), GOOD, method, path)
         np.testing.assert_array_equal(found, wanted)

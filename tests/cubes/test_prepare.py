@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings, _spectra, prepare
+from hyperspec.datasets.preparation.prepare import Preparer, _spectra, prepare
 from hyperspec.datasets.preparation.resample import Box, resample, square_box, weights
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
 

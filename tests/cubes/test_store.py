@@ -1,6 +1,7 @@
 import os
 import shutil
 import threading
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,12 @@ import pytest
 from tolerance import rounding
 
 from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.labels import PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings
+from hyperspec.datasets.config import FolderData, TilesData
+from hyperspec.datasets.preparation.prepare import Preparer
+from hyperspec.datasets.preparation.settings import PrepareSettings, TileSettings
 from hyperspec.datasets.store import pack as packing
 from hyperspec.datasets.store import packed as storing
 from hyperspec.datasets.store import shards
@@ -418,3 +422,19 @@ def test_progress_is_shown_on_a_terminal_only(root, cache, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Preparing cubes" in captured.err
+
+
+def test_settings_name_the_same_images_as_in_0_1_0():
+    """What stores of 0.1.0 are found by: nothing is packed anew by a later version."""
+    data = FolderData(size=9, mask="otsu", crop_margin=0.1)
+    assert asdict(PrepareSettings.of(data)) == {
+        "size": 9, "calibrate": "auto", "mask": "otsu", "crop_margin": 0.1, "dtype": "float16",
+        "white_reflectance": 1.0,
+    }  # fmt: skip
+    tiles = TileSettings.of(TilesData(tile=64, stride=32, mask="none"))
+    hashes = [combined([asdict(one)]) for one in (PrepareSettings(), tiles, tiles.of_scene())]
+    assert hashes == [
+        "52d801cc0cf204fa32fc973419569092",
+        "f73e64d80c303bf86fe6c7630c1064ec",
+        "763607232a17fc317e2bc48053b2fdb5",
+    ]

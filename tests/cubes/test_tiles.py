@@ -8,8 +8,9 @@ from tolerance import rounding
 
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.settings import TileSettings
 from hyperspec.datasets.store.tile_grid import blocks, windows
-from hyperspec.datasets.store.tiles import TileSettings, TileSource
+from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError
 
@@ -56,7 +57,7 @@ def scene(tmp_path):
 
 
 def source(root, **options):
-    chosen = {"tile": 16, "stride": 8, "dtype": "float32", **options}
+    chosen = {"tile": 16, "stride": 8, "mask": "none", "dtype": "float32", **options}
     return TileSource(scan(root), TileSettings(**chosen))
 
 
@@ -147,7 +148,7 @@ def test_real_line_scan(real_data):
     catalogue = scan(root)
     (record,) = catalogue.records
     assert record.shape == (580, 31, 43)
-    tiles = TileSource(catalogue, TileSettings(tile=16, stride=8, dtype="float32"))
+    tiles = TileSource(catalogue, TileSettings(mask="none", tile=16, stride=8, dtype="float32"))
     assert tiles.table["specimen"].nunique() == 4
     assert len(tiles) == 12
     raw, white, dark = (

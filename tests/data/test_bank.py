@@ -20,7 +20,7 @@ from hyperspec.datasets.loading.plane_cache import (
     choose_residency,
     predicted_bytes,
 )
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.on_the_fly import DirectSource
 from hyperspec.datasets.store.pack import pack
 from hyperspec.datasets.store.packed import Store

@@ -9,7 +9,7 @@ from test_bank import BANDS, CPU, write_cubes
 
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.on_the_fly import DirectSource
 
 

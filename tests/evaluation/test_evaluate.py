@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from hyperspec.evaluation.baselines import mean_spectra
-from hyperspec.evaluation.embedding_geometry import rankme
+from hyperspec.evaluation.config import DEFAULT
+from hyperspec.evaluation.embeddings import Held
+from hyperspec.evaluation.evaluators.knn import knn_probe
+from hyperspec.evaluation.evaluators.linear import fit_linear_probe
+from hyperspec.evaluation.evaluators.rankme import rankme
+from hyperspec.evaluation.evaluators.view_retrieval import view_retrieval
 from hyperspec.evaluation.objective import objective_value, resolve_objective
-from hyperspec.evaluation.probes import knn_probe, linear_probe
-from hyperspec.evaluation.retrieval import view_retrieval_top1
-from hyperspec.evaluation.scores import Held, control_table, evaluate_control, evaluate_features
+from hyperspec.evaluation.scores import control_table, evaluate_features
 from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
@@ -39,9 +42,15 @@ def parts() -> dict[str, Held]:
     }
 
 
+def control(name: str, parts: dict[str, Held], **options):
+    """Score as the controls of a run are."""
+    prefixes = {"test": f"control/{name}_"}
+    return evaluate_features(parts, ["knn", "linear"], prefixes=prefixes, **options)
+
+
 @pytest.fixture(scope="module")
 def result(parts):
-    return evaluate_features(parts, seed=0, num_resamples=500)
+    return evaluate_features(parts, DEFAULT, seed=0, num_resamples=500)
 
 
 def test_names_of_the_metrics(result):
@@ -55,18 +64,17 @@ def test_names_of_the_metrics(result):
 def test_values_are_those_of_the_parts(parts, result):
     train, test = parts["train"], parts["test"]
     near = knn_probe(train.features, train.labels, test.features, test.labels)
-    line = linear_probe(
-        train.features, train.labels, test.features, test.labels, groups=train.specimens
-    )
+    probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
+    line = probe.score(test.features, test.labels)
     ends = bootstrap_interval(near.correct, test.specimens, num_resamples=500)
-    views = view_retrieval_top1(parts["validation"].features, parts["validation"].specimens)
+    views, _ = view_retrieval(parts["validation"].features, parts["validation"].specimens)
     metrics = result.metrics
     assert metrics["test/knn_top1"] == near.top1
     assert (metrics["test/knn_top1_low"], metrics["test/knn_top1_high"]) == (ends.low, ends.high)
     assert metrics["test/knn_balanced"] == near.balanced
     assert metrics["test/linear_top1"] == line.top1
     assert metrics["test/linear_C"] == line.C
-    assert metrics["val/view_retrieval_top1"] == pytest.approx(views.top1)
+    assert metrics["val/view_retrieval_top1"] == pytest.approx(views.mean())
     assert metrics["val/rankme"] == rankme(parts["validation"].features)
     assert 1 / 3 < metrics["test/knn_top1"] < 1.0
 
@@ -90,7 +98,9 @@ def test_table_of_test_predictions(parts, result):
 
 
 def test_the_test_part_changes_nothing_on_validation(parts, result):
-    other = evaluate_features({**parts, "test": part(9, 4, "y", noise=2.0)}, num_resamples=500)
+    other = evaluate_features(
+        {**parts, "test": part(9, 4, "y", noise=2.0)}, DEFAULT, num_resamples=500
+    )
     changed = {name for name, value in result.metrics.items() if other.metrics[name] != value}
     assert not any(name.startswith("val/") for name in changed)
     assert {"test/knn_top1", "test/linear_top1", "test/rankme"} <= changed
@@ -98,7 +108,7 @@ def test_the_test_part_changes_nothing_on_validation(parts, result):
 
 def test_validation_alone_and_without_the_linear_probe(parts, result):
     alone = evaluate_features(
-        {name: parts[name] for name in ("train", "validation")}, linear=False, num_resamples=500
+        {name: parts[name] for name in ("train", "validation")}, ["knn"], num_resamples=500
     )
     assert alone.metrics["val/knn_top1"] == result.metrics["val/knn_top1"]
     assert not any("linear" in name or name.startswith("test/") for name in alone.metrics)
@@ -110,7 +120,7 @@ def test_without_labels_only_label_free_scores_remain(parts):
         name: Held(p.features, [None] * len(p.labels), p.specimens, p.files)
         for name, p in parts.items()
     }
-    found = evaluate_features(bare)
+    found = evaluate_features(bare, DEFAULT)
     assert not found.predictions
     assert {name.split("/")[1].split("_top1")[0] for name in found.metrics} == {
         "rankme",
@@ -121,27 +131,27 @@ def test_without_labels_only_label_free_scores_remain(parts):
         name: Held(p.features, p.labels, p.files, p.files) if name == "validation" else p
         for name, p in bare.items()
     }
-    assert "val/view_retrieval_top1" not in evaluate_features(single).metrics
+    assert "val/view_retrieval_top1" not in evaluate_features(single, DEFAULT).metrics
 
 
 def test_rows_without_a_label_are_not_probed(parts):
     train, test = parts["train"], parts["test"]
     labels = [None, None, *test.labels[2:]]
     found = evaluate_features(
-        {"train": train, "test": Held(test.features, labels, test.specimens, test.files)}
+        {"train": train, "test": Held(test.features, labels, test.specimens, test.files)}, DEFAULT
     )
     assert found.predictions["test"]["file"].tolist() == test.files[2:]
 
 
 def test_control_has_its_own_names_and_the_test_part_only(parts, result):
-    control = evaluate_control("untrained", parts, num_resamples=500)
-    assert control.metrics["control/untrained_knn_top1"] == result.metrics["test/knn_top1"]
-    assert set(control.metrics) == {
+    beside = control("untrained", parts, num_resamples=500)
+    assert beside.metrics["control/untrained_knn_top1"] == result.metrics["test/knn_top1"]
+    assert set(beside.metrics) == {
         "control/untrained_" + name.removeprefix("test/")
         for name in result.metrics
         if name.startswith(("test/knn", "test/linear"))
     }
-    assert set(control.predictions) == {"test"}
+    assert set(beside.predictions) == {"test"}
 
 
 def test_what_controls_said_stands_side_by_side(parts):
@@ -149,14 +159,16 @@ def test_what_controls_said_stands_side_by_side(parts):
     noise = np.random.default_rng(0).normal(size=test.matrix.shape)
     poor = {**parts, "test": Held(noise, test.labels, test.specimens, test.files)}
     controls = {
-        "untrained": evaluate_control("untrained", poor, num_resamples=100, linear=False),
-        "mean_spectrum": evaluate_control("mean_spectrum", parts, num_resamples=100, linear=False),
+        "untrained": control("untrained", poor, num_resamples=100),
+        "mean_spectrum": control("mean_spectrum", parts, num_resamples=100),
     }
     table = control_table(controls)
     assert list(table.columns) == [
         *("file", "specimen", "label"),
-        *("untrained_knn", "untrained_knn_correct"),
-        *("mean_spectrum_knn", "mean_spectrum_knn_correct"),
+        *("untrained_knn", "untrained_linear"),
+        *("untrained_knn_correct", "untrained_linear_correct"),
+        *("mean_spectrum_knn", "mean_spectrum_linear"),
+        *("mean_spectrum_knn_correct", "mean_spectrum_linear_correct"),
     ]
     assert table["file"].tolist() == list(test.files)
     for name, found in controls.items():
@@ -170,7 +182,7 @@ def test_controls_without_labels_have_no_table(parts):
         name: Held(p.features, [None] * len(p.files), p.specimens, p.files)
         for name, p in parts.items()
     }
-    assert control_table({"untrained": evaluate_control("untrained", bare)}) is None
+    assert control_table({"untrained": control("untrained", bare)}) is None
 
 
 def test_lengths_must_fit():

@@ -190,11 +190,13 @@ def test_the_plan_of_a_search_counts_seeds_and_tells_branches(
 
 
 @pytest.mark.slow
-def test_the_stock_sweeper_still_searches(study: Study) -> None:
+@pytest.mark.parametrize("space", ["bands.n=choice(4,5)", "+hydra.sweeper.params={bands.n: '4,5'}"])
+def test_the_stock_sweeper_still_searches(study: Study, space: str) -> None:
     words = [*study.words, *QUICK, "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2"]
-    words += ["hydra.sweeper.direction=maximize", "bands.n=choice(4,5)", "hydra.sweeper.n_jobs=1"]
+    words += ["hydra.sweeper.direction=maximize", space, "hydra.sweeper.n_jobs=1"]
     words += ["hydra.sweeper.storage=sqlite:///optuna.db", "hydra.sweeper.study_name=s"]
     assert main(words) == 0
     assert [trial.state for trial in trials(study)] == [TrialState.COMPLETE] * 2
+    assert all(trial.params["bands.n"] in (4, 5) for trial in trials(study))
     assert [run.info.status for run in study.jobs()] == ["FINISHED"] * 2
     assert not any("hyperspec.search.trial" in run.data.tags for run in study.jobs())

@@ -8,13 +8,14 @@ from typing import Any
 import optuna
 import pytest
 from omegaconf import OmegaConf
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hyperspec.config.sweep import SearchConfig
-from hyperspec.evaluation.objective import natural_direction, objective_names
+from hyperspec.evaluation.metrics import natural_direction
+from hyperspec.evaluation.objective import objective_names
 from hyperspec.search.request import Request, read_request
 from hyperspec.search.seed_aggregation import pooled
-from hyperspec.search.space import SearchSpace, read_space
+from hyperspec.search.space import Distribution, SearchSpace, choices, read_space
 from hyperspec.utils.errors import ConfigError
 
 BRANCHES = {
@@ -202,3 +203,45 @@ def test_distributions_keep_their_kind() -> None:
     space = read_space(PARAMS, [], {"bands": BRANCHES["bands"]}).labelled
     assert isinstance(space["bands.n (bands=pca)"], CategoricalDistribution)
     assert space["bands.explained (bands=pca)"] == FloatDistribution(0.8, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "values"),
+    [
+        ("choice(a,2,0.5,true)", CategoricalDistribution(["a", 2, 0.5, True]), ["a", 2, 0.5, True]),
+        ("4,5", CategoricalDistribution([4, 5]), [4, 5]),
+        ("range(0,10,3)", IntDistribution(0, 9, step=3), [0, 3, 6, 9]),
+        ("range(10,0,-3)", IntDistribution(1, 10, step=3), [1, 4, 7, 10]),
+        ("range(0.1,0.7,0.2)", FloatDistribution(0.1, 0.5, step=0.2), [0.1, 0.3, 0.5]),
+        ("range(1.0,0,-0.5)", FloatDistribution(0.5, 1.0, step=0.5), [0.5, 1.0]),
+        # Steps below the floats' resolution cannot be drawn; their values can.
+        ("range(1e16,10000000000000002.0,1)", CategoricalDistribution([1e16, 1e16]), None),
+        ("interval(0,5)", FloatDistribution(0.0, 5.0), None),
+        ("int(interval(0,2))", IntDistribution(0, 2), [0, 1, 2]),
+        ("tag(log,interval(0.01,1))", FloatDistribution(0.01, 1.0, log=True), None),
+        ("int(tag(log,interval(1,3)))", IntDistribution(1, 3, log=True), [1, 2, 3]),
+    ],
+)
+def test_what_each_word_of_the_grammar_draws_from(
+    text: str, expected: Distribution, values: list[Any] | None
+) -> None:
+    space = read_space({"x": text}, [], {})
+    assert space.labelled == {"x": expected}
+    if values is not None:
+        assert list(choices(expected) or ()) == values
+        assert [point["x"] for point in space.points()] == values
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trial = study.ask()
+    assert space.suggest(trial) == [f"x={trial.params['x']}"]
+    assert trial.distributions == {"x": expected}
+
+
+@pytest.mark.parametrize("text", ["range(3,3)", "range(0.0,3,0)", "range(0,3,0)", "range(1.0,0.5)"])
+def test_a_range_without_values_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"x=range\(.*\) is a range without values"):
+        read_space({"x": text}, [], {})
+
+
+def test_a_sweep_that_no_search_draws_from_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"x=glob\(\*\): give choice\(\.\.\.\), range"):
+        read_space({"x": "glob(*)"}, [], {})

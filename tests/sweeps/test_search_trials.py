@@ -9,11 +9,12 @@ from typing import Any
 
 import optuna
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from test_sweep_search import _search, _states
 
 from hyperspec.search.sweeper import Search
 from hyperspec.search.trial import PRUNED, TrialReporter
+from hyperspec.utils.errors import ConfigError
 
 SAMPLERS = {
     "tpe": {
@@ -41,7 +42,6 @@ def _quiet() -> None:
 
 def asked(search: Search, /, **config: Any) -> Search:
     """Give the search a config beyond Hydra's own."""
-    assert search.config is not None
     search.config = OmegaConf.merge(search.config, OmegaConf.create(config))  # type: ignore[assignment]
     return search
 
@@ -248,3 +248,24 @@ def test_a_branch_is_drawn_again_after_its_controller_died(tmp_path: Path) -> No
     kept = {key: second.seen[0].get(key) for key in ("b", "x", "y")}
     assert kept == {key: launcher.seen[1].get(key) for key in ("b", "x", "y")}
     assert _states(tmp_path).count("COMPLETE") == 4
+
+
+def also_y(config: DictConfig, trial: optuna.Trial) -> None:
+    trial.suggest_int("y", config.low, 9)
+
+
+# The program's main function gives the list of trusted targets, and there is none here.
+@pytest.mark.filterwarnings("ignore:hydra.utils.instantiate:UserWarning")
+def test_a_function_may_draw_more_of_a_trial(tmp_path: Path) -> None:
+    name = f"{__name__}.also_y"
+    search, launcher = _search(tmp_path, lambda *given: 0.5, custom_search_space=name, n_trials=2)
+    asked(search, low=7).sweep([])
+    assert all(7 <= int(words["y"]) <= 9 for words in launcher.seen)
+    assert [set(trial.params) for trial in study_of(tmp_path).trials] == [{"x", "y"}] * 2
+
+
+def test_a_grid_over_a_range_without_steps_is_refused(tmp_path: Path) -> None:
+    grid = {"_target_": "optuna.samplers.GridSampler", "_partial_": True, "seed": 0}
+    search, _ = _search(tmp_path, lambda *given: 0.5, sampler=OmegaConf.create(grid))
+    with pytest.raises(ConfigError, match="GridSampler only supports discrete distributions"):
+        search.sweep([])

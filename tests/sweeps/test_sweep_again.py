@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from sweep_study import Study
 
 from hyperspec.cli.train import main
@@ -19,9 +20,23 @@ from hyperspec.sweeps import folder as again
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import ASIDE
 from hyperspec.utils.process import host_name, process_tag
 
 _NUMBERS = itertools.count()
+
+
+@dataclasses.dataclass
+class Here:
+    root: str = dataclasses.field(default="here", metadata=ASIDE)
+    size: int = 16
+
+
+@dataclasses.dataclass
+class Asked:
+    lr: float
+    data: Here = dataclasses.field(default_factory=Here)
+    sweep: dict[str, str] = dataclasses.field(default_factory=dict, metadata=ASIDE)
 
 
 def config(folder: Path, lr: float = 1e-3, **sweep: str) -> DictConfig:
@@ -30,8 +45,10 @@ def config(folder: Path, lr: float = 1e-3, **sweep: str) -> DictConfig:
         "overrides": {"hydra": [f"hydra.sweep.dir={folder}", "hydra.mode=MULTIRUN"]},
     }
     OmegaConf.set_readonly(made := OmegaConf.create({"hydra": hydra}).hydra, True)
-    data = {"root": "here", "size": 16}
-    return OmegaConf.create({"lr": lr, "data": data, "sweep": sweep, "hydra": made})
+    typed: DictConfig = OmegaConf.structured(Asked(lr, sweep=dict(sweep)))
+    with open_dict(typed):
+        typed.hydra = made
+    return typed
 
 
 def test_the_same_request_takes_its_folder_again(tmp_path: Path) -> None:
@@ -84,7 +101,7 @@ def test_what_may_change_is_what_the_schema_leaves_out_of_the_identity() -> None
         }
 
     groups = left_out(Data, "data.") | left_out(Hardware, "hardware.")
-    assert set(again.ASIDE) == left_out(schema.Train) | groups
+    assert set(again.free_keys(schema.Train)) == left_out(schema.Train) | groups
 
 
 @pytest.mark.parametrize(
@@ -135,3 +152,13 @@ def test_a_changed_sweep_is_refused_before_it_starts(
     assert main([*words, "bands.n=6", "sweep.changed=fork"]) == 0
     assert (study.folder / "mine-2/0/.hydra/config.yaml").exists()
     assert len(study.jobs()) == 2
+
+
+@pytest.mark.slow
+def test_the_note_of_a_real_sweep_has_no_key_that_is_free(study: Study) -> None:
+    words = ["evaluation.linear=false", "evaluation.controls=false", "lr=0.1", "bands.n=4,5"]
+    assert main([*study.words, "-m", "hydra.sweep.dir=out", *words]) == 0
+    kept = json.loads((study.folder / "out" / again.ASKED).read_text())
+    assert (kept["bands.n"], kept["lr"], kept["data.size"]) == ("4,5", "0.1", "16")
+    free = tuple(f"{key}." for key in again.free_keys(schema.Train))
+    assert [key for key in kept if f"{key}.".startswith(free)] == []

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -15,7 +14,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from hyperspec.search.study import absolute_storage, ask, requeue_orphans
+from hyperspec.search.storage import absolute_storage, open_storage
+from hyperspec.search.study import ask, requeue_orphans
 from hyperspec.search.sweeper import Search
 from hyperspec.search.trial import PRUNED, StudyNote, TrialReporter, build_pruner, write_study
 from hyperspec.utils.errors import ConfigError, TrackingError
@@ -66,15 +66,11 @@ def _search(folder: Path, job: Job, **options: Any) -> tuple[Search, _Launcher]:
         "max_failures": None,
         "pruner": {"name": "none"},
     }
-    search = Search(**(settings | options))
-    launcher = _Launcher(job)
-    search.config = OmegaConf.create({"hydra": {"runtime": {"cwd": str(folder)}}})
-    search.launcher = launcher
-    search.hydra_context = SimpleNamespace(config_loader=_Loader())
-    search.folder = folder / "out"
-    search.folder.mkdir(exist_ok=True)
-    search.address = absolute_storage(search.storage, folder, search.folder)
-    return search, launcher
+    hydra = {"runtime": {"cwd": str(folder)}, "sweep": {"dir": "out"}}
+    launcher: Any = _Launcher(job)
+    loader: Any = _Loader()
+    config = OmegaConf.create({"hydra": hydra})
+    return Search({**settings, **options}, config, launcher, loader), launcher
 
 
 def _states(folder: Path, name: str = "s") -> list[str]:
@@ -193,7 +189,7 @@ def test_trials_of_a_dead_controller_run_again_and_of_a_living_one_do_not(tmp_pa
     subprocess.run([sys.executable, "-c", program, storage], check=True, capture_output=True)
     study = optuna.load_study(study_name="s", storage=storage)
     mine = ask(study)
-    assert requeue_orphans(study) == [0, 1, 2]
+    assert requeue_orphans(study, open_storage(storage, fresh=False)) == [0, 1, 2]
     assert study.trials[mine.number].state == TrialState.RUNNING
     first = study.trials[0].params["x"]
     search, launcher = _search(tmp_path, _score, n_trials=4)

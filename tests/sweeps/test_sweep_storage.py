@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -17,7 +18,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
-from hyperspec.search.storage import PatientStorage, open_storage, shown
+from hyperspec.search.optuna_internals import reopen
+from hyperspec.search.storage import open_storage, shown
 from hyperspec.search.trial import StudyNote, TrialReporter, write_study
 from hyperspec.utils.errors import TrackingError
 
@@ -143,13 +145,13 @@ def test_patience_ends_and_a_job_trains_on_without_its_study(
 
 
 def test_a_wrong_call_is_not_repeated(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    study = study_on(address)
-    trial = study.ask()
-    study.tell(trial, 1.0)
+    storage = open_storage(address, fresh=True)
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.tell(study.ask(), 1.0)
     with pytest.raises(UpdateFinishedTrialError):
-        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        reopen(study, storage, 0).set_user_attr("late", True)
     with pytest.raises(KeyError):
-        optuna.load_study(study_name="none", storage=study._storage)
+        optuna.load_study(study_name="none", storage=storage)
     assert "is away" not in caplog.text  # what is repeated is told first
 
 
@@ -158,18 +160,17 @@ def test_an_answer_that_was_lost_after_the_write_counts_as_written(
 ) -> None:
     study = study_on(address)
     trial = study.ask()
-    write = RDBStorage._set_trial_value_without_commit
+    write = RDBStorage.set_trial_state_values
     refused = []
 
-    def lose_first_answer(storage: RDBStorage, *arguments: object) -> None:
+    def lose_first_answer(storage: RDBStorage, *given: Any, **named: Any) -> bool:
+        written = write(storage, *given, **named)
         if not refused:
             refused.append(True)
-            # The transaction reaches the database by another way, and its answer does not come.
-            RDBStorage(address).set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [0.5])
             raise OperationalError("COMMIT", None, Exception("server closed the connection"))
-        write(storage, *arguments)  # type: ignore[arg-type]
+        return written
 
-    monkeypatch.setattr(PatientStorage, "_set_trial_value_without_commit", lose_first_answer)
+    monkeypatch.setattr(RDBStorage, "set_trial_state_values", lose_first_answer)
     study.tell(trial, 0.5)
     assert refused
     assert study.trials[0].value == 0.5

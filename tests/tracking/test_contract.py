@@ -99,7 +99,7 @@ def test_names_come_from_the_contract() -> None:
         ("run.log_text(text, Artifact.CURVE_TABLE)", False),
         ('run.log_metrics({**known, "mine": 1.0}, 3)', True),
         ('run.log_metrics({f"stage/{key}": 1.0 for key in keys})', True),
-        ("run.log_metrics({Metric.STAGE.of(key): 1.0 for key in keys})", False),
+        ("run.log_metrics({MetricName.STAGE.of(key): 1.0 for key in keys})", False),
         ('MINE = "mine.csv"\nrun.log_text(text, MINE)', True),
         ('client.set_tag(run_id, "mine", "true")', True),
         ('client.set_tag(run_id, Tag.REQUEUED, "true")', False),

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_options import AXIS_HELP, add_data, data_from, words_of
-from hyperspec.cli.commands.options import parse_axis
+from hyperspec.cli.commands.data_words import add_data, data_from, translate
+from hyperspec.cli.commands.options import AXIS_HELP, parse_axis, words_of
 from hyperspec.utils.errors import BandError, ConfigError
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def add(commands: Commands) -> None:
     add("--n", default="10,20", metavar="N,M,...", help="numbers of bands (10,20)")
     add("--option", action="append", default=[], metavar="NAME.KEY=VALUE",
         help="a strategy's own parameter, such as fisher.pairs=max; may be repeated")  # fmt: skip
-    add("--axis", help=f"without a folder, or for headers without wavelengths: {AXIS_HELP}")
+    add("--axis", help=f"without a folder: {AXIS_HELP}")
     add("--resamples", type=int, default=20, help="bootstrap resamples for stability (20); 0: none")
     add("--seed", type=int, default=0, help="seed of the resamples")
     add("--out", type=Path, default=Path("bands.png"), metavar="PNG", help="picture (bands.png)")
     add("--csv", type=Path, metavar="FILE", help="write a row per chosen band")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per choice")
-    add_data(parser)
+    add_data(parser, own=["--axis"])
     parser.set_defaults(command=run)
 
 
@@ -104,6 +104,8 @@ def _read(words: argparse.Namespace) -> tuple[SpectralAxis, Material | None]:
     from hyperspec.bands import Full
     from hyperspec.training.data import gather
 
+    if words.axis is not None:
+        translate(words, "--axis", words.axis)
     material = gather(data_from(words, words.folder), Full())
     return material.source.axis, material
 

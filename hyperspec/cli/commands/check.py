@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import AXIS_HELP, add_labels, labels_from, parse_axis
+from hyperspec.cli.commands.data_words import add_data, data_from
+from hyperspec.cli.commands.options import AXIS_HELP, parse_axis
 
 
 def add(commands: Commands) -> None:
@@ -28,15 +29,6 @@ def add(commands: Commands) -> None:
         metavar="NM",
         help="drift from it that is not mentioned (0.1)",
     )
-    add("--axis", help="axis of cubes whose headers have no wavelengths")
-    add(
-        "--files",
-        default="*",
-        metavar="GLOB",
-        help="which files are cubes; '*/': folders with one raster per band",
-    )
-    add("--white", metavar="FILE", help="white frame, relative to FOLDER")
-    add("--dark", metavar="FILE", help="dark frame, relative to FOLDER")
     add(
         "--saturation",
         type=float,
@@ -44,16 +36,10 @@ def add(commands: Commands) -> None:
         help="stored value that counts as saturated (else: full scales)",
     )
     add("--threads", type=int, help="cubes read at once (number of cores)")
-    add(
-        "--cache-dir",
-        type=Path,
-        metavar="DIR",
-        help="keep checksums there, so that packing need not read again",
-    )
     add("--all", action="store_true", help="show every cube and every problem")
     add("--json", action="store_true", help="print JSON instead of the table")
     add("--out", type=Path, metavar="FILE", help="also write the JSON to FILE")
-    add_labels(parser)
+    add_data(parser)
     parser.set_defaults(command=run)
 
 
@@ -61,20 +47,22 @@ def run(words: argparse.Namespace) -> int:
     """Check, print, and return the exit status."""
     from rich.console import Console
 
+    from hyperspec.datasets.catalogue.labels import NoLabels
     from hyperspec.inspection.check import CheckSettings, check_folder
     from hyperspec.inspection.check_report import print_report, to_json
 
+    data = data_from(words, words.folder, ["data.pattern='*'", "data.cache_dir=''"])
     settings = CheckSettings(
-        labels=labels_from(words, words.folder),
+        labels=getattr(data, "labels", NoLabels()),
         expected=parse_axis(words.expect, "--expect"),
-        axis=parse_axis(words.axis, "--axis"),
-        pattern=words.files,
-        white=words.white,
-        dark=words.dark,
+        axis=data.own_axis,
+        pattern=data.pattern,
+        white=data.white,
+        dark=data.dark,
         saturation=words.saturation,
         tolerance_nm=words.tolerance,
         num_threads=words.threads,
-        cache_dir=words.cache_dir,
+        cache_dir=Path(data.cache_dir) if data.cache_dir else None,
     )
     report = check_folder(words.folder, settings)
     if words.json:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hyperspec.cli.commands.checkpoint_options import restored_from
-from hyperspec.cli.commands.data_options import words_of
+from hyperspec.cli.commands.data_words import restored_from
+from hyperspec.cli.commands.options import words_of
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def knn_correct(restored: Restored, words: argparse.Namespace) -> np.ndarray:
     """Return for each labelled row of the part whether k-NN names it rightly, NaN without label."""
     import numpy as np
 
-    from hyperspec.evaluation.probes import knn_probe
+    from hyperspec.evaluation.evaluators.knn import knn_probe
     from hyperspec.inference.assessment import Embedded
 
     embedded = Embedded(restored)

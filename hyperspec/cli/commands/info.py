@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import AXIS_HELP, parse_axis
+from hyperspec.cli.commands.data_words import add_data, data_from
 
 
 def add(commands: Commands) -> None:
@@ -23,11 +23,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for PNG and CSV (the current one)"
     )
-    parser.add_argument("--axis", help=f"for a header without wavelengths: {AXIS_HELP}")
-    parser.add_argument("--calibrate", choices=["auto", "none"], default="auto",
-                        help="auto uses a white and a dark frame beside the cube")  # fmt: skip
-    parser.add_argument("--white", type=Path, metavar="FILE", help="white frame")
-    parser.add_argument("--dark", type=Path, metavar="FILE", help="dark frame")
+    add_data(parser, " (axis, calibrate, white and dark count)")
     parser.add_argument("--header", action="store_true", help="print the header's fields too")
     parser.add_argument("--no-files", action="store_true", help="write nothing")
     parser.set_defaults(command=run)
@@ -41,14 +37,15 @@ def run(words: argparse.Namespace) -> int:
     from hyperspec.inspection.info_figures import write_pictures
     from hyperspec.inspection.info_report import print_info
 
+    data = data_from(words, words.cube.parent)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
         info = look_at(
             words.cube,
-            parse_axis(words.axis, "--axis"),
-            calibrate=words.calibrate,
-            white=words.white,
-            dark=words.dark,
+            data.own_axis,
+            calibrate=data.calibrate,
+            white=_frame(words.cube, data.white),
+            dark=_frame(words.cube, data.dark),
         )
     for text in dict.fromkeys(str(w.message) for w in heard):
         print(f"warning: {text}", file=sys.stderr)
@@ -62,3 +59,11 @@ def run(words: argparse.Namespace) -> int:
     for path in write_pictures(info, out):
         print(f"wrote {path}")
     return 0
+
+
+def _frame(cube: Path, name: str | None) -> Path | None:
+    """Return a frame beside the cube, or else one that is named from here."""
+    if name is None:
+        return None
+    beside = cube.parent / name
+    return beside if beside.exists() else Path(name)

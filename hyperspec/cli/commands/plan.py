@@ -23,47 +23,31 @@ def add(commands: Commands) -> None:
         epilog="example: hyperspec plan model=resnet50 model.norm=group bands.n=408 data.size=224 "
         "batch_size=256 hardware.micro_batch=4",
     )
-    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="as for `hyperspec train`")
+    parser.add_argument(
+        "hydra_words", nargs="*", metavar="KEY=VALUE", help="as for `hyperspec train`"
+    )
     parser.set_defaults(command=run)
 
 
 def run(words: argparse.Namespace) -> int:
     """Predict and print."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from hyperspec.config.compose import report_error
     from hyperspec.runs.planning.memory import forecast
 
-    try:
-        config = composed(words.words)
-    except (HydraException, OmegaConfBaseException) as error:
-        return report_error(error)
-    _print(forecast(config))
+    _print(forecast(composed(words.hydra_words)))
     return 0
 
 
 def composed(words: Sequence[str]) -> Train:
     """Return the checked config that words of `hyperspec train` make; data need not be there."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    from hyperspec.config import groups
-    from hyperspec.config.compose import CONFIG_NAME, config_dir
-
-    groups.register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir())):
-        config = compose(CONFIG_NAME, list(words))
-        if "data.root" in _missing(config):
-            config = compose(CONFIG_NAME, [*words, "data.root=no_folder_given"])
-        return groups.to_train(config)
-
-
-def _missing(config: object) -> set[str]:
     from omegaconf import OmegaConf
 
-    return set(OmegaConf.missing_keys(config))
+    from hyperspec.config.compose import compose_words
+    from hyperspec.config.groups import to_train
+
+    config = compose_words(words)
+    if OmegaConf.is_missing(config.data, "root"):
+        config.data.root = "no_folder_given"
+    return to_train(config)
 
 
 def _print(found: Forecast) -> None:

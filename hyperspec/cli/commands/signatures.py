@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_options import AXIS_HELP, add_data, data_from
+from hyperspec.cli.commands.data_words import add_data, data_from, restored_beside
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ def add(commands: Commands) -> None:
     add("--labels-column", default="label", metavar="NAME", help="what makes a class (label)")
     add("--part", choices=["all", "train", "validation", "test"],
         help="specimens (all; for prototypes test)")  # fmt: skip
-    add("--axis", help=f"for headers without wavelengths: {AXIS_HELP}")
     add("--out", type=Path, default=Path("signatures"), metavar="DIR", help="folder to write")
     add_data(parser)
     parser.set_defaults(command=run)
@@ -50,11 +49,11 @@ def run(words: argparse.Namespace) -> int:
     if not found:
         raise ConfigError(
             f"No image has a label in '{words.labels_column}', so there are no classes to average. "
-            "Say where labels come from with --labels."
+            "Say where labels come from with data/labels=csv, pattern or folder."
         )
     marks, restored = {}, None
     if words.ckpt is not None:
-        restored = _restore(words)
+        restored = restored_beside(words, words.ckpt)
         chosen = restored.material.selection
         marks = {f"{chosen.strategy} {len(chosen)}": chosen.wavelengths_nm.tolist()}
     nm = material.source.axis.wavelengths_nm
@@ -95,17 +94,6 @@ def signatures_of(material: Material, part: str, name: str) -> list[Signature]:
     labels = column(source, name)
     return spectral_signatures(
         spectra, [labels[row] for row in rows], [material.specimens[row] for row in rows]
-    )
-
-
-def _restore(words: argparse.Namespace) -> Restored:
-    from hyperspec.cli.commands.data_options import axis_spec, cache_fields
-    from hyperspec.inference.restore import restore
-    from hyperspec.training.trainer import quieten
-
-    quieten()
-    return restore(
-        words.ckpt, root=str(words.folder), axis=axis_spec(words.axis), **cache_fields(words)
     )
 
 

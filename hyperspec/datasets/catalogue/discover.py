@@ -84,11 +84,11 @@ def _hint(root: Path) -> str:
     if example is not None:
         return (
             f" Folders such as {example.relative_to(root).as_posix()} hold rasters: where each "
-            "folder is one cube in several files, set data.pattern='*/' (--files '*/')."
+            "folder is one cube in several files, set data.pattern='*/'."
         )
     if band_files(root):
         return (
-            " It holds rasters: name them with data.pattern (--files '*.tif') when each is a cube, "
+            " It holds rasters: name them with data.pattern='*.tif' when each is a cube, "
             "or give the folder above and '*/' when together they are one."
         )
     return ""

@@ -8,16 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hyperspec.cubes.envi.writer import write_envi
-from hyperspec.cubes.mask_files import find_mask
-from hyperspec.cubes.open import open_cube
-from hyperspec.datasets.export.images import OWN_COLUMNS, Images, columns_of
-from hyperspec.datasets.preparation.foreground import read_mask
+from hyperspec.datasets.export.columns import OWN_COLUMNS, columns_of
 from hyperspec.datasets.store.packed import Store
-from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import CatalogueError
 
 EXPORT_FILE = "export.json"
 EXPORT_VERSION = 1
@@ -50,42 +44,6 @@ def write_envi_export(store: Store, folder: Path) -> None:
     }
     _write_labels(folder / "labels.csv", names, columns)
     (folder / EXPORT_FILE).write_text(json.dumps(content))
-
-
-def read_envi_export(folder: Path) -> Images:
-    """Open an ENVI export.
-
-    Raises:
-        CatalogueError: If its JSON is damaged or of another version.
-    """
-    import pandas as pd
-
-    path = folder / EXPORT_FILE
-    try:
-        content = json.loads(path.read_text())
-        if content["version"] != EXPORT_VERSION:
-            raise CatalogueError(
-                f"{path} has version {content['version']}, not {EXPORT_VERSION}; export it again "
-                "with this version of hyperspec."
-            )
-        axis = SpectralAxis.from_dict(content["axis"])
-        files, size, dtype = content["files"], int(content["size"]), str(content["dtype"])
-        table = pd.DataFrame(content["table"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, CatalogueError):
-            raise
-        raise CatalogueError(f"{path} is damaged ({error}); export the store again.") from error
-
-    def read(row: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        data = folder / files[row]
-        with open_cube(data) as cube:
-            image = cube.read()
-        mask_file = find_mask(data)
-        if mask_file is None:
-            raise CatalogueError(f"{data} has no mask image beside it; export the store again.")
-        return image, read_mask(mask_file, image.shape[1:])
-
-    return Images(axis, size, dtype, table, read)
 
 
 def _names(files: Sequence[str]) -> list[str]:

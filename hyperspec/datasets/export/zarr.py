@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.envi.wavelengths import to_nanometres
-from hyperspec.datasets.export.images import Images, columns_of
+from hyperspec.datasets.export.columns import columns_of
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import CatalogueError, ConfigError
+from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import zarr
@@ -82,51 +81,6 @@ def write_zarr_export(store: Store, folder: Path) -> None:
     group.attrs["columns"] = dict(zip(named, columns, strict=True))
 
 
-def read_zarr_export(folder: Path) -> Images:
-    """Open a Zarr group with the layout of :func:`write_zarr_export`.
-
-    Groups of other programs do as well: only ``reflectance`` and ``wavelength`` are needed.
-
-    Raises:
-        CatalogueError: If an array is missing or has another shape.
-        ConfigError: If the package is not installed.
-    """
-    import pandas as pd
-
-    zarr = require_zarr()
-    group = zarr.open_group(folder, mode="r")
-    arrays = dict(group.arrays())
-    for name in ("reflectance", "wavelength"):
-        if name not in arrays:
-            raise CatalogueError(
-                f"The Zarr group {folder} has no array {name!r}, only "
-                f"{', '.join(sorted(arrays)) or 'none'}; it needs reflectance (image, wavelength, "
-                "y, x) and wavelength in nm."
-            )
-    reflectance = arrays["reflectance"]
-    shape = reflectance.shape
-    if len(shape) != 4 or shape[2] != shape[3]:
-        raise CatalogueError(
-            f"reflectance in {folder} has shape {shape}; (image, wavelength, y, x) with square "
-            "images is needed."
-        )
-    axis = _read_axis(arrays, folder)
-    if len(axis) != shape[1]:
-        raise CatalogueError(
-            f"{folder} has {len(axis)} wavelengths for {shape[1]} bands of reflectance."
-        )
-    table = pd.DataFrame(_read_columns(group, arrays, shape[0]))
-    masks = arrays.get("mask")
-
-    def read(row: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        image = np.asarray(reflectance[row], np.float32)
-        full = np.ones(image.shape[1:], np.bool_)
-        return image, full if masks is None else np.asarray(masks[row], np.bool_)
-
-    dtype = "float16" if reflectance.dtype == np.float16 else "float32"
-    return Images(axis, int(shape[2]), dtype, table, read)
-
-
 def _write_axis(group: zarr.Group, axis: SpectralAxis) -> None:
     parts: list[tuple[str, NDArray[Any], dict[str, Any]]] = [
         ("wavelength", axis.wavelengths_nm, {"units": "nm", "long_name": "band centre"}),
@@ -148,36 +102,3 @@ def _write_column(group: zarr.Group, name: str, values: list[str | int | None]) 
     texts = np.array(["" if value is None else str(value) for value in values], dtype=object)
     column = group.create_array(name, shape=(len(values),), dtype=str, dimension_names=("image",))
     column[:] = texts
-
-
-def _read_axis(arrays: dict[str, Any], folder: Path) -> SpectralAxis:
-    wavelength = arrays["wavelength"]
-    values = [float(value) for value in np.ravel(wavelength[:])]
-    centres = to_nanometres(values, str(wavelength.attrs.get("units", "")), f"{folder}/wavelength")
-    good = (
-        np.asarray(arrays["good"][:], np.bool_) if "good" in arrays else np.ones(len(centres), bool)
-    )
-    fwhm = np.asarray(arrays["fwhm"][:], np.float64) if "fwhm" in arrays else None
-    return SpectralAxis(centres, fwhm, good)
-
-
-def _read_columns(
-    group: zarr.Group, arrays: dict[str, Any], count: int
-) -> dict[str, list[str | int | None]]:
-    """Return the table's columns; file and specimen are numbered where there are none."""
-    original = group.attrs.get("columns")
-    known = original if isinstance(original, dict) else {}
-    names = list(known) or sorted(arrays)
-    columns: dict[str, list[str | int | None]] = {}
-    for name in names:
-        array = arrays.get(name)
-        if array is None or array.shape != (count,) or name in _RESERVED:
-            continue
-        values = np.asarray(array[:]).tolist()
-        plain = [value if isinstance(value, int) else str(value) or None for value in values]
-        columns[str(known.get(name, name))] = plain
-    columns.setdefault("file", [f"image_{row:05}" for row in range(count)])
-    columns.setdefault("specimen", list(columns["file"]))
-    for name in ("label", "view", "date"):
-        columns.setdefault(name, [None] * count)
-    return columns

@@ -5,16 +5,12 @@ from __future__ import annotations
 import threading
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.mask_files import MASK_SUFFIXES
 from hyperspec.utils.errors import CubeError
-
-MaskMethod = Literal["auto", "image", "otsu", "none"]
-
 
 # Share of the variance that Otsu's split explains. Half a Gaussian against its other half reaches
 # 2/pi = 0.637 (Otsu 1979, eq. 17, with two half-normal means), so a split no better than that has
@@ -50,7 +46,7 @@ def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
 def foreground(
     image: NDArray[np.float32],
     good: NDArray[np.bool_],
-    method: MaskMethod,
+    method: str,
     mask_file: Path | None,
 ) -> NDArray[np.bool_]:
     """Find the specimen's pixels.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,55 +16,18 @@ from hyperspec.cubes.window import Window
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.file_state import Stamp, stamp
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
-from hyperspec.datasets.preparation.foreground import MaskMethod, foreground
+from hyperspec.datasets.preparation.foreground import foreground
 from hyperspec.datasets.preparation.resample import Box, resample, square_box
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError, HyperspecError
+from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
 
 # Part of every key of a prepared image: raise it when the same settings give other numbers.
 PREPARE_VERSION = 2
 
 # Shorter runs of foreground pixels than this on average are picked pixel by pixel.
 _SHORT_RUN = 8
-
-_CHOICES = {
-    "calibrate": ("auto", "none"),
-    "mask": ("auto", "image", "otsu", "none"),
-    "dtype": ("float16", "float32"),
-}
-
-
-@dataclass(frozen=True)
-class PrepareSettings:
-    """How cubes become images of one size."""
-
-    size: int = 64
-    """Lines and samples of the image, at least 1."""
-    calibrate: Literal["auto", "none"] = "auto"
-    """`auto` uses the folder's white and dark frames when there are any; `none` never does."""
-    mask: MaskMethod = "auto"
-    """`image` (beside the cube), `otsu`, `none` (whole frame), or `auto`: the first that works."""
-    crop_margin: float = 0.05
-    """Margin around the specimen on each side, as a share of its longer side, 0 to 1."""
-    dtype: Literal["float16", "float32"] = "float16"
-    """Type in which images are kept."""
-    white_reflectance: float = 1.0
-    """Reflectance of the white target, above 0 and at most 2."""
-
-    def __post_init__(self) -> None:
-        for name, accepted in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in accepted:
-                raise ConfigError(f"data.{name} is {value!r}; choose one of {', '.join(accepted)}.")
-        ranges = {
-            "size": (self.size >= 1, "a number of pixels, at least 1"),
-            "crop_margin": (0 <= self.crop_margin <= 1, "between 0 and 1"),
-            "white_reflectance": (0 < self.white_reflectance <= 2, "above 0 and at most 2"),
-        }
-        for name, (fits, words) in ranges.items():
-            if not fits:
-                raise ConfigError(f"data.{name} is {getattr(self, name)}; it must be {words}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +145,10 @@ class Preparer:
         except CubeError as error:
             raise CubeError(f"{record.path}: {error}") from error
         _check_unchanged(record.path, record.stamp)  # the mask image was read after the cube
-        whole = self.settings.mask == "none"
-        around = np.ones_like(found) if whole else found
-        return Frame(found, square_box(around, 0.0 if whole else self.settings.crop_margin))
+        margin = None if self.settings.mask == "none" else self.settings.crop_margin
+        if margin is None:
+            return Frame(found, square_box(np.ones_like(found), 0.0))
+        return Frame(found, square_box(found, margin))
 
     def _render(
         self, record: CubeRecord, image: NDArray[np.float32], frame: Frame

@@ -25,19 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
-from hyperspec.datasets.preparation.prepare import PrepareSettings
+from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.shards import Shards, runs, write_atomic
-from hyperspec.datasets.store.source import (
-    Bands,
-    band_indices,
-    check_rows,
-    classes_of,
-    gather,
-    plain_labels,
-)
+from hyperspec.datasets.store.source import PreparedSource, check_rows, gather, plain_labels
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.arrays import output
 from hyperspec.utils.errors import CatalogueError
 
 if TYPE_CHECKING:
@@ -58,7 +50,7 @@ _THREADS_FROM_BYTES = 8 * 2**20
 _THREADS_FROM_PIECE = 64 * 2**10
 
 
-class Store:
+class Store(PreparedSource):
     """Packed specimen images; a :class:`hyperspec.datasets.store.source.SpecimenSource`.
 
     Made by :func:`hyperspec.datasets.store.pack.pack`, opened by :meth:`open`.
@@ -68,10 +60,11 @@ class Store:
         self.folder = folder
         self._table = table
         self._keys: list[str] = index["keys"]
-        self._axis = SpectralAxis.from_dict(index["axis"])
         self.settings = PrepareSettings(**index["settings"])
+        axis = SpectralAxis.from_dict(index["axis"])
+        super().__init__(axis, self.settings.size, self.settings.dtype)
         self._hash: str = index["hash"]
-        self.shards = shards_of(folder.parent.parent, len(self._axis), self.settings)
+        self.shards = shards_of(folder.parent.parent, len(axis), self.settings)
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> Store:
@@ -111,21 +104,6 @@ class Store:
         return self._table
 
     @property
-    def axis(self) -> SpectralAxis:
-        """The axis of all bands."""
-        return self._axis
-
-    @property
-    def size(self) -> int:
-        """Lines and samples of an image."""
-        return self.settings.size
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """Type of the planes."""
-        return self.shards.dtype
-
-    @property
     def hash(self) -> str:
         """Sixteen hex digits of data, labels and preparation; the same as without a store."""
         return self._hash
@@ -142,66 +120,31 @@ class Store:
         """Return one image as a read-only memory map ``(C, S, S)``."""
         return self.shards.map_planes(self._keys[check_rows([row], len(self))[0]])
 
-    def planes(
-        self,
-        rows: Sequence[int],
-        bands: Bands | None = None,
-        out: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.floating]:
-        """Return band planes of some images.
-
-        Args:
-            rows: Rows of the table.
-            bands: A selection, or 0-based indices; None means all. Their order is kept.
-            out: Where to put them, of the store's type and shape ``(len(rows), n, S, S)``,
-                contiguous. Nothing is allocated then: memory that is new to the process has to be
-                cleared by the system first.
-
-        Returns:
-            ``out``, or a new array.
-
-        Raises:
-            CatalogueError: If there is no such row, or packed planes are missing or damaged.
-            BandError: If there is no such band.
-            HyperspecError: If ``out`` does not fit.
-        """
-        chosen = check_rows(rows, len(self))
-        indices = band_indices(bands, self.axis)
-        shape = (len(chosen), len(indices), self.size, self.size)
-        target = output(out, shape, self.dtype)
-
-        keys = [self._keys[row] for row in chosen]
-        if len(keys) > 1 and _threads_pay(target[0], len(keys), indices):
+    def _read_into(self, target: NDArray[np.floating], rows: list[int], bands: list[int]) -> None:
+        keys = [self._keys[row] for row in rows]
+        if len(keys) > 1 and _threads_pay(target[0], len(keys), bands):
             with ThreadPoolExecutor(min(_READ_THREADS, os.cpu_count() or 1)) as pool:
-                list(pool.map(self.shards.read_planes, keys, repeat(indices), target))
+                list(pool.map(self.shards.read_planes, keys, repeat(bands), target))
         else:
             for key, image in zip(keys, target, strict=True):
-                self.shards.read_planes(key, indices, image)
-        return target
+                self.shards.read_planes(key, bands, image)
 
-    def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
-        """Return foregrounds, shape ``(len(rows), S, S)``."""
-        return self._all_masks[check_rows(rows, len(self))]
+    def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
+        return self._all_masks[rows]
 
-    def statistics(
-        self, rows: Sequence[int], by: Sequence[str | None] | None = None
-    ) -> SpectralStatistics:
-        """Merge the statistics of some images; that of more than a few is kept beside the store.
+    def _labels(self) -> list[str | None]:
+        return plain_labels(self.table)
 
-        Args:
-            rows: Rows of the table, without repetition.
-            by: Class of each of these rows, None where unknown; by default the table's labels.
-        """
-        chosen = check_rows(rows, len(self))
-        classes = classes_of(chosen, by, plain_labels(self.table))
-        if len(chosen) <= _TOO_FEW_TO_KEEP:
-            return gather(lambda row: self.shards.statistics(self._keys[row]), chosen, classes)
-        name = combined([[self._keys[row] for row in chosen], classes], 32)
+    def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
+        """Merge; the result for more than a few images is kept beside the store."""
+        if len(rows) <= _TOO_FEW_TO_KEEP:
+            return gather(lambda row: self.shards.statistics(self._keys[row]), rows, classes)
+        name = combined([[self._keys[row] for row in rows], classes], 32)
         cached = self.folder / "statistics" / f"{name}.npz"
         if zipfile.is_zipfile(cached):
             with np.load(cached) as arrays:
                 return SpectralStatistics.from_arrays(arrays)
-        result = gather(lambda row: self.shards.statistics(self._keys[row]), chosen, classes)
+        result = gather(lambda row: self.shards.statistics(self._keys[row]), rows, classes)
         arrays = result.to_arrays()
         try:
             write_atomic(cached, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.arrays import output
 from hyperspec.utils.errors import BandError, CatalogueError
 
 if TYPE_CHECKING:
@@ -78,6 +80,92 @@ class SpecimenSource(Protocol):
         ...
 
 
+class PreparedSource(ABC):
+    """What the store, raw cubes and tiles share: rows, bands and outputs are checked here.
+
+    Args:
+        axis: The axis of all C bands.
+        size: Lines and samples of an image, S.
+        dtype: Type of the planes.
+    """
+
+    def __init__(self, axis: SpectralAxis, size: int, dtype: str) -> None:
+        self.axis, self.size = axis, size
+        self.dtype: np.dtype[np.floating] = np.dtype(dtype)
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    def planes(
+        self,
+        rows: Sequence[int],
+        bands: Bands | None = None,
+        out: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.floating]:
+        """Return some images at some bands.
+
+        Args:
+            rows: Rows of the table.
+            bands: A selection, or 0-based indices; None means all. Their order is kept.
+            out: Where to put them, of this type and shape ``(len(rows), n, S, S)``, contiguous.
+                Nothing is allocated then: memory that is new to the process has to be cleared by
+                the system first.
+
+        Returns:
+            ``out``, or a new array; 0 outside the mask.
+
+        Raises:
+            CatalogueError: If there is no such row, or what is read is missing or damaged.
+            BandError: If there is no such band.
+            HyperspecError: If ``out`` does not fit.
+        """
+        chosen = check_rows(rows, len(self))
+        indices = band_indices(bands, self.axis)
+        shape = (len(chosen), len(indices), self.size, self.size)
+        target = output(out, shape, self.dtype)
+        self._read_into(target, chosen, indices)
+        return target
+
+    def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
+        """Return foregrounds, shape ``(len(rows), S, S)``."""
+        return self._masks(check_rows(rows, len(self)))
+
+    def statistics(
+        self, rows: Sequence[int], by: Sequence[str | None] | None = None
+    ) -> SpectralStatistics:
+        """Merge the statistics of some images' foreground, over all bands.
+
+        Args:
+            rows: Rows of the table, without repetition.
+            by: Class of each of these rows, None where unknown; by default the table's labels.
+
+        Raises:
+            CatalogueError: If there are not as many classes as rows.
+        """
+        chosen = check_rows(rows, len(self))
+        if by is None:
+            labels = self._labels()
+            return self._statistics(chosen, [labels[row] for row in chosen])
+        if len(by) != len(chosen):
+            raise CatalogueError(f"There are {len(by)} classes for {len(chosen)} specimen images.")
+        return self._statistics(chosen, list(by))
+
+    @abstractmethod
+    def _read_into(
+        self, target: NDArray[np.floating], rows: list[int], bands: list[int]
+    ) -> None: ...
+
+    @abstractmethod
+    def _masks(self, rows: list[int]) -> NDArray[np.bool_]: ...
+
+    @abstractmethod
+    def _labels(self) -> Sequence[str | None]:
+        """Return the label of each row of the table."""
+
+    @abstractmethod
+    def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics: ...
+
+
 def band_indices(bands: Bands | None, axis: SpectralAxis) -> list[int]:
     """Return 0-based band indices of a selection or a sequence; None means all.
 
@@ -115,21 +203,6 @@ def check_rows(rows: Sequence[int], count: int) -> list[int]:
             else "No specimen image was asked for; give at least one row."
         )
     return chosen
-
-
-def classes_of(
-    rows: Sequence[int], by: Sequence[str | None] | None, labels: Sequence[str | None]
-) -> list[str | None]:
-    """Return the class of each row: those given, else the labels of the table.
-
-    Raises:
-        CatalogueError: If there are not as many classes as rows.
-    """
-    if by is None:
-        return [labels[row] for row in rows]
-    if len(by) != len(rows):
-        raise CatalogueError(f"There are {len(by)} classes for {len(rows)} specimen images.")
-    return list(by)
 
 
 def gather(

@@ -9,23 +9,21 @@ the block is the specimen that splits are grouped by.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
-from hyperspec.datasets.preparation.foreground import MaskMethod
-from hyperspec.datasets.preparation.prepare import Preparer, PrepareSettings, check_range
-from hyperspec.datasets.store.source import Bands, band_indices, check_rows, classes_of, gather
+from hyperspec.datasets.preparation.prepare import Preparer, check_range
+from hyperspec.datasets.preparation.settings import TileSettings
+from hyperspec.datasets.store.source import PreparedSource, gather
 from hyperspec.datasets.store.tile_grid import MIN_BLOCKS, Tile, blocks, inside, windows
-from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.arrays import output
-from hyperspec.utils.errors import CatalogueError, ConfigError
+from hyperspec.utils.errors import CatalogueError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,47 +33,7 @@ TILES_VERSION = 1
 MIN_VISIBLE = 0.25
 
 
-@dataclass(frozen=True)
-class TileSettings:
-    """How a scene is cut."""
-
-    tile: int = 64
-    """Lines and samples of a tile, at least 1."""
-    stride: int = 32
-    """Pixels from one tile to the next, 1 to `tile`."""
-    calibrate: Literal["auto", "none"] = "auto"
-    """`auto` uses the folder's white and dark frames when there are any."""
-    mask: MaskMethod = "none"
-    """What counts as foreground; `none` takes the whole scene."""
-    dtype: Literal["float16", "float32"] = "float16"
-    """Type of the planes."""
-    white_reflectance: float = 1.0
-    """Reflectance of the white target, above 0 and at most 2."""
-
-    def __post_init__(self) -> None:
-        if self.tile < 1:
-            raise ConfigError(
-                f"data.tile is {self.tile}; it must be a number of pixels, 1 or more."
-            )
-        if not 1 <= self.stride <= self.tile:
-            raise ConfigError(
-                f"data.stride is {self.stride}; it must be between 1 and data.tile ({self.tile}), "
-                "or parts of the scene would be left out."
-            )
-        self.preparation()
-
-    def preparation(self) -> PrepareSettings:
-        """Return the settings of the scene's preparation."""
-        return PrepareSettings(
-            size=self.tile,
-            calibrate=self.calibrate,
-            mask=self.mask,
-            dtype=self.dtype,
-            white_reflectance=self.white_reflectance,
-        )
-
-
-class TileSource:
+class TileSource(PreparedSource):
     """The tiles of a folder's scenes; a ``SpecimenSource`` that writes nothing.
 
     Args:
@@ -87,8 +45,9 @@ class TileSource:
     """
 
     def __init__(self, catalogue: Catalogue, settings: TileSettings) -> None:
+        super().__init__(catalogue.axis, settings.tile, settings.dtype)
         self.settings = settings
-        self._preparer = Preparer(catalogue, settings.preparation())
+        self._preparer = Preparer(catalogue, settings.of_scene())
         self._records = catalogue.records
         self._foregrounds = [self._preparer.locate(r).foreground for r in self._records]
         self._tiles = [
@@ -110,21 +69,6 @@ class TileSource:
 
         return pd.DataFrame([self._row(tile) for tile in self._tiles])
 
-    @property
-    def axis(self) -> SpectralAxis:
-        """The axis of all bands."""
-        return self._preparer.catalogue.axis
-
-    @property
-    def size(self) -> int:
-        """Lines and samples of a tile."""
-        return self.settings.tile
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """Type of the planes."""
-        return np.dtype(self.settings.dtype)
-
     @cached_property
     def hash(self) -> str:
         """Sixteen hex digits of the scenes, their labels and how they are cut."""
@@ -134,62 +78,33 @@ class TileSource:
     def __len__(self) -> int:
         return len(self._tiles)
 
-    def planes(
-        self,
-        rows: Sequence[int],
-        bands: Bands | None = None,
-        out: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.floating]:
-        """Read and calibrate some tiles at some bands.
-
-        Args:
-            rows: Rows of the table.
-            bands: A selection, or 0-based indices; None means all. Their order is kept.
-            out: Where to put them: contiguous, of the result's shape and type.
-
-        Returns:
-            Shape ``(len(rows), n, tile, tile)``; 0 outside the mask.
-        """
-        chosen = check_rows(rows, len(self))
-        indices = band_indices(bands, self.axis)
-        shape = (len(chosen), len(indices), self.size, self.size)
-        target = output(out, shape, self.dtype)
+    def _read_into(self, target: NDArray[np.floating], rows: list[int], bands: list[int]) -> None:
         target[...] = 0
-        for tile, places in self._by_block(chosen):
-            area = self._read(tile, indices)
+        for tile, places in self._by_block(rows):
+            area = self._read(tile, bands)
             for place in places:
-                window = self._tiles[chosen[place]].window
-                visible = self._visible(self._tiles[chosen[place]])
+                window = self._tiles[rows[place]].window
+                visible = self._visible(self._tiles[rows[place]])
                 part = area[inside(tile.area, window)]
                 kept = np.where(visible & np.isfinite(part), part, 0)
                 check_range(kept, self.dtype, self._records[tile.scene].path)
                 target[place, :, : window.height, : window.width] = kept
-        return target
 
-    def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
-        """Return what is visible of each tile, shape ``(len(rows), tile, tile)``."""
-        chosen = check_rows(rows, len(self))
-        out = np.zeros((len(chosen), self.size, self.size), bool)
-        for place, row in enumerate(chosen):
+    def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
+        out = np.zeros((len(rows), self.size, self.size), bool)
+        for place, row in enumerate(rows):
             window = self._tiles[row].window
             out[place, : window.height, : window.width] = self._visible(self._tiles[row])
         return out
 
-    def statistics(
-        self, rows: Sequence[int], by: Sequence[str | None] | None = None
-    ) -> SpectralStatistics:
-        """Gather the statistics of some tiles' pixels; a pixel of several tiles counts once.
+    def _labels(self) -> list[str | None]:
+        return [self._records[tile.scene].label for tile in self._tiles]
 
-        Args:
-            rows: Rows of the table, without repetition.
-            by: Class of each of these rows, None where unknown; by default the scenes' labels.
-        """
-        chosen = check_rows(rows, len(self))
-        labels = [self._records[tile.scene].label for tile in self._tiles]
-        classes = classes_of(chosen, by, labels)
+    def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
+        """Gather; a pixel of several tiles counts once."""
         parts = [
-            (tile, [self._tiles[chosen[place]] for place in places if classes[place] == name], name)
-            for tile, places in self._by_block(chosen)
+            (tile, [self._tiles[rows[place]] for place in places if classes[place] == name], name)
+            for tile, places in self._by_block(rows)
             for name in dict.fromkeys(classes[place] for place in places)
         ]
 

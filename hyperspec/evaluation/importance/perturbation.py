@@ -126,7 +126,8 @@ def _check(mode: str, predict: Predict | None, labels: Sequence[str] | None) -> 
 def _lost(predict: Predict, labels: NDArray[np.str_], base: Floats, after: Floats) -> Floats:
     """Return the right answers before less those after, ``(W, N)``."""
     hits = np.asarray([predict(one) == labels for one in after], float)
-    return (predict(base) == labels).astype(float) - hits
+    right: Floats = np.asarray(predict(base) == labels, float) - hits
+    return right
 
 
 def _embed(

@@ -12,9 +12,9 @@ from hyperspec.report.charts.parameters import metric
 from hyperspec.report.charts.style import NARROW, clean, darker_is_better, label_axis
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
-from hyperspec.tracking.contract import Metric
+from hyperspec.tracking.contract import MetricName
 
-_PREFIX = f"metrics.{Metric.GRAD_NORM_OF}"
+_PREFIX = f"metrics.{MetricName.GRAD_NORM_OF}"
 _FIRST, _LAST = ("projection", "stem"), ("cell_head", "head")
 _MOST_SAID = 4
 
@@ -44,7 +44,7 @@ def norms(data: SweepData, summary: Summary) -> Mapping[str, Floats]:
     counts = np.array([point.n or 0 for point in summary.points])
     found = {}
     for stage in stages:
-        values = metric(data, summary, Metric.GRAD_NORM_OF.of(stage))
+        values = metric(data, summary, MetricName.GRAD_NORM_OF.of(stage))
         known = np.isfinite(values) & (counts > 0)
         at = np.unique(counts[known])
         means = [values[known & (counts == n)].mean() for n in at]

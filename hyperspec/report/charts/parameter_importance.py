@@ -12,7 +12,7 @@ from hyperspec.report.charts.parameters import NUM_BANDS, STRATEGY
 from hyperspec.report.charts.style import NARROW, NEUTRAL, clean, words
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
-from hyperspec.tracking.contract import Metric
+from hyperspec.tracking.contract import MetricName
 
 if TYPE_CHECKING:
     import optuna
@@ -58,7 +58,7 @@ def section(data: SweepData, summary: Summary) -> Section | None:
 def _table(data: SweepData, summary: Summary) -> pd.DataFrame | None:
     """Return one row per finished job: the varied settings and the objective."""
     jobs = data.finished
-    column = f"metrics.{Metric.OBJECTIVE}"
+    column = f"metrics.{MetricName.OBJECTIVE}"
     if column not in jobs:
         return None
     found = {STRATEGY: jobs["strategy"], NUM_BANDS: jobs["n"], "seed": jobs["seed"]}

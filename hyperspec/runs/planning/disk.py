@@ -49,20 +49,17 @@ def _planes(data: Data) -> tuple[int, int, int]:
     from hyperspec.cubes.open import open_cube
     from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
     from hyperspec.datasets.config import FolderData
-    from hyperspec.datasets.preparation.prepare import PrepareSettings
+    from hyperspec.datasets.preparation.settings import PrepareSettings
     from hyperspec.datasets.store.packed import shards_of
-    from hyperspec.spectra.axis import SpectralAxis
 
-    spec = data.axis
-    axis = None if spec is None else SpectralAxis.linear(spec.start_nm, spec.stop_nm, spec.count)
     root = Path(data.root)
     files, _ = find_cubes(root, data.pattern)
     cubes = [path for path in files if frame_kind(path) is None]
-    with open_cube(cubes[0] if cubes else files[0], axis) as cube:
+    with open_cube(cubes[0] if cubes else files[0], data.own_axis) as cube:
         num_bands = cube.num_bands
     if not isinstance(data, FolderData) or data.store == "none":
         return len(cubes), num_bands, 0
-    shards = shards_of(Path(data.cache_dir), num_bands, PrepareSettings(size=data.size))
+    shards = shards_of(Path(data.cache_dir), num_bands, PrepareSettings.of(data))
     folder = Path(data.cache_dir) / "shards"
     packed = sum(path.stat().st_size == shards.file_bytes for path in folder.rglob("*.npy"))
     return len(cubes), num_bands, max(len(cubes) - packed, 0) * shards.shard_bytes

@@ -96,8 +96,7 @@ def look(data: Data) -> Folder:
 
     Where there is no folder the config's axis is taken, else that of the mission's camera.
     """
-    spec = data.axis
-    axis = None if spec is None else SpectralAxis.linear(spec.start_nm, spec.stop_nm, spec.count)
+    axis = data.own_axis
     try:
         files, _ = find_cubes(Path(data.root), data.pattern)
         cubes = [path for path in files if frame_kind(path) is None]

@@ -17,7 +17,7 @@ from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.prefetch import num_buffers
 from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
-from hyperspec.tracking.contract import Metric
+from hyperspec.tracking.contract import MetricName
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.atomic import write_text
@@ -71,7 +71,10 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
     on_gpu = module.device.type == "cuda"
     here = torch.cuda.memory_allocated() if on_gpu else psutil.Process().memory_info().rss
     run.log_metrics(
-        {Metric.PLANNED_MEMORY: (here + plan.to_come) / 1e6, Metric.PLANNED_WORK: plan.flop / 1e9},
+        {
+            MetricName.PLANNED_MEMORY: (here + plan.to_come) / 1e6,
+            MetricName.PLANNED_WORK: plan.flop / 1e9,
+        },
         module.global_step,
     )
     free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.runs.planning.disk import DiskNeed, disk_text
 from hyperspec.tracking.client import open_client, resolve_uri
-from hyperspec.tracking.contract import Metric, Param, Tag
+from hyperspec.tracking.contract import MetricName, Param, Tag
 from hyperspec.tracking.health import has_experiment
 from hyperspec.tracking.names import flatten
 from hyperspec.tracking.record import RunRecord, ended, search_runs, to_number
@@ -166,7 +166,7 @@ def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Se
 
 
 def _seen(run: RunRecord) -> Seen | None:
-    trained = run.metrics.get(Metric.TRAIN_SECONDS)
+    trained = run.metrics.get(MetricName.TRAIN_SECONDS)
     n, epochs = run.number(Param.NUM_BANDS), run.number("epochs")
     if run.tag(Tag.KIND) != "job" or run.has(Tag.RESUMED) or trained is None:
         return None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hyperspec.datasets.loading.batch import Batch
-from hyperspec.tracking.contract import Metric, Tag
+from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.training.callbacks.checkpointing import random_states, restore_random_states
 from hyperspec.training.simclr import SimCLR
 
@@ -57,7 +57,7 @@ class NoticeCollapse(pl.Callback):
         features, embeddings = pl_module.seen
         rank = float(effective_rank(embeddings[:MOST_ROWS]))
         spread = float(relative_spread(features))
-        pl_module.log_dict({Metric.EFFECTIVE_RANK: rank, Metric.FEATURE_SPREAD: spread})
+        pl_module.log_dict({MetricName.EFFECTIVE_RANK: rank, MetricName.FEATURE_SPREAD: spread})
         self._low = self._low + 1 if rank < COLLAPSED_RANK or spread < COLLAPSED_SPREAD else 0
         if self._low < PATIENCE or self._said:
             return
@@ -125,7 +125,7 @@ class CheckCachedGradient(pl.Callback):
             stack.enter_context(trainer.precision_plugin.train_step_context())
             error = cached_gradient_error(pl_module, batch)
         for logger in trainer.loggers:
-            logger.log_metrics({Metric.CACHED_ERROR: error}, trainer.global_step)
+            logger.log_metrics({MetricName.CACHED_ERROR: error}, trainer.global_step)
         shown = log.warning if error > TOLERANCE else log.info
         shown(
             "hardware.check_micro_batch: the gradient in micro-batches of %s differs from that of "
