@@ -44,7 +44,7 @@ class Embedded:
         import torch
 
         rows = torch.arange(len(self.restored.material.source))
-        return np.asarray(self.restored.module.embed(rows).numpy(), np.float64)
+        return np.asarray(self.restored.embedder.embed(rows).numpy(), np.float64)
 
     @cached_property
     def parts(self) -> dict[str, NDArray[np.intp]]:

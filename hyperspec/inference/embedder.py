@@ -85,7 +85,7 @@ class CubeEmbedder:
         material = self._material(root, paths)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         module = load(self.config, material, self._checkpoint["state_dict"], self.path, device)
-        features = module.embed(torch.arange(len(material.source))).numpy()
+        features = module.embedder.embed(torch.arange(len(material.source))).numpy()
         return {root / name: row for name, row in zip(material.files, features, strict=True)}
 
     def _material(self, root: Path, paths: Sequence[Path]) -> Material:

@@ -48,7 +48,7 @@ def measure_importance(
     Raises:
         ConfigError: If the width or step is outside its range, or a mode does not fit the bands.
     """
-    material, module = restored.material, restored.module
+    material, embedder = restored.material, restored.embedder
     embedded = Embedded(restored)
     held, probe = embedded.held(part, labels_column), None
     rows = embedded.parts[part]
@@ -61,7 +61,7 @@ def measure_importance(
     bands = list(material.selection.indices)
     specimens = [material.specimens[row] for row in rows]
     fill = material.statistics.mean[bands]
-    place = (module, material.source.planes(rows.tolist(), bands),
+    place = (embedder, material.source.planes(rows.tolist(), bands),
              material.source.masks(rows.tolist()),
              material.source.axis.wavelengths_nm[bands], specimens)  # fmt: skip
     found = []
@@ -69,7 +69,7 @@ def measure_importance(
         if mode == "gradient":
             found.append(
                 gradient_importance(
-                    *place, fill=fill, window_nm=window_nm, step_nm=step_nm, device=module.device
+                    *place, fill=fill, window_nm=window_nm, step_nm=step_nm, device=embedder.device
                 )
             )
             continue
@@ -84,7 +84,7 @@ def measure_importance(
                 seed=seed,
                 window_nm=window_nm,
                 step_nm=step_nm,
-                device=module.device,
+                device=embedder.device,
             )
         )
     return found

@@ -161,18 +161,18 @@ def embed_windows(restored: Restored, windows: tuple[Window, ...]) -> WindowEmbe
     from hyperspec.inference.band_curve import on_bands
 
     check_stem(restored)
-    material, module = restored.material, restored.module
+    material, embedder = restored.material, restored.embedder
     rows = torch.arange(len(material.source))
-    own, parts, counts = module.normalisation, [], []
+    own, parts, counts = embedder.normalisation, [], []
     for window in windows:
         places = window.places(material.selection.wavelengths_nm)
         indices = [material.selection.indices[place] for place in places]
         inside = replace(material.selection, indices=tuple(indices))
-        with on_bands(module, restored.config.data.normalisation, material, inside):
-            if own.per_band_affine is not None:
-                kept = {name: value[places] for name, value in own.state_dict().items()}
-                module.normalisation.load_state_dict(kept)
-            parts.append(module.embed(rows).numpy().astype(np.float64))
+        there = on_bands(embedder, restored.config.data.normalisation, material, inside)
+        if own.per_band_affine is not None:
+            kept = {name: value[places] for name, value in own.state_dict().items()}
+            there.normalisation.load_state_dict(kept)
+        parts.append(there.embed(rows).numpy().astype(np.float64))
         counts.append(len(indices))
     return WindowEmbeddings(windows, tuple(counts), np.stack(parts))
 
@@ -185,11 +185,11 @@ def check_stem(restored: Restored) -> None:
     """
     from hyperspec.models.stems.spectral import WavelengthProjection
 
-    stem = restored.module.encoder.projection
-    if isinstance(stem, WavelengthProjection) and restored.module.reduction is None:
+    stem = restored.embedder.encoder.projection
+    if isinstance(stem, WavelengthProjection) and restored.embedder.reduction is None:
         return
     named = f"model.stem={restored.config.model.stem}"
-    if restored.module.reduction is not None:
+    if restored.embedder.reduction is not None:
         named = f"bands={restored.trained.strategy}, whose channels are sums of bands"
     elif restored.config.model.stem == "wavelength":
         named = "views=cross_modal, which has windows of its own"

@@ -107,10 +107,11 @@ def execute(
             metrics |= best_scores(scorer.best, metrics)
         objectives = scorer.objectives(metrics, config.objective)
         if curve:
-            log_curve(curve, config, material, module, run)
-        log_attention(material, module, run)
+            log_curve(curve, config, material, module.embedder, run)
+        log_attention(material, module.embedder, run)
         if config.evaluation.importance:
-            log_importance(Restored(config, material, module, material.selection, True), run)
+            embedder = module.embedder
+            log_importance(Restored(config, material, embedder, material.selection, True), run)
         values = tuple(objectives.values())
         if len(values) > 1:  # the run alone says what it reached
             metrics |= objectives

@@ -18,12 +18,14 @@ from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.models.config import EncoderConfig
+from hyperspec.models.eval_mode import eval_mode
 from hyperspec.models.weight_transfer import grow_weights, interpolation_map, response_map
 from hyperspec.spectra.projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.optimizer_state import moments_of
 from hyperspec.training.data import Material
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
@@ -77,8 +79,8 @@ def grow_into(
     band_map = interpolation_map(old.wavelengths_nm, new.wavelengths_nm)
     spectra = None
     if not plain:
-        spectra = seen(module, material, new)
-        before = seen(trained, material, old)
+        spectra = seen(module.embedder, material, new)
+        before = seen(trained.embedder, material, old)
         band_map = response_map(old.wavelengths_nm, new.wavelengths_nm, before, spectra)
     rebuilt = grow_weights(
         trained.encoder,
@@ -217,14 +219,14 @@ def _shape(model: EncoderConfig) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key in kept}
 
 
-def seen(module: SimCLR, material: Material, bands: BandSelection) -> NDArray[np.float64]:
-    """Return training spectra in some bands as a module's encoder gets them, ``(S, n)``."""
+def seen(embedder: Embedder, material: Material, bands: BandSelection) -> NDArray[np.float64]:
+    """Return training spectra in some bands as an encoder gets them, ``(S, n)``."""
     samples = material.statistics.samples
     step = max(1, -(-len(samples) // MOST_SPECTRA))
     chosen = samples[::step][:, list(bands.indices)]
-    pixels = torch.from_numpy(np.ascontiguousarray(chosen))[:, :, None, None].to(module.device)
+    pixels = torch.from_numpy(np.ascontiguousarray(chosen))[:, :, None, None].to(embedder.device)
     with torch.no_grad():
-        prepared = module.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
+        prepared = embedder.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
     return np.asarray(prepared[:, :, 0, 0].cpu().numpy(), np.float64)
 
 
@@ -243,12 +245,8 @@ def _cosines(
     module: SimCLR, trained: SimCLR, material: Material, old: BandSelection
 ) -> tuple[float, float, float]:
     rows = torch.from_numpy(material.split.train[:BATCH])
-    own = trained.bank, module.bank
-    try:
-        before = _features(trained, material, old, rows)
-        after = _features(module, material, material.selection, rows)
-    finally:
-        trained.bank, module.bank = own
+    before = _features(trained.embedder, material, old, rows)
+    after = _features(module.embedder, material, material.selection, rows)
     with torch.no_grad():
         heads = [_head(trained, before), _head(module, after)]
     middle = before.mean(dim=0)
@@ -259,18 +257,14 @@ def _cosines(
     )
 
 
-def _features(module: SimCLR, material: Material, bands: BandSelection, rows: Tensor) -> Tensor:
-    module.bank = PlaneBank(
-        material.source, bands.indices, module.device, Residency("mmap", "a batch")
-    )
-    return module.embed(rows)
+def _features(embedder: Embedder, material: Material, bands: BandSelection, rows: Tensor) -> Tensor:
+    few = PlaneBank(material.source, bands.indices, embedder.device, Residency("mmap", "a batch"))
+    return dataclasses.replace(embedder, bank=few).embed(rows)
 
 
 def _head(module: SimCLR, features: Tensor) -> Tensor:
-    was_training = module.head.training
-    module.head.eval()
-    embedded: Tensor = module.head(features.to(module.device)).cpu()
-    module.head.train(was_training)
+    with eval_mode(module.head):
+        embedded: Tensor = module.head(features.to(module.device)).cpu()
     return embedded
 
 

@@ -33,6 +33,7 @@ from hyperspec.runs.experiment import execute
 from hyperspec.runs.used_parts import parts_of
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.null_run import SilentRun
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 
@@ -119,7 +120,7 @@ def whole_float64() -> Iterator[None]:
 
     Lightning's own float64 takes no frozen dataclass as a batch.
     """
-    batch, moved, forward = PlaneBank.batch, PlaneBank.to_device, SimCLR.forward
+    batch, moved, call = PlaneBank.batch, PlaneBank.to_device, Embedder.__call__
     wide = torch.float64
     quiet = logging.getLogger("hyperspec")
     before = quiet.level
@@ -133,7 +134,7 @@ def whole_float64() -> Iterator[None]:
             patch.object(SimCLR, "_pixel_type", lambda self: wide),
             patch.object(PlaneBank, "batch", lambda s, rows, dtype=wide: batch(s, rows, wide)),
             patch.object(PlaneBank, "to_device", lambda s, x, m, dtype=wide: moved(s, x, m, wide)),
-            patch.object(SimCLR, "forward", lambda s, x, m: forward(s, x.double(), m)),
+            patch.object(Embedder, "__call__", lambda s, x, m=None: call(s, x.double(), m)),
         ):
             yield
     finally:
