@@ -56,9 +56,9 @@ def run_job(config: DictConfig) -> Objective:
     ):
         run.log_dict(plain, "config.yaml")
         # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
-        from hyperspec.runs.executor import work
+        from hyperspec.runs.experiment import run_experiment
 
-        objective = work(checked, run, context)
+        objective = run_experiment(checked, run, context)
     if is_single_run():
         _print_result(run, objective)
     return objective

@@ -24,6 +24,7 @@ from hyperspec.spectra.projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.optimizer_state import moments_of
+from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.from_checkpoint import load, read_config
@@ -112,23 +113,51 @@ def check_growable(old: BandSelection, new: BandSelection) -> None:
             )
 
 
+def check_same_bands(checkpoint: Mapping[str, Any], module: SimCLR, path: str) -> None:
+    """Refuse a checkpoint that was trained on other bands.
+
+    Raises:
+        ModelError: If it was; the message lists both sets.
+    """
+    if not same_bands(checkpoint, module):
+        before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+        now = selection_from_dict(module.facts["bands"])
+        differences = "; ".join(before.axis.differences(now.axis)) or "same axis"
+        raise ModelError(
+            f"ckpt='{path}' was trained on {len(before)} bands (bands={before.strategy}, "
+            f"{before.wavelengths_nm.min():.1f}-{before.wavelengths_nm.max():.1f} nm), this run "
+            f"has {len(now)} (bands={now.strategy}, {now.wavelengths_nm.min():.1f}-"
+            f"{now.wavelengths_nm.max():.1f} nm; {differences}). Use the same bands, or start "
+            "anew with ckpt=null."
+        )
+
+
+def same_bands(checkpoint: Mapping[str, Any], module: SimCLR) -> bool:
+    """Say whether a checkpoint was trained on the bands that a module takes."""
+    before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+    now = selection_from_dict(module.facts["bands"])
+    same = before.indices == now.indices and before.axis == now.axis
+    return same and _same_weights(before, now)
+
+
+def _same_weights(one: BandSelection, other: BandSelection) -> bool:
+    if isinstance(one, BandProjection) and isinstance(other, BandProjection):
+        # Eigenvectors of the same data differ by rounding between machines.
+        same = one.matrix.shape == other.matrix.shape
+        return same and np.allclose(one.matrix, other.matrix, atol=1e-6)
+    return isinstance(one, BandProjection) == isinstance(other, BandProjection)
+
+
 def grow_from(
-    path: str,
-    checkpoint: Mapping[str, Any],
-    config: Train,
-    material: Material,
-    module: SimCLR,
-    run: JobRun,
+    path: str, checkpoint: Mapping[str, Any], context: RunContext, module: SimCLR
 ) -> dict[str, Any]:
     """Give a module what a checkpoint of other bands has learned; log what was done.
 
     Args:
         path: The checkpoint's file, for messages.
         checkpoint: Its content.
-        config: The checked config of this run.
-        material: What this run works on.
+        context: Of this run.
         module: Of this run's bands; changed in place.
-        run: The tracked run.
 
     Returns:
         Optimizer state by parameter name for everything that was not rebuilt.
@@ -137,7 +166,7 @@ def grow_from(
         ModelError: If the checkpoint is of another model, or still choosing its bands.
         BandError: If its bands are not on the axis at hand; the differences are listed.
     """
-    facts = checkpoint["hyperspec"]
+    config, material, facts = context.config, context.data, checkpoint["hyperspec"]
     if facts.get("stage") == "search":
         raise ModelError(
             f"ckpt='{path}' was written while bands=learned was still choosing its bands, so it "
@@ -167,7 +196,7 @@ def grow_from(
         ", ".join(sorted(growth.rebuilt)) or "nothing",
         growth.cosine,
     )
-    log_growth(run, growth, len(old), len(material.selection), 0)
+    log_growth(context.run, growth, len(old), len(material.selection), 0)
     return moments_of(checkpoint, growth.rebuilt)
 
 

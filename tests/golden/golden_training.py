@@ -33,6 +33,7 @@ from hyperspec.runs.experiment import execute
 from hyperspec.runs.used_parts import parts_of
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.null_run import SilentRun
+from hyperspec.training.context import RunContext
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
@@ -141,11 +142,16 @@ def whole_float64() -> Iterator[None]:
         quiet.setLevel(before)
 
 
+def context_of(config: Train, run: Recording, folder: Path | str) -> RunContext:
+    """Return what the training of a config is given, on the CPU."""
+    return RunContext(config, material_of(config.bands), torch.device("cpu"), run, Path(folder))
+
+
 def train(name: str, config: Train) -> dict[str, float]:
     """Return each step's loss and gradient norm, and the scores that the run's part stands for."""
     run = Recording()
     with whole_float64(), tempfile.TemporaryDirectory() as folder:
-        execute(config, material_of(config.bands), run, Path(folder))
+        execute(context_of(config, run, folder))
     return _kept(name, run)
 
 
@@ -154,9 +160,9 @@ def grow() -> dict[str, float]:
     run = Recording()
     with whole_float64(), tempfile.TemporaryDirectory() as folder:
         first = replace(FIRST, epochs=1)
-        execute(first, material_of(first.bands), Recording(), Path(folder))
+        execute(context_of(first, Recording(), folder))
         more = replace(first, bands=Uniform(9), ckpt=str(Path(folder) / "last.ckpt"))
-        execute(more, material_of(more.bands), run, Path(folder) / "more")
+        execute(context_of(more, run, Path(folder) / "more"))
     return _kept("training.growth/continued", run)
 
 

@@ -33,10 +33,10 @@ from hyperspec.config.schema import Train
 from hyperspec.datasets.splits import Split
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.training.context import Session
 from hyperspec.training.data import Material
 from hyperspec.training.datamodule import EpochBatches
 from hyperspec.training.devices import choose_device, count_devices
-from hyperspec.training.session import Session
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)
