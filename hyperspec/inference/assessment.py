@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from hyperspec.datasets.hold_out import genus_of, is_held_out
@@ -17,9 +18,6 @@ from hyperspec.evaluation.scores import Held
 from hyperspec.inference.restore import Restored
 from hyperspec.training.data import column
 from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _TECHNICAL = {"num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"}
 
@@ -41,8 +39,6 @@ class Embedded:
     @cached_property
     def features(self) -> NDArray[np.float64]:
         """Backbone features of every row, ``(N, F)``."""
-        import torch
-
         rows = torch.arange(len(self.restored.material.source))
         return np.asarray(self.restored.embedder.embed(rows).numpy(), np.float64)
 
@@ -183,8 +179,6 @@ def assess(
     Raises:
         ConfigError: If a column does not exist or k does not fit.
     """
-    import pandas as pd
-
     by_column, predictions = {}, {}
     for name in columns:
         held = embedded.held(part, name)

@@ -12,19 +12,20 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from hyperspec.bands import Full
 from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material, gather
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.utils.errors import ModelError
-
-if TYPE_CHECKING:
-    from hyperspec.training.embedder import Embedder
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +65,6 @@ def restore(path: Path | str, **data: Any) -> Restored:
         ModelError: If the checkpoint cannot be read, or its weights do not fit.
         BandError: If the folder's axis lacks a band.
     """
-    import torch
-
-    from hyperspec.training.checkpoint import read_checkpoint
-
     checkpoint = read_checkpoint(path)
     facts = checkpoint["hyperspec"]
     config = _on_folder(read_config(checkpoint, path), data)

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import NDArray
 
+from hyperspec.evaluation.probes import knn_probe
+from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
+from hyperspec.inference.band_curve import on_bands
+from hyperspec.inference.restore import Restored
+from hyperspec.models.stems.spectral import WavelengthProjection
 from hyperspec.utils.errors import ConfigError, HyperspecError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from hyperspec.inference.restore import Restored
 
 POOLS = ("mean", "concat")
 _OPTION = "--windows-nm"
@@ -156,10 +157,6 @@ def embed_windows(restored: Restored, windows: tuple[Window, ...]) -> WindowEmbe
     Raises:
         ConfigError: If its stem is another one.
     """
-    import torch
-
-    from hyperspec.inference.band_curve import on_bands
-
     check_stem(restored)
     material, embedder = restored.material, restored.embedder
     rows = torch.arange(len(material.source))
@@ -183,8 +180,6 @@ def check_stem(restored: Restored) -> None:
     Raises:
         ConfigError: If it is one; the message says what to train instead.
     """
-    from hyperspec.models.stems.spectral import WavelengthProjection
-
     stem = restored.embedder.encoder.projection
     if isinstance(stem, WavelengthProjection) and restored.embedder.reduction is None:
         return
@@ -217,10 +212,6 @@ def compare_windows(
         the undivided (NaN where the widths differ), share of common neighbours, and k-NN top-1 on
         the test part where there are labels.
     """
-    import pandas as pd
-
-    from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
-
     named = {w.label: x for w, x in zip(found.windows, found.features, strict=True)}
     named |= {f"pooled ({how})": found.pooled(how), "undivided": whole}
     bands = [*found.num_bands, sum(found.num_bands), len(restored.material.selection)]
@@ -241,8 +232,6 @@ def compare_windows(
 
 def _knn(restored: Restored, x: NDArray[np.float64], k: int) -> float:
     """Return k-NN top-1 on the test part; NaN where its labels do not allow one."""
-    from hyperspec.evaluation.probes import knn_probe
-
     material = restored.material
     rows, labels = {}, {}
     for part in ("train", "test"):

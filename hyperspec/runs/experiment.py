@@ -17,7 +17,7 @@ from hyperspec.inference.band_curve import log_curve, plan_curve
 from hyperspec.inference.importance import log_importance
 from hyperspec.inference.restore import Restored
 from hyperspec.runs.context import JobContext
-from hyperspec.runs.distributed.launcher import Job, together
+from hyperspec.runs.distributed.launcher import together
 from hyperspec.runs.identity import Objective, find_finished, identity, why_trained_again
 from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
@@ -223,11 +223,10 @@ def _attempt(
     config: Train, data: Material, run: JobRun, job: JobContext, slots: Slots
 ) -> Objective:
     session = open_session(config, run, job, slots)
-    group = Job(slots.folder, job.output_dir, run.name, run.run_id)
-    with together(config, data, session, group) as shared:
-        device = choose_device(shared.hardware)
-        context = RunContext(shared, data, device, run, job.output_dir, session, foretell)
-        outcome = execute(context)
+    device = choose_device(config.hardware)
+    context = RunContext(config, data, device, run, job.output_dir, session, foretell)
+    with together(context, slots.folder) as shared:
+        outcome = execute(shared)
     if outcome.stopped is not None:
         epoch, score = outcome.stopped
         mark(job.output_dir, STOPPED)

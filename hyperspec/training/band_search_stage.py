@@ -106,7 +106,8 @@ def learn(context: RunContext, strategy: Learned) -> Found:
     scorer = Scorer(material, search, config.evaluation)
     scorer.check_objective(config.objective)
     epochs = search.settings.epochs
-    spent = fit(context, search, Stage(epochs, ckpt, SEARCH_CHECKPOINT), inner.callbacks).cost
+    stage = Stage(search, epochs, ckpt, SEARCH_CHECKPOINT)
+    spent = fit(context, stage, inner.callbacks).cost
     # Kept once its scores are logged, so that a run that goes on from there logs them no more.
     logged = inner.ckpt is not None and checkpoint is not None and checkpoint["epoch"] >= epochs
     log_search(search, scorer, material, run, with_scores=not logged and world()[0] == 0)

@@ -25,13 +25,12 @@ from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.encoder import Encoder, carry_over
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble, open_bank
 from hyperspec.training.callbacks.optimizer_state import forgetting
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import facts_of
-from hyperspec.training.growth import Growth, grow_from, grow_into, log_growth, same_bands
+from hyperspec.training.growth import grow_from, grow_into, log_growth, same_bands
 from hyperspec.training.schedule import nested_sets
 from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import SimCLR
@@ -41,6 +40,7 @@ from hyperspec.utils.errors import ModelError
 log = logging.getLogger(__name__)
 CHECKPOINT = "last.ckpt"
 STAGES_TABLE = "evaluation/stages.csv"
+Row = dict[str, float]  # what a stage scored, by column
 _FACT = "schedule"  # entry of a checkpoint's facts: which stage, and what those before it scored
 _COLUMNS = ("stage", "bands", "until_epoch", "growth_cosine", "train_seconds")
 
@@ -50,16 +50,22 @@ class Stage:
     """One stretch of training.
 
     Args:
+        module: What is trained.
         epochs: Epochs in all, those before ``ckpt`` included.
         ckpt: Checkpoint to continue from.
         name: File that the checkpoint at its end is written to.
         moments: Optimizer state by parameter name to start with, when there is no ``ckpt``.
+        number: Its place in the run, from 0.
+        rows: What the stages before it scored.
     """
 
+    module: SimCLR
     epochs: int
     ckpt: str | None = None
     name: str = CHECKPOINT
     moments: Mapping[str, Any] | None = None
+    number: int = 0
+    rows: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -175,37 +181,22 @@ class StagePlan:
         module.optimisation = dataclasses.replace(module.optimisation, stretch=stretch)
         return module
 
-    def facts(self, number: int, rows: list[dict[str, float]]) -> dict[str, Any]:
-        """Return what the checkpoints of a stage carry."""
+    def stage(self, number: int, module: SimCLR, ckpt: str | None, rows: Sequence[Row]) -> Stage:
+        """Return a stage; its module gets what the stage's checkpoints are to carry."""
         config = self.context.config
-        facts = facts_of(config, self.at(number).data)
-        if not self.scheduled:
-            return facts
-        counts = [spec.bands for spec in config.schedule]
-        return {**facts, _FACT: {"stage": number, "counts": counts, "rows": rows}}
+        module.facts = facts_of(config, self.at(number).data)
+        if self.scheduled:
+            counts = [spec.bands for spec in config.schedule]
+            module.facts[_FACT] = {"stage": number, "counts": counts, "rows": list(rows)}
+        name = self.file(number)
+        return Stage(module, self.until(number), ckpt, name, number=number, rows=rows)
 
 
-@dataclass(frozen=True)
-class Entered:
-    """Where a run's training begins.
+def enter(plan: StagePlan) -> tuple[Stage, Encoder]:
+    """Return the first stage, or that in which a checkpoint was written.
 
-    Args:
-        number: Of the stage, from 0.
-        rows: What the stages before it scored.
-        module: Of the stage.
-        stage: What its training starts from.
-        untrained: Encoder of the last stage as it is before any training.
-    """
-
-    number: int
-    rows: list[dict[str, float]]
-    module: SimCLR
-    stage: Stage
-    untrained: Encoder
-
-
-def enter(plan: StagePlan) -> Entered:
-    """Build the first stage's module, or that of the stage in which a checkpoint was written.
+    Returns:
+        The stage, and the encoder of the last stage as it is before any training.
 
     Raises:
         ModelError: If the checkpoint does not fit the schedule, or is of another model.
@@ -216,16 +207,15 @@ def enter(plan: StagePlan) -> Entered:
     whole = plan.module(plan.last)
     untrained = copy.deepcopy(whole.encoder)
     module = whole if number == plan.last else plan.module(number)
-    module.facts = plan.facts(number, rows)
     if plan.start.carried is not None:
         plan.start.carried.into(module)
-    stage = Stage(plan.until(number), path, plan.file(number))
+    stage = plan.stage(number, module, path, rows)
     if number == 0 and resumed is None:
-        stage = _begin(stage, plan.at(0), module)
-    return Entered(number, rows, module, stage, untrained)
+        stage = _begin(stage, plan.at(0))
+    return stage, untrained
 
 
-def _begin(stage: Stage, context: RunContext, module: SimCLR) -> Stage:
+def _begin(stage: Stage, context: RunContext) -> Stage:
     """Return what a training starts from when its checkpoint may be of other bands.
 
     With the same bands the checkpoint is continued. With others the module takes over what it can
@@ -234,13 +224,13 @@ def _begin(stage: Stage, context: RunContext, module: SimCLR) -> Stage:
     if stage.ckpt is None:
         return stage
     checkpoint = read_checkpoint(stage.ckpt)
-    if same_bands(checkpoint, module):
+    if same_bands(checkpoint, stage.module):
         return stage
-    moments = grow_from(stage.ckpt, checkpoint, context, module)
+    moments = grow_from(stage.ckpt, checkpoint, context, stage.module)
     return dataclasses.replace(stage, ckpt=None, moments=moments)
 
 
-def _place(path: str | None, plan: StagePlan) -> tuple[int, list[dict[str, float]]]:
+def _place(path: str | None, plan: StagePlan) -> tuple[int, Sequence[Row]]:
     """Return the stage that a checkpoint was written in, and what those before it scored.
 
     Raises:
@@ -265,63 +255,54 @@ def _place(path: str | None, plan: StagePlan) -> tuple[int, list[dict[str, float
     return number, [dict(row) for row in place["rows"]]
 
 
-def grown(
-    plan: StagePlan, number: int, trained: SimCLR, rows: list[dict[str, float]]
-) -> tuple[SimCLR, Stage]:
-    """Build the next stage's module from a trained one, and the checkpoint that it goes on from."""
-    old, new = plan.sets[number], plan.sets[number + 1]
-    module = plan.module(number + 1)
-    growth = grow_into(module, plan.at(number + 1).data, trained, old)
-    rows[-1]["growth_cosine"] = growth.cosine
-    module.facts = plan.facts(number + 1, rows)
-    path = plan.context.folder / plan.file(number)
-    checkpoint = read_checkpoint(path)
+def grown(plan: StagePlan, done: Stage, rows: Sequence[Row]) -> Stage:
+    """Build the next stage from a trained one, and the checkpoint that it goes on from."""
+    number = done.number + 1
+    old, new = plan.sets[done.number], plan.sets[number]
+    module = plan.module(number)
+    growth = grow_into(module, plan.at(number).data, done.module, old)
+    rows = [*rows[:-1], {**rows[-1], "growth_cosine": growth.cosine}]
+    path = plan.context.folder / f"stage_{number + 1}_start.ckpt"
+    stage = plan.stage(number, module, str(path), rows)
+    checkpoint = read_checkpoint(path.with_name(done.name))
     checkpoint |= {
         "state_dict": module.state_dict(),
         "optimizer_states": forgetting(checkpoint, growth.rebuilt),
         "hyperspec": module.facts,
     }
-    start = path.with_name(f"stage_{number + 2}_start.ckpt")
     rank, processes = world()
     if rank == 0:
-        AtomicCheckpointIO().save_checkpoint(checkpoint, start)
+        AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     if processes > 1:
         dist.barrier()  # the others read it
-    _announce(growth, old, new, int(checkpoint["global_step"]), plan.context.run)
-    return module, Stage(plan.until(number + 1), str(start), plan.file(number + 1))
-
-
-def _announce(
-    growth: Growth, old: BandSelection, new: BandSelection, step: int, run: JobRun
-) -> None:
     log.info(
         "from %d to %d bands: median cosine of a batch's embeddings before and after %.4f",
         len(old),
         len(new),
         growth.cosine,
     )
-    log_growth(run, growth, len(old), len(new), step)
+    step = int(checkpoint["global_step"])
+    log_growth(plan.context.run, growth, len(old), len(new), step)
+    return stage
 
 
-def score_stage(
-    plan: StagePlan, number: int, scorer: Scorer, cost: Mapping[str, float], module: SimCLR
-) -> dict[str, float]:
+def score_stage(plan: StagePlan, stage: Stage, scorer: Scorer, cost: Mapping[str, float]) -> Row:
     """Score the encoder of a stage on the validation part, in its own bands, and log it."""
     scores = scorer.validate() if world()[0] == 0 else {}
     metrics = {key.removeprefix("val/"): value for key, value in scores.items()}
     row = {
-        "stage": number + 1,
-        "bands": len(plan.sets[number]),
-        "until_epoch": plan.until(number),
+        "stage": stage.number + 1,
+        "bands": len(plan.sets[stage.number]),
+        "until_epoch": stage.epochs,
         "train_seconds": cost.get("cost/train_seconds", float("nan")),
         **metrics,
     }
-    step = int(module.global_step)
+    step = int(stage.module.global_step)
     plan.context.run.log_metrics({f"stage/{key}": float(value) for key, value in row.items()}, step)
     return row
 
 
-def stages_table(rows: list[dict[str, float]]) -> str:
+def stages_table(rows: Sequence[Row]) -> str:
     """Return the stages as CSV; what a stage lacks is left empty."""
     names = list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))
     lines = [",".join(f"{row[key]:.6g}" if key in row else "" for key in names) for row in rows]

@@ -102,22 +102,20 @@ def train(context: RunContext, start: Start) -> Trained:
         ModelError: If a checkpoint does not fit.
     """
     config, plan = context.config, StagePlan.of(context, start)
-    entered = enter(plan)
-    number, rows, module, stage = entered.number, entered.rows, entered.module, entered.stage
-    scorer = Scorer(plan.at(number).data, module, config.evaluation)
+    stage, untrained = enter(plan)
+    scorer = Scorer(plan.at(stage.number).data, stage.module, config.evaluation)
     scorer.check_objective(config.objective)  # before any training
     while True:
-        fitted = fit(plan.at(number), module, stage, watch(context, scorer))
+        fitted, rows = fit(plan.at(stage.number), stage, watch(context, scorer)), stage.rows
         if plan.scheduled and fitted.stopped is None:
-            rows = [*rows, score_stage(plan, number, scorer, fitted.cost, module)]
-        if number == plan.last or fitted.stopped is not None:
+            rows = [*rows, score_stage(plan, stage, scorer, fitted.cost)]
+        if stage.number == plan.last or fitted.stopped is not None:
             break
-        module, stage = grown(plan, number, module, rows)
-        number += 1
-        scorer = Scorer(plan.at(number).data, module, config.evaluation)
+        stage = grown(plan, stage, rows)
+        scorer = Scorer(plan.at(stage.number).data, stage.module, config.evaluation)
     if plan.scheduled:
         context.run.log_text(stages_table(rows), STAGES_TABLE)
-    return Trained(module, entered.untrained, scorer, fitted)
+    return Trained(stage.module, untrained, scorer, fitted)
 
 
 def watch(context: RunContext, scorer: Scorer) -> list[pl.Callback]:
@@ -131,14 +129,12 @@ def watch(context: RunContext, scorer: Scorer) -> list[pl.Callback]:
     return [*found, *session.callbacks]
 
 
-def fit(
-    context: RunContext, module: SimCLR, stage: Stage, watchers: Sequence[pl.Callback] = ()
-) -> Fitted:
+def fit(context: RunContext, stage: Stage, watchers: Sequence[pl.Callback] = ()) -> Fitted:
     """Train one stage, write the checkpoint, and return what it cost and what stopped it.
 
     Within a group of processes each calls it; rank 0 logs and writes.
     """
-    config, run, (rank, processes) = context.config, context.run, world()
+    config, run, module, (rank, processes) = context.config, context.run, stage.module, world()
     hardware, data = config.hardware, _batches(context, module)
     if hardware.plan and rank == 0 and context.forecast is not None:
         with alone():
@@ -149,7 +145,7 @@ def fit(
         module.encoder.backbone.compile()
     run.log_params({"model.num_features": str(module.encoder.num_features)})
     cost, bars = CostMeter(), bars_wanted() and rank == 0
-    callbacks = [cost, *_guards(context, module, stage), *watchers]
+    callbacks = [cost, *_guards(context, stage), *watchers]
     if config.tracking.system_metrics and rank == 0:
         callbacks.append(SystemMetrics(run))
     if bars:
@@ -202,10 +198,10 @@ def _batches(context: RunContext, module: SimCLR) -> SpecimenData:
     )
 
 
-def _guards(context: RunContext, module: SimCLR, stage: Stage) -> list[pl.Callback]:
+def _guards(context: RunContext, stage: Stage) -> list[pl.Callback]:
     """Return what no training goes without."""
     config = context.config
-    check_every = config.log_every_n_steps if module.device.type == "cuda" else 1
+    check_every = config.log_every_n_steps if stage.module.device.type == "cuda" else 1
     return [
         StopOnNonFinite(context.data.files, check_every),
         Moments(stage.moments),

@@ -16,6 +16,7 @@ from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.prefetch import num_buffers
 from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
+from hyperspec.runs.planning.step_settings import settings_of, step_context
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
@@ -37,8 +38,6 @@ def foretell(context: RunContext, module: SimCLR) -> None:
         context: Of the run, which takes the two numbers.
         module: The module, before it is trained.
     """
-    from hyperspec.runs.planning.step_settings import settings_of, step_context
-
     config, material = context.config, context.data
     settings = settings_of(config, 0)
     share = len(material.split.train) // settings.processes
