@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 
 from hyperspec.config import groups, schema
 from hyperspec.config.compose import overrides_of
-from hyperspec.runs.context import JobContext, is_single_run
 from hyperspec.runs.identity import Objective
+from hyperspec.runs.job_context import JobContext, is_single_run
 from hyperspec.runs.resume import give_up_after
 from hyperspec.runs.watchdog import closing, watch
 from hyperspec.search.trial import trial_number
