@@ -98,7 +98,7 @@ def test_the_choice_is_trained_on_logged_and_restored(words: list[str], runs: Ru
     assert artifact(run, "pictures/search.png").stat().st_size > 5_000
     again = restore(artifact(run, "checkpoints/last.ckpt"))
     assert list(again.trained.indices) == bands["indices"]
-    assert again.module.encoder.num_bands == 4
+    assert again.embedder.encoder.num_bands == 4
     with pytest.raises(ModelError, match="was still choosing its bands"):
         restore(artifact(run, "checkpoints/search.ckpt"))
 

@@ -93,8 +93,9 @@ def test_a_projection_trains_and_travels(
     assert 0 <= run.data.metrics["control/mean_spectrum_linear_top1"] <= 1
     again = restore(artifact(run, "checkpoints/last.ckpt"))
     assert isinstance(again.trained, BandProjection)
-    assert again.module.reduction is not None
-    np.testing.assert_allclose(again.module.reduction.weight, bands["matrix"], rtol=1e-5, atol=1e-7)
+    reduction = again.embedder.reduction
+    assert reduction is not None
+    np.testing.assert_allclose(reduction.weight, bands["matrix"], rtol=1e-5, atol=1e-7)
     ckpt = artifact(run, "checkpoints/last.ckpt")
     assert main([*words, f"bands={name}", "bands.n=5", "epochs=3", f"ckpt='{ckpt}'"]) == 0
 
@@ -161,7 +162,7 @@ def test_one_box_per_band_is_full(specimens: Path) -> None:
     for made in (every, binned):
         torch.manual_seed(0)
         module = assemble(made, gather(made.data, made.bands), torch.device("cpu"))
-        embedded.append(module.embed(torch.arange(4)))
+        embedded.append(module.embedder.embed(torch.arange(4)))
     torch.testing.assert_close(*embedded, rtol=1e-4, atol=1e-5)
 
 

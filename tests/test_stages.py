@@ -71,7 +71,7 @@ def test_stages_are_nested_grow_and_are_logged(
     assert steps == 6 * 2
     # Each stage's checkpoint is an encoder of its own bands.
     early = restore(artifact(run, "checkpoints/stage_1.ckpt"))
-    assert len(early.trained) == early.module.encoder.num_bands == 4
+    assert len(early.trained) == early.embedder.encoder.num_bands == 4
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from hyperspec.training.builders import assemble
 from hyperspec.training.callbacks.band_sampling import BandSampling
 from hyperspec.training.data import Material, gather
 from hyperspec.training.datamodule import SpecimenData
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.simclr import SimCLR
 from hyperspec.training.trainer import quieten
 
@@ -72,10 +73,12 @@ def train(config: Train, material: Material) -> SimCLR:
     return module.eval()
 
 
-def score(module: SimCLR, material: Material, k: int) -> np.ndarray:
+def score(embedder: Embedder, material: Material, k: int) -> np.ndarray:
     """Return for each test row whether k-NN names it rightly."""
     parts = {part: material.split.parts()[part] for part in ("train", "test")}
-    features = {part: module.embed(torch.from_numpy(rows)).numpy() for part, rows in parts.items()}
+    features = {
+        part: embedder.embed(torch.from_numpy(rows)).numpy() for part, rows in parts.items()
+    }
     labels = {part: np.array([material.labels[r] for r in rows]) for part, rows in parts.items()}
     found = knn_probe(features["train"], labels["train"], features["test"], labels["test"], k=k)
     return np.asarray(found.correct)
@@ -127,14 +130,14 @@ def run_seed(seed: int, words: argparse.Namespace, write: object) -> None:
     for name in CHOSEN:
         for n in COUNTS:
             bands = chosen(name, n, seed, whole)
-            with on_bands(module, config.data.normalisation, whole, bands):
-                keep("one_shot", name, n, score(module, whole, config.evaluation.k))
+            there = on_bands(module.embedder, config.data.normalisation, whole, bands)
+            keep("one_shot", name, n, score(there, whole, config.evaluation.k))
     if words.curve_only:
         return
     for n in (*RETRAINED, 408):
         for name in CHOSEN if n < 408 else CHOSEN[:1]:
             there = dataclasses.replace(whole, selection=chosen(name, n, seed, whole))
-            correct = score(train(config, there), there, config.evaluation.k)
+            correct = score(train(config, there).embedder, there, config.evaluation.k)
             for told in (name,) if n < 408 else CHOSEN:
                 keep("retrained", told, n, correct)
 

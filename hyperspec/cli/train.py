@@ -30,8 +30,8 @@ groups.register()
 @hydra.main(config_path=str(config_dir()), config_name=CONFIG_NAME, execution_whitelist=TRUSTED)
 def job(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job of Hydra's: train, evaluate, log; return what is optimised."""
-    from hyperspec.runs.context import is_single_run
     from hyperspec.runs.job import run_job
+    from hyperspec.runs.job_context import is_single_run
 
     try:
         return run_job(config)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from hyperspec.datasets.hold_out import genus_of, is_held_out
@@ -19,9 +20,6 @@ from hyperspec.evaluation.scores import Measure, measure
 from hyperspec.inference.restore import Restored
 from hyperspec.training.data import column
 from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _TECHNICAL = {"num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"}
 
@@ -43,10 +41,8 @@ class Embedded:
     @cached_property
     def features(self) -> NDArray[np.float64]:
         """Backbone features of every row, ``(N, F)``."""
-        import torch
-
         rows = torch.arange(len(self.restored.material.source))
-        return np.asarray(self.restored.module.embed(rows).numpy(), np.float64)
+        return np.asarray(self.restored.embedder.embed(rows).numpy(), np.float64)
 
     @cached_property
     def parts(self) -> dict[str, NDArray[np.intp]]:
@@ -185,8 +181,6 @@ def assess(
     Raises:
         ConfigError: If a column does not exist or k does not fit.
     """
-    import pandas as pd
-
     names = list(dict.fromkeys([*BUILT_IN, *embedded.restored.config.evaluation.evaluators]))
     labelled = [one.name for one in chosen(names) if one.needs_labels]
     by_column, predictions = {}, {}

@@ -10,20 +10,20 @@ from hyperspec.models.stems.spectral import BandAttention
 from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
-from hyperspec.training.simclr import SimCLR
+from hyperspec.training.embedder import Embedder
 
 CHUNK = 64  # images at once
 QUANTILES = (0.05, 0.95)
 
 
-def log_attention(material: Material, module: SimCLR, run: JobRun) -> None:
+def log_attention(material: Material, embedder: Embedder, run: JobRun) -> None:
     """Keep the bands' weights on the test part as a picture and a table; nothing for other stems.
 
     Writes ``pictures/attention.png`` and ``evaluation/attention.csv`` (wavelength, mean, 5% and 95%
     quantile over the part's images). A weight of 1 leaves a band as it is, as at the start of
     training; the range is 0 to 2.
     """
-    weights = attention_weights(module, torch.from_numpy(material.split.test))
+    weights = attention_weights(embedder, torch.from_numpy(material.split.test))
     if weights is None:
         return
     nm = torch.as_tensor(material.selection.wavelengths_nm)
@@ -40,21 +40,21 @@ def log_attention(material: Material, module: SimCLR, run: JobRun) -> None:
 
 
 @torch.no_grad()
-def attention_weights(module: SimCLR, rows: Tensor) -> Tensor | None:
+def attention_weights(embedder: Embedder, rows: Tensor) -> Tensor | None:
     """Return the weight of each band in each image, without augmentation.
 
     Args:
-        module: A run's module.
+        embedder: A run's embedder.
         rows: Row numbers in its bank, shape ``(N,)``.
 
     Returns:
         Shape ``(N, n)`` on the CPU, 0 to 2; None if the stem is another one.
     """
-    first = next(iter(module.encoder.backbone.stages))
+    first = next(iter(embedder.encoder.backbone.stages))
     if not isinstance(first, BandAttention):
         return None
     parts = [
-        first.band_weights(module.prepare(*module.bank.batch(some))).float().cpu()
+        first.band_weights(embedder.prepare(*embedder.bank.batch(some))).float().cpu()
         for some in torch.split(rows, CHUNK)
     ]
     return torch.cat(parts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -16,12 +16,11 @@ from hyperspec.evaluation.band_curve import CurvePoint, curve_predictions, curve
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.metrics import main_accuracy
 from hyperspec.evaluation.scores import evaluate_features
-from hyperspec.models.stems.spectral import WavelengthProjection
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
-from hyperspec.training.simclr import SimCLR
+from hyperspec.training.embedder import Embedder
 from hyperspec.transforms.normalisation.build import build_normalisation
 from hyperspec.utils.errors import ConfigError
 
@@ -56,22 +55,22 @@ def log_curve(
     plan: dict[tuple[str, int], BandSelection],
     config: Train,
     material: Material,
-    module: SimCLR,
+    embedder: Embedder,
     run: JobRun,
 ) -> list[CurvePoint]:
-    """Score the module's encoder on every planned set of bands; log metrics, table and picture.
+    """Score an encoder on every planned set of bands; log metrics, table and picture.
 
     The metrics ``curve/<strategy>_knn_top1`` and its like are logged at step n.
     """
     points = []
     for (name, n), selection in plan.items():
-        with on_bands(module, config.data.normalisation, material, selection):
-            result = evaluate_features(
-                {part: _held(module, material, part) for part in ("train", "test")},
-                config.evaluation.scored_by,
-                k=config.evaluation.k,
-                num_resamples=config.evaluation.resamples,
-            )
+        there = on_bands(embedder, config.data.normalisation, material, selection)
+        result = evaluate_features(
+            {part: _held(there, material, part) for part in ("train", "test")},
+            config.evaluation.scored_by,
+            k=config.evaluation.k,
+            num_resamples=config.evaluation.resamples,
+        )
         points.append(CurvePoint(name, n, selection.hash, result))
         run.log_metrics(points[-1].metrics(), n)
     run.log_text(curve_table(points).to_csv(index=False), Artifact.CURVE_TABLE)
@@ -97,32 +96,26 @@ def _in_words(points: Sequence[CurvePoint]) -> str:
     return "; ".join(f"{name} {', '.join(values)}" for name, values in by_name.items())
 
 
-@contextmanager
 def on_bands(
-    module: SimCLR, normalisation: str, material: Material, selection: BandSelection
-) -> Iterator[None]:
-    """Give a module other bands: projection by nm, normalisation fitted anew, other planes.
-
-    Inside, the module looks at these; afterwards at its own again.
+    embedder: Embedder, normalisation: str, material: Material, selection: BandSelection
+) -> Embedder:
+    """Return an embedder of other bands: projection by nm, normalisation fitted anew, other planes.
 
     Args:
-        module: With ``stem=wavelength``.
+        embedder: With ``stem=wavelength``.
         normalisation: Name in the config.
         material: Specimens, with the statistics that the normalisation is fitted on.
         selection: The bands.
     """
-    stem = module.encoder.projection
-    assert isinstance(stem, WavelengthProjection), "only this stem takes any bands"
-    own = stem.features, module.normalisation, module.bank
-    stem.set_wavelengths(selection.wavelengths_nm, selection.fwhm_nm)
-    module.normalisation = build_normalisation(
+    fitted = build_normalisation(
         normalisation, selection.statistics(material.statistics), selection.wavelengths_nm
-    ).to(module.device)
-    module.bank = _bank(module.bank, material, selection)
-    try:
-        yield
-    finally:
-        stem.features, module.normalisation, module.bank = own
+    )
+    return replace(
+        embedder,
+        encoder=embedder.encoder.on_wavelengths(selection.wavelengths_nm, selection.fwhm_nm),
+        normalisation=fitted.to(embedder.device),
+        bank=_bank(embedder.bank, material, selection),
+    )
 
 
 def _bank(own: PlaneBank, material: Material, selection: BandSelection) -> PlaneBank:
@@ -132,10 +125,10 @@ def _bank(own: PlaneBank, material: Material, selection: BandSelection) -> Plane
     return PlaneBank(material.source, selection.indices, own.device, once)
 
 
-def _held(module: SimCLR, material: Material, part: str) -> Held:
+def _held(embedder: Embedder, material: Material, part: str) -> Held:
     rows = material.split.parts()[part]
     return Held(
-        module.embed(torch.from_numpy(rows)).numpy(),
+        embedder.embed(torch.from_numpy(rows)).numpy(),
         [material.labels[row] for row in rows],
         [material.specimens[row] for row in rows],
         [material.files[row] for row in rows],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hyperspec.config.schema import Train
@@ -80,12 +81,10 @@ class CubeEmbedder:
         return trained_on if path.is_relative_to(trained_on) else path.parent
 
     def _embed(self, root: Path, paths: Sequence[Path]) -> dict[Path, NDArray[np.float32]]:
-        import torch
-
         material = self._material(root, paths)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         module = load(self.config, material, self._checkpoint["state_dict"], self.path, device)
-        features = module.embed(torch.arange(len(material.source))).numpy()
+        features = module.embedder.embed(torch.arange(len(material.source))).numpy()
         return {root / name: row for name, row in zip(material.files, features, strict=True)}
 
     def _material(self, root: Path, paths: Sequence[Path]) -> Material:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperspec.evaluation.evaluators.linear import fit_linear_probe
 from hyperspec.evaluation.importance.gradient import gradient_importance
@@ -47,7 +50,6 @@ def measure_importance(
     Raises:
         ConfigError: If the width or step is outside its range, or a mode does not fit the bands.
     """
-    material, module = restored.material, restored.module
     embedded = Embedded(restored)
     held, probe = embedded.held(part, labels_column), None
     rows = embedded.parts[part]
@@ -57,36 +59,33 @@ def measure_importance(
         if probed:
             train = embedded.held("train", labels_column).labelled()
             probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
-    bands = list(material.selection.indices)
-    specimens = [material.specimens[row] for row in rows]
-    fill = material.statistics.mean[bands]
-    place = (module, material.source.planes(rows.tolist(), bands),
-             material.source.masks(rows.tolist()),
-             material.source.axis.wavelengths_nm[bands], specimens)  # fmt: skip
-    found = []
-    for mode in modes:
-        if mode == "gradient":
-            found.append(
-                gradient_importance(
-                    *place, fill=fill, window_nm=window_nm, step_nm=step_nm, device=module.device
-                )
-            )
-            continue
-        found.append(
-            band_importance(
-                *place,
-                mode=mode,  # type: ignore[arg-type]  # checked inside
-                fill=fill,
-                predict=None if probe is None else probe.predict,
-                labels=None if probe is None else held.labelled().labels.tolist(),
-                num_permutations=max(1, min(num_permutations, len(set(specimens)) - 1)),
-                seed=seed,
-                window_nm=window_nm,
-                step_nm=step_nm,
-                device=module.device,
-            )
-        )
-    return found
+    shared = {**_inputs(restored, rows), "window_nm": window_nm, "step_nm": step_nm}
+    replaced = partial(
+        band_importance,
+        **shared,
+        predict=None if probe is None else probe.predict,
+        labels=None if probe is None else held.labelled().labels.tolist(),
+        num_permutations=max(1, min(num_permutations, len(set(shared["specimens"])) - 1)),
+        seed=seed,
+    )
+    return [
+        gradient_importance(**shared) if mode == "gradient" else replaced(mode=mode)  # type: ignore[arg-type]  # checked inside
+        for mode in modes
+    ]
+
+
+def _inputs(restored: Restored, rows: NDArray[np.intp]) -> dict[str, Any]:
+    """Return what every mode takes of some rows, by the name of the argument."""
+    material, bands = restored.material, list(restored.material.selection.indices)
+    return {
+        "encode": restored.embedder,
+        "images": material.source.planes(rows.tolist(), bands),
+        "masks": material.source.masks(rows.tolist()),
+        "wavelengths_nm": material.source.axis.wavelengths_nm[bands],
+        "specimens": [material.specimens[row] for row in rows],
+        "fill": material.statistics.mean[bands],
+        "device": restored.embedder.device,
+    }
 
 
 def log_importance(restored: Restored, run: JobRun) -> None:

@@ -1,4 +1,4 @@
-"""From a checkpoint back to a module that embeds a folder: no Hydra, nothing retyped.
+"""From a checkpoint back to an encoder that embeds a folder: no Hydra, nothing retyped.
 
 A checkpoint carries the run's checked config as plain values, each object under the name of its
 class. Only classes of the config schema are made from them, so that reading a checkpoint runs
@@ -12,31 +12,32 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from hyperspec.bands import Full
 from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material, gather
-from hyperspec.utils.errors import ModelError
-
-if TYPE_CHECKING:
-    from hyperspec.training.simclr import SimCLR
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.from_checkpoint import load, read_config
+from hyperspec.utils.errors import ModelError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A trained module on a folder of cubes.
+    """A trained encoder on a folder of cubes.
 
     Args:
         config: The config of the run, with the data settings that were used here.
         material: The folder's specimens, their split and the bands, found again by nm.
-        module: The module with its trained weights, in evaluation mode.
+        embedder: The trained encoder with what stands in front of it.
         trained: The bands that it was trained on, on their own axis.
         same_data: Whether the folder is what it was trained on, split alike: only then is the test
             part known to be unseen.
@@ -44,13 +45,13 @@ class Restored:
 
     config: Train
     material: Material
-    module: SimCLR
+    embedder: Embedder
     trained: BandSelection
     same_data: bool
 
 
 def restore(path: Path | str, words: Sequence[str] = (), **data: Any) -> Restored:
-    """Rebuild a checkpoint's module on a folder of cubes.
+    """Rebuild a checkpoint's encoder on a folder of cubes.
 
     The folder is read and split as the run's was, unless told otherwise. Where it has another axis,
     the bands are found by nm.
@@ -66,10 +67,6 @@ def restore(path: Path | str, words: Sequence[str] = (), **data: Any) -> Restore
         ModelError: If the checkpoint cannot be read, or its weights do not fit.
         BandError: If the folder's axis lacks a band.
     """
-    import torch
-
-    from hyperspec.training.checkpoint import read_checkpoint
-
     checkpoint = read_checkpoint(path)
     facts = checkpoint["hyperspec"]
     config = _on_folder(read_config(checkpoint, path), words, data)
@@ -92,7 +89,7 @@ def restore(path: Path | str, words: Sequence[str] = (), **data: Any) -> Restore
             "trained on if they were in that data.",
             config.data.root,
         )
-    return Restored(config, material, module, trained, same)
+    return Restored(config, material, module.embedder, trained, same)
 
 
 def _on_folder(config: Train, words: Sequence[str], data: Mapping[str, Any]) -> Train:

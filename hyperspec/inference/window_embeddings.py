@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import torch
 from numpy.typing import NDArray
 
+from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
+from hyperspec.inference.band_curve import on_bands
+from hyperspec.inference.restore import Restored
+from hyperspec.models.stems.spectral import WavelengthProjection
 from hyperspec.utils.errors import ConfigError, HyperspecError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from hyperspec.inference.restore import Restored
 
 POOLS = ("mean", "concat")
 _OPTION = "--windows-nm"
@@ -156,23 +156,19 @@ def embed_windows(restored: Restored, windows: tuple[Window, ...]) -> WindowEmbe
     Raises:
         ConfigError: If its stem is another one.
     """
-    import torch
-
-    from hyperspec.inference.band_curve import on_bands
-
     check_stem(restored)
-    material, module = restored.material, restored.module
+    material, embedder = restored.material, restored.embedder
     rows = torch.arange(len(material.source))
-    own, parts, counts = module.normalisation, [], []
+    own, parts, counts = embedder.normalisation, [], []
     for window in windows:
         places = window.places(material.selection.wavelengths_nm)
         indices = [material.selection.indices[place] for place in places]
         inside = replace(material.selection, indices=tuple(indices))
-        with on_bands(module, restored.config.data.normalisation, material, inside):
-            if own.per_band_affine is not None:
-                kept = {name: value[places] for name, value in own.state_dict().items()}
-                module.normalisation.load_state_dict(kept)
-            parts.append(module.embed(rows).numpy().astype(np.float64))
+        there = on_bands(embedder, restored.config.data.normalisation, material, inside)
+        if own.per_band_affine is not None:
+            kept = {name: value[places] for name, value in own.state_dict().items()}
+            there.normalisation.load_state_dict(kept)
+        parts.append(there.embed(rows).numpy().astype(np.float64))
         counts.append(len(indices))
     return WindowEmbeddings(windows, tuple(counts), np.stack(parts))
 
@@ -183,13 +179,11 @@ def check_stem(restored: Restored) -> None:
     Raises:
         ConfigError: If it is one; the message says what to train instead.
     """
-    from hyperspec.models.stems.spectral import WavelengthProjection
-
-    stem = restored.module.encoder.projection
-    if isinstance(stem, WavelengthProjection) and restored.module.reduction is None:
+    stem = restored.embedder.encoder.projection
+    if isinstance(stem, WavelengthProjection) and restored.embedder.reduction is None:
         return
     named = f"model.stem={restored.config.model.stem}"
-    if restored.module.reduction is not None:
+    if restored.embedder.reduction is not None:
         named = f"bands={restored.trained.strategy}, whose channels are sums of bands"
     elif restored.config.model.stem == "wavelength":
         named = "views=cross_modal, which has windows of its own"
@@ -217,10 +211,6 @@ def compare_windows(
         the undivided (NaN where the widths differ), share of common neighbours, and k-NN top-1 on
         the test part where there are labels.
     """
-    import pandas as pd
-
-    from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
-
     named = {w.label: x for w, x in zip(found.windows, found.features, strict=True)}
     named |= {f"pooled ({how})": found.pooled(how), "undivided": whole}
     bands = [*found.num_bands, sum(found.num_bands), len(restored.material.selection)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -123,6 +125,23 @@ class Encoder(nn.Module):
     def features(self, projected: Tensor) -> Tensor:
         """Return the features ``(B, F)`` of what :meth:`project` gave."""
         return self.pool(self.feature_map(projected))
+
+    def on_wavelengths(self, wavelengths_nm: ArrayLike, fwhm_nm: ArrayLike | None) -> Encoder:
+        """Return this encoder on other bands; all parameters are shared, this one stays as it is.
+
+        Args:
+            wavelengths_nm: Centres of the bands, nanometres, shape ``(n,)``.
+            fwhm_nm: Widths of their responses, nanometres, shape ``(n,)``; None for narrow ones.
+
+        Raises:
+            TypeError: If its weights belong to its own bands: it has no ``stem=wavelength``.
+        """
+        shared = {id(part): part for part in (self.backbone, *self.parameters())}
+        other = copy.deepcopy(self, shared)
+        if not isinstance(other.projection, WavelengthProjection):
+            raise TypeError("Only stem=wavelength takes any bands.")
+        other.projection.set_wavelengths(wavelengths_nm, fwhm_nm)
+        return other
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features: ``(B, n, H, W)`` to ``(B, F)``."""

@@ -1,12 +1,11 @@
-"""From a checked config to one score: read, choose bands, train, evaluate, log."""
+"""One job inside of its run: taken over when it was finished before, continued, or trained."""
 
 from __future__ import annotations
 
-import copy
-import gc
 import logging
 import math
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -17,103 +16,246 @@ from hyperspec.inference.attention import log_attention
 from hyperspec.inference.band_curve import log_curve, plan_curve
 from hyperspec.inference.importance import log_importance
 from hyperspec.inference.restore import Restored
-from hyperspec.runs.identity import Objective
+from hyperspec.runs.distributed.launcher import together
+from hyperspec.runs.identity import Objective, find_finished, identity, why_trained_again
+from hyperspec.runs.job_context import JobContext
+from hyperspec.runs.job_state import STOPPED, TAKEN, mark
+from hyperspec.runs.locks import claim
+from hyperspec.runs.out_of_memory import (
+    OutOfMemoryError,
+    free_memory,
+    is_out_of_memory,
+    set_libraries_aside,
+)
+from hyperspec.runs.planning.logged import foretell
 from hyperspec.runs.provenance import describe
+from hyperspec.runs.resume import adopt, continue_history
+from hyperspec.runs.used_parts import parts_of
+from hyperspec.search.trial import TrialReporter
+from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.builders import assemble
-from hyperspec.training.callbacks.monitoring import (
-    best_scores,
-)
+from hyperspec.training.band_search_stage import Found, choose_bands
+from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots, origin
+from hyperspec.training.callbacks.graceful_stop import StopSoftly
+from hyperspec.training.callbacks.monitoring import best_scores
+from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, gather
 from hyperspec.training.devices import choose_device
-from hyperspec.training.scorer import Scorer
-from hyperspec.training.session import Session
-from hyperspec.training.trainer import Stage, _threads, begin, fit, quieten, watch
+from hyperspec.training.trainer import Trained, cpu_threads, quieten, train
 from hyperspec.utils.distributed import world
+from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
+
+
+class ObjectiveError(HyperspecError):
+    """The job gave no finite objective."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment ended with.
+
+    Args:
+        objective: What ``config.objective`` names: a value, or several in its order; the last score
+            when the sweep stopped the training. NaN from processes that train along with rank 0.
+        stopped: Epoch and score at which the sweep stopped it early.
+    """
+
+    objective: Objective
+    stopped: tuple[int, float] | None = None
 
 
 def prepare(config: Train) -> Material:
     """Gather what a config's run works on."""
     quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    with _threads(config.hardware.threads):
+    with cpu_threads(config.hardware.threads):
         return gather(config.data, config.bands)
 
 
-def execute(
-    config: Train,
-    material: Material,
-    run: JobRun,
-    output_dir: Path,
-    session: Session | None = None,
+def execute(context: RunContext) -> Outcome:
+    """Choose bands, train, score, and log: one experiment.
+
+    Args:
+        context: With what :func:`prepare` gathered.
+    """
+    config, leads = context.config, world()[0] == 0
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    with cpu_threads(config.hardware.threads):
+        found = choose_bands(context)
+        chosen = replace(context, data=found.data)
+        if leads:
+            describe(chosen.data, config, chosen.run)
+        curve = plan_curve(config, chosen.data)  # none of its points may fail after the training
+        trained = train(chosen, found.start)
+        if not leads:
+            return Outcome(math.nan)
+        if (stopped := trained.fitted.stopped) is not None:
+            return Outcome(stopped[1], stopped)
+        metrics = _score(chosen, found, trained)
+        objectives = trained.scorer.objectives(metrics, config.objective)
+        _measure(chosen, trained, curve)
+        return Outcome(_log(chosen, trained, metrics, objectives))
+
+
+def _score(context: RunContext, found: Found, trained: Trained) -> dict[str, float]:
+    """Score the encoder and the controls; return all metrics of the run."""
+    cost, scorer = trained.fitted.cost, trained.scorer
+    metrics = {**scorer.final(context.run, trained.untrained), **cost, **found.cost(cost)}
+    if context.config.evaluation.every_n_epochs:
+        metrics |= best_scores(scorer.best, metrics)
+    return metrics
+
+
+def _measure(
+    context: RunContext, trained: Trained, curve: dict[tuple[str, int], BandSelection]
+) -> None:
+    """Keep with the run what is measured of a trained encoder besides its scores."""
+    config, data, run = context.config, context.data, context.run
+    embedder = trained.module.embedder
+    if curve:
+        log_curve(curve, config, data, embedder, run)
+    log_attention(data, embedder, run)
+    if config.evaluation.importance:
+        log_importance(Restored(config, data, embedder, data.selection, True), run)
+
+
+def _log(
+    context: RunContext,
+    trained: Trained,
+    metrics: dict[str, float],
+    objectives: dict[str, float],
 ) -> Objective:
-    """Run one experiment and log it.
+    """Log all metrics, and return the objective as the sweep takes it."""
+    values = tuple(objectives.values())
+    if len(values) > 1:  # the run alone says what it reached
+        metrics = {**metrics, **objectives}
+        context.run.set_tags({Tag.OBJECTIVES: ",".join(objectives)})
+    last = {**metrics, MetricName.OBJECTIVE: values[0]}
+    context.run.log_metrics(last, trained.module.global_step)
+    return values[0] if len(values) == 1 else values
+
+
+def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
+    """Do one job and return what it optimises.
+
+    A job of a sweep whose identity has a finished run takes that run's result; one that was
+    interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
 
     Args:
         config: The checked config.
-        material: What :func:`prepare` gathered for it.
-        run: The tracked run that everything is logged to.
-        output_dir: Folder of the job, where its checkpoint is written.
-        session: What the sweep asks of the job, when it is one of a sweep.
-
-    Returns:
-        What ``config.objective`` names: a value, or several in its order; the last score when the
-        session stopped the training early. NaN from processes that train along with rank 0.
+        run: The job's tracked run.
+        job: What Hydra knows of the job.
     """
-    session = session or Session()
-    pl.seed_everything(config.seed, workers=True, verbose=False)
-    with _threads(config.hardware.threads):
-        device, found = choose_device(config.hardware), None
-        if isinstance(config.bands, Learned):
-            # It trains too, with the functions of this module.
-            from hyperspec.training.band_search_stage import learn
+    set_libraries_aside()
+    free_memory()  # after a job that failed
+    data = prepare(config)
+    same = identity(config, data.source.hash, data.split.hash, parts_of(config))
+    run.set_tags(same.tags)
+    with ExitStack() as stack:
+        slots = Slots(job.output_dir / "interrupted")
+        if job.parent is not None and config.sweep.resume:
+            stack.enter_context(claim(run.connection, same.hash, run.stored_id))
+            found = find_finished(run.connection, same.hash)
+            if found is not None:
+                mark(job.output_dir, TAKEN)
+                return adopt(run, found)
+            if (reason := why_trained_again(run.connection, same)) is not None:
+                log.info("%s: %s, so that it is trained once more", run.name, reason)
+            slots = Slots(Path(config.data.cache_dir) / "interrupted" / same.hash)
+        objective = _train(config, data, run, job, slots)
+        # The result is written before the claim falls, so that the next one finds it.
+        if run.status == "RUNNING":
+            _check_finite(objective)
+            run.finish()
+        slots.clear()
+    free_memory()
+    return objective
 
-            found = learn(config, config.bands, material, device, run, output_dir, session)
-            material = found.material
-            gc.collect()  # the planes of all bands: Lightning's trainer and module hold each other
-            # From here on the run is that of any other choice of bands.
-            pl.seed_everything(config.seed, workers=True, verbose=False)
-        if world()[0] == 0:
-            describe(material, config, run)
-        curve = plan_curve(config, material)
-        if config.schedule:
-            # Its stages train with the functions of this module.
-            from hyperspec.training.progressive import train_stages
 
-            module, untrained, scorer, cost = train_stages(
-                config, material, device, run, output_dir, session
-            )
+def _check_finite(objective: Objective) -> None:
+    """Refuse a result that is no number: a search or a report would stumble over it later.
+
+    Raises:
+        ObjectiveError: If it is not finite, or missing.
+    """
+    values = objective if isinstance(objective, tuple) else (objective,)
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        raise ObjectiveError(
+            f"The job ended with {objective!r} as its objective, not with a finite number."
+        )
+
+
+def _train(config: Train, data: Material, run: JobRun, job: JobContext, slots: Slots) -> Objective:
+    """Train; once more with half the micro-batch when the memory did not suffice."""
+    try:
+        return _attempt(config, data, run, job, slots)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Outside of the handler: its traceback would keep the tensors of the first attempt.
+    at_once = min(config.batch_size, len(data.split.train))
+    smaller = max(1, (config.hardware.micro_batch or at_once) // 2)
+    log.warning("%s: out of memory; once more with hardware.micro_batch=%d", run.name, smaller)
+    free_memory()
+    run.set_tags({Tag.MICRO_BATCH: str(smaller)})
+    try:
+        hardware = replace(config.hardware, micro_batch=smaller)
+        return _attempt(replace(config, hardware=hardware), data, run, job, slots)
+    except Exception as error:
+        if isinstance(error, ConfigError):  # this model cannot be trained in micro-batches
+            advice = str(error)
+        elif is_out_of_memory(error):
+            advice = "Give a smaller hardware.micro_batch, or take hardware=low_memory."
         else:
-            module = assemble(config, material, device)
-            untrained = copy.deepcopy(module.encoder)
-            stage = Stage(config.epochs, config.ckpt) if found is None else found.begin(module)
-            if session.ckpt is not None:
-                stage = replace(stage, ckpt=str(session.ckpt))
-            elif found is None:
-                stage = begin(stage, config, material, module, run)
-            scorer = Scorer(material, module, config.evaluation)
-            scorer.check_objective(config.objective)
-            watchers = watch(config, scorer, session)
-            cost = fit(config, material, module, run, output_dir, stage, watchers)
-        if world()[0]:
-            return math.nan  # rank 0 scores
-        if session.stopped is not None:
-            return session.stopped[1]
-        metrics = {**scorer.final(run, untrained), **cost, **(found.cost(cost) if found else {})}
-        if config.evaluation.every_n_epochs:
-            metrics |= best_scores(scorer.best, metrics)
-        objectives = scorer.objectives(metrics, config.objective)
-        if curve:
-            log_curve(curve, config, material, module, run)
-        log_attention(material, module, run)
-        if config.evaluation.importance:
-            log_importance(Restored(config, material, module, material.selection, True), run)
-        values = tuple(objectives.values())
-        if len(values) > 1:  # the run alone says what it reached
-            metrics |= objectives
-            run.set_tags({Tag.OBJECTIVES: ",".join(objectives)})
-        run.log_metrics({**metrics, MetricName.OBJECTIVE: values[0]}, module.global_step)
-    return values[0] if len(values) == 1 else values
+            raise
+    free_memory()
+    raise OutOfMemoryError(
+        f"The job ran out of memory ({reason}), and hardware.micro_batch={smaller} did not help. "
+        f"{advice}"
+    )
+
+
+def _attempt(
+    config: Train, data: Material, run: JobRun, job: JobContext, slots: Slots
+) -> Objective:
+    session = open_session(config, run, job, slots)
+    device = choose_device(config.hardware)
+    context = RunContext(config, data, device, run, job.output_dir, session, foretell)
+    with together(context, slots.folder) as shared:
+        outcome = execute(shared)
+    if outcome.stopped is not None:
+        epoch, score = outcome.stopped
+        mark(job.output_dir, STOPPED)
+        run.set_tags({Tag.PRUNED: str(epoch)})
+        run.finish("KILLED", f"stopped early by the search after epoch {epoch} at {score:.4g}")
+    return outcome.objective
+
+
+def open_session(config: Train, run: JobRun, job: JobContext, slots: Slots) -> Session:
+    """Return what the sweep asks of the job's training; a job of its own keeps checkpoints too."""
+    soft = StopSoftly()
+    keep = KeepCheckpoints(slots, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft)
+    latest, search = slots.latest(), None
+    if isinstance(config.bands, Learned):
+        earlier = Slots(slots.folder / "search")
+        keep_search = KeepCheckpoints(
+            earlier, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft
+        )
+        search = Session(earlier.latest(), [soft, keep_search], keep=earlier.keep)
+    if latest is not None:
+        _go_on(run, latest, "the training", whole=(MetricName.SEARCH,) if search else ())
+    elif search is not None and search.ckpt is not None:
+        _go_on(run, search.ckpt, "the search for bands")
+    trial = None if job.sweep_dir is None else TrialReporter.current(job.sweep_dir)
+    return Session(latest, [soft, keep], None if trial is None else trial.report, search)
+
+
+def _go_on(run: JobRun, ckpt: Path, what: str, whole: tuple[str, ...] = ()) -> None:
+    before, step = origin(ckpt)
+    log.info("%s: goes on with %s from step %d of run %s", run.name, what, step, before)
+    if before != run.run_id:
+        continue_history(run, before, step, whole)

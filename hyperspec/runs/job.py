@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from hyperspec.config import groups, schema
 from hyperspec.config.compose import overrides_of
 from hyperspec.evaluation.metrics import printed
-from hyperspec.runs.context import JobContext, is_single_run
 from hyperspec.runs.identity import Objective
+from hyperspec.runs.job_context import JobContext, is_single_run
 from hyperspec.runs.resume import give_up_after
 from hyperspec.runs.watchdog import closing, watch
 from hyperspec.search.trial import trial_number
@@ -50,9 +50,9 @@ def run_job(config: DictConfig) -> Objective:
     ):
         run.log_dict(plain, Artifact.CONFIG)
         # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
-        from hyperspec.runs.executor import work
+        from hyperspec.runs.experiment import run_experiment
 
-        objective = work(checked, run, context)
+        objective = run_experiment(checked, run, context)
     if is_single_run():
         _print_result(run, objective)
     return objective

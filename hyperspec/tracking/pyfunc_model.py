@@ -34,8 +34,8 @@ COLUMN = "file"
 MODEL_NAME = "encoder"
 _REQUIRED = ("hyperspec-sweeps", "mlflow", "torch", "pytorch-lightning")
 _CODE = Path(__file__).with_name("model_entry.py")
-# Where the loaders are now that models of earlier versions name.
-_MOVED_LOADERS = {"hyperspec.embedding:open_embedder": "hyperspec.inference.embedder:open_embedder"}
+# Loaders as models name them that were logged before the package had its rooms.
+_MOVED = {"hyperspec.embedding:open_embedder": "hyperspec.inference.embedder:open_embedder"}
 
 # A bar for one small file, once per sweep, in the middle of its output.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -49,7 +49,7 @@ class CubeEncoder(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Open the checkpoint with the loader that the model names."""
         loader = str(context.model_config["loader"])
-        module, _, name = _MOVED_LOADERS.get(loader, loader).partition(":")
+        module, _, name = _MOVED.get(loader, loader).partition(":")
         open_embedder = getattr(importlib.import_module(module), name)
         self._embed: Embed = open_embedder(context.artifacts["checkpoint"])
 

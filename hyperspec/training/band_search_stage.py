@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.metrics import leading
 from hyperspec.evaluation.responses import draw_choices
-from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
+from hyperspec.models.encoder import build_search_encoder
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
@@ -26,11 +25,11 @@ from hyperspec.tracking.run import JobRun
 from hyperspec.training.band_search import BandSearch, SearchSettings
 from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
 from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, facts_of
+from hyperspec.training.progressive import Carried, Stage, Start
 from hyperspec.training.scorer import Scorer
-from hyperspec.training.session import Session
-from hyperspec.training.simclr import SimCLR
-from hyperspec.training.trainer import Stage, fit
+from hyperspec.training.trainer import fit
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ModelError
 
@@ -39,48 +38,18 @@ SEARCH_CHECKPOINT = "search.ckpt"
 
 
 @dataclass(frozen=True)
-class Trained:
-    """Encoder and head of a search, without the planes of all bands, and whose channel is whose.
-
-    Args:
-        encoder: Behind the selectors.
-        head: Its projection head.
-        order: Selector of each chosen band in channel order, shape ``(n,)``.
-        cell_head: Its head over cells, if its loss has a local term.
-    """
-
-    encoder: Encoder
-    head: nn.Module
-    order: NDArray[np.intp]
-    cell_head: nn.Module | None = None
-
-
-@dataclass(frozen=True)
 class Found:
-    """What a search has found.
+    """The bands of a run, given or found by a search.
 
     Args:
-        material: The run's material with the chosen bands.
-        epochs: Epochs of the training on them.
-        ckpt: Checkpoint to continue that training from.
-        trained: What the training goes on with; None where it starts anew.
-        spent: What the search cost.
+        data: The run's specimens with the chosen bands.
+        start: What the training on them starts from.
+        spent: What a search cost.
     """
 
-    material: Material
-    epochs: int
-    ckpt: str | None = None
-    trained: Trained | None = None
+    data: Material
+    start: Start
     spent: Mapping[str, float] = dataclasses.field(default_factory=dict)
-
-    def begin(self, module: SimCLR) -> Stage:
-        """Give the module of the chosen bands what it starts from."""
-        if self.trained is not None:
-            carry_over(self.trained.encoder, module.encoder, self.trained.order)
-            module.head.load_state_dict(self.trained.head.state_dict())
-            if module.cell_head is not None and self.trained.cell_head is not None:
-                module.cell_head.load_state_dict(self.trained.cell_head.state_dict())
-        return Stage(self.epochs, self.ckpt)
 
     def cost(self, last: Mapping[str, float]) -> dict[str, float]:
         """Return what search and training cost together, and the search alone.
@@ -98,62 +67,60 @@ class Found:
         }
 
 
-def learn(
-    config: Train,
-    strategy: Learned,
-    material: Material,
-    device: torch.device,
-    run: JobRun,
-    output_dir: Path,
-    session: Session,
-) -> Found:
+def choose_bands(context: RunContext) -> Found:
+    """Return the bands that a strategy has chosen, or search for those of ``bands=learned``."""
+    config = context.config
+    if not isinstance(config.bands, Learned):
+        return Found(context.data, Start(config.epochs, config.ckpt))
+    found = learn(context, config.bands)
+    gc.collect()  # the planes of all bands: Lightning's trainer and module hold each other
+    # From here on the run is that of any other choice of bands.
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    return found
+
+
+def learn(context: RunContext, strategy: Learned) -> Found:
     """Search for bands, or take them from the checkpoint that the run continues.
 
     Args:
-        config: The checked config.
-        strategy: Its ``bands``.
-        material: Specimens with all good bands as candidates.
-        device: The training device.
-        run: The tracked run.
-        output_dir: Folder of the job.
-        session: What the sweep asks of the job; its ``search`` is of this stage.
+        context: Of the run, with all good bands as candidates; its session's ``search`` is of this
+            stage.
+        strategy: The config's ``bands``.
 
     Raises:
         ConfigError: If there are too few epochs.
         ModelError: If the checkpoint is of another run.
     """
-    inner = session.search or Session()
+    config, material, run = context.config, context.data, context.run
+    inner = context.session.search or Session()
     ckpt = config.ckpt if inner.ckpt is None else str(inner.ckpt)
     checkpoint = None if ckpt is None else read_checkpoint(ckpt)
+    final_epochs = strategy.final_epochs(config.epochs)
     if checkpoint is not None:
         facts = checkpoint["hyperspec"]
         before = _check_continues(facts, strategy, material, config)
         if facts.get("stage") != "search":
             resumed = dataclasses.replace(material, selection=before)
-            return Found(resumed, strategy.final_epochs(config.epochs), config.ckpt)
-    search = assemble_search(config, strategy, material, device)
+            return Found(resumed, Start(final_epochs, config.ckpt))
+    search = assemble_search(config, strategy, material, context.device)
     scorer = Scorer(material, search, config.evaluation)
     scorer.check_objective(config.objective)
     epochs = search.settings.epochs
-    stage = Stage(epochs, ckpt, SEARCH_CHECKPOINT)
-    spent = fit(config, material, search, run, output_dir, stage, inner.callbacks)
+    stage = Stage(search, epochs, ckpt, SEARCH_CHECKPOINT)
+    spent = fit(context, stage, inner.callbacks).cost
     # Kept once its scores are logged, so that a run that goes on from there logs them no more.
     logged = inner.ckpt is not None and checkpoint is not None and checkpoint["epoch"] >= epochs
     log_search(search, scorer, material, run, with_scores=not logged and world()[0] == 0)
     if inner.keep is not None and not logged:
         run.secure()
-        inner.keep(output_dir / SEARCH_CHECKPOINT)
+        inner.keep(context.folder / SEARCH_CHECKPOINT)
     indices = np.asarray(material.selection.indices)[search.selector.assignment()]
     chosen = strategy.chosen(material.source.axis, indices.tolist())
     log.info("bands=learned chose %s nm", np.round(chosen.wavelengths_nm, 1).tolist())
     # Candidates are in channel order, and so is the selection.
-    trained = Trained(search.encoder, search.head, np.argsort(indices), search.cell_head)
-    return Found(
-        dataclasses.replace(material, selection=chosen),
-        strategy.final_epochs(config.epochs),
-        trained=None if strategy.restart else trained,
-        spent=spent,
-    )
+    carried = Carried(search.encoder, search.head, np.argsort(indices), search.cell_head)
+    start = Start(final_epochs, carried=None if strategy.restart else carried)
+    return Found(dataclasses.replace(material, selection=chosen), start, spent)
 
 
 def assemble_search(

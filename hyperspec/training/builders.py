@@ -6,17 +6,19 @@ import logging
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from hyperspec.bands import Binned
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, choose_residency, predicted_bytes
 from hyperspec.losses.config import CombinedConfig
+from hyperspec.losses.cross_modal import CrossModalLoss
+from hyperspec.models.cross_modal import WindowBackbone, WindowHeads, build_window_encoder
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.heads import CellHead, build_head
 from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.spectra.projection import BandProjection
 from hyperspec.training.cross_modal import CrossModal
-from hyperspec.training.cross_modal_builder import build_windows
 from hyperspec.training.data import Material, facts_of
 from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts, SimCLR
@@ -61,6 +63,35 @@ def assemble(
     )
     module.facts = facts_of(config, material)
     return placed(module, device)
+
+
+def build_windows(
+    config: Train, views: CrossModalViews, material: Material
+) -> tuple[Encoder, nn.Module, nn.Module]:
+    """Build encoder, heads and loss of ``views=cross_modal``.
+
+    Raises:
+        ConfigError: If a window has no chosen band.
+    """
+    selection = material.selection
+    encoder = build_window_encoder(
+        config.model,
+        selection.wavelengths_nm,
+        views.places(selection.wavelengths_nm.tolist()),
+        views.fusion,
+        fwhm_nm=selection.fwhm_nm,
+        checkpoint=config.hardware.checkpointing,
+    )
+    backbone = encoder.backbone
+    assert isinstance(backbone, WindowBackbone), "made by build_window_encoder"
+    fused = backbone.score is not None
+    width = backbone.num_features if fused else backbone.num_features // backbone.num_windows
+    heads = [
+        build_head(config.head, width, unit=config.loss.normalised)
+        for _ in range(backbone.num_windows + fused)
+    ]
+    loss = CrossModalLoss(config.loss.build(), views.intra_weight)
+    return encoder, WindowHeads(heads), loss
 
 
 def placed(module: SimCLR, device: torch.device) -> SimCLR:

@@ -8,7 +8,9 @@ from torch import Tensor
 from hyperspec.datasets.loading.batch import Batch
 from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
 from hyperspec.models.cross_modal import WindowBackbone
-from hyperspec.training.simclr import NUM_VIEWS, SimCLR
+from hyperspec.models.eval_mode import eval_mode
+from hyperspec.training.fused_views import NUM_VIEWS
+from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.distributed import own, whole
 
 
@@ -62,18 +64,14 @@ class CrossModal(SimCLR):
         Returns:
             Shape ``(N, W, D)``, on the CPU, float32.
         """
-        was_training = self.training
-        self.eval()
-        try:
-            parts = []
+        embedder, parts = self.embedder, []
+        with eval_mode(self):
             for some in torch.split(rows, chunk):
-                pixels = self.prepare(*self.bank.batch(some))
+                pixels = embedder.prepare(*self.bank.batch(some))
                 maps = self.encoder.feature_map(self.encoder.project(pixels))
                 features = self.windows.window_features(maps)
                 if self.windows.score is not None:  # the last head is that of the fused features
                     features = torch.cat([features, self.windows.fuse(features)[:, None]], dim=1)
                 embedded: Tensor = self.head(features)
                 parts.append(embedded[:, : self.windows.num_windows].float().cpu())
-        finally:
-            self.train(was_training)
         return torch.cat(parts)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hyperspec.config.schema import Train
-from hyperspec.models.config import PretrainableConfig
-from hyperspec.training.data import Material
-from hyperspec.utils.errors import ModelError
+import torch
 
-if TYPE_CHECKING:
-    import torch
-
-    from hyperspec.datasets.loading.plane_cache import PlaneBank
-    from hyperspec.training.simclr import SimCLR
 from hyperspec.config.plain import from_plain
+from hyperspec.config.schema import Train
+from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.models.config import PretrainableConfig
+from hyperspec.training.builders import assemble
+from hyperspec.training.data import Material
+from hyperspec.training.simclr import SimCLR
+from hyperspec.utils.errors import ModelError
 
 
 def read_config(checkpoint: Mapping[str, Any], path: Path | str) -> Train:
@@ -58,8 +57,6 @@ def load(
     Raises:
         ModelError: If the weights do not fit.
     """
-    from hyperspec.training.builders import assemble
-
     model = config.model
     if isinstance(model, PretrainableConfig) and getattr(model, "norm", "") != "frozen":
         # The checkpoint holds every weight; pretrained ones need not be there. (Frozen

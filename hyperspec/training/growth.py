@@ -18,13 +18,16 @@ from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.models.config import EncoderConfig
+from hyperspec.models.eval_mode import eval_mode
 from hyperspec.models.weight_transfer import grow_weights, interpolation_map, response_map
 from hyperspec.spectra.projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.callbacks.optimizer_state import moments_of
+from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
@@ -78,8 +81,8 @@ def grow_into(
     band_map = interpolation_map(old.wavelengths_nm, new.wavelengths_nm)
     spectra = None
     if not plain:
-        spectra = seen(module, material, new)
-        before = seen(trained, material, old)
+        spectra = seen(module.embedder, material, new)
+        before = seen(trained.embedder, material, old)
         band_map = response_map(old.wavelengths_nm, new.wavelengths_nm, before, spectra)
     rebuilt = grow_weights(
         trained.encoder,
@@ -111,23 +114,51 @@ def check_growable(old: BandSelection, new: BandSelection) -> None:
             )
 
 
+def check_same_bands(checkpoint: Mapping[str, Any], module: SimCLR, path: str) -> None:
+    """Refuse a checkpoint that was trained on other bands.
+
+    Raises:
+        ModelError: If it was; the message lists both sets.
+    """
+    if not same_bands(checkpoint, module):
+        before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+        now = selection_from_dict(module.facts["bands"])
+        differences = "; ".join(before.axis.differences(now.axis)) or "same axis"
+        raise ModelError(
+            f"ckpt='{path}' was trained on {len(before)} bands (bands={before.strategy}, "
+            f"{before.wavelengths_nm.min():.1f}-{before.wavelengths_nm.max():.1f} nm), this run "
+            f"has {len(now)} (bands={now.strategy}, {now.wavelengths_nm.min():.1f}-"
+            f"{now.wavelengths_nm.max():.1f} nm; {differences}). Use the same bands, or start "
+            "anew with ckpt=null."
+        )
+
+
+def same_bands(checkpoint: Mapping[str, Any], module: SimCLR) -> bool:
+    """Say whether a checkpoint was trained on the bands that a module takes."""
+    before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+    now = selection_from_dict(module.facts["bands"])
+    same = before.indices == now.indices and before.axis == now.axis
+    return same and _same_weights(before, now)
+
+
+def _same_weights(one: BandSelection, other: BandSelection) -> bool:
+    if isinstance(one, BandProjection) and isinstance(other, BandProjection):
+        # Eigenvectors of the same data differ by rounding between machines.
+        same = one.matrix.shape == other.matrix.shape
+        return same and np.allclose(one.matrix, other.matrix, atol=1e-6)
+    return isinstance(one, BandProjection) == isinstance(other, BandProjection)
+
+
 def grow_from(
-    path: str,
-    checkpoint: Mapping[str, Any],
-    config: Train,
-    material: Material,
-    module: SimCLR,
-    run: JobRun,
+    path: str, checkpoint: Mapping[str, Any], context: RunContext, module: SimCLR
 ) -> dict[str, Any]:
     """Give a module what a checkpoint of other bands has learned; log what was done.
 
     Args:
         path: The checkpoint's file, for messages.
         checkpoint: Its content.
-        config: The checked config of this run.
-        material: What this run works on.
+        context: Of this run.
         module: Of this run's bands; changed in place.
-        run: The tracked run.
 
     Returns:
         Optimizer state by parameter name for everything that was not rebuilt.
@@ -136,7 +167,7 @@ def grow_from(
         ModelError: If the checkpoint is of another model, or still choosing its bands.
         BandError: If its bands are not on the axis at hand; the differences are listed.
     """
-    facts = checkpoint["hyperspec"]
+    config, material, facts = context.config, context.data, checkpoint["hyperspec"]
     if facts.get("stage") == "search":
         raise ModelError(
             f"ckpt='{path}' was written while bands=learned was still choosing its bands, so it "
@@ -166,7 +197,7 @@ def grow_from(
         ", ".join(sorted(growth.rebuilt)) or "nothing",
         growth.cosine,
     )
-    log_growth(run, growth, len(old), len(material.selection), 0)
+    log_growth(context.run, growth, len(old), len(material.selection), 0)
     return moments_of(checkpoint, growth.rebuilt)
 
 
@@ -218,14 +249,14 @@ def _shape(model: EncoderConfig) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key in kept}
 
 
-def seen(module: SimCLR, material: Material, bands: BandSelection) -> NDArray[np.float64]:
-    """Return training spectra in some bands as a module's encoder gets them, ``(S, n)``."""
+def seen(embedder: Embedder, material: Material, bands: BandSelection) -> NDArray[np.float64]:
+    """Return training spectra in some bands as an encoder gets them, ``(S, n)``."""
     samples = material.statistics.samples
     step = max(1, -(-len(samples) // MOST_SPECTRA))
     chosen = samples[::step][:, list(bands.indices)]
-    pixels = torch.from_numpy(np.ascontiguousarray(chosen))[:, :, None, None].to(module.device)
+    pixels = torch.from_numpy(np.ascontiguousarray(chosen))[:, :, None, None].to(embedder.device)
     with torch.no_grad():
-        prepared = module.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
+        prepared = embedder.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
     return np.asarray(prepared[:, :, 0, 0].cpu().numpy(), np.float64)
 
 
@@ -244,12 +275,8 @@ def _cosines(
     module: SimCLR, trained: SimCLR, material: Material, old: BandSelection
 ) -> tuple[float, float, float]:
     rows = torch.from_numpy(material.split.train[:BATCH])
-    own = trained.bank, module.bank
-    try:
-        before = _features(trained, material, old, rows)
-        after = _features(module, material, material.selection, rows)
-    finally:
-        trained.bank, module.bank = own
+    before = _features(trained.embedder, material, old, rows)
+    after = _features(module.embedder, material, material.selection, rows)
     with torch.no_grad():
         heads = [_head(trained, before), _head(module, after)]
     middle = before.mean(dim=0)
@@ -260,18 +287,14 @@ def _cosines(
     )
 
 
-def _features(module: SimCLR, material: Material, bands: BandSelection, rows: Tensor) -> Tensor:
-    module.bank = PlaneBank(
-        material.source, bands.indices, module.device, Residency("mmap", "a batch")
-    )
-    return module.embed(rows)
+def _features(embedder: Embedder, material: Material, bands: BandSelection, rows: Tensor) -> Tensor:
+    few = PlaneBank(material.source, bands.indices, embedder.device, Residency("mmap", "a batch"))
+    return dataclasses.replace(embedder, bank=few).embed(rows)
 
 
 def _head(module: SimCLR, features: Tensor) -> Tensor:
-    was_training = module.head.training
-    module.head.eval()
-    embedded: Tensor = module.head(features.to(module.device)).cpu()
-    module.head.train(was_training)
+    with eval_mode(module.head):
+        embedded: Tensor = module.head(features.to(module.device)).cpu()
     return embedded
 
 

@@ -1,4 +1,4 @@
-"""Progressive training: stages of one run on nested sets of bands (config key ``schedule``).
+"""Stages of one run on nested sets of bands (config key ``schedule``); without one, a single stage.
 
 A stage ends with a checkpoint. The next one builds the module of its bands, gives it the weights
 (:mod:`hyperspec.training.growth`), rewrites that checkpoint for it, and goes on from there as any
@@ -11,144 +11,226 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import nn
 
-from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank
-from hyperspec.models.encoder import Encoder
+from hyperspec.models.encoder import Encoder, carry_over
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
-from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble, open_bank
 from hyperspec.training.callbacks.optimizer_state import forgetting
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
-from hyperspec.training.data import Material, facts_of
-from hyperspec.training.growth import Growth, grow_into, log_growth
+from hyperspec.training.context import RunContext
+from hyperspec.training.data import facts_of
+from hyperspec.training.growth import grow_from, grow_into, log_growth, same_bands
 from hyperspec.training.schedule import nested_sets
 from hyperspec.training.scorer import Scorer
-from hyperspec.training.session import Session
 from hyperspec.training.simclr import SimCLR
-from hyperspec.training.trainer import CHECKPOINT, Stage, begin, fit, watch
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ModelError
 
 log = logging.getLogger(__name__)
+CHECKPOINT = "last.ckpt"
+Row = dict[str, float]  # what a stage scored, by column
 _FACT = "schedule"  # entry of a checkpoint's facts: which stage, and what those before it scored
 _COLUMNS = ("stage", "bands", "until_epoch", "growth_cosine", "train_seconds")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What all stages of a run share.
+class Stage:
+    """One stretch of training.
 
     Args:
-        config: The checked config.
-        material: What the run works on, with the bands of the last stage.
-        sets: Bands of each stage.
-        bank: Planes of the last stage's bands, which hold all others.
-        device: The training device.
+        module: What is trained.
+        epochs: Epochs in all, those before ``ckpt`` included.
+        ckpt: Checkpoint to continue from.
+        name: File that the checkpoint at its end is written to.
+        moments: Optimizer state by parameter name to start with, when there is no ``ckpt``.
+        number: Its place in the run, from 0.
+        rows: What the stages before it scored.
     """
 
-    config: Train
-    material: Material
-    sets: list[BandSelection]
-    bank: PlaneBank
-    device: torch.device
+    module: SimCLR
+    epochs: int
+    ckpt: str | None = None
+    name: str = CHECKPOINT
+    moments: Mapping[str, Any] | None = None
+    number: int = 0
+    rows: Sequence[Row] = ()
 
-    def of(self, number: int) -> Material:
-        """Return the material of a stage."""
-        return dataclasses.replace(self.material, selection=self.sets[number])
+
+@dataclass(frozen=True)
+class Carried:
+    """Encoder and heads of a search for bands, and whose channel is whose.
+
+    Args:
+        encoder: Behind the selectors.
+        head: Its projection head.
+        order: Selector of each chosen band in channel order, shape ``(n,)``.
+        cell_head: Its head over cells, if its loss has a local term.
+    """
+
+    encoder: Encoder
+    head: nn.Module
+    order: NDArray[np.intp]
+    cell_head: nn.Module | None = None
+
+    def into(self, module: SimCLR) -> None:
+        """Give the module of the chosen bands these weights."""
+        carry_over(self.encoder, module.encoder, self.order)
+        module.head.load_state_dict(self.head.state_dict())
+        if module.cell_head is not None and self.cell_head is not None:
+            module.cell_head.load_state_dict(self.cell_head.state_dict())
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the training on the chosen bands starts from.
+
+    Args:
+        epochs: Epochs of it.
+        ckpt: Checkpoint to continue; of other bands, its encoder is grown to these.
+        carried: Weights of a search; None to start anew.
+    """
+
+    epochs: int
+    ckpt: str | None = None
+    carried: Carried | None = None
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What all stages of a run share; a run without a schedule has one.
+
+    Args:
+        context: Of the run, with the bands of the last stage.
+        start: What it starts from.
+        sets: Bands of each stage.
+        bank: Planes of the last stage's bands, which hold all others; None without a schedule,
+            where the one module opens its own.
+    """
+
+    context: RunContext
+    start: Start
+    sets: Sequence[BandSelection]
+    bank: PlaneBank | None = None
+
+    @classmethod
+    def of(cls, context: RunContext, start: Start) -> StagePlan:
+        """Divide a run into its stages, and log their bands.
+
+        Raises:
+            ConfigError: If the schedule does not fit the chosen bands.
+        """
+        config, data = context.config, context.data
+        if not config.schedule:
+            return cls(context, start, [data.selection])
+        sets = nested_sets(data.selection, [spec.bands for spec in config.schedule])
+        bank = open_bank(config, data, context.device)
+        bands = {f"stage_{i + 1}": chosen.to_dict() for i, chosen in enumerate(sets)}
+        context.run.log_dict(bands, Artifact.STAGES)
+        return cls(context, start, sets, bank)
+
+    @property
+    def last(self) -> int:
+        """Number of the last stage, from 0."""
+        return len(self.sets) - 1
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the run has a schedule, whose stages are scored one by one."""
+        return bool(self.context.config.schedule)
+
+    def at(self, number: int) -> RunContext:
+        """Return the context of a stage: that of the run, with the stage's bands."""
+        data = dataclasses.replace(self.context.data, selection=self.sets[number])
+        return dataclasses.replace(self.context, data=data)
 
     def until(self, number: int) -> int:
         """Return the epoch at which a stage ends."""
-        return self.config.schedule[number].until_epoch
+        schedule = self.context.config.schedule
+        return schedule[number].until_epoch if schedule else self.start.epochs
+
+    def file(self, number: int) -> str:
+        """Return the file that a stage's last checkpoint is written to."""
+        return CHECKPOINT if number == self.last else f"stage_{number + 1}.ckpt"
 
     def module(self, number: int) -> SimCLR:
-        """Build the module of a stage as it would start untrained, the same whenever asked."""
-        config, last = self.config, self.sets[-1]
-        material = self.of(number)
-        bank = (
-            self.bank
-            if number == len(self.sets) - 1
-            else self.bank.narrowed(material.selection.indices)
-        )
-        assert last.indices == self.bank.bands, "the bank holds the last stage's planes"
-        # What the training draws must not depend on how many modules were built before it.
+        """Build the module of a stage as it would start untrained.
+
+        With a schedule it is the same whenever asked, and what the training draws does not depend
+        on how many were built before.
+        """
+        there, config = self.at(number), self.context.config
+        if self.bank is None:
+            return assemble(config, there.data, there.device)
+        bank = self.bank if number == self.last else self.bank.narrowed(self.sets[number].indices)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
-            module = assemble(config, material, self.device, bank)
+            module = assemble(config, there.data, there.device, bank)
         stretch = (self.until(number), config.epochs)
         module.optimisation = dataclasses.replace(module.optimisation, stretch=stretch)
         return module
 
-    def facts(self, number: int, rows: list[dict[str, float]]) -> dict[str, Any]:
-        """Return what the checkpoints of a stage carry."""
-        counts = [spec.bands for spec in self.config.schedule]
-        place = {"stage": number, "counts": counts, "rows": rows}
-        return {**facts_of(self.config, self.of(number)), _FACT: place}
+    def stage(self, number: int, module: SimCLR, ckpt: str | None, rows: Sequence[Row]) -> Stage:
+        """Return a stage; its module gets what the stage's checkpoints are to carry."""
+        config = self.context.config
+        module.facts = facts_of(config, self.at(number).data)
+        if self.scheduled:
+            counts = [spec.bands for spec in config.schedule]
+            module.facts[_FACT] = {"stage": number, "counts": counts, "rows": list(rows)}
+        name = self.file(number)
+        return Stage(module, self.until(number), ckpt, name, number=number, rows=rows)
 
 
-def train_stages(
-    config: Train,
-    material: Material,
-    device: torch.device,
-    run: JobRun,
-    output_dir: Path,
-    session: Session,
-) -> tuple[SimCLR, Encoder, Scorer, dict[str, float]]:
-    """Train through all stages, or from the one that a checkpoint was written in.
+def enter(plan: StagePlan) -> tuple[Stage, Encoder]:
+    """Return the first stage, or that in which a checkpoint was written.
 
     Returns:
-        The trained module on all bands, its encoder as it was before any training, what scores it,
-        and what the training cost.
+        The stage, and the encoder of the last stage as it is before any training.
 
     Raises:
-        ConfigError: If the schedule does not fit the chosen bands.
-        ModelError: If the checkpoint does not fit the schedule.
+        ModelError: If the checkpoint does not fit the schedule, or is of another model.
     """
-    sets = nested_sets(material.selection, [spec.bands for spec in config.schedule])
-    plan = Plan(config, material, sets, open_bank(config, material, device), device)
-    run.log_dict(
-        {f"stage_{i + 1}": chosen.to_dict() for i, chosen in enumerate(sets)}, Artifact.STAGES
-    )
-    # Before any training: a wrong objective ends the run here.
-    Scorer(material, plan.module(0), config.evaluation).check_objective(config.objective)
-    path = config.ckpt if session.ckpt is None else str(session.ckpt)
-    number, rows = _place(path, plan)
-    module = plan.module(number)
-    module.facts = plan.facts(number, rows)
-    stage = Stage(plan.until(number), path, _name(number, plan))
-    if number == 0 and session.ckpt is None:
-        stage = begin(stage, config, plan.of(0), module, run)
-    while True:
-        scorer = Scorer(plan.of(number), module, config.evaluation)
-        watchers = watch(config, scorer, session)
-        cost = fit(config, plan.of(number), module, run, output_dir, stage, watchers)
-        last = number == len(sets) - 1
-        if last or session.stopped is not None:
-            break
-        rows = [*rows, _score(plan, number, scorer, cost, module, run)]
-        module, stage = _grown(plan, number, module, output_dir / stage.name, rows, run)
-        number += 1
-    if session.stopped is None:
-        rows = [*rows, _score(plan, number, scorer, cost, module, run)]
-    run.log_text(_table(rows), Artifact.STAGES_TABLE)
-    untrained = copy.deepcopy(plan.module(len(sets) - 1).encoder)
-    return module, untrained, scorer, cost
+    resumed = plan.context.session.ckpt
+    path = plan.start.ckpt if resumed is None else str(resumed)
+    number, rows = _place(path, plan) if plan.scheduled else (0, [])
+    whole = plan.module(plan.last)
+    untrained = copy.deepcopy(whole.encoder)
+    module = whole if number == plan.last else plan.module(number)
+    if plan.start.carried is not None:
+        plan.start.carried.into(module)
+    stage = plan.stage(number, module, path, rows)
+    if number == 0 and resumed is None:
+        stage = _begin(stage, plan.at(0))
+    return stage, untrained
 
 
-def _name(number: int, plan: Plan) -> str:
-    """Return the file that a stage's last checkpoint is written to."""
-    return CHECKPOINT if number == len(plan.sets) - 1 else f"stage_{number + 1}.ckpt"
+def _begin(stage: Stage, context: RunContext) -> Stage:
+    """Return what a training starts from when its checkpoint may be of other bands.
+
+    With the same bands the checkpoint is continued. With others the module takes over what it can
+    (see :mod:`hyperspec.training.growth`), and this run's epochs, rate and schedule begin anew.
+    """
+    if stage.ckpt is None:
+        return stage
+    checkpoint = read_checkpoint(stage.ckpt)
+    if same_bands(checkpoint, stage.module):
+        return stage
+    moments = grow_from(stage.ckpt, checkpoint, context, stage.module)
+    return dataclasses.replace(stage, ckpt=None, moments=moments)
 
 
-def _place(path: str | None, plan: Plan) -> tuple[int, list[dict[str, float]]]:
+def _place(path: str | None, plan: StagePlan) -> tuple[int, Sequence[Row]]:
     """Return the stage that a checkpoint was written in, and what those before it scored.
 
     Raises:
@@ -167,78 +249,62 @@ def _place(path: str | None, plan: Plan) -> tuple[int, list[dict[str, float]]]:
         raise ModelError(
             f"ckpt='{path}' was written in stage {number + 1} of a schedule over "
             f"{place['counts']} bands (bands={trained.strategy}), this run's goes over {counts} "
-            f"(bands={plan.material.selection.strategy}). Use the same schedule and bands, or "
+            f"(bands={plan.context.data.selection.strategy}). Use the same schedule and bands, or "
             "start anew with ckpt=null."
         )
     return number, [dict(row) for row in place["rows"]]
 
 
-def _grown(
-    plan: Plan,
-    number: int,
-    trained: SimCLR,
-    path: Path,
-    rows: list[dict[str, float]],
-    run: JobRun,
-) -> tuple[SimCLR, Stage]:
-    """Build the next stage's module from a trained one, and the checkpoint that it goes on from."""
-    old, new = plan.sets[number], plan.sets[number + 1]
-    module = plan.module(number + 1)
-    growth = grow_into(module, plan.of(number + 1), trained, old)
-    rows[-1]["growth_cosine"] = growth.cosine
-    module.facts = plan.facts(number + 1, rows)
-    checkpoint = read_checkpoint(path)
+def grown(plan: StagePlan, done: Stage, rows: Sequence[Row]) -> Stage:
+    """Build the next stage from a trained one, and the checkpoint that it goes on from."""
+    number = done.number + 1
+    old, new = plan.sets[done.number], plan.sets[number]
+    module = plan.module(number)
+    growth = grow_into(module, plan.at(number).data, done.module, old)
+    rows = [*rows[:-1], {**rows[-1], "growth_cosine": growth.cosine}]
+    path = plan.context.folder / f"stage_{number + 1}_start.ckpt"
+    stage = plan.stage(number, module, str(path), rows)
+    checkpoint = read_checkpoint(path.with_name(done.name))
     checkpoint |= {
         "state_dict": module.state_dict(),
         "optimizer_states": forgetting(checkpoint, growth.rebuilt),
         "hyperspec": module.facts,
     }
-    grown = path.with_name(f"stage_{number + 2}_start.ckpt")
     rank, processes = world()
     if rank == 0:
-        AtomicCheckpointIO().save_checkpoint(checkpoint, grown)
+        AtomicCheckpointIO().save_checkpoint(checkpoint, path)
     if processes > 1:
         dist.barrier()  # the others read it
-    _announce(growth, old, new, int(checkpoint["global_step"]), run)
-    return module, Stage(plan.until(number + 1), str(grown), _name(number + 1, plan))
-
-
-def _announce(
-    growth: Growth, old: BandSelection, new: BandSelection, step: int, run: JobRun
-) -> None:
     log.info(
         "from %d to %d bands: median cosine of a batch's embeddings before and after %.4f",
         len(old),
         len(new),
         growth.cosine,
     )
-    log_growth(run, growth, len(old), len(new), step)
+    step = int(checkpoint["global_step"])
+    log_growth(plan.context.run, growth, len(old), len(new), step)
+    return stage
 
 
-def _score(
-    plan: Plan,
-    number: int,
-    scorer: Scorer,
-    cost: dict[str, float],
-    module: SimCLR,
-    run: JobRun,
-) -> dict[str, float]:
+def score_stage(plan: StagePlan, stage: Stage, scorer: Scorer, cost: Mapping[str, float]) -> Row:
     """Score the encoder of a stage on the validation part, in its own bands, and log it."""
     scores = scorer.validate() if world()[0] == 0 else {}
     metrics = {key.removeprefix("val/"): value for key, value in scores.items()}
     row = {
-        "stage": number + 1,
-        "bands": len(plan.sets[number]),
-        "until_epoch": plan.until(number),
+        "stage": stage.number + 1,
+        "bands": len(plan.sets[stage.number]),
+        "until_epoch": stage.epochs,
         "train_seconds": cost.get(MetricName.TRAIN_SECONDS, float("nan")),
         **metrics,
     }
-    step = int(module.global_step)
-    run.log_metrics({MetricName.STAGE.of(key): float(value) for key, value in row.items()}, step)
+    step = int(stage.module.global_step)
+    plan.context.run.log_metrics(
+        {MetricName.STAGE.of(key): float(value) for key, value in row.items()}, step
+    )
     return row
 
 
-def _table(rows: list[dict[str, float]]) -> str:
+def stages_table(rows: Sequence[Row]) -> str:
     """Return the stages as CSV; what a stage lacks is left empty."""
     names = list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))
     lines = [",".join(f"{row[key]:.6g}" if key in row else "" for key in names) for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -189,23 +190,18 @@ class Scorer:
         return as_metrics(measure(given, names)[0], f"{HELD_OUT}/")
 
     def _embed(self, *parts: str, encoder: Encoder | None = None) -> dict[str, Held]:
-        trained = self.module.encoder
+        embedder = self.module.embedder
         if encoder is not None:
-            self.module.encoder = encoder.to(self.module.device)
-        try:
-            rows = {**self.material.split.parts(), HELD_OUT: self.material.split.held_out}
-            return {
-                part: self._held(
-                    rows[part], self.module.embed(torch.from_numpy(rows[part])).numpy()
-                )
-                for part in parts
-            }
-        finally:
-            self.module.encoder = trained
+            embedder = replace(embedder, encoder=encoder.to(embedder.device))
+        rows = {**self.material.split.parts(), HELD_OUT: self.material.split.held_out}
+        return {
+            part: self._held(rows[part], embedder.embed(torch.from_numpy(rows[part])).numpy())
+            for part in parts
+        }
 
     def _mean_spectra(self, *parts: str) -> dict[str, Held]:
         """Normalise mean spectra as the encoder's pixels are, so that the control is fair."""
-        material = self.material
+        material, embedder = self.material, self.module.embedder
         found = {}
         for part in parts:
             rows = material.split.parts()[part]
@@ -214,9 +210,9 @@ class Scorer:
                 material.source.masks(rows.tolist()),
             )
             pixels = torch.from_numpy(means.astype(np.float32))[:, :, None, None]
-            pixels = pixels.to(self.module.device)
+            pixels = pixels.to(embedder.device)
             # Each mean spectrum is an image of one pixel, all of it specimen.
-            prepared = self.module.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
+            prepared = embedder.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
             found[part] = self._held(rows, prepared[:, :, 0, 0].cpu().numpy())
         return found
 

@@ -20,8 +20,9 @@ from hyperspec.models.encoder import Encoder
 from hyperspec.models.heads import CellHead
 from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.tracking.contract import MetricName
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.fused_views import NUM_VIEWS as NUM_VIEWS
-from hyperspec.training.fused_views import streamed_features, streamed_views, streams
+from hyperspec.training.fused_views import folds, streamed_views, streams
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
 from hyperspec.transforms.augment import ViewParams, Views
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
@@ -97,13 +98,16 @@ class SimCLR(pl.LightningModule):
                     check_batch_independent(inside)
 
     @property
+    def embedder(self) -> Embedder:
+        """What embeds without augmentation, with this module's parts as they are now."""
+        # Views that read pixels go over float32 in training, and so do the features.
+        direct = self.views.commutes and not self.views.reads_pixels
+        return Embedder(self.encoder, self.normalisation, self.bank, self.reduction, direct)
+
+    @property
     def folds(self) -> bool:
         """Whether factor, normalisation and projection are one product over the bands."""
-        return (
-            self.encoder.projects
-            and self.views.commutes
-            and self.normalisation.per_band_affine is not None
-        )
+        return folds(self.embedder, self.views)
 
     def view(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
         """Make one view ready for :meth:`Encoder.features`.
@@ -117,25 +121,16 @@ class SimCLR(pl.LightningModule):
             Shape ``(B, k, S, S)``; k is the stem's width with a projection in front of the warp,
             else n.
         """
-        affine = self.normalisation.per_band_affine
-        weight = self.encoder.weight_before_warp
-        if self.folds and affine is not None and weight is not None:
-            pixels = self._folded(images, masks, weight, affine, params)
+        if self.folds:
+            pixels = self._folded(images, masks, params)
         else:
-            pixels = self._long_way(images, masks, affine, params)
+            pixels = self._long_way(images, masks, params)
             if self.encoder.projects and not self.encoder.composes:
                 pixels = self.encoder.project(pixels)
         return self.views.warp(pixels, params)
 
-    def _folded(
-        self,
-        images: Tensor,
-        masks: Tensor,
-        weight: Tensor,
-        affine: tuple[Tensor, Tensor],
-        params: ViewParams,
-    ) -> Tensor:
-        scale, offset = affine
+    def _folded(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
+        weight, scale, offset = self.embedder.linear_map()
         if self.reduction is None:
             return self.views.project_view(images, masks, weight, scale, offset, params)
         folded = self.reduction.fold(weight, scale)
@@ -144,32 +139,12 @@ class SimCLR(pl.LightningModule):
         constant = (weight.flatten(1).float() @ offset)[:, None, None].to(pixels.dtype)
         return pixels + constant * masks
 
-    def _long_way(
-        self,
-        images: Tensor,
-        masks: Tensor,
-        affine: tuple[Tensor, Tensor] | None,
-        params: ViewParams,
-    ) -> Tensor:
+    def _long_way(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
         if self.reduction is None:
+            affine = self.normalisation.per_band_affine
             pixels = self.views.spectral(images, params, masks, affine)
             return pixels if affine is not None else self.normalisation(pixels, masks) * masks
-        return self.prepare(self.views.spectral(images, params, masks), masks)
-
-    def prepare(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Return what the encoder takes: channels, normalised, 0 in the background.
-
-        Args:
-            images: Reflectance, shape ``(B, C, H, W)``.
-            masks: Foreground, shape ``(B, 1, H, W)``.
-
-        Returns:
-            Shape ``(B, n, H, W)``.
-        """
-        if self.reduction is not None:
-            images = self.reduction(images)
-        pixels: Tensor = self.normalisation(images, masks) * masks
-        return pixels
+        return self.embedder.prepare(self.views.spectral(images, params, masks), masks)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; under DDP of this process's share, compared with all."""
@@ -234,8 +209,9 @@ class SimCLR(pl.LightningModule):
 
     def views_of(self, batch: Batch, chosen: Tensor) -> tuple[list[Tensor], list[ViewParams]]:
         """Return both views of some items, ready for the backbone, and what was drawn."""
-        if streams(self):
-            return streamed_views(self, batch, chosen)
+        embedder = self.embedder
+        if streams(embedder, self.views):
+            return streamed_views(embedder, self.views, batch, chosen)
         if batch.images is None or batch.masks is None:
             images, masks = self.bank.batch(batch.rows[chosen], self._pixel_type())
         else:
@@ -289,41 +265,6 @@ class SimCLR(pl.LightningModule):
             f"{self.loss_name}_local": terms.local.detach(),
             MetricName.PAIRED_CELLS: terms.pairs,
         }
-
-    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Embed images without augmentation.
-
-        Args:
-            images: Reflectance, shape ``(B, C, H, W)``.
-            masks: Foreground, shape ``(B, 1, H, W)``.
-
-        Returns:
-            Backbone features, shape ``(B, F)``.
-        """
-        features: Tensor = self.encoder(self.prepare(images, masks))
-        return features
-
-    @torch.no_grad()
-    def embed(self, rows: Tensor, chunk: int = 64) -> Tensor:
-        """Embed specimens of the bank in evaluation mode.
-
-        Args:
-            rows: Row numbers in the source, shape ``(N,)``.
-            chunk: Images embedded at once.
-
-        Returns:
-            Backbone features on the CPU, shape ``(N, F)``, float32.
-        """
-        was_training = self.training
-        self.eval()
-        try:
-            parts = [
-                streamed_features(self, some) if streams(self) else self(*self.bank.batch(some))
-                for some in torch.split(rows, chunk)
-            ]
-        finally:
-            self.train(was_training)
-        return torch.cat([part.float().cpu() for part in parts])
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay, stepped per optimizer step."""

@@ -6,22 +6,15 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import RichProgressBar
 
-from hyperspec.config.schema import Train
-from hyperspec.runs.planning.logged import foretell
-from hyperspec.spectra.projection import BandProjection, selection_from_dict
-from hyperspec.spectra.selection import BandSelection
-from hyperspec.tracking.contract import Folder, Param
+from hyperspec.models.encoder import Encoder
+from hyperspec.tracking.contract import Artifact, Folder, Param
 from hyperspec.tracking.lightning_logger import RunLogger
-from hyperspec.tracking.run import JobRun
 from hyperspec.tracking.system_metrics import SystemMetrics
 from hyperspec.training.allocator import heap_for_steps
 from hyperspec.training.callbacks.band_sampling import BandSampling
@@ -34,22 +27,26 @@ from hyperspec.training.callbacks.monitoring import (
 )
 from hyperspec.training.callbacks.optimizer_state import Moments
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
-from hyperspec.training.data import Material
+from hyperspec.training.context import RunContext
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData
 from hyperspec.training.ddp import strategy
-from hyperspec.training.growth import grow_from
+from hyperspec.training.growth import check_same_bands
+from hyperspec.training.progressive import (
+    Stage,
+    StagePlan,
+    Start,
+    enter,
+    grown,
+    score_stage,
+    stages_table,
+)
 from hyperspec.training.scorer import Scorer
-from hyperspec.training.session import Session
 from hyperspec.training.simclr import SimCLR
 from hyperspec.training.sync_batchnorm import synchronise
 from hyperspec.utils.distributed import alone, world
-from hyperspec.utils.errors import ModelError
 from hyperspec.utils.terminal import bars_wanted
 
 log = logging.getLogger(__name__)
-
-
-CHECKPOINT = "last.ckpt"
 
 
 def quieten() -> None:
@@ -64,39 +61,66 @@ def quieten() -> None:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stretch of training.
+class Fitted:
+    """How a stretch of training ended.
 
     Args:
-        epochs: Epochs in all, those before ``ckpt`` included.
-        ckpt: Checkpoint to continue from.
-        name: File that the checkpoint at its end is written to.
-        moments: Optimizer state by parameter name to start with, when there is no ``ckpt``.
+        cost: What it cost, by the metric's name.
+        stopped: Epoch and score at which the sweep stopped it early.
     """
 
-    epochs: int
-    ckpt: str | None = None
-    name: str = CHECKPOINT
-    moments: Mapping[str, Any] | None = None
+    cost: Mapping[str, float]
+    stopped: tuple[int, float] | None = None
 
 
-def begin(stage: Stage, config: Train, material: Material, module: SimCLR, run: JobRun) -> Stage:
-    """Return what a training starts from when its checkpoint may be of other bands.
+@dataclass(frozen=True)
+class Trained:
+    """A run's module after all of its stages, or after the one that was stopped.
 
-    With the same bands the checkpoint is continued. With others the module takes over what it can
-    (see :mod:`hyperspec.training.growth`), and this run's epochs, rate and schedule begin anew.
+    Args:
+        module: Of the last stage that was trained.
+        untrained: Its encoder as it was before any training.
+        scorer: What scores it.
+        fitted: How its last stage ended.
     """
-    if stage.ckpt is None:
-        return stage
-    checkpoint = read_checkpoint(stage.ckpt)
-    if same_bands(checkpoint, module):
-        return stage
-    moments = grow_from(stage.ckpt, checkpoint, config, material, module, run)
-    return replace(stage, ckpt=None, moments=moments)
+
+    module: SimCLR
+    untrained: Encoder
+    scorer: Scorer
+    fitted: Fitted
 
 
-def watch(config: Train, scorer: Scorer, session: Session) -> list[pl.Callback]:
+def train(context: RunContext, start: Start) -> Trained:
+    """Train through all stages of a run, or from the one that a checkpoint was written in.
+
+    Args:
+        context: Of the run, with its chosen bands.
+        start: What the training starts from.
+
+    Raises:
+        ConfigError: If the schedule does not fit the bands, or the objective cannot be chosen on.
+        ModelError: If a checkpoint does not fit.
+    """
+    config, plan = context.config, StagePlan.of(context, start)
+    stage, untrained = enter(plan)
+    scorer = Scorer(plan.at(stage.number).data, stage.module, config.evaluation)
+    scorer.check_objective(config.objective)  # before any training
+    while True:
+        fitted, rows = fit(plan.at(stage.number), stage, watch(context, scorer)), stage.rows
+        if plan.scheduled and fitted.stopped is None:
+            rows = [*rows, score_stage(plan, stage, scorer, fitted.cost)]
+        if stage.number == plan.last or fitted.stopped is not None:
+            break
+        stage = grown(plan, stage, rows)
+        scorer = Scorer(plan.at(stage.number).data, stage.module, config.evaluation)
+    if plan.scheduled:
+        context.run.log_text(stages_table(rows), Artifact.STAGES_TABLE)
+    return Trained(stage.module, untrained, scorer, fitted)
+
+
+def watch(context: RunContext, scorer: Scorer) -> list[pl.Callback]:
     """Return what watches the training of an encoder on its final bands."""
+    config, session = context.config, context.session
     found: list[pl.Callback] = [GradientNorm(config.log_every_n_steps)]
     if config.model.sampling_minimum is not None:
         found.append(BandSampling(config.model.sampling_minimum, config.seed))
@@ -105,55 +129,25 @@ def watch(config: Train, scorer: Scorer, session: Session) -> list[pl.Callback]:
     return [*found, *session.callbacks]
 
 
-def fit(
-    config: Train,
-    material: Material,
-    module: SimCLR,
-    run: JobRun,
-    output_dir: Path,
-    stage: Stage,
-    watchers: Sequence[pl.Callback] = (),
-) -> dict[str, float]:
-    """Train, write the checkpoint, and return what it cost.
+def fit(context: RunContext, stage: Stage, watchers: Sequence[pl.Callback] = ()) -> Fitted:
+    """Train one stage, write the checkpoint, and return what it cost and what stopped it.
 
     Within a group of processes each calls it; rank 0 logs and writes.
     """
-    hardware, (rank, processes) = config.hardware, world()
-    data = SpecimenData(
-        module.bank,
-        material.split,
-        config.batch_size,
-        config.seed,
-        LoaderSettings(
-            hardware.read_threads,
-            hardware.num_workers,
-            hardware.pin_memory,
-            hardware.persistent_workers,
-            hardware.prefetch_factor,
-        ),
-        whole=hardware.micro_batch is None,
-    )
-    if hardware.plan and rank == 0:
+    config, run, module, (rank, processes) = context.config, context.run, stage.module, world()
+    hardware, data = config.hardware, _batches(context, module)
+    if hardware.plan and rank == 0 and context.forecast is not None:
         with alone():
-            foretell(config, material, module, run)
+            context.forecast(context, module)
     if processes > 1 and (count := synchronise(module.encoder)):
         log.info("%d BatchNorm layers use the statistics of all %d devices", count, processes)
     if hardware.compile:
         module.encoder.backbone.compile()
     run.log_params({Param.NUM_FEATURES: str(module.encoder.num_features)})
-    cost = CostMeter()
-    check_every = config.log_every_n_steps if module.device.type == "cuda" else 1
-    callbacks = [
-        cost,
-        StopOnNonFinite(material.files, check_every),
-        Moments(stage.moments),
-        NoticeCollapse(config.log_every_n_steps, run.set_tags),
-        *([CheckCachedGradient()] if hardware.check_micro_batch else []),
-        *watchers,
-    ]
+    cost, bars = CostMeter(), bars_wanted() and rank == 0
+    callbacks = [cost, *_guards(context, stage), *watchers]
     if config.tracking.system_metrics and rank == 0:
         callbacks.append(SystemMetrics(run))
-    bars = bars_wanted() and rank == 0
     if bars:
         callbacks.append(RichProgressBar())
     trainer = pl.Trainer(
@@ -168,7 +162,7 @@ def fit(
         logger=RunLogger(run) if rank == 0 else False,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
-        default_root_dir=output_dir,
+        default_root_dir=context.folder,
         enable_checkpointing=False,  # one checkpoint at the end, written below
         enable_progress_bar=bars,
         enable_model_summary=False,
@@ -179,49 +173,45 @@ def fit(
     with heap_for_steps(module.device, hardware.micro_batch):
         trainer.fit(module, datamodule=data, ckpt_path=stage.ckpt)
     module.to(module.bank.device)  # Lightning leaves it on the CPU
-    trainer.save_checkpoint(output_dir / stage.name)
+    trainer.save_checkpoint(context.folder / stage.name)
     for name in (stage.name, f"{stage.name}.sha256"):
-        run.log_artifact(output_dir / name, Folder.CHECKPOINTS)
-    return cost.metrics
+        run.log_artifact(context.folder / name, Folder.CHECKPOINTS)
+    stopped = (watcher.stopped for watcher in watchers if isinstance(watcher, Validate))
+    return Fitted(cost.metrics, next(stopped, None))
 
 
-def check_same_bands(checkpoint: dict[str, Any], module: SimCLR, path: str) -> None:
-    """Refuse a checkpoint that was trained on other bands.
-
-    Raises:
-        ModelError: If it was; the message lists both sets.
-    """
-    if not same_bands(checkpoint, module):
-        before = selection_from_dict(checkpoint["hyperspec"]["bands"])
-        now = selection_from_dict(module.facts["bands"])
-        differences = "; ".join(before.axis.differences(now.axis)) or "same axis"
-        raise ModelError(
-            f"ckpt='{path}' was trained on {len(before)} bands (bands={before.strategy}, "
-            f"{before.wavelengths_nm.min():.1f}-{before.wavelengths_nm.max():.1f} nm), this run "
-            f"has {len(now)} (bands={now.strategy}, {now.wavelengths_nm.min():.1f}-"
-            f"{now.wavelengths_nm.max():.1f} nm; {differences}). Use the same bands, or start "
-            "anew with ckpt=null."
-        )
-
-
-def same_bands(checkpoint: dict[str, Any], module: SimCLR) -> bool:
-    """Say whether a checkpoint was trained on the bands that a module takes."""
-    before = selection_from_dict(checkpoint["hyperspec"]["bands"])
-    now = selection_from_dict(module.facts["bands"])
-    same = before.indices == now.indices and before.axis == now.axis
-    return same and _same_weights(before, now)
+def _batches(context: RunContext, module: SimCLR) -> SpecimenData:
+    config, hardware = context.config, context.config.hardware
+    return SpecimenData(
+        module.bank,
+        context.data.split,
+        config.batch_size,
+        config.seed,
+        LoaderSettings(
+            hardware.read_threads,
+            hardware.num_workers,
+            hardware.pin_memory,
+            hardware.persistent_workers,
+            hardware.prefetch_factor,
+        ),
+        whole=hardware.micro_batch is None,
+    )
 
 
-def _same_weights(one: BandSelection, other: BandSelection) -> bool:
-    if isinstance(one, BandProjection) and isinstance(other, BandProjection):
-        # Eigenvectors of the same data differ by rounding between machines.
-        same = one.matrix.shape == other.matrix.shape
-        return same and np.allclose(one.matrix, other.matrix, atol=1e-6)
-    return isinstance(one, BandProjection) == isinstance(other, BandProjection)
+def _guards(context: RunContext, stage: Stage) -> list[pl.Callback]:
+    """Return what no training goes without."""
+    config = context.config
+    check_every = config.log_every_n_steps if stage.module.device.type == "cuda" else 1
+    return [
+        StopOnNonFinite(context.data.files, check_every),
+        Moments(stage.moments),
+        NoticeCollapse(config.log_every_n_steps, context.run.set_tags),
+        *([CheckCachedGradient()] if config.hardware.check_micro_batch else []),
+    ]
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def cpu_threads(count: int | None) -> Iterator[None]:
     """Use so many CPU threads inside; a process that runs several jobs gets its own back."""
     before = torch.get_num_threads()
     if count is not None:

@@ -174,7 +174,7 @@ def test_another_axis_is_met_by_nm(work: Path, here: Path) -> None:
     assert there.material.selection.indices == tuple(i + 1 for i in same.trained.indices)
     rows = torch.arange(8)
     torch.testing.assert_close(
-        there.module.embed(rows), same.module.embed(rows), rtol=0.05, atol=0.05
+        there.embedder.embed(rows), same.embedder.embed(rows), rtol=0.05, atol=0.05
     )
     narrow = SpectralAxis.linear(low, (low + high) / 2, 20)
     folder = shifted(source, here / "narrow", narrow)
@@ -350,8 +350,9 @@ def test_windows_are_labelled_and_pooled(work: Path, here: Path) -> None:
     np.testing.assert_allclose(mean, (parts[0] + parts[1]) / 2, rtol=1e-5, atol=1e-6)
     assert not (here / "mean/e.windows.csv").exists()
     restored = restore(ckpt, root=folder)
-    with curve.on_bands(restored.module, "zscore", restored.material, inside(restored, 600, 820)):
-        alone = restored.module.embed(torch.arange(len(table))).numpy()
+    bands = inside(restored, 600, 820)
+    there = curve.on_bands(restored.embedder, "zscore", restored.material, bands)
+    alone = there.embed(torch.arange(len(table))).numpy()
     np.testing.assert_allclose(parts[1], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -366,7 +367,9 @@ def inside(restored, low: float, high: float):
 def test_memory_is_that_of_one_window(work: Path, here: Path) -> None:
     """Live bytes of tensors at the worst moment, whatever the number of windows."""
     restored = restore(work / "wave/last.ckpt", root=str(work / "specimens"), residency="mmap")
-    assert restored.module.bank.resident_bytes == len(restored.module.bank) * 16**2  # masks alone
+    assert (
+        restored.embedder.bank.resident_bytes == len(restored.embedder.bank) * 16**2
+    )  # masks alone
     nm = restored.material.selection.wavelengths_nm
 
     def peak(text: str) -> int:

@@ -23,7 +23,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow.tracking  # noqa: F401 - imported once, before the forks
 
-import hyperspec.runs.executor  # noqa: F401 - likewise
+import hyperspec.runs.experiment  # noqa: F401 - likewise
 from hyperspec.cli.train import main
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings

@@ -9,27 +9,30 @@ from typing import Any
 import torch
 from fault_harness import Place, Row, Workshop, judge, wait_until
 
-import hyperspec.runs.executor
+import hyperspec.runs.experiment
+from hyperspec.runs.experiment import Outcome
+from hyperspec.training.context import RunContext
 from hyperspec.training.simclr import SimCLR
 
 
 def bad_results(shop: Workshop) -> Row:
     """One job raises, one has a NaN loss, one an infinite, one returns None; one is well."""
     place = shop.fresh("results")
-    real_execute, real_step = hyperspec.runs.executor.execute, SimCLR.training_step
+    real_execute, real_step = hyperspec.runs.experiment.execute, SimCLR.training_step
 
     def inject() -> None:
-        def execute(config: Any, *rest: Any) -> Any:
-            if config.bands.n == 5:
+        def execute(context: RunContext) -> Outcome:
+            bands: Any = context.config.bands
+            if bands.n == 5:
                 raise RuntimeError("planned failure")
-            found = real_execute(config, *rest)
-            return None if config.bands.n == 8 else found
+            found = real_execute(context)
+            return Outcome(None) if bands.n == 8 else found  # type: ignore[arg-type]
 
         def step(self: SimCLR, *rest: Any) -> Any:
             count = len(self.facts["bands"]["indices"])
             return real_step(self, *rest) * {6: float("nan"), 7: float("inf")}.get(count, 1.0)
 
-        hyperspec.runs.executor.execute = execute  # type: ignore[assignment]
+        hyperspec.runs.experiment.execute = execute
         SimCLR.training_step = step  # type: ignore[method-assign]
 
     child = place.start("-m", "bands.n=5,6,7,8,9", before=inject)
@@ -55,15 +58,16 @@ def bad_results(shop: Workshop) -> Row:
 def out_of_memory(shop: Workshop) -> Row:
     """The first job runs out of memory with its own micro-batch; the second is like any other."""
     place = shop.fresh("memory")
-    real = hyperspec.runs.executor.execute
+    real = hyperspec.runs.experiment.execute
 
     def inject() -> None:
-        def execute(config: Any, *rest: Any) -> Any:
+        def execute(context: RunContext) -> Outcome:
+            config: Any = context.config
             if config.bands.n == 5 and config.hardware.micro_batch is None:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-            return real(config, *rest)
+            return real(context)
 
-        hyperspec.runs.executor.execute = execute  # type: ignore[assignment]
+        hyperspec.runs.experiment.execute = execute
 
     child = place.start("-m", "bands.n=5,6", "model.norm=group", before=inject)
     status = child.wait()

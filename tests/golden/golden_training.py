@@ -33,6 +33,8 @@ from hyperspec.runs.experiment import execute
 from hyperspec.runs.used_parts import parts_of
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.null_run import NullRun
+from hyperspec.training.context import RunContext
+from hyperspec.training.embedder import Embedder
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 
@@ -119,7 +121,7 @@ def whole_float64() -> Iterator[None]:
 
     Lightning's own float64 takes no frozen dataclass as a batch.
     """
-    batch, moved, forward = PlaneBank.batch, PlaneBank.to_device, SimCLR.forward
+    batch, moved, call = PlaneBank.batch, PlaneBank.to_device, Embedder.__call__
     wide = torch.float64
     quiet = logging.getLogger("hyperspec")
     before = quiet.level
@@ -133,18 +135,23 @@ def whole_float64() -> Iterator[None]:
             patch.object(SimCLR, "_pixel_type", lambda self: wide),
             patch.object(PlaneBank, "batch", lambda s, rows, dtype=wide: batch(s, rows, wide)),
             patch.object(PlaneBank, "to_device", lambda s, x, m, dtype=wide: moved(s, x, m, wide)),
-            patch.object(SimCLR, "forward", lambda s, x, m: forward(s, x.double(), m)),
+            patch.object(Embedder, "__call__", lambda s, x, m=None: call(s, x.double(), m)),
         ):
             yield
     finally:
         quiet.setLevel(before)
 
 
+def context_of(config: Train, run: Recording, folder: Path | str) -> RunContext:
+    """Return what the training of a config is given, on the CPU."""
+    return RunContext(config, material_of(config.bands), torch.device("cpu"), run, Path(folder))
+
+
 def train(name: str, config: Train) -> dict[str, float]:
     """Return each step's loss and gradient norm, and the scores that the run's part stands for."""
     run = Recording()
     with whole_float64(), tempfile.TemporaryDirectory() as folder:
-        execute(config, material_of(config.bands), run, Path(folder))
+        execute(context_of(config, run, folder))
     return _kept(name, run)
 
 
@@ -153,9 +160,9 @@ def grow() -> dict[str, float]:
     run = Recording()
     with whole_float64(), tempfile.TemporaryDirectory() as folder:
         first = replace(FIRST, epochs=1)
-        execute(first, material_of(first.bands), Recording(), Path(folder))
+        execute(context_of(first, Recording(), folder))
         more = replace(first, bands=Uniform(9), ckpt=str(Path(folder) / "last.ckpt"))
-        execute(more, material_of(more.bands), run, Path(folder) / "more")
+        execute(context_of(more, run, Path(folder) / "more"))
     return _kept("training.growth/continued", run)
 
 

@@ -47,7 +47,7 @@ def test_the_best_job_leaves_a_model_that_embeds_cubes(
         best.info.run_id, "checkpoints/last.ckpt", str(tmp_path)
     )
     restored = restore(checkpoint)
-    expected = restored.module.embed(torch.arange(len(restored.material.source))).numpy()
+    expected = restored.embedder.embed(torch.arange(len(restored.material.source))).numpy()
     order = [restored.material.files.index(files[row].name) for row in rows]
     assert seen.dtype == np.float32
     np.testing.assert_allclose(seen, expected[order], rtol=1e-5, atol=1e-6)

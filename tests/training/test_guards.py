@@ -257,3 +257,19 @@ def test_without_scores_in_between_nothing_is_scored() -> None:
 
     trainer: Any = SimpleNamespace(current_epoch=0, max_epochs=100)
     Validate(score, 0).on_train_epoch_end(trainer, None)
+
+
+def test_what_stopped_a_training_is_kept_with_what_watched_it() -> None:
+    asked: list[tuple[float, int]] = []
+
+    def report(score: float, epoch: int) -> bool:
+        asked.append((score, epoch))
+        return epoch == 2
+
+    watched = Validate(lambda: {"val/knn_top1": 0.5}, 1, report)
+    module = SimpleNamespace(log_dict=lambda values, **kept: None)
+    for epoch, stopped in ((0, None), (1, (2, 0.5))):
+        trainer: Any = SimpleNamespace(current_epoch=epoch, max_epochs=9, should_stop=False)
+        watched.on_train_epoch_end(trainer, module)
+        assert (watched.stopped, trainer.should_stop) == (stopped, stopped is not None)
+    assert asked == [(0.5, 1), (0.5, 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,10 +87,10 @@ def test_views_and_gradients_are_those_of_the_long_way(
     preset: str, reduced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = module_of(preset, reduced)
-    assert streams(module)
+    assert streams(module.embedder, module.views)
     batch, chosen = Batch(ROWS), torch.tensor([0, 2, 3])
     short, short_gradients = made(module, batch, chosen)
-    monkeypatch.setattr(modules, "streams", lambda _: False)
+    monkeypatch.setattr(modules, "streams", lambda *_: False)
     long, long_gradients = made(module, batch, chosen)
     torch.testing.assert_close(short, long, atol=1e-5, rtol=1e-5)
     assert short_gradients.keys() == long_gradients.keys() == {"encoder.projection.weight"}
@@ -109,28 +110,30 @@ def test_batches_that_a_loader_has_read_give_the_same_views() -> None:
 
 
 @pytest.mark.parametrize("reduced", [False, True])
-def test_features_are_those_of_the_long_way(reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_those_of_the_long_way(reduced: bool) -> None:
     module = module_of("default", reduced)
-    short = module.embed(ROWS, chunk=3)
-    monkeypatch.setattr(modules, "streams", lambda _: False)
-    torch.testing.assert_close(short, module.embed(ROWS, chunk=3), atol=1e-5, rtol=1e-5)
+    short = module.embedder.embed(ROWS, chunk=3)
+    long = replace(module.embedder, direct=False).embed(ROWS, chunk=3)
+    torch.testing.assert_close(short, long, atol=1e-5, rtol=1e-5)
 
 
 def test_what_is_no_linear_map_of_the_stored_planes_takes_the_long_way() -> None:
     assert PRESETS["strong"].mix_max > 0
-    assert not streams(module_of("strong", False))
+    module = module_of("strong", False)
+    assert not streams(module.embedder, module.views)
+    assert not module.embedder.direct
 
 
 def test_autocast_shortens_nothing_before_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of("default", False)
     batch, chosen = Batch(ROWS), torch.arange(4)
     whole, gradients = made(module, batch, chosen)
-    features = module.embed(ROWS)
+    features = module.embedder.embed(ROWS)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert streams(module)
-        rounded = module.embed(ROWS)
+        assert streams(module.embedder, module.views)
+        rounded = module.embedder.embed(ROWS)
     same, others = made(module, batch, chosen, short=True)
-    monkeypatch.setattr(modules, "streams", lambda _: False)
+    monkeypatch.setattr(modules, "streams", lambda *_: False)
     long, _ = made(module, batch, chosen, short=True)
     torch.testing.assert_close(same, whole, atol=0, rtol=0)
     torch.testing.assert_close(others, gradients, atol=0, rtol=0)
@@ -148,7 +151,7 @@ def test_pixels_that_are_shortened_once_give_the_same_views_bit_for_bit(
     if read:
         images, masks = module.bank.batch(ROWS)
         batch = Batch(ROWS, images.half(), masks)
-    monkeypatch.setattr(modules, "streams", lambda _: False)
+    monkeypatch.setattr(modules, "streams", lambda *_: False)
     kinds = []
     project = Views.project_view
 
@@ -179,7 +182,7 @@ def test_a_composed_projection_trains_alike(
 ) -> None:
     module = module_of(preset, False, stem_channels=64).eval()
     if not streamed:
-        monkeypatch.setattr(modules, "streams", lambda _: False)
+        monkeypatch.setattr(modules, "streams", lambda *_: False)
 
     def run() -> tuple[int, Tensor, dict[str, Tensor]]:
         torch.manual_seed(7)
@@ -203,9 +206,9 @@ def test_a_composed_projection_trains_alike(
 @torch.no_grad()
 def test_features_of_specimens_compose_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of("default", False, stem_channels=64)
-    found = module.embed(ROWS)
+    found = module.embedder.embed(ROWS)
     monkeypatch.setattr(Encoder, "composes", False)
-    torch.testing.assert_close(found, module.embed(ROWS), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found, module.embedder.embed(ROWS), atol=1e-5, rtol=1e-4)
 
 
 def test_channels_last_changes_nothing_but_rounding() -> None:

@@ -144,7 +144,7 @@ def test_windows_are_embedded_as_the_loss_sees_them(fusion: str) -> None:
     found = module.embed_windows(torch.arange(8), chunk=3)
     assert found.shape == (8, 3, 8)
     torch.testing.assert_close(found.norm(dim=2), torch.ones(8, 3))
-    assert module.embed(torch.arange(8)).shape == (8, module.encoder.num_features)
+    assert module.embedder.embed(torch.arange(8)).shape == (8, module.encoder.num_features)
     assert module.training
 
 

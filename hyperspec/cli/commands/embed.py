@@ -90,7 +90,7 @@ def _by_windows(words: argparse.Namespace, embedded: Embedded) -> pd.DataFrame:
     # As many images at once as the memory of one window allows of all bands.
     chunk = max(_AT_ONCE * max(found.num_bands) // len(selection), 1)
     rows = torch.arange(len(restored.material.source))
-    whole = restored.module.embed(rows, chunk).double().numpy()
+    whole = restored.embedder.embed(rows, chunk).double().numpy()
     report = compare_windows(restored, found, how, whole)
     path = words.out.with_suffix(".windows.csv")
     path.parent.mkdir(parents=True, exist_ok=True)

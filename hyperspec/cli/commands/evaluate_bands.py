@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ def run_matrix(words: argparse.Namespace) -> int:
     scores: dict[tuple[str, str], np.ndarray] = {}
     for path in words.checkpoints:
         restored = restored_from(words, path)
-        if restored.module.reduction is not None:
+        if restored.embedder.reduction is not None:
             raise ConfigError(
                 f"'{path}' was trained with bands={restored.trained.strategy}, whose channels are "
                 "sums of bands; --bands compares encoders of single bands."
@@ -44,8 +43,7 @@ def run_matrix(words: argparse.Namespace) -> int:
             if restored.material.selection.indices == selection.indices:
                 scores[name, label] = knn_correct(restored, words)
                 continue
-            with on_bands(restored, selection) as moved:
-                scores[name, label] = knn_correct(moved, words)
+            scores[name, label] = knn_correct(on_bands(restored, selection), words)
         specimens = [there.specimens[row] for row in there.split.parts()[words.part]]
     table = cross_table(scores, specimens, num_resamples=words.resamples, seed=words.seed)
     shown = Table(box=None, pad_edge=False)
@@ -82,34 +80,32 @@ def parse_sets(text: str) -> dict[str, Strategy]:
     return found
 
 
-@contextmanager
-def on_bands(restored: Restored, selection: BandSelection) -> Iterator[Restored]:
-    """Give an encoder other bands: projection by nm, normalisation fitted anew, other planes.
-
-    Inside, its one module looks at these; afterwards at its own again.
+def on_bands(restored: Restored, selection: BandSelection) -> Restored:
+    """Return an encoder on other bands; see :func:`hyperspec.inference.band_curve.on_bands`.
 
     Raises:
         ConfigError: If the encoder's stem is tied to its own bands.
     """
-    from hyperspec.inference.band_curve import on_bands as moved
+    from hyperspec.inference.band_curve import on_bands as embedder_on_bands
     from hyperspec.models.stems.spectral import WavelengthProjection
     from hyperspec.transforms.config import CrossModalViews
 
-    module, config = restored.module, restored.config
+    embedder, config = restored.embedder, restored.config
     if isinstance(config.views, CrossModalViews):
         raise ConfigError(
             "The encoder was trained with views=cross_modal: it belongs to its windows' bands and "
             f"cannot take bands={selection.strategy} with {len(selection)}. Leave --bands out."
         )
-    if not isinstance(module.encoder.projection, WavelengthProjection):
+    if not isinstance(embedder.encoder.projection, WavelengthProjection):
         raise ConfigError(
             f"The encoder was trained with model.stem={config.model.stem}, whose weights belong to "
             f"its own {len(restored.trained)} bands; it cannot take bands={selection.strategy} "
             f"with {len(selection)}. Train with model.stem=wavelength, or evaluate each encoder "
             "on its own bands."
         )
-    with moved(module, config.data.normalisation, restored.material, selection):
-        yield replace(restored, material=replace(restored.material, selection=selection))
+    moved = embedder_on_bands(embedder, config.data.normalisation, restored.material, selection)
+    there = replace(restored.material, selection=selection)
+    return replace(restored, embedder=moved, material=there)
 
 
 def knn_correct(restored: Restored, words: argparse.Namespace) -> np.ndarray:

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hyperspec.evaluation.importance.occlusion import plan_windows
-from hyperspec.evaluation.importance.perturbation import Encode, Importance, eval_mode
+from hyperspec.evaluation.importance.perturbation import Encode, Importance
+from hyperspec.models.eval_mode import eval_mode
 from hyperspec.utils.errors import ConfigError
 
 

@@ -6,16 +6,16 @@ Windows and not bands: one 1.1 nm band always has near-twins that stand in for i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hyperspec.evaluation.importance.occlusion import Occluder, Windows, plan_windows
+from hyperspec.models.eval_mode import eval_mode
 from hyperspec.utils.errors import ConfigError
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -147,16 +147,3 @@ def _cosine(first: Floats, second: Floats) -> Floats:
     products = np.sum(first * second, axis=1)
     # Where either embedding vanishes nothing is left to agree with: a change of 1.
     return np.asarray(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0))
-
-
-@contextmanager
-def eval_mode(encode: Encode) -> Iterator[None]:
-    """Put a module in eval mode inside, and back as it was after; a function stays as it is."""
-    was_training = isinstance(encode, nn.Module) and encode.training
-    if isinstance(encode, nn.Module):
-        encode.eval()
-    try:
-        yield
-    finally:
-        if isinstance(encode, nn.Module):
-            encode.train(was_training)

@@ -33,10 +33,9 @@ from hyperspec.config.schema import Train
 from hyperspec.datasets.splits import Split
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.training.data import Material
+from hyperspec.training.context import RunContext
 from hyperspec.training.datamodule import EpochBatches
-from hyperspec.training.devices import choose_device, count_devices
-from hyperspec.training.session import Session
+from hyperspec.training.devices import count_devices
 from hyperspec.utils.atomic import write_text
 from hyperspec.utils.errors import HyperspecError
 
@@ -93,49 +92,38 @@ class Order:
     processes: int
 
 
-@dataclass(frozen=True)
-class Job:
-    """What :func:`together` needs to know of a job beside its config.
-
-    Args:
-        slots: Folder of its checkpoints.
-        output_dir: Its folder.
-        name: Of its run.
-        run_id: Identity of its run.
-    """
-
-    slots: Path
-    output_dir: Path
-    name: str
-    run_id: str
-
-
 @contextlib.contextmanager
-def together(config: Train, material: Material, session: Session, job: Job) -> Iterator[Train]:
+def together(context: RunContext, slots: Path) -> Iterator[RunContext]:
     """Hold a group of as many processes as the config has devices; nothing for a single one.
 
+    Args:
+        context: Of the job.
+        slots: Folder of its checkpoints.
+
     Yields:
-        The config to train with: null threads become a share of the cores.
+        The context to train with: null threads become a share of the cores.
 
     Raises:
         ConfigError: If the devices cannot share a batch, or there are fewer.
         RankError: If another process failed; the message holds its error.
     """
+    config, device = context.config, context.device
     processes = count_devices(config.hardware)
     if processes == 1:
-        yield config
+        yield context
         return
-    EpochBatches(material.split.train, config.batch_size, config.seed, 0, processes)  # may refuse
-    device = choose_device(config.hardware)
+    train = context.data.split.train
+    EpochBatches(train, config.batch_size, config.seed, 0, processes)  # may refuse
     if device.type == "cpu" and config.hardware.threads is None:
         threads = max(torch.get_num_threads() // processes, 1)
-        config = replace(config, hardware=replace(config.hardware, threads=threads))
+        hardware = replace(config.hardware, threads=threads)
+        context = replace(context, config=replace(config, hardware=hardware))
     with tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
         others: list[subprocess.Popen[bytes]] = []
         try:
-            _start(config, material, session, job, processes, Path(folder), others)
+            _start(context, slots, processes, Path(folder), others)
             with _broken_up_if_one_dies(others, device):
-                yield config
+                yield context
             _see_off(others)
         except Exception as error:
             reason = _reason(others, Path(folder), error)
@@ -159,10 +147,8 @@ def _join(store: TCPStore, rank: int, processes: int, device: torch.device) -> N
 
 
 def _start(
-    config: Train,
-    material: Material,
-    session: Session,
-    job: Job,
+    context: RunContext,
+    slots: Path,
     processes: int,
     folder: Path,
     others: list[subprocess.Popen[bytes]],
@@ -171,8 +157,9 @@ def _start(
     store = TCPStore(
         "127.0.0.1", 0, processes, is_master=True, wait_for_workers=False, timeout=PATIENCE
     )
+    material, session, run = context.data, context.session, context.run
     order = Order(
-        config,
+        context.config,
         material.split,
         material.statistics,
         material.selection,
@@ -180,10 +167,10 @@ def _start(
         session.ckpt,
         None if session.search is None else session.search.ckpt,
         session.search is not None,
-        job.slots,
-        job.output_dir,
-        job.name,
-        job.run_id,
+        slots,
+        context.folder,
+        run.name,
+        run.run_id,
         store.port,
         processes,
     )
@@ -205,8 +192,8 @@ def _start(
         )
         others.append(other)
     _await(store, others)
-    _join(store, 0, processes, choose_device(config.hardware))
-    log.info("%s: trains on %d devices", job.name, processes)
+    _join(store, 0, processes, context.device)
+    log.info("%s: trains on %d devices", run.name, processes)
 
 
 def _await(store: TCPStore, others: list[subprocess.Popen[bytes]]) -> None:

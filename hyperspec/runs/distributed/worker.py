@@ -21,12 +21,12 @@ import torch.distributed as dist
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
 from hyperspec.runs.distributed.launcher import ORDER, Order, RankError, join, note_failure
-from hyperspec.runs.executor import is_out_of_memory
 from hyperspec.runs.experiment import execute
+from hyperspec.runs.out_of_memory import is_out_of_memory
 from hyperspec.tracking.null_run import NullRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots
+from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, open_source
-from hyperspec.training.session import Session
 from hyperspec.training.trainer import quieten
 
 
@@ -62,7 +62,8 @@ def follow(order: Order, rank: int) -> None:
             "specimens. Start it again."
         )
     material = Material(source, order.split, order.statistics, order.selection)
-    execute(config, material, NullRun(order.name, order.run_id), order.output_dir, session(order))
+    run = NullRun(order.name, order.run_id)
+    execute(RunContext(config, material, device, run, order.output_dir, session(order)))
     dist.destroy_process_group()
 
 
@@ -76,8 +77,7 @@ def session(order: Order) -> Session:
     search = None
     if isinstance(order.config.bands, Learned) and order.searches:
         search = Session(order.search_ckpt, [keep(order.slots / "search")])
-    # Asked only once rank 0 has decided to stop.
-    return Session(order.ckpt, [keep(order.slots)], lambda score, epoch: True, search)
+    return Session(order.ckpt, [keep(order.slots)], search=search)
 
 
 def _device(config: Train, rank: int) -> torch.device:

@@ -23,6 +23,8 @@ from hyperspec.models.config import PretrainableConfig
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.training.band_search_stage import assemble_search
+from hyperspec.training.builders import assemble
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.errors import HyperspecError
@@ -155,8 +157,6 @@ def build(config: Train, material: Material, device: torch.device) -> SimCLR:
 
     Pretrained weights are not read: they have the shapes of random ones.
     """
-    from hyperspec.training.builders import assemble
-
     model = config.model
     if isinstance(model, PretrainableConfig) and getattr(model, "norm", "") != "frozen":
         config = dataclasses.replace(config, model=dataclasses.replace(model, weights=None))
@@ -164,7 +164,5 @@ def build(config: Train, material: Material, device: torch.device) -> SimCLR:
         data = dataclasses.replace(config.data, residency="mmap")
         config = dataclasses.replace(config, data=data)
     if isinstance(config.bands, Learned):
-        from hyperspec.training.band_search_stage import assemble_search
-
         return assemble_search(config, config.bands, material, device)
     return assemble(config, material, device)

@@ -7,7 +7,6 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -17,20 +16,19 @@ from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.prefetch import num_buffers
 from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
+from hyperspec.runs.planning.step_settings import settings_of, step_context
 from hyperspec.tracking.contract import MetricName
+from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.atomic import write_text
-
-if TYPE_CHECKING:
-    from hyperspec.tracking.run import JobRun
 
 log = logging.getLogger(__name__)
 # What of a config decides shapes; the rest of it may differ between jobs that share a plan.
 _SHAPING = ("model", "head", "loss", "views", "hardware")
 
 
-def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> None:
+def foretell(context: RunContext, module: SimCLR) -> None:
     """Log ``plan/peak_memory_mb`` and ``plan/gflop_per_step``; warn where memory may not suffice.
 
     A plan is remembered in ``data.cache_dir`` by what decides it: the jobs of a sweep that differ
@@ -38,13 +36,10 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
     ``cost/peak_memory_mb`` measures it.
 
     Args:
-        config: The checked config.
-        material: What the run works on.
+        context: Of the run, which takes the two numbers.
         module: The module, before it is trained.
-        run: Takes the two numbers.
     """
-    from hyperspec.runs.planning.step_settings import settings_of, step_context
-
+    config, material = context.config, context.data
     settings = settings_of(config, 0)
     share = len(material.split.train) // settings.processes
     settings = StepSettings(
@@ -62,15 +57,15 @@ def foretell(config: Train, material: Material, module: SimCLR, run: JobRun) -> 
         plan = _read(kept)
         if plan is None:
             source = material.source
-            context = step_context(config.hardware)
-            plan = plan_step(module, settings, context, len(source), source.dtype.itemsize)
+            around = step_context(config.hardware)
+            plan = plan_step(module, settings, around, len(source), source.dtype.itemsize)
             write_text(kept, json.dumps(asdict(plan)))
     except Exception as error:  # noqa: BLE001 - whatever a forecast stumbles over, the run goes on
         log.warning("No forecast of memory: %s", error)
         return
     on_gpu = module.device.type == "cuda"
     here = torch.cuda.memory_allocated() if on_gpu else psutil.Process().memory_info().rss
-    run.log_metrics(
+    context.run.log_metrics(
         {
             MetricName.PLANNED_MEMORY: (here + plan.to_come) / 1e6,
             MetricName.PLANNED_WORK: plan.flop / 1e9,

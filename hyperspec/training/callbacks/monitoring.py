@@ -221,6 +221,8 @@ class Validate(pl.Callback):
     ) -> None:
         self.score, self.every_n_epochs, self.report = score, every_n_epochs, report
         self.best = {} if best is None else best
+        self.stopped: tuple[int, float] | None = None
+        """Epoch and score at which it stopped the training."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best scores so far, for a run that goes on from a checkpoint."""
@@ -244,12 +246,11 @@ class Validate(pl.Callback):
         pl_module.log_dict({**metrics, **best_scores(self.best, metrics)}, sync_dist=processes > 1)
         keys = (f"val/{name}" for name in leading())
         main = next((metrics[key] for key in keys if key in metrics), None)
-        if self.report is None or main is None:
+        if main is None:
             return
-        stops = rank == 0 and self.report(main, epoch)
+        stops = rank == 0 and self.report is not None and self.report(main, epoch)
         if processes > 1:
             stops = trainer.strategy.broadcast(stops)
-        if stops and rank:
-            self.report(main, epoch)
         if stops:
+            self.stopped = (epoch, main)
             trainer.should_stop = True
