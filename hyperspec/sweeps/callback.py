@@ -34,6 +34,8 @@ from hyperspec.utils.errors import HyperspecError
 from hyperspec.utils.process import host_name, process_tag
 
 if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
     from hyperspec.report.load import SweepData
     from hyperspec.runs.planning.time import Need
     from hyperspec.tracking.run import JobRun
@@ -199,13 +201,13 @@ class SweepCallback(Callback):
 
         paths = write_report(data, self._sweep_dir / "report")
         print_report(data, paths)
-        run_id = data.sweeps[0].run_id
+
+        def send(client: MlflowClient) -> None:
+            for path in paths.files:
+                client.log_artifact(data.sweeps[0].run_id, str(path), Folder.REPORT)
+
         try:
-            run.connection.ask(
-                lambda client: [
-                    client.log_artifact(run_id, str(path), Folder.REPORT) for path in paths.files
-                ]
-            )
+            run.connection.ask(send)
         except UnreachableError as error:
             log.warning("the report is in %s, and not with its run: %s", self._sweep_dir, error)
 
