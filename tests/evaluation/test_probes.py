@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from hyperspec.evaluation.evaluators import linear as probes
-from hyperspec.evaluation.evaluators.base import balanced_accuracy
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.evaluators.linear import C_GRID, fit_linear_probe
+from hyperspec.evaluation.evaluators.registry import balanced_accuracy
 from hyperspec.utils.errors import ConfigError
 
 

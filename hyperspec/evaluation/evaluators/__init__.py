@@ -9,7 +9,7 @@ from hyperspec.evaluation.evaluators import (
     retrieval,
     view_retrieval,
 )
-from hyperspec.evaluation.evaluators.base import (
+from hyperspec.evaluation.evaluators.registry import (
     EVALUATORS,
     Evaluator,
     Scores,

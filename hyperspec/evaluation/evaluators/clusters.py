@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, normalised
-from hyperspec.evaluation.evaluators.base import Labels, Values, register_evaluator
+from hyperspec.evaluation.evaluators.registry import Labels, Values, register_evaluator
 from hyperspec.evaluation.statistics.bootstrap import Interval
 
 

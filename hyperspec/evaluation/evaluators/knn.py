@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, normalised
-from hyperspec.evaluation.evaluators.base import (
+from hyperspec.evaluation.evaluators.registry import (
     Labels,
     ProbeResult,
     Scores,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import Embeddings, Floats
-from hyperspec.evaluation.evaluators.base import (
+from hyperspec.evaluation.evaluators.registry import (
     Labels,
     ProbeResult,
     Scores,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings
-from hyperspec.evaluation.evaluators.base import Values, register_evaluator
+from hyperspec.evaluation.evaluators.registry import Values, register_evaluator
 
 
 @register_evaluator("rankme")

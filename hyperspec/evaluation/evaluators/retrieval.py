@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import Embeddings, normalised
-from hyperspec.evaluation.evaluators.base import Labels, Values, register_evaluator
+from hyperspec.evaluation.evaluators.registry import Labels, Values, register_evaluator
 
 Floats: TypeAlias = NDArray[np.float64]
 SAME = 1e-7  # similarities nearer than this are rounding of float32 features, so a tie
