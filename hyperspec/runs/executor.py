@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from hyperspec.bands import Learned
+from hyperspec.config import plugins
 from hyperspec.config.schema import Train
 from hyperspec.runs.context import JobContext
 from hyperspec.runs.distributed.launcher import Job, together
@@ -56,7 +57,8 @@ def work(config: Train, run: JobRun, context: JobContext) -> Objective:
     _set_libraries_aside()
     _free()  # after a job that failed
     material = prepare(config)
-    same = identity(config, material.source.hash, material.split.hash, parts_of(config))
+    hashes = (material.source.hash, material.split.hash)
+    same = identity(config, *hashes, parts_of(config), plugins=plugins.sources(config))
     run.set_tags(same.tags)
     with ExitStack() as stack:
         slots = Slots(context.output_dir / "interrupted")

@@ -24,6 +24,7 @@ ASIDE = (
     "tracking",
     "study",
     "log_every_n_steps",
+    "plugins",
     "data.root",
     "data.cache_dir",
     "data.residency",

@@ -48,10 +48,10 @@ def composed(words: Sequence[str]) -> Train:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from hyperspec.config import groups
+    from hyperspec.config import groups, plugins
     from hyperspec.config.compose import CONFIG_NAME, config_dir
 
-    groups.register()
+    plugins.load_from_words(words)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir())):
         config = compose(CONFIG_NAME, list(words))
