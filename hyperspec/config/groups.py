@@ -45,22 +45,25 @@ def register() -> None:
     store.store(group="schema", name="train", node=Train, replace=True)
     for group, options in OPTIONS.items():
         for name, node in options.items():
-            store.store(group=f"schema/{group}", name=name, node=node, replace=True)
-            if not is_own(node.__module__):
-                _store_plugin(store, group, name, node)
+            for place in _places(group, node):
+                _store(store, place, name, node)
 
 
-def _store_plugin(store: ConfigStore, group: str, name: str, node: type) -> None:
-    """Let a plug-in's class be an option by itself: there is no YAML of it."""
-    places = [group, "loss/global_loss"] if group == "loss" else [group]
-    for place in places:
-        try:
-            store.store(group=place, name=name, node=node)
-        except OmegaConfBaseException as error:
-            raise ConfigError(
-                f"{group}={name} ({node.__module__}.{node.__qualname__}) has a field that no "
-                f"config can hold: {' '.join(str(error).split())}."
-            ) from error
+def _places(group: str, node: type) -> list[str]:
+    """Return where a class is stored: a plug-in's is an option by itself, as it has no YAML."""
+    if is_own(node.__module__):
+        return [f"schema/{group}"]
+    return [f"schema/{group}", group, *(["loss/global_loss"] if group == "loss" else [])]
+
+
+def _store(store: ConfigStore, group: str, name: str, node: type) -> None:
+    try:
+        store.store(group=group, name=name, node=node, replace=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            f"{name} ({node.__module__}.{node.__qualname__}) has a field that no config can hold: "
+            f"{' '.join(str(error).split())}."
+        ) from error
 
 
 def to_train(config: DictConfig) -> Train:
