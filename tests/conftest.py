@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import hyperspec  # noqa: F401 - before any test imports what imports torchvision
+from hyperspec.evaluation.evaluators import EVALUATORS
+from hyperspec.evaluation.metrics import METRICS
 
 # No test fails because other work slows the machine down.
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,3 +24,14 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real public cubes are not at {folder}")
     return folder
+
+
+@pytest.fixture
+def evaluator_tables() -> Iterator[None]:
+    """Take out of the tables of evaluators and metrics again what a test registers."""
+    tables = (EVALUATORS, METRICS)
+    before = [dict(table) for table in tables]
+    yield
+    for table, kept in zip(tables, before, strict=True):
+        table.clear()
+        table.update(kept)  # type: ignore[arg-type]

@@ -21,6 +21,12 @@ from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.evaluation.embeddings import Embeddings
+from hyperspec.evaluation.evaluators import register_evaluator
+from hyperspec.evaluation.metrics import Metric
+from hyperspec.report.load import load_sweep
+from hyperspec.report.summary import summarise
+from hyperspec.report.tables import ranking
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
@@ -220,6 +226,34 @@ def test_without_labels_the_objective_needs_none(words: list[str], runs: Runs) -
     (run,) = runs()
     assert run.data.metrics["objective"] == run.data.metrics["val/rankme"]
     assert "val/knn_top1" not in run.data.metrics
+
+
+def test_a_registered_evaluator_reaches_metrics_objective_print_and_report(
+    words: list[str],
+    runs: Runs,
+    cache: Path,
+    evaluator_tables: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = Metric("spread", "spread", "spread", "from 0", "minimize", printed="val", column=True)
+
+    @register_evaluator("spread", metrics=[row])
+    def run_spread(embeddings: Embeddings) -> dict[str, float]:
+        return {"spread": float(embeddings.part.matrix.std())}
+
+    named = "evaluation.evaluators=[knn,spread]"
+    assert main([*words, "bands.n=5", named, "objective=val/spread", "epochs=1"]) == 0
+    (run,) = runs()
+    metrics = run.data.metrics
+    assert metrics["objective"] == metrics["val/spread"] > 0
+    assert {"test/spread", "test/knn_top1"} <= metrics.keys()
+    assert not {"val/rankme", "test/linear_top1", "val/view_retrieval_top1"} & metrics.keys()
+    assert f"spread (validation)     {metrics['val/spread']:.3f}" in capsys.readouterr().out
+    data = load_sweep(f"sqlite:///{cache / 'mlflow.db'}", [run.info.run_id])
+    table = ranking(summarise(data))
+    shown = dict(zip(table.columns, table.rows[0], strict=True))
+    assert shown["test spread [95%]"] == f"{metrics['test/spread']:.3f}"
+    assert shown["val/spread"] == f"{metrics['val/spread']:.3f}"
 
 
 def test_labels_held_out_are_scored_apart_and_seen_by_none(

@@ -21,7 +21,7 @@ from hydra import compose, initialize_config_dir
 from hyperspec.bands import STRATEGIES, Full
 from hyperspec.config import groups
 from hyperspec.config.schema import Train
-from hyperspec.evaluation.probes import knn_probe
+from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.inference.band_curve import on_bands
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.testing.synthetic.generate import synthesise

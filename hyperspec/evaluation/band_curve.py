@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from hyperspec.evaluation.metrics import columns, main_accuracy
 from hyperspec.evaluation.scores import EvaluationResult
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-MEASURES = ("knn_top1", "knn_top1_low", "knn_top1_high", "linear_top1", "rankme")
 
 
 class CurvePoint(NamedTuple):
@@ -32,7 +31,15 @@ class CurvePoint(NamedTuple):
     def metrics(self) -> dict[str, float]:
         """Return the point's metrics as ``curve/<strategy>_<measure>``, logged at step n."""
         scores = self.result.metrics
-        found = {f"curve/{self.strategy}_{key}": scores.get(f"test/{key}") for key in MEASURES}
+        main = main_accuracy().name
+        keys = [
+            main,
+            f"{main}_low",
+            f"{main}_high",
+            *(row.name for row in columns() if row.name != main),
+            "rankme",
+        ]
+        found = {f"curve/{self.strategy}_{key}": scores.get(f"test/{key}") for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
 
@@ -71,8 +78,9 @@ def draw_curve(points: Sequence[CurvePoint]) -> Figure:
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    labelled = all("test/knn_top1" in point.result.metrics for point in points)
-    measure = "test/knn_top1" if labelled else "test/rankme"
+    main = main_accuracy()
+    labelled = all(f"test/{main.name}" in point.result.metrics for point in points)
+    measure = f"test/{main.name}" if labelled else "test/rankme"
     for strategy in dict.fromkeys(point.strategy for point in points):
         own = sorted((p for p in points if p.strategy == strategy), key=lambda p: p.n)
         counts = [point.n for point in own]
@@ -89,7 +97,7 @@ def draw_curve(points: Sequence[CurvePoint]) -> Figure:
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("bands")
-    axes.set_ylabel("test k-NN top-1, 95% interval" if labelled else "RankMe (test)")
+    axes.set_ylabel(f"test {main.title} top-1, 95% interval" if labelled else "RankMe (test)")
     if labelled:
         axes.set_ylim(0, 1.02)
     axes.set_title("One encoder on sets of bands that it was given after training", loc="left")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hyperspec.evaluation.evaluators import chosen
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.fields import at_least
+
+DEFAULT = ("knn", "linear", "view_retrieval", "rankme")
 
 
 @dataclass
@@ -14,8 +17,13 @@ class Evaluation:
 
     k: int = 5
     """Neighbours of the k-NN probe."""
+    evaluators: list[str] = field(
+        default_factory=lambda: list(DEFAULT), metadata={"identity": "unless default"}
+    )
+    """What scores the encoder, by name: `knn`, `linear`, `view_retrieval`, `rankme`, `retrieval`,
+    `clusters`, `alignment`, or what a module of yours registers."""
     linear: bool = True
-    """Fit the linear probe too."""
+    """Fit the linear probe too; false takes `linear` out of the evaluators."""
     controls: bool = True
     """Score the untrained encoder and the mean spectrum beside the trained encoder."""
     resamples: int = 2000
@@ -35,6 +43,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         at_least("evaluation.k", self.k, 1)
+        chosen(self.evaluators)
         for count in self.curve_counts or [0]:
             at_least("evaluation.curve_counts", count, 1)
         at_least("evaluation.resamples", self.resamples, 100)
@@ -44,3 +53,8 @@ class Evaluation:
                 f"evaluation.importance_window_nm is {self.importance_window_nm:g}; give a width "
                 "in nanometres above 0, for example 20."
             )
+
+    @property
+    def scored_by(self) -> list[str]:
+        """Evaluators that a run is scored by at its end."""
+        return [name for name in dict.fromkeys(self.evaluators) if self.linear or name != "linear"]

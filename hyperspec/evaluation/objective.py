@@ -5,16 +5,13 @@ from __future__ import annotations
 import difflib
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
 
+from hyperspec.evaluation.metrics import METRICS, NUM_BANDS, leading, metric_of
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
-NUM_BANDS = "bands.n"  # bands that the encoder sees, as an objective and as a metric of such runs
-Direction = Literal["maximize", "minimize"]
-_LESS_IS_BETTER = {NUM_BANDS, "cost/train_seconds", "cost/peak_memory_mb", "train/loss"}
 RANKME_WARNING = (
     "objective=auto resolves to val/rankme: there are no labels and each specimen has one view. "
     "RankMe counts the directions that an embedding uses; it is no accuracy, and a higher value "
@@ -42,27 +39,28 @@ def objective_names(requested: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def natural_direction(name: str) -> Direction:
-    """Say whether more or less of a metric is better: scores up, bands, time, memory, loss down."""
-    less = name in _LESS_IS_BETTER or name.rpartition("/")[2] == "loss"
-    return "minimize" if less else "maximize"
-
-
 def resolve_objective(
-    requested: str | None, *, labels_available: bool, views_available: bool
+    requested: str | None,
+    *,
+    labels_available: bool,
+    views_available: bool,
+    evaluators: Collection[str] | None = None,
 ) -> str:
     """Return the name of the metric to optimise.
 
     Args:
-        requested: A metric's name; None or ``auto`` for the default: ``val/knn_top1`` with labels,
-            else ``val/view_retrieval_top1`` where specimens have several views, else ``val/rankme``
-            with a logged warning that it is no accuracy.
+        requested: A metric's name; None or ``auto`` for the default: the first leading metric that
+            the data allow. That is ``val/knn_top1`` with labels, else ``val/view_retrieval_top1``
+            where specimens have several views, else ``val/rankme`` with a logged warning that it
+            is no accuracy.
         labels_available: Whether rows of the validation part have labels.
         views_available: Whether a specimen of the validation part has two rows.
+        evaluators: Names of those that the run is scored by; None for all.
 
     Raises:
         ConfigError: If a metric of the test part or of a control is requested: choosing on it would
-            spoil what it is there to show.
+            spoil what it is there to show. If it is no score, or none of the run's evaluators
+            measures it.
     """
     if requested not in (None, AUTO):
         if requested.startswith(("test/", "control/")):
@@ -71,13 +69,33 @@ def resolve_objective(
                 "controls: a search would fit what they are there to judge. Take a metric of the "
                 "validation part, for example val/knn_top1."
             )
+        _check_measured(requested, evaluators)
         return requested
-    if labels_available:
-        return "val/knn_top1"
-    if views_available:
-        return "val/view_retrieval_top1"
-    log.warning(RANKME_WARNING)
-    return "val/rankme"
+    given = {"": True, "labels": labels_available, "views": views_available}
+    for name in leading():
+        row = METRICS[name]
+        if given[row.needs] and (evaluators is None or row.evaluator in evaluators):
+            if name == "rankme":
+                log.warning(RANKME_WARNING)
+            return f"val/{name}"
+    raise ConfigError(
+        f"objective is auto, but evaluation.evaluators ({', '.join(evaluators or ())}) measures "
+        f"none of {', '.join(leading())} on these specimens. Name a metric."
+    )
+
+
+def _check_measured(name: str, evaluators: Collection[str] | None) -> None:
+    row = metric_of(name)
+    if not row.objective:
+        raise ConfigError(
+            f"objective is '{name}', which is no score of an encoder. Take for example "
+            "val/knn_top1."
+        )
+    if evaluators is not None and row.evaluator and row.evaluator not in evaluators:
+        raise ConfigError(
+            f"objective is '{name}', which the evaluator '{row.evaluator}' measures; add it to "
+            f"evaluation.evaluators, which has {', '.join(evaluators)}."
+        )
 
 
 def objective_value(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.probes import normalised
+from hyperspec.evaluation.embeddings import normalised
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

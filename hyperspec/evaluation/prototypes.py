@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.probes import normalised
+from hyperspec.evaluation.embeddings import normalised
 
 if TYPE_CHECKING:
     import pandas as pd

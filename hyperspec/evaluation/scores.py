@@ -1,82 +1,44 @@
-"""Scores of frozen features on held-out specimens, under the names that every report uses."""
+"""The one path from features to scores, under the names that every report uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from hyperspec.evaluation.embedding_geometry import rankme
-from hyperspec.evaluation.probes import ProbeResult, fit_linear_probe, knn_probe
-from hyperspec.evaluation.retrieval import view_retrieval_top1
-from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
+from hyperspec.evaluation.embeddings import Embeddings, Held, Labelled
+from hyperspec.evaluation.evaluators import Scores, chosen
+from hyperspec.evaluation.metrics import METRICS
+from hyperspec.evaluation.statistics.bootstrap import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # How the parts of a split are called in metric names.
 PREFIXES = {"validation": "val", "test": "test"}
+Predictions: TypeAlias = dict[str, NDArray[np.str_]]
 
 
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Frozen features of one part with what is known of each row.
+@dataclass(frozen=True)
+class Measure:
+    """One number about a part's features.
 
     Args:
-        features: Features of the backbone (not of the projection head), ``(N, F)``.
-        labels: Label of each row, ``(N,)``; None where unknown. Those rows are not probed.
-        specimens: Unique specimen key of each row, ``(N,)``.
-        files: File of each row, ``(N,)``, by which predictions of several runs are joined.
-
-    Raises:
-        ValueError: If lengths differ.
+        name: Of the metric, a key of :data:`hyperspec.evaluation.metrics.METRICS`.
+        value: The number.
+        low: Lower end of its 95% interval over specimens; NaN where there is none. Measures of the
+            whole cloud (NMI, ARI, uniformity, RankMe, balanced accuracies) have none: a resample
+            repeats rows, which moves them by itself.
+        high: Upper end.
     """
 
-    features: ArrayLike
-    labels: Sequence[str | None]
-    specimens: Sequence[str]
-    files: Sequence[str]
-
-    def __post_init__(self) -> None:
-        matrix = np.asarray(self.features, np.float64)
-        lengths = {len(matrix), len(self.labels), len(self.specimens), len(self.files)}
-        if matrix.ndim != 2 or len(lengths) != 1:
-            raise ValueError(
-                f"features of shape {matrix.shape}, {len(self.labels)} labels, "
-                f"{len(self.specimens)} specimens and {len(self.files)} files do not fit together."
-            )
-        object.__setattr__(self, "features", matrix)
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """The features in double precision, ``(N, F)``."""
-        return np.asarray(self.features, np.float64)
-
-    @property
-    def has_views(self) -> bool:
-        """Whether some specimen has two rows."""
-        return len(set(self.specimens)) < len(self.specimens)
-
-    def labelled(self) -> _Labelled:
-        """Return the rows whose label is known."""
-        rows = [i for i, label in enumerate(self.labels) if label is not None]
-        return _Labelled(
-            self.matrix[rows],
-            np.asarray([str(self.labels[i]) for i in rows], dtype=np.str_),
-            [self.specimens[i] for i in rows],
-            [self.files[i] for i in rows],
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Labelled:
-    features: NDArray[np.float64]
-    labels: NDArray[np.str_]
-    specimens: list[str]
-    files: list[str]
+    name: str
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,74 +56,113 @@ class EvaluationResult:
     predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
+def measure(embeddings: Embeddings, evaluators: Sequence[str]) -> tuple[list[Measure], Predictions]:
+    """Run evaluators on one part.
+
+    Args:
+        embeddings: The part, and what they may fit on.
+        evaluators: Their names; those that need labels are passed over without any.
+
+    Returns:
+        The measures in the order of reports, and by evaluator the predicted label of each labelled
+        row.
+
+    Raises:
+        ConfigError: If there is no such evaluator, k does not fit the rows, or the training part
+            has one label only.
+        ValueError: If features are not finite.
+    """
+    found: list[Measure] = []
+    predictions: Predictions = {}
+    for one in chosen(evaluators):
+        if one.needs_labels and not len(embeddings.rows.labels):
+            continue
+        result = one.run(embeddings)
+        scores = result if isinstance(result, Scores) else Scores(result)
+        found += [_measure(name, value) for name, value in scores.values.items()]
+        if scores.predictions is not None:
+            predictions[one.name] = scores.predictions
+    places = {name: place for place, name in enumerate(METRICS)}
+    return sorted(found, key=lambda one: places.get(one.name, len(places))), predictions
+
+
+def as_metrics(measures: Sequence[Measure], prefix: str) -> dict[str, float]:
+    """Return measures by metric name, with ``_low`` and ``_high`` where there is an interval."""
+    found = {}
+    for one in measures:
+        found[f"{prefix}{one.name}"] = one.value
+        if np.isfinite(one.low):
+            found |= {f"{prefix}{one.name}_low": one.low, f"{prefix}{one.name}_high": one.high}
+    return found
+
+
 def evaluate_features(
     parts: Mapping[str, Held],
+    evaluators: Sequence[str],
     *,
     k: int = 5,
     seed: int = 0,
     num_resamples: int = 2000,
-    linear: bool = True,
+    prefixes: Mapping[str, str] | None = None,
 ) -> EvaluationResult:
     """Fit probes on the training part and score the held-out parts.
 
-    With labels: ``<part>/knn_top1``, ``<part>/knn_balanced``, and the same for ``linear``. With or
-    without: ``<part>/rankme`` and, where specimens have several views, ``view_retrieval_top1`` and
-    ``view_retrieval_chance``. Top-1 scores have intervals.
-
     Args:
         parts: ``train`` and one or both of ``validation`` and ``test``.
+        evaluators: Names of what scores them.
         k: Neighbours of the k-NN probe.
-        seed: Seed of the inner folds and of the resampling.
+        seed: Seed of folds, clusters and resampling.
         num_resamples: Bootstrap resamples.
-        linear: Whether to fit the linear probe too.
+        prefixes: What stands before the metrics of each part; by default ``val/`` and ``test/``.
+            A part without one is not scored.
 
     Raises:
         ConfigError: If k does not fit the training part, or it has one label only.
         ValueError: If features are not finite.
     """
     metrics: dict[str, float] = {}
-    for name in PREFIXES.keys() & parts.keys():
-        metrics |= _label_free(PREFIXES[name], parts[name], num_resamples, seed)
-    probed = _probe_parts(parts, k, seed, linear)
     predictions = {}
-    for name, (rows, results) in probed.items():
-        for probe, result in results.items():
-            metrics |= _top1(f"{PREFIXES[name]}/{probe}", result, rows, num_resamples, seed)
-        predictions[name] = _table(rows, results)
+    train, fits = parts["train"], dict[str, object]()
+    named = (
+        {name: f"{short}/" for name, short in PREFIXES.items()} if prefixes is None else prefixes
+    )
+    for name in named.keys() & parts.keys():
+        embeddings = Embeddings(parts[name], train, k, seed, num_resamples, fits)
+        found, said = measure(embeddings, evaluators)
+        metrics |= as_metrics(found, named[name])
+        if said:
+            predictions[name] = _table(embeddings.rows, said)
     return EvaluationResult(dict(sorted(metrics.items())), predictions)
 
 
 def evaluate_control(
     name: str,
     parts: Mapping[str, Held],
+    evaluators: Sequence[str],
     *,
     k: int = 5,
     seed: int = 0,
     num_resamples: int = 2000,
-    linear: bool = True,
 ) -> EvaluationResult:
     """Score a control (``untrained``, ``mean_spectrum``) on the test part as encoders are scored.
 
     Args:
         name: Name of the control; metrics are ``control/<name>_knn_top1`` and so on.
         parts: ``train`` and ``test`` features of the control.
+        evaluators: Names of what scores the encoder; those for controls score it too.
         k: Neighbours of the k-NN probe.
-        seed: Seed of the inner folds and of the resampling.
+        seed: Seed of folds, clusters and resampling.
         num_resamples: Bootstrap resamples.
-        linear: Whether to fit the linear probe too.
 
     Raises:
         ConfigError: If k does not fit the training part, or it has one label only.
         ValueError: If features are not finite.
     """
-    chosen = {part: parts[part] for part in ("train", "test")}
-    metrics: dict[str, float] = {}
-    predictions = {}
-    for part, (rows, results) in _probe_parts(chosen, k, seed, linear).items():
-        for probe, result in results.items():
-            metrics |= _top1(f"control/{name}_{probe}", result, rows, num_resamples, seed)
-        predictions[part] = _table(rows, results)
-    return EvaluationResult(metrics, predictions)
+    same = [one.name for one in chosen(evaluators) if one.on_controls]
+    prefixes = {"test": f"control/{name}_"}
+    return evaluate_features(
+        parts, same, k=k, seed=seed, num_resamples=num_resamples, prefixes=prefixes
+    )
 
 
 def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | None:
@@ -196,60 +197,13 @@ def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | No
     return pd.concat(parts, axis=1)
 
 
-_Probed = dict[str, tuple[_Labelled, dict[str, ProbeResult]]]
+def _measure(name: str, value: float | Interval) -> Measure:
+    if isinstance(value, Interval):
+        return Measure(name, value.mean, value.low, value.high)
+    return Measure(name, float(value))
 
 
-def _probe_parts(parts: Mapping[str, Held], k: int, seed: int, linear: bool) -> _Probed:
-    """Fit each probe once and score it on every held-out part that has labels."""
-    train = parts["train"].labelled()
-    held = {name: parts[name].labelled() for name in PREFIXES if name in parts}
-    held = {name: rows for name, rows in held.items() if len(rows.labels)}
-    if not len(train.labels) or not held:
-        return {}
-    model = None
-    if linear:
-        model = fit_linear_probe(train.features, train.labels, groups=train.specimens, seed=seed)
-    found: _Probed = {}
-    for name, rows in held.items():
-        results = {"knn": knn_probe(train.features, train.labels, rows.features, rows.labels, k=k)}
-        if model is not None:
-            results["linear"] = model.score(rows.features, rows.labels)
-        found[name] = (rows, results)
-    return found
-
-
-def _label_free(prefix: str, part: Held, num_resamples: int, seed: int) -> dict[str, float]:
-    metrics = {f"{prefix}/rankme": rankme(part.matrix)}
-    if part.has_views:
-        found = view_retrieval_top1(part.matrix, part.specimens)
-        metrics[f"{prefix}/view_retrieval_chance"] = found.chance
-        metrics |= _with_ends(
-            f"{prefix}/view_retrieval_top1", found.correct, part.specimens, num_resamples, seed
-        )
-    return metrics
-
-
-def _top1(
-    name: str, result: ProbeResult, rows: _Labelled, num_resamples: int, seed: int
-) -> dict[str, float]:
-    metrics = _with_ends(f"{name}_top1", result.correct, rows.specimens, num_resamples, seed)
-    metrics[f"{name}_balanced"] = result.balanced
-    if result.C is not None:
-        metrics[f"{name}_C"] = result.C
-    return metrics
-
-
-def _with_ends(
-    name: str, values: ArrayLike, specimens: Sequence[str], num_resamples: int, seed: int
-) -> dict[str, float]:
-    interval = bootstrap_interval(values, specimens, num_resamples=num_resamples, seed=seed)
-    metrics = {name: interval.mean}
-    if interval.method != "none":
-        metrics |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return metrics
-
-
-def _table(rows: _Labelled, results: Mapping[str, ProbeResult]) -> pd.DataFrame:
+def _table(rows: Labelled, said: Predictions) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, object] = {
@@ -257,6 +211,5 @@ def _table(rows: _Labelled, results: Mapping[str, ProbeResult]) -> pd.DataFrame:
         "specimen": rows.specimens,
         "label": rows.labels,
     }
-    columns |= {probe: result.predictions for probe, result in results.items()}
-    columns |= {f"{probe}_correct": result.correct.astype(int) for probe, result in results.items()}
-    return pd.DataFrame(columns)
+    correct = {f"{name}_correct": (one == rows.labels).astype(int) for name, one in said.items()}
+    return pd.DataFrame({**columns, **said, **correct})

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from hyperspec.datasets.hold_out import genus_of, is_held_out
 from hyperspec.datasets.splits import HELD_OUT
-from hyperspec.evaluation.measures import Measure, measure_labels, measure_shape
-from hyperspec.evaluation.scores import Held
+from hyperspec.evaluation.embeddings import Embeddings, Held
+from hyperspec.evaluation.evaluators import BUILT_IN, chosen
+from hyperspec.evaluation.metrics import metric_of
+from hyperspec.evaluation.scores import Measure, measure
 from hyperspec.inference.restore import Restored
 from hyperspec.training.data import column
 from hyperspec.utils.errors import ConfigError
@@ -170,7 +172,7 @@ def assess(
     num_resamples: int = 2000,
     seed: int = 0,
 ) -> Assessment:
-    """Measure one part by each label column.
+    """Measure one part by each label column, by all built-in evaluators and those of the config.
 
     Args:
         embedded: The encoder's view of the folder.
@@ -185,6 +187,8 @@ def assess(
     """
     import pandas as pd
 
+    names = list(dict.fromkeys([*BUILT_IN, *embedded.restored.config.evaluation.evaluators]))
+    labelled = [one.name for one in chosen(names) if one.needs_labels]
     by_column, predictions = {}, {}
     for name in columns:
         held = embedded.held(part, name)
@@ -193,10 +197,11 @@ def assess(
             continue
         # What is held out has labels that the training part lacks: its rows name each other.
         train = None if part == HELD_OUT else embedded.held("train", name)
-        by_column[name], said = measure_labels(
-            held, train, k=k, num_resamples=num_resamples, seed=seed
-        )
+        given = Embeddings(held, train, k, seed, num_resamples)
+        found, said = measure(given, labelled)
+        by_column[name] = [one for one in found if metric_of(one.name).range]
         frame = {"file": rows.files, "specimen": rows.specimens, "label": rows.labels.tolist()}
         predictions[name] = pd.DataFrame({**frame, **said})
-    shape = measure_shape(embedded.held(part), num_resamples=num_resamples, seed=seed)
+    given = Embeddings(embedded.held(part), seed=seed, num_resamples=num_resamples)
+    shape, _ = measure(given, [name for name in names if name not in labelled])
     return Assessment(part, shape, by_column, predictions)

@@ -13,7 +13,9 @@ from hyperspec.bands import STRATEGIES, CountedStrategy
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.evaluation.band_curve import CurvePoint, curve_predictions, curve_table, draw_curve
-from hyperspec.evaluation.scores import Held, evaluate_features
+from hyperspec.evaluation.embeddings import Held
+from hyperspec.evaluation.metrics import main_accuracy
+from hyperspec.evaluation.scores import evaluate_features
 from hyperspec.models.stems.spectral import WavelengthProjection
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.run import JobRun
@@ -68,9 +70,9 @@ def log_curve(
         with on_bands(module, config.data.normalisation, material, selection):
             result = evaluate_features(
                 {part: _held(module, material, part) for part in ("train", "test")},
+                config.evaluation.scored_by,
                 k=config.evaluation.k,
                 num_resamples=config.evaluation.resamples,
-                linear=config.evaluation.linear,
             )
         points.append(CurvePoint(name, n, selection.hash, result))
         run.log_metrics(points[-1].metrics(), n)
@@ -87,7 +89,7 @@ def _in_words(points: Sequence[CurvePoint]) -> str:
     """Return each strategy's accuracies by n, such as ``uniform 10: 0.25, 20: 0.31``."""
     by_name: dict[str, list[str]] = {}
     for point in points:
-        value = point.metrics().get(f"curve/{point.strategy}_knn_top1", math.nan)
+        value = point.metrics().get(f"curve/{point.strategy}_{main_accuracy().name}", math.nan)
         by_name.setdefault(point.strategy, []).append(f"{point.n}: {value:.2f}")
     return "; ".join(f"{name} {', '.join(values)}" for name, values in by_name.items())
 

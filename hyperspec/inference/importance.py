@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hyperspec.evaluation.evaluators.linear import fit_linear_probe
 from hyperspec.evaluation.importance.gradient import gradient_importance
 from hyperspec.evaluation.importance.perturbation import Importance, band_importance
 from hyperspec.evaluation.importance.report import importance_table, write_importance
-from hyperspec.evaluation.probes import fit_linear_probe
 from hyperspec.inference.assessment import Embedded
 from hyperspec.inference.restore import Restored
 from hyperspec.tracking.run import JobRun

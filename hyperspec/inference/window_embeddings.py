@@ -241,7 +241,7 @@ def compare_windows(
 
 def _knn(restored: Restored, x: NDArray[np.float64], k: int) -> float:
     """Return k-NN top-1 on the test part; NaN where its labels do not allow one."""
-    from hyperspec.evaluation.probes import knn_probe
+    from hyperspec.evaluation.evaluators.knn import knn_probe
 
     material = restored.material
     rows, labels = {}, {}

@@ -10,24 +10,23 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from hyperspec.evaluation.metrics import CONTROLS, main_accuracy
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.evaluation.statistics.paired import Equivalence, equivalence_test
 from hyperspec.report.load import SweepData
 from hyperspec.report.margin import Margin, find_margin
-from hyperspec.report.summary import CONTROLS, Point, Summary, setting_text
+from hyperspec.report.summary import Point, Summary, setting_text
 
 _BySeed: TypeAlias = dict[float, Floats]
 BASELINES = ("uniform", "random")
 _WHOLE = "full"
-_CORRECT = "knn_correct"
-_SCORE = "metrics.test/knn_top1"
 _RESAMPLES = 2000  # 315 comparisons of 10 seeds take about 4 s on one core
 _MIN_SEEDS = 2  # of one seed, a difference over seeds has no interval
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Test k-NN accuracy of a setting minus that of a reference.
+    """Test accuracy (k-NN) of a setting minus that of a reference.
 
     Args:
         point: The setting.
@@ -104,7 +103,7 @@ def compare(data: SweepData, summary: Summary, margin: float | None = None) -> D
         ConfigError: If the margin is outside its range.
     """
     agreed = find_margin(data.sweeps, margin)
-    if summary.part != "test":
+    if summary.part != "test" or not summary.accuracies:
         return Differences(agreed, (), (), 0)
     pairs = _Pairs(data, agreed.value)
     points = sorted(summary.points, key=lambda p: (p.n, p.strategy))
@@ -182,7 +181,7 @@ class _Pairs:
         jobs = self.data.jobs
         self._seeds = dict(zip(jobs["run_id"], jobs["seed"].astype(float), strict=True))
         # Hundreds of points are looked up: not in a table of hundreds of columns.
-        scores = [_SCORE, *map(_control_score, CONTROLS)]
+        scores = [_score(), *map(_score, CONTROLS)]
         self._jobs = jobs[["run_id", "seed", *(c for c in scores if c in jobs)]].set_index("run_id")
 
     def difference(self, point: Point, reference: Point, against: str) -> Difference | None:
@@ -203,7 +202,7 @@ class _Pairs:
         found = []
         own = self._scores(point)
         for control, words in CONTROLS.items():
-            gaps = (own - self._scores(point, _control_score(control))).dropna()
+            gaps = (own - self._scores(point, control)).dropna()
             if len(gaps) < _MIN_SEEDS:
                 continue
             test = self._compare(self._correct(point), self._correct(point, control))
@@ -237,7 +236,8 @@ class _Pairs:
             num_resamples=_RESAMPLES,
         )
 
-    def _scores(self, point: Point, column: str = _SCORE) -> pd.Series[float]:
+    def _scores(self, point: Point, control: str = "") -> pd.Series[float]:
+        column = _score(control)
         key = (point.run_ids, column)
         if key not in self._means:
             if column not in self._jobs:
@@ -250,7 +250,8 @@ class _Pairs:
         key = (control, *point.run_ids)
         if key not in self._seen:
             read = self.data.control_predictions if control else self.data.predictions
-            column = f"{control}_{_CORRECT}" if control else _CORRECT
+            correct = f"{main_accuracy().key}_correct"
+            column = f"{control}_{correct}" if control else correct
             tables: dict[float, list[pd.DataFrame]] = {}
             for run_id in point.run_ids:
                 seed, table = self._seeds[run_id], read(run_id)
@@ -276,8 +277,9 @@ class _Pairs:
         return means
 
 
-def _control_score(control: str) -> str:
-    return f"metrics.control/{control}_knn_top1"
+def _score(control: str = "") -> str:
+    name = main_accuracy().name
+    return f"metrics.control/{control}_{name}" if control else f"metrics.test/{name}"
 
 
 def _padded(values: Floats, length: int) -> Floats:

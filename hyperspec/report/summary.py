@@ -10,13 +10,18 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from hyperspec.evaluation.objective import natural_direction
+from hyperspec.evaluation.metrics import (
+    CONTROLS,
+    METRICS,
+    Metric,
+    columns,
+    leading,
+    natural_direction,
+)
 from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
 from hyperspec.report.load import SweepData
 from hyperspec.tracking.names import OBJECTIVE
 
-PROBES = {"knn": "k-NN", "linear": "linear probe"}
-CONTROLS = {"untrained": "untrained encoder", "mean_spectrum": "mean spectrum"}
 MIN_SEEDS = 3  # below, an interval over seeds says nothing (three is the least that studies use)
 
 # What no setting is: seeds, bookkeeping, and values that follow from the chosen bands.
@@ -24,7 +29,6 @@ _NOT_SETTINGS = {"seed", "study", "experiment", "search", "objective", "log_ever
 _NOT_SETTINGS |= {"bands", "bands.n", "bands.indices", "bands.wavelengths_nm", "bands.count"}
 _NOT_SETTINGS |= {"data.cache_dir"}
 _NOT_SETTING_GROUPS = ("tracking.", "hardware.", "sweep.")
-_OBJECTIVES = ("val/knn_top1", "val/linear_top1", "val/view_retrieval_top1", "val/rankme")
 
 _LONG = 7  # characters from which a number is written shorter
 
@@ -61,9 +65,9 @@ class Point:
     run_ids: tuple[str, ...]
     objective: float
     scores: Mapping[str, Score]
-    """By probe: ``knn``, ``linear``."""
+    """By key of the metric: ``knn``, ``linear``."""
     controls: Mapping[tuple[str, str], Score]
-    """By control and probe: ``("untrained", "knn")``."""
+    """By control and key: ``("untrained", "knn")``."""
     seconds: float
 
 
@@ -80,16 +84,22 @@ class Summary:
     """Fewest seeds of a point."""
 
     @property
-    def probes(self) -> list[str]:
-        """Probes that at least one point was scored with."""
-        return [p for p in PROBES if any(p in point.scores for point in self.points)]
+    def columns(self) -> list[Metric]:
+        """Metrics of the table that at least one point was scored with."""
+        return [row for row in columns() if any(row.key in p.scores for p in self.points)]
+
+    @property
+    def accuracies(self) -> list[Metric]:
+        """Those of them that are accuracies."""
+        return [row for row in self.columns if row.is_accuracy]
 
 
 def summarise(data: SweepData) -> Summary:
     """Fold the finished jobs of the sweeps into points, ranked by the objective."""
     jobs = data.finished
     extra_names = settings(jobs)
-    part = "test" if "metrics.test/knn_top1" in jobs and not jobs.empty else "val"
+    tested = any(f"metrics.test/{row.name}" in jobs for row in columns())
+    part = "test" if tested and not jobs.empty else "val"
     name = objective_name(jobs)
     points = [_point(data, group, extra_names, part) for group in _groups(jobs, extra_names)]
     sign = 1.0 if natural_direction(name) == "minimize" else -1.0
@@ -153,15 +163,15 @@ def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], pa
     first = jobs.iloc[0]
     num_seeds = int(jobs["seed"].nunique()) if jobs["seed"].notna().any() else 1
     scores, controls = {}, {}
-    for probe in PROBES:
-        score = _own_score(jobs, f"{part}/{probe}_top1")
+    for row in columns():
+        score = _own_score(jobs, f"{part}/{row.name}")
         if score is not None:
-            crossed = _crossed(data, jobs, probe) if part == "test" else None
-            scores[probe] = crossed if num_seeds >= MIN_SEEDS and crossed else score
+            crossed = _crossed(data, jobs, row) if part == "test" and row.is_accuracy else None
+            scores[row.key] = crossed if num_seeds >= MIN_SEEDS and crossed else score
         for control in CONTROLS:
-            beside = _own_score(jobs, f"control/{control}_{probe}_top1")
+            beside = _own_score(jobs, f"control/{control}_{row.name}")
             if beside is not None:
-                controls[control, probe] = beside
+                controls[control, row.key] = beside
     return Point(
         strategy=str(first["strategy"]),
         n=0 if np.isnan(first["n"]) else int(first["n"]),
@@ -189,12 +199,12 @@ def _mean(jobs: pd.DataFrame, metric: str) -> float:
     return float(jobs[column].mean()) if column in jobs else float("nan")
 
 
-def _crossed(data: SweepData, jobs: pd.DataFrame, probe: str) -> Score | None:
+def _crossed(data: SweepData, jobs: pd.DataFrame, metric: Metric) -> Score | None:
     """Return the interval over seeds and specimens, or None without every job's predictions."""
     if len(jobs) < MIN_SEEDS:
         return None
     tables = [data.predictions(run_id) for run_id in jobs["run_id"]]
-    column = f"{probe}_correct"
+    column = f"{metric.key}_correct"
     if any(table is None or column not in table for table in tables):
         return None
     rows = [
@@ -222,7 +232,8 @@ def objective_name(jobs: pd.DataFrame) -> str:
         if len(words) == 1 and not (word := str(words.pop())).startswith("["):
             return word
     column = f"metrics.{OBJECTIVE}"
-    for name in _OBJECTIVES:
+    usual = [row.name for row in METRICS.values() if row.column or row.name in leading()]
+    for name in (f"val/{one}" for one in usual):
         if column in jobs and f"metrics.{name}" in jobs:
             pair = jobs[[column, f"metrics.{name}"]].dropna(subset=[column])
             if len(pair) and np.allclose(pair.iloc[:, 0], pair.iloc[:, 1], equal_nan=False):

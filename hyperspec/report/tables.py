@@ -10,16 +10,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from hyperspec.evaluation.metrics import CONTROLS
 from hyperspec.report.load import SweepData
-from hyperspec.report.summary import (
-    CONTROLS,
-    MIN_SEEDS,
-    PROBES,
-    Point,
-    Score,
-    Summary,
-    setting_text,
-)
+from hyperspec.report.summary import MIN_SEEDS, Point, Score, Summary, setting_text
 from hyperspec.utils.text import duration
 
 
@@ -36,38 +29,38 @@ class Grid:
 
 def ranking(summary: Summary) -> Grid:
     """Return the points, best objective first."""
-    probes = summary.probes
+    scored = summary.columns
     columns = ["#", "strategy", "bands", *summary.extra_names, "seeds"]
     columns.append(summary.objective_name)
-    columns += [f"{summary.part} {PROBES[probe]} [95%]" for probe in probes]
+    columns += [f"{summary.part} {metric.title} [95%]" for metric in scored]
     shown = [
-        (control, probe)
-        for probe in probes
+        (control, metric)
+        for metric in scored
         for control in CONTROLS
-        if any((control, probe) in p.controls for p in summary.points)
+        if any((control, metric.key) in p.controls for p in summary.points)
     ]
-    columns += [f"{CONTROLS[control]} {PROBES[probe]}" for control, probe in shown]
+    columns += [f"{CONTROLS[control]} {metric.title}" for control, metric in shown]
     columns.append("time per job")
     rows = []
     for rank, point in enumerate(summary.points, 1):
         row = [str(rank), point.strategy, str(point.n or "?")]
         row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
         row += [str(point.num_seeds), number(point.objective)]
-        row += [with_interval(point.scores.get(probe)) for probe in probes]
-        row += [_control(point, control, probe) for control, probe in shown]
+        row += [with_interval(point.scores.get(metric.key)) for metric in scored]
+        row += [_control(point, control, metric.key) for control, metric in shown]
         rows.append((*row, duration(point.seconds)))
     title = f"Ranked by {summary.objective_name}"
     return Grid(title, tuple(columns), tuple(rows), num_text=2)
 
 
 def compact(summary: Summary) -> Grid:
-    """Return the heart of the ranking, for a terminal of 80 characters: the first probe's."""
+    """Return the heart of the ranking, for a terminal of 80 characters: one metric's controls."""
     same_seeds = len({point.num_seeds for point in summary.points}) <= 1
     columns = ["#", "strategy", "bands", *summary.extra_names, *([] if same_seeds else ["seeds"])]
     columns.append(summary.objective_name.replace("/", "/\n"))
-    probe = next(iter(summary.probes), None)
-    if probe is not None:
-        columns += [f"{summary.part}\n{PROBES[p]}".replace(" probe", "") for p in summary.probes]
+    scored = summary.columns
+    if scored:
+        columns += [f"{summary.part}\n{one.title}".replace(" probe", "") for one in scored]
         columns += ["untrained\nencoder", "mean\nspectrum"]
     rows = []
     for rank, point in enumerate(summary.points, 1):
@@ -75,12 +68,13 @@ def compact(summary: Summary) -> Grid:
         row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
         row += [] if same_seeds else [str(point.num_seeds)]
         row.append(number(point.objective))
-        if probe is not None:
-            row.append(with_interval(point.scores.get(probe), digits=2))
-            row += [_short(point.scores.get(p)) for p in summary.probes[1:]]
-            row += [_short(point.controls.get((control, probe))) for control in CONTROLS]
+        if scored:
+            first = scored[0].key
+            row.append(with_interval(point.scores.get(first), digits=2))
+            row += [_short(point.scores.get(one.key)) for one in scored[1:]]
+            row += [_short(point.controls.get((control, first))) for control in CONTROLS]
         rows.append(tuple(row))
-    about = f"; controls by {PROBES[probe]}" if probe is not None else ""
+    about = f"; controls by {scored[0].title}" if scored else ""
     title = f"Ranked by {summary.objective_name}{about}"
     return Grid(title, tuple(columns), tuple(rows), num_text=2)
 
@@ -174,6 +168,6 @@ def with_interval(score: Score | None, digits: int = 3) -> str:
     return f"{score.mean:.{digits}f} [{score.low:.2f}, {score.high:.2f}]"
 
 
-def _control(point: Point, control: str, probe: str) -> str:
-    score = point.controls.get((control, probe))
+def _control(point: Point, control: str, key: str) -> str:
+    score = point.controls.get((control, key))
     return number(score.mean) if score else "-"

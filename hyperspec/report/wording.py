@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hyperspec.evaluation.metrics import main_accuracy
 from hyperspec.evaluation.statistics.paired import Equivalence
 from hyperspec.report.margin import points
 from hyperspec.report.paired_tests import BandCount, Difference, Differences, setting_words
@@ -124,7 +125,8 @@ def _below(count: BandCount, n: int) -> str:
 
 
 def _title(found: Differences) -> str:
-    return f"Paired differences of test k-NN accuracy, margin ±{points(found.margin.value)}"
+    what = main_accuracy().title
+    return f"Paired differences of test {what} accuracy, margin ±{points(found.margin.value)}"
 
 
 def _words(row: Difference) -> str:

@@ -6,6 +6,8 @@ counts only where somebody changed what it says since the golden numbers were wr
 :mod:`hyperspec.utils.source_tree`. So a release and a clean checkout of it know the same jobs.
 
 Fields of the schema marked ``metadata={"identity": False}`` (paths, workers, logging) are left out;
+those marked ``"unless default"`` count where they are set, so that jobs from before the field keep
+their identity;
 fields marked ``metadata={"content": True}`` name a file and count by what is in it.
 """
 
@@ -117,7 +119,7 @@ def canonical(value: object, place: str = "") -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kept: dict[str, object] = {"": type(value).__qualname__}
         for field in dataclasses.fields(value):
-            if field.metadata.get("identity", True):
+            if field.metadata.get("identity", True) and not _is_quiet(field, value):
                 inner, key = getattr(value, field.name), f"{place}.{field.name}".lstrip(".")
                 by_content = field.metadata.get("content", False)
                 kept[field.name] = _content(inner) if by_content else canonical(inner, key)
@@ -139,6 +141,15 @@ def canonical(value: object, place: str = "") -> object:
         "that the job has no identity. Use plain values, or mark the field with "
         "metadata={'identity': False} if it decides nothing."
     )
+
+
+def _is_quiet(field: dataclasses.Field[object], owner: object) -> bool:
+    """Say whether a field that came later has the value that all jobs before it had."""
+    if field.metadata.get("identity") != "unless default":
+        return False
+    made = field.default_factory
+    default = field.default if made is dataclasses.MISSING else made()
+    return bool(getattr(owner, field.name) == default)
 
 
 def _content(value: object) -> object:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from hyperspec.config import groups, plugins, schema
 from hyperspec.config.compose import overrides_of
+from hyperspec.evaluation.metrics import printed
 from hyperspec.runs.context import JobContext, is_single_run
 from hyperspec.runs.identity import Objective
 from hyperspec.runs.resume import give_up_after
@@ -21,14 +22,6 @@ from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)
-# What a run of its own prints at its end, in this order.
-SHOWN = {
-    "test/knn_top1": "test k-NN",
-    "test/linear_top1": "test linear probe",
-    "control/untrained_knn_top1": "untrained encoder, k-NN",
-    "control/mean_spectrum_knn_top1": "mean spectrum, k-NN",
-    "val/rankme": "RankMe (validation)",
-}
 
 
 def run_job(config: DictConfig) -> Objective:
@@ -70,7 +63,7 @@ def _print_result(run: JobRun, objective: Objective) -> None:
     metrics = run.last
     values = objective if isinstance(objective, tuple) else (objective,)
     print(f"\n{run.name}: objective {', '.join(f'{value:.3f}' for value in values)}")
-    for key, words in SHOWN.items():
+    for key, words in printed():
         if key in metrics:
             low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
             known = low is not None and high is not None

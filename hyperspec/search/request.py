@@ -10,7 +10,8 @@ from typing import Any, cast
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hyperspec.config.sweep import SearchConfig
-from hyperspec.evaluation.objective import natural_direction, objective_names
+from hyperspec.evaluation.metrics import natural_direction
+from hyperspec.evaluation.objective import objective_names
 from hyperspec.search.options import branches_of, num_seeds
 from hyperspec.search.space import SearchSpace, read_space
 from hyperspec.search.trial import build_pruner

@@ -78,7 +78,7 @@ def best_job(data: SweepData) -> pd.Series | None:
     scored = data.finished.dropna(subset=["metrics.objective"])
     if scored.empty:
         return None
-    from hyperspec.evaluation.objective import natural_direction
+    from hyperspec.evaluation.metrics import natural_direction
     from hyperspec.report.summary import objective_name
 
     values = scored["metrics.objective"]
@@ -108,10 +108,12 @@ def _counts(data: SweepData) -> str:
 
 
 def _tested(best: pd.Series) -> str:
-    for key, words in (("test/knn_top1", "k-NN"), ("test/linear_top1", "linear probe")):
-        value = best.get(f"metrics.{key}")
+    from hyperspec.evaluation.metrics import columns
+
+    for metric in columns():
+        value = best.get(f"metrics.test/{metric.name}")
         if value is not None and value == value:  # not NaN
-            return f", test {words} {value:.3f}"
+            return f", test {metric.title} {value:.3f}"
     return ""
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
+from hyperspec.evaluation.metrics import leading
 from hyperspec.evaluation.responses import draw_choices
 from hyperspec.models.encoder import Encoder, build_search_encoder, carry_over
 from hyperspec.spectra.projection import selection_from_dict
@@ -34,8 +35,6 @@ from hyperspec.utils.errors import ModelError
 
 log = logging.getLogger(__name__)
 SEARCH_CHECKPOINT = "search.ckpt"
-# Scores of which the gap between soft and hard selection is logged, where they exist.
-GAPS = ("knn_top1", "view_retrieval_top1", "rankme")
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def _log_gaps(search: BandSearch, scorer: Scorer, run: JobRun) -> None:
     search.selector.hard = True
     hard = scorer.validate()
     metrics: dict[str, float] = {}
-    for name in GAPS:
+    for name in leading():
         if (key := f"val/{name}") in soft:
             metrics |= {
                 f"search/soft_{name}": soft[key],

@@ -13,19 +13,17 @@ from hyperspec.datasets.splits import HELD_OUT
 from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import Evaluation
 from hyperspec.evaluation.cross_modal import window_retrieval
-from hyperspec.evaluation.measures import Measure, as_metrics, measure_labels, measure_shape
-from hyperspec.evaluation.objective import (
-    NUM_BANDS,
-    objective_names,
-    objective_value,
-    resolve_objective,
-)
+from hyperspec.evaluation.embeddings import Embeddings, Held
+from hyperspec.evaluation.evaluators import BUILT_IN, chosen
+from hyperspec.evaluation.metrics import NUM_BANDS
+from hyperspec.evaluation.objective import objective_names, objective_value, resolve_objective
 from hyperspec.evaluation.scores import (
     EvaluationResult,
-    Held,
+    as_metrics,
     control_table,
     evaluate_control,
     evaluate_features,
+    measure,
 )
 from hyperspec.models.encoder import Encoder
 from hyperspec.tracking import names
@@ -53,14 +51,15 @@ class Scorer:
         self.best: dict[str, float] = {}
 
     def validate(self) -> dict[str, float]:
-        """Score the encoder on the validation part by k-NN, for use while training."""
+        """Score the encoder on the validation part by what is quick, for use while training."""
+        quick = [one.name for one in chosen(self._evaluators()) if not one.at_end_only]
         result = evaluate_features(
             self._embed("train", "validation"),
+            quick,
             k=self.settings.k,
             num_resamples=self.settings.resamples,
-            linear=False,
         )
-        return {**self._kept(result.metrics), **self._windows("val", "validation")}
+        return {**result.metrics, **self._windows("val", "validation")}
 
     def final(self, run: JobRun, untrained: Encoder) -> dict[str, float]:
         """Score encoder and controls on validation and test, and log what they say on test.
@@ -72,12 +71,9 @@ class Scorer:
         settings = self.settings
         parts = self._embed("train", "validation", "test")
         result = evaluate_features(
-            parts,
-            k=settings.k,
-            num_resamples=settings.resamples,
-            linear=settings.linear,
+            parts, self._evaluators(), k=settings.k, num_resamples=settings.resamples
         )
-        metrics = self._kept(result.metrics)
+        metrics = dict(result.metrics)
         if "test" in result.predictions:
             run.log_text(result.predictions["test"].to_csv(index=False), names.PREDICTIONS_ARTIFACT)
         if settings.controls:
@@ -113,19 +109,23 @@ class Scorer:
         Called before any training, and remembered, so that its warning comes once.
 
         Raises:
-            ConfigError: If one is of the test part or of a control, or there are two of a kind.
+            ConfigError: If one is of the test part or of a control, there are two of a kind, or
+                none of the evaluators measures one.
         """
         for name in objective_names(requested):
             if name not in self._resolved:
-                self._resolved[name] = resolve_objective(name, **self._available)
+                self._resolved[name] = resolve_objective(
+                    name, evaluators=self.settings.scored_by, **self._available
+                )
         found = [self._resolved[name] for name in objective_names(requested)]
         return list(objective_names(found))  # `auto` may be one that is named too
 
-    def _kept(self, metrics: dict[str, float]) -> dict[str, float]:
+    def _evaluators(self, *more: str) -> list[str]:
         """Leave out view retrieval where rows of one specimen are tiles that share pixels."""
-        if self._available["views_available"]:
-            return dict(metrics)
-        return {key: value for key, value in metrics.items() if "view_retrieval" not in key}
+        names = dict.fromkeys([*more, *self.settings.scored_by])
+        if not self._available["views_available"]:
+            names.pop("view_retrieval", None)
+        return list(names)
 
     @cached_property
     def _available(self) -> dict[str, bool]:
@@ -150,11 +150,7 @@ class Scorer:
         }
         return {
             name: evaluate_control(
-                name,
-                parts,
-                k=settings.k,
-                num_resamples=settings.resamples,
-                linear=settings.linear,
+                name, parts, self._evaluators(), k=settings.k, num_resamples=settings.resamples
             )
             for name, parts in features.items()
         }
@@ -176,16 +172,17 @@ class Scorer:
         """Score labels that training never saw: their specimens can only name each other."""
         settings = self.settings
         held = self._embed(HELD_OUT)[HELD_OUT]
-        found: list[Measure] = []
-        if len(held.files) > 1:
-            found += measure_shape(held, num_resamples=settings.resamples)
+        if len(held.files) < 2:
+            return {}
         rows = held.labelled()
         largest = max(Counter(rows.specimens).values())
         # Fewer neighbours than evaluation.k where a small genus has no more: no run fails for it.
         k = min(settings.k, len(rows.labels) - largest)
-        if k and len(set(rows.labels)) > 1:
-            found += measure_labels(held, None, k=k, num_resamples=settings.resamples)[0]
-        return self._kept(dict(as_metrics(found, HELD_OUT)))
+        names = self._evaluators(*BUILT_IN)
+        if not k or len(set(rows.labels)) < 2:
+            names = [one.name for one in chosen(names) if not one.needs_labels]
+        given = Embeddings(held, k=k, num_resamples=settings.resamples)
+        return as_metrics(measure(given, names)[0], f"{HELD_OUT}/")
 
     def _embed(self, *parts: str, encoder: Encoder | None = None) -> dict[str, Held]:
         trained = self.module.encoder

@@ -20,7 +20,7 @@ from hyperspec.config.plain import from_plain, to_plain
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels
-from hyperspec.evaluation.probes import knn_probe
+from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.inference import band_curve as curve
 from hyperspec.inference.restore import restore
 from hyperspec.inference.window_embeddings import embed_windows, parse_windows

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from hyperspec.evaluation.baselines import mean_spectra
-from hyperspec.evaluation.embedding_geometry import rankme
+from hyperspec.evaluation.config import DEFAULT
+from hyperspec.evaluation.embeddings import Held
+from hyperspec.evaluation.evaluators.knn import knn_probe
+from hyperspec.evaluation.evaluators.linear import fit_linear_probe
+from hyperspec.evaluation.evaluators.rankme import rankme
+from hyperspec.evaluation.evaluators.view_retrieval import view_retrieval_top1
 from hyperspec.evaluation.objective import objective_value, resolve_objective
-from hyperspec.evaluation.probes import knn_probe, linear_probe
-from hyperspec.evaluation.retrieval import view_retrieval_top1
-from hyperspec.evaluation.scores import Held, control_table, evaluate_control, evaluate_features
+from hyperspec.evaluation.scores import control_table, evaluate_control, evaluate_features
 from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
@@ -41,7 +44,7 @@ def parts() -> dict[str, Held]:
 
 @pytest.fixture(scope="module")
 def result(parts):
-    return evaluate_features(parts, seed=0, num_resamples=500)
+    return evaluate_features(parts, DEFAULT, seed=0, num_resamples=500)
 
 
 def test_names_of_the_metrics(result):
@@ -55,9 +58,8 @@ def test_names_of_the_metrics(result):
 def test_values_are_those_of_the_parts(parts, result):
     train, test = parts["train"], parts["test"]
     near = knn_probe(train.features, train.labels, test.features, test.labels)
-    line = linear_probe(
-        train.features, train.labels, test.features, test.labels, groups=train.specimens
-    )
+    probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
+    line = probe.score(test.features, test.labels)
     ends = bootstrap_interval(near.correct, test.specimens, num_resamples=500)
     views = view_retrieval_top1(parts["validation"].features, parts["validation"].specimens)
     metrics = result.metrics
@@ -90,7 +92,9 @@ def test_table_of_test_predictions(parts, result):
 
 
 def test_the_test_part_changes_nothing_on_validation(parts, result):
-    other = evaluate_features({**parts, "test": part(9, 4, "y", noise=2.0)}, num_resamples=500)
+    other = evaluate_features(
+        {**parts, "test": part(9, 4, "y", noise=2.0)}, DEFAULT, num_resamples=500
+    )
     changed = {name for name, value in result.metrics.items() if other.metrics[name] != value}
     assert not any(name.startswith("val/") for name in changed)
     assert {"test/knn_top1", "test/linear_top1", "test/rankme"} <= changed
@@ -98,7 +102,7 @@ def test_the_test_part_changes_nothing_on_validation(parts, result):
 
 def test_validation_alone_and_without_the_linear_probe(parts, result):
     alone = evaluate_features(
-        {name: parts[name] for name in ("train", "validation")}, linear=False, num_resamples=500
+        {name: parts[name] for name in ("train", "validation")}, ["knn"], num_resamples=500
     )
     assert alone.metrics["val/knn_top1"] == result.metrics["val/knn_top1"]
     assert not any("linear" in name or name.startswith("test/") for name in alone.metrics)
@@ -110,7 +114,7 @@ def test_without_labels_only_label_free_scores_remain(parts):
         name: Held(p.features, [None] * len(p.labels), p.specimens, p.files)
         for name, p in parts.items()
     }
-    found = evaluate_features(bare)
+    found = evaluate_features(bare, DEFAULT)
     assert not found.predictions
     assert {name.split("/")[1].split("_top1")[0] for name in found.metrics} == {
         "rankme",
@@ -121,20 +125,20 @@ def test_without_labels_only_label_free_scores_remain(parts):
         name: Held(p.features, p.labels, p.files, p.files) if name == "validation" else p
         for name, p in bare.items()
     }
-    assert "val/view_retrieval_top1" not in evaluate_features(single).metrics
+    assert "val/view_retrieval_top1" not in evaluate_features(single, DEFAULT).metrics
 
 
 def test_rows_without_a_label_are_not_probed(parts):
     train, test = parts["train"], parts["test"]
     labels = [None, None, *test.labels[2:]]
     found = evaluate_features(
-        {"train": train, "test": Held(test.features, labels, test.specimens, test.files)}
+        {"train": train, "test": Held(test.features, labels, test.specimens, test.files)}, DEFAULT
     )
     assert found.predictions["test"]["file"].tolist() == test.files[2:]
 
 
 def test_control_has_its_own_names_and_the_test_part_only(parts, result):
-    control = evaluate_control("untrained", parts, num_resamples=500)
+    control = evaluate_control("untrained", parts, DEFAULT, num_resamples=500)
     assert control.metrics["control/untrained_knn_top1"] == result.metrics["test/knn_top1"]
     assert set(control.metrics) == {
         "control/untrained_" + name.removeprefix("test/")
@@ -149,8 +153,8 @@ def test_what_controls_said_stands_side_by_side(parts):
     noise = np.random.default_rng(0).normal(size=test.matrix.shape)
     poor = {**parts, "test": Held(noise, test.labels, test.specimens, test.files)}
     controls = {
-        "untrained": evaluate_control("untrained", poor, num_resamples=100, linear=False),
-        "mean_spectrum": evaluate_control("mean_spectrum", parts, num_resamples=100, linear=False),
+        "untrained": evaluate_control("untrained", poor, ["knn", "rankme"], num_resamples=100),
+        "mean_spectrum": evaluate_control("mean_spectrum", parts, ["knn"], num_resamples=100),
     }
     table = control_table(controls)
     assert list(table.columns) == [
@@ -170,7 +174,7 @@ def test_controls_without_labels_have_no_table(parts):
         name: Held(p.features, [None] * len(p.files), p.specimens, p.files)
         for name, p in parts.items()
     }
-    assert control_table({"untrained": evaluate_control("untrained", bare)}) is None
+    assert control_table({"untrained": evaluate_control("untrained", bare, DEFAULT)}) is None
 
 
 def test_lengths_must_fit():

@@ -9,7 +9,13 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 
-from hyperspec.evaluation.embedding_geometry import alignment, cluster_agreement, rankme, uniformity
+from hyperspec.evaluation.evaluators.alignment import pair_distances, uniformity
+from hyperspec.evaluation.evaluators.clusters import cluster_agreement
+from hyperspec.evaluation.evaluators.rankme import rankme
+
+
+def alignment(features, specimens, **options) -> float:
+    return float(np.mean(pair_distances(features, specimens, **options)[0]))
 
 
 def test_rankme_closed_forms():

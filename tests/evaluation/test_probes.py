@@ -17,14 +17,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hyperspec.evaluation import probes
-from hyperspec.evaluation.probes import (
-    C_GRID,
-    balanced_accuracy,
-    fit_linear_probe,
-    knn_probe,
-    linear_probe,
-)
+from hyperspec.evaluation.evaluators import linear as probes
+from hyperspec.evaluation.evaluators.knn import knn_probe
+from hyperspec.evaluation.evaluators.linear import C_GRID, fit_linear_probe
+from hyperspec.evaluation.probe_result import balanced_accuracy
 from hyperspec.utils.errors import ConfigError
 
 
@@ -123,7 +119,7 @@ def test_linear_probe_against_grid_search(num_features):
     train_x, train_y, groups = blobs(num_features, spread=2.0 if num_features == 5 else 4.0)
     test_x, test_y, _ = blobs(num_features, seed=1, spread=2.0 if num_features == 5 else 4.0)
     search = reference_search(train_x, train_y, groups)
-    result = linear_probe(train_x, train_y, test_x, test_y, groups=groups)
+    result = fit_linear_probe(train_x, train_y, groups=groups).score(test_x, test_y)
     assert search.best_params_ == {"logisticregression__C": result.C}
     assert np.mean(result.predictions == search.predict(test_x)) >= 47 / 48
     assert 0.4 < result.top1 < 1.0
@@ -150,9 +146,11 @@ def test_the_span_of_the_training_rows_gives_the_same_probabilities():
 def test_scaling_of_features_does_not_change_the_linear_probe():
     train_x, train_y, groups = blobs(5, spread=2.0)
     test_x, test_y, _ = blobs(5, seed=1, spread=2.0)
-    first = linear_probe(train_x, train_y, test_x, test_y, groups=groups)
+    first = fit_linear_probe(train_x, train_y, groups=groups).score(test_x, test_y)
     factors = np.logspace(-3, 3, 5)
-    second = linear_probe(train_x * factors, train_y, test_x * factors, test_y, groups=groups)
+    second = fit_linear_probe(train_x * factors, train_y, groups=groups).score(
+        test_x * factors, test_y
+    )
     assert first.predictions.tolist() == second.predictions.tolist()
 
 
@@ -172,7 +170,7 @@ def test_collapsed_features_give_chance_without_a_warning():
     _, labels, groups = blobs(3)
     for num_features in (3, 60):
         features = np.full((48, num_features), 0.1)
-        result = linear_probe(features, labels, features, labels, groups=groups)
+        result = fit_linear_probe(features, labels, groups=groups).score(features, labels)
         assert result.top1 == 0.25
         assert result.C == 0.001
 
@@ -190,7 +188,7 @@ def test_a_probe_that_stops_early_says_so(monkeypatch, caplog):
     x, y, groups = blobs(6)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        result = linear_probe(x, y, x, y, groups=groups)
+        result = fit_linear_probe(x, y, groups=groups).score(x, y)
     assert not result.converged
     assert "stopped at 2 iterations" in caplog.text
 

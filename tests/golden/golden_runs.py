@@ -20,8 +20,10 @@ from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.prepare import PrepareSettings, prepare
 from hyperspec.datasets.store.tiles import TileSettings, TileSource
 from hyperspec.evaluation.baselines import mean_spectra
-from hyperspec.evaluation.retrieval import mean_average_precision
-from hyperspec.evaluation.scores import Held, evaluate_features
+from hyperspec.evaluation.config import DEFAULT
+from hyperspec.evaluation.embeddings import Held
+from hyperspec.evaluation.evaluators.retrieval import average_precisions
+from hyperspec.evaluation.scores import evaluate_features
 from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
 from hyperspec.models import build_encoder, build_head
@@ -235,12 +237,12 @@ def scores() -> dict[str, float]:
         return Held(features, labels, specimens, [f"{i}.bil" for i in range(count)])
 
     parts = {"train": held(64), "validation": held(40), "test": held(40)}
-    metrics = evaluate_features(parts, num_resamples=200).metrics
+    metrics = evaluate_features(parts, DEFAULT, num_resamples=200).metrics
     test = parts["test"]
     interval = bootstrap_interval(rng.normal(size=40), test.specimens, num_resamples=200, seed=1)
     found = {
-        "evaluation.retrieval/map": mean_average_precision(
-            test.matrix, [str(label) for label in test.labels]
+        "evaluation.retrieval/map": float(
+            average_precisions(test.matrix, [str(label) for label in test.labels]).mean()
         ),
         "evaluation.intervals/low": interval.low,
         "evaluation.intervals/high": interval.high,

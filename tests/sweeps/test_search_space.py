@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from hyperspec.config.sweep import SearchConfig
-from hyperspec.evaluation.objective import natural_direction, objective_names
+from hyperspec.evaluation.metrics import natural_direction
+from hyperspec.evaluation.objective import objective_names
 from hyperspec.search.request import Request, read_request
 from hyperspec.search.seed_aggregation import pooled
 from hyperspec.search.space import SearchSpace, read_space

@@ -11,6 +11,7 @@ from fake_sweeps import FakeSweep, predictions_table
 from matplotlib.image import imread
 from rich.console import Console
 
+from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
 from hyperspec.report.build import load_sweep, print_report, report, write_report
 from hyperspec.report.summary import summarise
@@ -60,6 +61,24 @@ def test_jobs_of_one_sweep_are_read_back(fake_sweep: FakeSweep) -> None:
     assert data.sweeps[0].study == "band_count"
     assert len(data.finished) == 2
     assert data.failed.empty
+
+
+def test_a_row_of_the_table_of_metrics_is_a_column(
+    fake_sweep: FakeSweep, evaluator_tables: None
+) -> None:
+    METRICS["spread"] = Metric("spread", "spread of rows", "mine", "0 to 2", column=True)
+    values = {"test/spread": 0.25, "test/spread_low": 0.2, "test/spread_high": 0.3}
+    fake_sweep.job("uniform", 10, metrics={**values, "control/untrained_spread": 0.75})
+    fake_sweep.job("random", 10)
+    summary = summarise(load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id]))
+    table = ranking(summary)
+    rows = {row[1]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    assert rows["uniform"]["test spread of rows [95%]"] == "0.250 [0.20, 0.30]"
+    assert rows["uniform"]["untrained encoder spread of rows"] == "0.750"
+    assert rows["random"]["test spread of rows [95%]"] == "-"
+    assert "test\nspread of rows" in compact(summary).columns
+    # It is no accuracy: nothing is drawn as one, and nothing compared in pairs by it.
+    assert [one.name for one in summary.accuracies] == ["knn_top1", "linear_top1"]
 
 
 def test_a_sweep_is_found_by_identity_prefix_name_folder_and_latest(

@@ -14,7 +14,7 @@ from test_local_training import module_of, step
 from torch import Tensor, nn
 
 from hyperspec.datasets.loading.batch import Batch
-from hyperspec.evaluation.embedding_geometry import rankme
+from hyperspec.evaluation.evaluators.rankme import rankme
 from hyperspec.losses import CombinedConfig, NtXentConfig
 from hyperspec.models.config import ResNetConfig, TinyConfig
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots, pl, random_states

@@ -107,7 +107,7 @@ def _print(found: Assessment, embedded: Embedded, console: Console) -> None:
     import numpy as np
     from rich.table import Table
 
-    from hyperspec.evaluation.measures import RANGES
+    from hyperspec.evaluation.metrics import metric_of
 
     rows = embedded.held(found.part)
     table = Table(box=None, pad_edge=False, title_justify="left", title=(
@@ -121,19 +121,19 @@ def _print(found: Assessment, embedded: Embedded, console: Console) -> None:
     for column, measures in [*found.by_column.items(), ("-", found.shape)]:
         for one in measures:
             ends = f"[{one.low:.3f}, {one.high:.3f}]" if np.isfinite(one.low) else ""
-            table.add_row(column, one.name, f"{one.value:.3f}", ends, RANGES[one.name])
+            table.add_row(column, one.name, f"{one.value:.3f}", ends, metric_of(one.name).range)
     console.print(table, highlight=False, markup=False)
 
 
 def _write(
     found: Assessment, embedded: Embedded, words: argparse.Namespace, record: dict[str, object]
 ) -> None:
-    from hyperspec.evaluation.measures import as_metrics
     from hyperspec.evaluation.pictures import draw_plane, to_plane
+    from hyperspec.evaluation.scores import as_metrics
 
-    record |= as_metrics(found.shape, found.part)
+    record |= as_metrics(found.shape, f"{found.part}/")
     for column, measures in found.by_column.items():
-        record |= as_metrics(measures, f"{found.part}/{column}")
+        record |= as_metrics(measures, f"{found.part}/{column}/")
     for column, table in found.predictions.items():
         table.to_csv(words.out / f"{found.part}_{column}_predictions.csv", index=False)
     try:

@@ -116,7 +116,7 @@ def knn_correct(restored: Restored, words: argparse.Namespace) -> np.ndarray:
     """Return for each labelled row of the part whether k-NN names it rightly, NaN without label."""
     import numpy as np
 
-    from hyperspec.evaluation.probes import knn_probe
+    from hyperspec.evaluation.evaluators.knn import knn_probe
     from hyperspec.inference.assessment import Embedded
 
     embedded = Embedded(restored)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hyperspec.evaluation.metrics import CONTROLS, Metric
 from hyperspec.report.charts.figure import Chart, new_figure, to_png
 from hyperspec.report.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, looks
-from hyperspec.report.summary import CONTROLS, PROBES, Point, Summary
+from hyperspec.report.summary import Point, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +24,8 @@ _SHOWN = 3  # strategies that stay coloured beyond, besides baselines and single
 _MUTED = "#c4c4c4"
 
 
-def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
-    """Draw one panel per probe, or the objective when there are no labels.
+def draw(summary: Summary, scores: Sequence[Metric] | None = None) -> Figure:
+    """Draw one panel per accuracy, or the objective when there are no labels.
 
     Per strategy and number of bands the best setting by the objective is shown; strategies with a
     single number of bands are points. Of many strategies only the baselines and the best by the
@@ -32,15 +33,15 @@ def draw(summary: Summary, probes: Sequence[str] | None = None) -> Figure:
 
     Args:
         summary: The points.
-        probes: Which probes; all by default.
+        scores: Which accuracies; all by default.
     """
-    panels: list[str | None] = list(summary.probes if probes is None else probes) or [None]
+    panels: list[Metric | None] = list(summary.accuracies if scores is None else scores) or [None]
     figure = new_figure(NARROW if len(panels) == 1 else _WIDE * len(panels), 5.4)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     points = best_per_count(summary)
-    for ax, probe in zip(axes, panels, strict=True):
-        _panel(ax, summary, points, probe)
-    title = "Accuracy against number of bands" if summary.probes else "Objective against bands"
+    for ax, score in zip(axes, panels, strict=True):
+        _panel(ax, summary, points, score)
+    title = "Accuracy against number of bands" if summary.accuracies else "Objective against bands"
     if len(panels) > 1:  # a single one stands in a page that says this above it
         figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=12)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -58,15 +59,15 @@ def save(summary: Summary, path: Path) -> Path:
 
 
 def charts(summary: Summary) -> tuple[Chart, ...]:
-    """Return one chart per probe, so that a narrow screen shows them one below the other."""
-    panels = [[probe] for probe in summary.probes] or [[]]
+    """Return one chart per accuracy, so that a narrow screen shows them one below the other."""
+    panels = [[score] for score in summary.accuracies] or [[]]
     return tuple(
         Chart(
-            "accuracy-" + ("".join(probes) or "objective"),
-            alt_text(summary, probes),
-            draw(summary, probes),
+            "accuracy-" + ("".join(score.key for score in scores) or "objective"),
+            alt_text(summary, scores),
+            draw(summary, scores),
         )
-        for probes in panels
+        for scores in panels
     )
 
 
@@ -79,22 +80,24 @@ def best_per_count(summary: Summary) -> list[Point]:
     return sorted(best.values(), key=lambda p: (p.strategy, p.n))
 
 
-def alt_text(summary: Summary, probes: Sequence[str] | None = None) -> str:
+def alt_text(summary: Summary, scores: Sequence[Metric] | None = None) -> str:
     """Say in words what the picture shows, for readers who do not see it."""
-    probes = summary.probes if probes is None else probes
-    what = " and ".join(f"{summary.part} {PROBES[p]} accuracy" for p in probes)
+    scores = summary.accuracies if scores is None else scores
+    titles = {score.key: score.title for score in scores}
+    what = " and ".join(f"{summary.part} {title} accuracy" for title in titles.values())
     lines = [f"Chart of {what or summary.objective_name} against number of bands (log scale)."]
     for point in best_per_count(summary):
-        values = [f"{PROBES[p]} {point.scores[p].mean:.2f}" for p in probes if p in point.scores]
-        if not probes:
+        known = point.scores
+        values = [f"{title} {known[k].mean:.2f}" for k, title in titles.items() if k in known]
+        if not scores:
             values = [f"{point.objective:.3f}"]
         lines.append(f"{point.strategy}, {point.n} bands: {', '.join(values) or 'not scored'}.")
     for control, label in CONTROLS.items():
         seen = [
             score.mean
             for point in summary.points
-            for (name, probe), score in point.controls.items()
-            if name == control and probe in probes
+            for (name, key), score in point.controls.items()
+            if name == control and key in titles
         ]
         if seen:
             lines.append(f"Control {label}: {min(seen):.2f} to {max(seen):.2f}.")
@@ -113,7 +116,7 @@ def _subtitle(summary: Summary) -> str:
     return seeds
 
 
-def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | None) -> None:
+def _panel(ax: Axes, summary: Summary, points: Sequence[Point], score: Metric | None) -> None:
     seen = looks(p.strategy for p in summary.points)
     strategies = sorted({p.strategy for p in points}, key=by_fame)
     rest = muted(summary)
@@ -121,20 +124,20 @@ def _panel(ax: Axes, summary: Summary, points: Sequence[Point], probe: str | Non
     for strategy in strategies:
         own = [p for p in points if p.strategy == strategy]
         if strategy in rest:
-            draw_muted(ax, own, probe, words)
+            draw_muted(ax, own, score, words)
             words = ""  # one entry of the legend for all
     for strategy in (name for name in strategies if name not in rest):
         own = [p for p in points if p.strategy == strategy]
-        draw_strategy(ax, own, probe, seen[strategy])
-    if probe is not None:
+        draw_strategy(ax, own, score, seen[strategy])
+    if score is not None:
         counts = {s: sum(p.strategy == s for p in points) for s in strategies}
         reference = max(strategies, key=lambda s: counts[s], default="")
         for control in CONTROLS:
-            _control(ax, points, reference, control, probe)
+            _control(ax, points, reference, control, score)
         if not math.isnan(summary.chance):
             ax.axhline(summary.chance, color=NEUTRAL, lw=1, label="chance")
         ax.set_ylim(0, 1.03)
-        ax.set_title(PROBES[probe])
+        ax.set_title(score.title)
         ax.set_ylabel(f"{summary.part} accuracy (share of images named rightly)", fontsize=9)
     else:
         ax.set_ylabel(f"{summary.objective_name} (no labels)")
@@ -168,9 +171,9 @@ def muted(summary: Summary) -> set[str]:
     return set(others[_SHOWN:])
 
 
-def draw_muted(ax: Axes, points: Sequence[Point], probe: str | None, label: str = "") -> None:
+def draw_muted(ax: Axes, points: Sequence[Point], score: Metric | None, label: str = "") -> None:
     """Draw a strategy as a thin grey line, behind the others."""
-    rows = _rows(points, probe)
+    rows = _rows(points, score)
     ax.plot(
         [row[0] for row in rows],
         [row[1] for row in rows],
@@ -181,27 +184,27 @@ def draw_muted(ax: Axes, points: Sequence[Point], probe: str | None, label: str 
     )
 
 
-def _rows(points: Sequence[Point], probe: str | None) -> list[tuple[int, float, float, float]]:
+def _rows(points: Sequence[Point], score: Metric | None) -> list[tuple[int, float, float, float]]:
     """Return number of bands, mean and the ends of its interval, of each point."""
-    if probe is None:
+    if score is None:
         return [(p.n, p.objective, math.nan, math.nan) for p in points]
-    scored = [(p.n, p.scores[probe]) for p in points if probe in p.scores]
+    scored = [(p.n, p.scores[score.key]) for p in points if score.key in p.scores]
     return [(n, s.mean, s.low, s.high) for n, s in scored]
 
 
 def draw_strategy(
-    ax: Axes, points: Sequence[Point], probe: str | None, look: Look, size: float = 6.0
+    ax: Axes, points: Sequence[Point], score: Metric | None, look: Look, size: float = 6.0
 ) -> None:
     """Draw a strategy with its interval.
 
     Args:
         ax: Where.
         points: Its points, by number of bands.
-        probe: Whose accuracy; None draws the objective.
+        score: An accuracy; None draws the objective.
         look: Colour, marker, line.
         size: Size of the markers in points.
     """
-    rows = _rows(points, probe)
+    rows = _rows(points, score)
     if not rows:
         return
     x, y, low, high = (list(column) for column in zip(*rows, strict=True))
@@ -228,10 +231,12 @@ def draw_strategy(
         ax.errorbar(x, y, yerr=reach, color=colour, capsize=4, lw=1.5, ls="none")
 
 
-def _control(ax: Axes, points: Sequence[Point], reference: str, control: str, probe: str) -> None:
+def _control(
+    ax: Axes, points: Sequence[Point], reference: str, control: str, score: Metric
+) -> None:
     """Draw a control as a line for one strategy, and as small marks for the others."""
     style, marker, colour = _CONTROL_STYLES[control]
-    known = [p for p in points if (control, probe) in p.controls]
+    known = [p for p in points if (control, score.key) in p.controls]
     own = [p for p in known if p.strategy == reference]
     rest = [p for p in known if p.strategy != reference]
     if not own:
@@ -239,7 +244,7 @@ def _control(ax: Axes, points: Sequence[Point], reference: str, control: str, pr
     label = CONTROLS[control] + (f" ({reference}; {_SIGNS[marker]} others)" if rest else "")
     single = marker if len(own) == 1 else ""
     for group, line, mark, text in ((own, style, single, label), (rest, "none", marker, None)):
-        x, y = [p.n for p in group], [p.controls[control, probe].mean for p in group]
+        x, y = [p.n for p in group], [p.controls[control, score.key].mean for p in group]
         ax.plot(x, y, ls=line, marker=mark, ms=6, lw=1.6, color=colour, label=text)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hyperspec.evaluation.metrics import columns, main_accuracy
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.accuracy import best_per_count
 from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
@@ -27,7 +28,6 @@ from hyperspec.report.summary import Point, Summary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-METRICS = ("train/loss", "val/knn_top1")
 _MOST_SETTINGS = 7
 _MOST_SEEDS = 5
 _MOST_PRUNED = 10
@@ -67,7 +67,8 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     points = _chosen(summary)
     stopped = [str(run) for run in data.pruned["run_id"][:_MOST_PRUNED]]
     charts = []
-    for place, metric in enumerate(METRICS, 1):
+    scored = [main_accuracy(), *(row for row in columns() if not row.is_accuracy)]
+    for place, metric in enumerate(["train/loss", *(f"val/{row.name}" for row in scored)], 1):
         if f"metrics.{metric}" not in data.jobs:
             continue
         curves = _curves(data, summary, points, metric)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hyperspec.evaluation.objective import natural_direction
+from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.style import words
 from hyperspec.report.load import SweepData

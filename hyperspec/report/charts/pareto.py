@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyperspec.evaluation.objective import NUM_BANDS, natural_direction
+from hyperspec.evaluation.metrics import NUM_BANDS, natural_direction
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
 from hyperspec.report.charts.parameters import label, less_is_better, metric, objective
@@ -24,7 +24,7 @@ from hyperspec.report.charts.style import (
     words,
 )
 from hyperspec.report.load import SweepData
-from hyperspec.report.summary import PROBES, Summary, setting_text
+from hyperspec.report.summary import Summary, setting_text
 from hyperspec.report.tables import Grid, number
 
 if TYPE_CHECKING:
@@ -202,12 +202,11 @@ def _stairs(ax: Axes, x: Floats, y: Floats, more: bool) -> None:
 
 
 def _table(summary: Summary, goals: Sequence[Goal], best: NDArray[np.bool_]) -> Grid:
-    probe = next(iter(summary.probes), None)
-    tested = summary.part == "test" and probe is not None
+    main = next(iter(summary.accuracies), None) if summary.part == "test" else None
     columns = ["strategy", "bands", *summary.extra_names]
     shown = [goal for goal in goals if goal.name != NUM_BANDS]
     columns += [words(goal.name) for goal in shown]
-    columns += [f"test {PROBES[probe]}"] if tested and probe else []
+    columns += [f"test {main.title}"] if main else []
     order = sorted(np.flatnonzero(best).tolist(), key=lambda i: float(goals[0].ranks[i]))
     rows = []
     for i in order[:_MOST_ROWS]:
@@ -218,8 +217,8 @@ def _table(summary: Summary, goals: Sequence[Goal], best: NDArray[np.bool_]) -> 
             value_text(goal.values[i]) if place else number(goal.values[i])
             for place, goal in enumerate(shown)
         ]
-        if tested and probe:
-            score = point.scores.get(probe)
+        if main:
+            score = point.scores.get(main.key)
             cells.append("-" if score is None else number(score.mean))
         rows.append(tuple(cells))
     more = f" (first {_MOST_ROWS} of {len(order)})" if len(order) > _MOST_ROWS else ""

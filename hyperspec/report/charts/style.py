@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hyperspec.evaluation.metrics import in_words
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import ListedColormap
@@ -23,21 +25,11 @@ NARROW = 4.5
 
 _WORDS = {
     "objective": "objective",
-    "val/knn_top1": "validation accuracy (k-NN)",
-    "val/linear_top1": "validation accuracy (linear probe)",
-    "val/view_retrieval_top1": "validation view retrieval",
-    "val/rankme": "RankMe (validation)",
-    "train/loss": "training loss",
     "loss.temperature": "temperature",
     "lr": "learning rate",
     "n": "number of bands",
-    "bands.n": "number of bands",
     "strategy": "strategy",
     "seed": "seed",
-    "cost/train_seconds": "training time (s)",
-    "cost/peak_memory_mb": "peak memory (MB)",
-    "cost/samples_per_second": "specimen images per second",
-    "cost/gpu_memory_mb": "GPU memory (MB)",
 }
 _MOST_WRITTEN = 8  # different values up to which an axis names each
 _LOG_SPAN = 8.0  # values that span more are read on a log scale
@@ -77,7 +69,7 @@ def darker_is_better() -> ListedColormap:
 
 def words(name: str) -> str:
     """Return a metric or a parameter as a reader says it; its own name where nobody does."""
-    return _WORDS.get(name, name)
+    return _WORDS.get(name) or in_words(name)
 
 
 def value_text(value: float) -> str:

@@ -12,13 +12,11 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from hyperspec.datasets.loading.batch import Batch
+from hyperspec.evaluation.metrics import leading, natural_direction
 from hyperspec.training import allocator as memory
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, origin
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import HyperspecError
-
-# What a search may stop a run by, the best that the data allow first.
-REPORTED = ("val/knn_top1", "val/view_retrieval_top1", "val/rankme")
 
 
 class TrainingError(HyperspecError):
@@ -193,9 +191,10 @@ def best_scores(best: dict[str, float], metrics: Mapping[str, float]) -> dict[st
         best: The best so far; it is brought up to date.
         metrics: Scores of now.
     """
-    for key in REPORTED:
+    for key in (f"val/{name}" for name in leading()):
         if key in metrics:
-            best[key] = max(metrics[key], best.get(key, metrics[key]))
+            better = max if natural_direction(key) == "maximize" else min
+            best[key] = better(metrics[key], best.get(key, metrics[key]))
     return {f"best/{key.replace('/', '_')}": value for key, value in best.items()}
 
 
@@ -205,7 +204,7 @@ class Validate(pl.Callback):
     Args:
         score: Returns metrics of the current encoder, named as they are logged.
         every_n_epochs: Epochs between scores; 0 scores none.
-        report: Takes the first metric of ``REPORTED`` and the epoch; True stops the training
+        report: Takes the first leading metric of the run and the epoch; True stops the training
             softly, so that the run ends as any other.
         best: Where the best of each score so far is kept.
     """
@@ -240,7 +239,8 @@ class Validate(pl.Callback):
         if processes > 1:
             metrics = trainer.strategy.broadcast(metrics)
         pl_module.log_dict({**metrics, **best_scores(self.best, metrics)}, sync_dist=processes > 1)
-        main = next((metrics[name] for name in REPORTED if name in metrics), None)
+        keys = (f"val/{name}" for name in leading())
+        main = next((metrics[key] for key in keys if key in metrics), None)
         if self.report is None or main is None:
             return
         stops = rank == 0 and self.report(main, epoch)

@@ -1,4 +1,4 @@
-"""Probes on frozen features: k nearest neighbours and a linear classifier."""
+"""A linear classifier on frozen features, its regularisation chosen inside the training part."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hyperspec.evaluation.embeddings import Embeddings
+from hyperspec.evaluation.evaluators.base import Scores, register_evaluator
+from hyperspec.evaluation.probe_result import Floats, Labels, ProbeResult, check_features, judge
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-Floats: TypeAlias = NDArray[np.float64]
-Labels: TypeAlias = Sequence[str] | NDArray[np.str_]
 log = logging.getLogger(__name__)
 
 # Half decades would change little: the score is flat around its best C.
@@ -26,73 +27,26 @@ _NUM_FOLDS = 4
 _MAX_ITERATIONS = 3000
 # Largest gradient left: choosing C stands a rougher optimum than naming rows near a border.
 _SEARCH_TOLERANCE, _FINAL_TOLERANCE = 1e-4, 1e-6
-# Differences below this are rounding of float32 features, which must not choose neighbours.
-_SIMILARITY_DECIMALS = 6
 
 
-@dataclass(frozen=True, eq=False)
-class ProbeResult:
-    """What a probe said of each scored row.
+@register_evaluator("linear", needs_labels=True, on_controls=True, at_end_only=True)
+def run(embeddings: Embeddings) -> Scores:
+    """Score the linear probe fitted on the training part; nothing without its labels."""
+    rows, known = embeddings.rows, embeddings.known
+    if known is None:
+        return Scores({})
 
-    Args:
-        predictions: Predicted label of each row, ``(N,)``.
-        correct: Whether it is the true one, ``(N,)``.
-        balanced: Mean recall over the labels that occur among the scored rows, 0 to 1.
-        C: Inverse regularisation strength of the linear probe; None for k-NN.
-        converged: False when the linear probe's optimiser stopped at its iteration limit.
-    """
+    def fit() -> LinearProbe:
+        groups, seed = known.specimens, embeddings.seed
+        return fit_linear_probe(known.features, known.labels, groups=groups, seed=seed)
 
-    predictions: NDArray[np.str_]
-    correct: NDArray[np.bool_]
-    balanced: float
-    C: float | None = None
-    converged: bool = True
-
-    @property
-    def top1(self) -> float:
-        """Share of rows that were named rightly, 0 to 1."""
-        return float(self.correct.mean())
-
-
-def knn_probe(
-    train_x: ArrayLike, train_y: Labels, test_x: ArrayLike, test_y: Labels, *, k: int = 5
-) -> ProbeResult:
-    """Name each row by its k most similar training rows, by cosine.
-
-    Neighbours have one vote each. Labels with equally many votes are told apart by their summed
-    similarity, then by name; equally similar rows count in the order in which they are given. A
-    row of zeros has similarity 0 to everything.
-
-    Args:
-        train_x: Training features, ``(M, F)``.
-        train_y: Training labels, ``(M,)``.
-        test_x: Features to name, ``(N, F)``.
-        test_y: Their true labels, ``(N,)``.
-        k: Number of neighbours, 1 to M.
-
-    Raises:
-        ConfigError: If k is not between 1 and the number of training rows.
-        ValueError: If features are not finite.
-    """
-    train, test = _features(train_x, train_y), _features(test_x, test_y)
-    if not 1 <= k <= len(train):
-        raise ConfigError(
-            f"evaluation.k is {k}, but the training part has {len(train)} labelled rows; choose a "
-            f"number of neighbours from 1 to {len(train)}."
-        )
-    names, codes = np.unique(np.asarray(train_y), return_inverse=True)
-    similarity = np.round(normalised(test) @ normalised(train).T, _SIMILARITY_DECIMALS)
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    votes = np.zeros((len(test), len(names)))
-    summed = np.zeros_like(votes)
-    rows = np.arange(len(test))
-    for rank in range(k):
-        column = codes[nearest[:, rank]]
-        votes[rows, column] += 1
-        summed[rows, column] += similarity[rows, nearest[:, rank]]
-    # A sum of k cosines stays within ±k, so a vote more always outweighs it.
-    best = np.argmax(votes + summed / (2 * k + 1), axis=1)
-    return _result(names[best], test_y)
+    probe = embeddings.fitted("linear", fit)
+    result = probe.score(rows.features, rows.labels)
+    top1 = embeddings.averaged(result.correct, rows.specimens)
+    return Scores(
+        {"linear_top1": top1, "linear_balanced": result.balanced, "linear_C": probe.C},
+        result.predictions,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +74,8 @@ class LinearProbe:
 
     def score(self, features: ArrayLike, truth: Labels) -> ProbeResult:
         """Name the rows of features ``(N, F)`` and compare with their true labels ``(N,)``."""
-        predictions = self.predict(_features(features, truth))
-        return _result(predictions, truth, self.C, self.converged)
+        predictions = self.predict(check_features(features, truth))
+        return judge(predictions, truth, self.C, self.converged)
 
 
 def fit_linear_probe(
@@ -144,7 +98,7 @@ def fit_linear_probe(
         ConfigError: If the training rows have one label only.
         ValueError: If features are not finite.
     """
-    train = _features(train_x, train_y)
+    train = check_features(train_x, train_y)
     names, codes = np.unique(np.asarray(train_y), return_inverse=True)
     if len(names) < 2:
         raise ConfigError(
@@ -163,32 +117,6 @@ def fit_linear_probe(
             chosen,
         )
     return LinearProbe(names, chosen, converged, model, scaling)
-
-
-def linear_probe(
-    train_x: ArrayLike,
-    train_y: Labels,
-    test_x: ArrayLike,
-    test_y: Labels,
-    *,
-    groups: Sequence[str],
-    seed: int = 0,
-) -> ProbeResult:
-    """Fit a linear probe on the training rows and score it on others.
-
-    Args:
-        train_x: Training features, ``(M, F)``.
-        train_y: Training labels, ``(M,)``.
-        test_x: Features to name, ``(N, F)``.
-        test_y: Their true labels, ``(N,)``.
-        groups: Specimen of each training row, ``(M,)``.
-        seed: Seed of the folds.
-
-    Raises:
-        ConfigError: If the training rows have one label only.
-        ValueError: If features are not finite.
-    """
-    return fit_linear_probe(train_x, train_y, groups=groups, seed=seed).score(test_x, test_y)
 
 
 def _choose_c(features: Floats, codes: NDArray[np.intp], groups: Sequence[str], seed: int) -> float:
@@ -272,33 +200,3 @@ class _Scaling:
     def __call__(self, features: Floats) -> Floats:
         scaled = (features - self.mean) / self.scale
         return np.asarray(scaled if self.basis is None else scaled @ self.basis)
-
-
-def normalised(features: Floats) -> Floats:
-    """Return rows at unit length; rows of zeros stay zeros."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(lengths > 0, lengths, 1.0)
-
-
-def balanced_accuracy(truth: Labels, predictions: Labels) -> float:
-    """Return the mean recall over the labels that occur, 0 to 1."""
-    names, codes = np.unique(np.asarray(truth), return_inverse=True)
-    hits = np.asarray(truth) == np.asarray(predictions)
-    return float(np.mean(np.bincount(codes, hits) / np.bincount(codes, minlength=len(names))))
-
-
-def _features(values: ArrayLike, labels: Labels) -> Floats:
-    features = np.asarray(values, np.float64)
-    if features.ndim != 2 or len(features) != len(labels) or not features.size:
-        raise ValueError(f"Features of shape {features.shape} do not fit {len(labels)} labels.")
-    if not np.isfinite(features).all():
-        wrong = int(np.flatnonzero(~np.isfinite(features).all(1))[0])
-        raise ValueError(f"Features of row {wrong} are not finite; the encoder has diverged.")
-    return features
-
-
-def _result(
-    predictions: NDArray[np.str_], truth: Labels, strength: float | None = None, ok: bool = True
-) -> ProbeResult:
-    correct = np.asarray(predictions == np.asarray(truth))
-    return ProbeResult(predictions, correct, balanced_accuracy(truth, predictions), strength, ok)

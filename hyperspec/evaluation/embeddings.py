@@ -1,0 +1,138 @@
+"""What evaluators are given: frozen features of a part with what is known of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hyperspec.evaluation.statistics.bootstrap import Interval, bootstrap_interval
+
+Floats: TypeAlias = NDArray[np.float64]
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Frozen features of one part with what is known of each row.
+
+    Args:
+        features: Features of the backbone (not of the projection head), ``(N, F)``.
+        labels: Label of each row, ``(N,)``; None where unknown. Those rows are not probed.
+        specimens: Unique specimen key of each row, ``(N,)``.
+        files: File of each row, ``(N,)``, by which predictions of several runs are joined.
+
+    Raises:
+        ValueError: If lengths differ.
+    """
+
+    features: ArrayLike
+    labels: Sequence[str | None]
+    specimens: Sequence[str]
+    files: Sequence[str]
+
+    def __post_init__(self) -> None:
+        matrix = np.asarray(self.features, np.float64)
+        lengths = {len(matrix), len(self.labels), len(self.specimens), len(self.files)}
+        if matrix.ndim != 2 or len(lengths) != 1:
+            raise ValueError(
+                f"features of shape {matrix.shape}, {len(self.labels)} labels, "
+                f"{len(self.specimens)} specimens and {len(self.files)} files do not fit together."
+            )
+        object.__setattr__(self, "features", matrix)
+
+    @property
+    def matrix(self) -> Floats:
+        """The features in double precision, ``(N, F)``."""
+        return np.asarray(self.features, np.float64)
+
+    @property
+    def has_views(self) -> bool:
+        """Whether some specimen has two rows."""
+        return len(set(self.specimens)) < len(self.specimens)
+
+    def labelled(self) -> Labelled:
+        """Return the rows whose label is known."""
+        rows = [i for i, label in enumerate(self.labels) if label is not None]
+        return Labelled(
+            self.matrix[rows],
+            np.asarray([str(self.labels[i]) for i in rows], dtype=np.str_),
+            [self.specimens[i] for i in rows],
+            [self.files[i] for i in rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The rows of a part whose label is known, as in :class:`Held`."""
+
+    features: Floats
+    labels: NDArray[np.str_]
+    specimens: list[str]
+    files: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """A held-out part, and what an evaluator may fit on.
+
+    Args:
+        part: What is scored.
+        train: The training part; None where its labels are not those of the part, whose rows can
+            then only name each other.
+        k: Neighbours of probes that have some.
+        seed: Seed of folds, clusters and resampling.
+        num_resamples: Bootstrap resamples.
+        fits: What was fitted on the training part so far, for all parts that are scored.
+    """
+
+    part: Held
+    train: Held | None = None
+    k: int = 5
+    seed: int = 0
+    num_resamples: int = 2000
+    fits: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> Labelled:
+        """The part's rows with a label."""
+        return self.part.labelled()
+
+    @cached_property
+    def known(self) -> Labelled | None:
+        """The training rows with a label; None where there is none."""
+        rows = None if self.train is None else self.train.labelled()
+        return rows if rows is not None and len(rows.labels) else None
+
+    def averaged(self, values: ArrayLike, specimens: Sequence[str]) -> Interval:
+        """Return the mean of scores with its 95% interval over their specimens.
+
+        Args:
+            values: Score of each row, ``(N,)``; NaN where it has none.
+            specimens: Specimen of each, ``(N,)``.
+        """
+        return bootstrap_interval(
+            values, specimens, num_resamples=self.num_resamples, seed=self.seed
+        )
+
+    def fitted(self, name: str, fit: Callable[[], Made]) -> Made:
+        """Return what ``fit`` makes of the training part, made once for all parts.
+
+        Args:
+            name: Of the evaluator.
+            fit: Called the first time.
+        """
+        if name not in self.fits:
+            self.fits[name] = fit()
+        made: Made = self.fits[name]
+        return made
+
+
+def normalised(features: Floats) -> Floats:
+    """Return rows at unit length; rows of zeros stay zeros."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(lengths > 0, lengths, 1.0)

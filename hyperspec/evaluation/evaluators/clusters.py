@@ -1,0 +1,84 @@
+"""How well unsupervised clusters follow the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hyperspec.evaluation.embeddings import Embeddings, normalised
+from hyperspec.evaluation.evaluators.base import Values, register_evaluator
+from hyperspec.evaluation.statistics.bootstrap import Interval
+
+Names: TypeAlias = Sequence[str] | NDArray[np.str_]
+
+
+@register_evaluator("clusters", needs_labels=True)
+def run(embeddings: Embeddings) -> Values:
+    """Compare k-means clusters with the labels; nothing where all rows share one."""
+    from sklearn.metrics import silhouette_samples
+
+    rows = embeddings.rows
+    different = len(np.unique(rows.labels))
+    if different < 2:
+        return {}
+    clusters = cluster_agreement(rows.features, rows.labels, seed=embeddings.seed)
+    found: dict[str, float | Interval] = {"nmi": clusters.nmi, "ari": clusters.ari}
+    if different < len(rows.labels):
+        widths = silhouette_samples(normalised(rows.features), rows.labels, metric="cosine")
+        found["silhouette"] = embeddings.averaged(widths, rows.specimens)
+    return found
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """How well unsupervised clusters follow the labels.
+
+    Args:
+        nmi: Normalised mutual information of k-means clusters and labels, 0 to 1.
+        ari: Adjusted Rand index of the same, 1 for equal partitions, about 0 by chance.
+        silhouette: Mean silhouette of the *labels* by cosine distance, -1 to 1; NaN when each row
+            has its own label.
+    """
+
+    nmi: float
+    ari: float
+    silhouette: float
+
+
+def cluster_agreement(features: ArrayLike, labels: Names, *, seed: int = 0) -> Clustering:
+    """Cluster features by k-means into as many groups as there are labels, and compare.
+
+    Args:
+        features: Features, ``(N, F)``; taken at unit length, so that distances follow cosines.
+        labels: Label of each row, ``(N,)``, at least two different ones.
+        seed: Seed of the ten k-means starts.
+
+    Raises:
+        ValueError: If there are fewer than two labels.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import (
+        adjusted_rand_score,
+        normalized_mutual_info_score,
+        silhouette_score,
+    )
+
+    names, codes = np.unique(np.asarray(labels), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(
+            f"Clusters are compared with two labels or more; all are {str(names[0])!r}."
+        )
+    unit = normalised(np.asarray(features, np.float64))
+    # k-means cannot make more clusters than there are distinct points (a collapsed encoder).
+    num_clusters = min(len(names), len(np.unique(unit, axis=0)))
+    found = KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(unit)
+    scored = len(names) < len(codes)
+    return Clustering(
+        float(normalized_mutual_info_score(codes, found)),
+        float(adjusted_rand_score(codes, found)),
+        float(silhouette_score(unit, codes, metric="cosine")) if scored else float("nan"),
+    )

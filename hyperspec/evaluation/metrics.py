@@ -1,0 +1,183 @@
+"""The one table of metrics: what each is called, which way is better, and where it is shown.
+
+Read by objectives, searches, scores while training, the printed result and the report, at the time
+of use, so that a row that a user's module adds counts everywhere. The order of the rows is the
+order in which reports show them. Light on purpose: composing a config reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["maximize", "minimize"]
+NUM_BANDS = "bands.n"  # bands that the encoder sees, as an objective and as a metric of such runs
+PARTS = {"val": "validation", "test": "test", "train": "training"}
+CONTROLS = {"untrained": "untrained encoder", "mean_spectrum": "mean spectrum"}
+CLASSES = "classes"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One row.
+
+    Args:
+        name: Without the part: ``knn_top1`` is logged as ``val/knn_top1`` and ``test/knn_top1``.
+            What is no score of a part has its whole name.
+        label: In few words, for the head of a column; the name by default.
+        evaluator: What measures it; empty for what training itself logs.
+        range: For readers; empty for what is no measure of an embedding, such as a probe's C.
+        direction: Which way is better.
+        chance: What a blind guess reaches: the name of the metric that says it, or ``classes`` for
+            1 / number of labels. The latter are accuracies, with a right or wrong for each row:
+            they are drawn against the number of bands, and the first is compared in pairs.
+        needs: What specimens must have: ``labels``, several ``views``, or nothing.
+        phrase: How charts say it.
+        leading: Whether it may stand for the encoder where nobody says what to optimise: default
+            objective, what a search stops a run by, best score so far. The first that the data
+            allow is taken.
+        objective: Whether it may be optimised.
+        printed: Part whose value a run of its own prints at its end; empty for none.
+        column: Whether the report's table and the one-shot curve show it.
+    """
+
+    name: str
+    label: str = ""
+    evaluator: str = ""
+    range: str = ""
+    direction: Direction = "maximize"
+    chance: str = ""
+    needs: Literal["", "labels", "views"] = ""
+    phrase: str = "{label} ({part})"
+    leading: bool = False
+    objective: bool = True
+    printed: Literal["", "val", "test"] = ""
+    column: bool = False
+
+    @property
+    def title(self) -> str:
+        """The label, or the name where there is none."""
+        return self.label or self.name
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is a share of rows that were named rightly."""
+        return self.chance == CLASSES
+
+    @property
+    def key(self) -> str:
+        """What tables of predictions call it: the evaluator of an accuracy, else the name."""
+        return self.evaluator if self.is_accuracy else self.name
+
+    def words(self, part: str) -> str:
+        """Return how charts say its value on a part, such as ``validation accuracy (k-NN)``."""
+        return self.phrase.format(label=self.title, part=PARTS[part])
+
+
+def _accuracy(name: str, label: str, evaluator: str, *, leading: bool = False) -> Metric:
+    return Metric(
+        name, label, evaluator, "0 to 1", chance=CLASSES, needs="labels",
+        phrase="{part} accuracy ({label})", leading=leading, printed="test", column=True,
+    )  # fmt: skip
+
+
+_ROWS = (
+    _accuracy("knn_top1", "k-NN", "knn", leading=True),
+    Metric("knn_balanced", "k-NN, balanced", "knn", "0 to 1", needs="labels"),
+    _accuracy("linear_top1", "linear probe", "linear"),
+    Metric("linear_balanced", "linear probe, balanced", "linear", "0 to 1", needs="labels"),
+    Metric("linear_C", "C of the linear probe", "linear", needs="labels", objective=False),
+    Metric("knn_other_specimens", "k-NN of other specimens", "knn", "0 to 1", needs="labels"),
+    Metric(
+        "retrieval_map", "mean average precision", "retrieval", "0 to 1",
+        chance="retrieval_map_chance", needs="labels",
+    ),
+    Metric(
+        "retrieval_map_chance", "precision by chance", "retrieval", "of unordered rows",
+        needs="labels", objective=False,
+    ),
+    Metric("nmi", "NMI of clusters", "clusters", "0 to 1", needs="labels"),
+    Metric("ari", "ARI of clusters", "clusters", "0 by chance, at most 1", needs="labels"),
+    Metric("silhouette", "silhouette of labels", "clusters", "-1 to 1", needs="labels"),
+    Metric(
+        "view_retrieval_top1", "view retrieval", "view_retrieval", "0 to 1",
+        chance="view_retrieval_chance", needs="views", phrase="{part} {label}", leading=True,
+    ),
+    Metric(
+        "view_retrieval_chance", "view retrieval by chance", "view_retrieval", "0 to 1",
+        needs="views", objective=False,
+    ),
+    Metric("alignment", "alignment", "alignment", "0 to 4, lower: nearer", "minimize"),
+    Metric("uniformity", "uniformity", "alignment", "to 0, lower: more even", "minimize"),
+    Metric(
+        "rankme", "RankMe", "rankme", "1 to min(rows, features)", leading=True, printed="val"
+    ),
+    Metric(
+        "window_retrieval_top1", "retrieval between windows", range="0 to 1",
+        chance="window_retrieval_chance",
+    ),
+    Metric(
+        "window_retrieval_chance", "retrieval between windows by chance", range="0 to 1",
+        objective=False,
+    ),
+    Metric("loss", "loss", direction="minimize", phrase="{part} {label}"),
+    Metric(NUM_BANDS, "number of bands", direction="minimize"),
+    Metric("cost/train_seconds", "training time (s)", direction="minimize"),
+    Metric("cost/peak_memory_mb", "peak memory (MB)", direction="minimize"),
+    Metric("cost/samples_per_second", "specimen images per second"),
+    Metric("cost/gpu_memory_mb", "GPU memory (MB)", direction="minimize"),
+)  # fmt: skip
+METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
+
+
+def metric_of(name: str) -> Metric:
+    """Return the row of a logged metric, such as ``val/knn_top1``; a bare one where it has none."""
+    bare = name.rpartition("/")[2]
+    return METRICS.get(name) or METRICS.get(bare) or Metric(bare)
+
+
+def natural_direction(name: str) -> Direction:
+    """Say whether more or less of a metric is better: scores up, bands, time, memory, loss down."""
+    return metric_of(name).direction
+
+
+def leading() -> list[str]:
+    """Return by what an encoder is judged where nobody says so, the best that data allow first."""
+    return [row.name for row in METRICS.values() if row.leading]
+
+
+def columns() -> list[Metric]:
+    """Return the metrics of the report's table, in its order."""
+    return [row for row in METRICS.values() if row.column]
+
+
+def accuracies() -> list[Metric]:
+    """Return those of the table that are accuracies."""
+    return [row for row in columns() if row.is_accuracy]
+
+
+def main_accuracy() -> Metric:
+    """Return the accuracy by which settings are compared in pairs."""
+    return accuracies()[0]
+
+
+def in_words(name: str) -> str:
+    """Return a logged metric as a reader says it; its own name where it has no row."""
+    part, _, bare = name.rpartition("/")
+    if name in METRICS:
+        return METRICS[name].title
+    return METRICS[bare].words(part) if part in PARTS and bare in METRICS else name
+
+
+def printed() -> Iterator[tuple[str, str]]:
+    """Yield name and words of what a run of its own prints: test scores, controls, validation."""
+    main = main_accuracy()
+    for part in ("test", "val"):
+        for row in METRICS.values():
+            if row.printed == part:
+                short = f"{PARTS[part]} {row.title}" if row.is_accuracy else row.words(part)
+                yield f"{part}/{row.name}", short
+        if part == "test":
+            for control, words in CONTROLS.items():
+                yield f"control/{control}_{main.name}", f"{words}, {main.title}"
