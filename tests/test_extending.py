@@ -24,7 +24,7 @@ FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluator_tables: None) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     handlers = list(logging.getLogger().handlers)

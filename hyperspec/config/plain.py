@@ -7,13 +7,14 @@ checkpoint runs nothing that a config could not name, and imports nothing that n
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from hyperspec.config.groups import OPTIONS
 from hyperspec.config.plugins import load_installed
 from hyperspec.config.schema import Train
-from hyperspec.utils.errors import ModelError
+from hyperspec.utils.errors import ConfigError, ModelError
 from hyperspec.utils.registry import label
 
 _CLASS = "_class"
@@ -59,9 +60,8 @@ def from_plain(value: Any, modules: Sequence[str] = ()) -> Any:
         known = _config_classes()
     if colon and name not in known:
         raise ModelError(
-            f"The checkpoint was trained with {name}, a plug-in that is not loaded, and reading a "
-            "checkpoint imports nothing by itself. If you trust that module, name it: add "
-            f"--plugins {','.join(modules) or module} to the command, or import it first in Python."
+            f"The checkpoint was trained with {name}, a plug-in that is not loaded. "
+            f"{_advice(modules or [module])}"
         )
     unknown = sorted(
         set(fields) - {f.name for f in dataclasses.fields(known[name])} if name in known else [name]
@@ -71,7 +71,20 @@ def from_plain(value: Any, modules: Sequence[str] = ()) -> Any:
             f"The checkpoint's config holds {name}: {', '.join(unknown)}, which this version of "
             "hyperspec does not have. Read it with the version that wrote it."
         )
-    return known[name](**fields)
+    try:
+        return known[name](**fields)
+    except ConfigError as error:
+        if all(one in sys.modules for one in modules):
+            raise
+        # An evaluator, or whatever else is known by a name alone.
+        raise ModelError(f"{error} {_advice(modules)}") from error
+
+
+def _advice(modules: Sequence[str]) -> str:
+    return (
+        "Reading a checkpoint imports nothing by itself. If you trust its plug-in, name it: add "
+        f"--plugins {','.join(modules)} to the command, or import it first in Python."
+    )
 
 
 def _config_classes() -> dict[str, type]:

@@ -24,18 +24,20 @@ from hyperspec import bands, losses, models
 from hyperspec.config import groups
 from hyperspec.config.compose import CONFIG_NAME, OVERLAYS, config_folders, option_value
 from hyperspec.config.schema import Train
+from hyperspec.evaluation.evaluators import chosen
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.registry import foreign_modules, is_own
 from hyperspec.utils.source_tree import plugin_hash
 
 log = logging.getLogger(__name__)
 
-ENTRY_POINTS: Mapping[str, Callable[[Any], object]] = {
+ENTRY_POINTS: Mapping[str, Callable[[Any], object] | None] = {
     "hyperspec.bands": bands.register,
     "hyperspec.models": models.register,
     "hyperspec.losses": losses.register,
+    "hyperspec.evaluators": None,
 }
-"""Groups of entry points, and what takes a class that one names; a module registers by itself."""
+"""Groups of entry points, and what takes a class that one names; modules register by themselves."""
 
 
 def load(modules: Sequence[str], key: str = "plugins") -> None:
@@ -72,7 +74,7 @@ def load_installed() -> None:
         for point in entry_points(group=group):
             try:
                 made = point.load()
-                if isinstance(made, type):
+                if register is not None and isinstance(made, type):
                     register(made)
             except Exception as error:  # noqa: BLE001 - whatever a foreign package raises
                 log.warning(
@@ -102,6 +104,7 @@ def sources(config: Train) -> dict[str, str]:
     modules = {*config.plugins, *foreign_modules(config)}
     for name in config.evaluation.curve_strategies:
         modules.add(bands.STRATEGIES[name].__module__)
+    modules |= {one.run.__module__ for one in chosen(config.evaluation.scored_by)}
     files = dict(_source(name) for name in modules if not is_own(name))
     return {name: plugin_hash(path) for name, path in sorted(files.items())}
 

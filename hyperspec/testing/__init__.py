@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hyperspec.testing.bands import check_strategy
+    from hyperspec.testing.evaluators import check_evaluator
     from hyperspec.testing.losses import check_loss
     from hyperspec.testing.models import check_encoder, check_stem
 
-__all__ = ["check_encoder", "check_loss", "check_stem", "check_strategy"]
+__all__ = ["check_encoder", "check_evaluator", "check_loss", "check_stem", "check_strategy"]
 
 _HOMES = {
     "check_encoder": "models",
+    "check_evaluator": "evaluators",
     "check_loss": "losses",
     "check_stem": "models",
     "check_strategy": "bands",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from plugin_fixture import plugins_forgotten
+from plugin_fixture import forget, plugins_forgotten
 
 from hyperspec import bands, losses, models
 from hyperspec.cli.commands.plan import composed
@@ -19,6 +19,7 @@ from hyperspec.config import plugins
 from hyperspec.config.compose import prepare_arguments
 from hyperspec.config.plain import from_plain, to_plain
 from hyperspec.config.schema import Train
+from hyperspec.evaluation.evaluators import EVALUATORS
 from hyperspec.utils.errors import ConfigError, ModelError
 from hyperspec.utils.source_tree import plugin_hash
 
@@ -185,9 +186,9 @@ def test_a_checkpoint_s_config_comes_back_and_imports_nothing(here: Path) -> Non
     with pytest.raises(ModelError) as error:
         from_plain(plain)
     assert str(error.value) == (
-        "The checkpoint was trained with lastbands:Last, a plug-in that is not loaded, and reading "
-        "a checkpoint imports nothing by itself. If you trust that module, name it: add "
-        "--plugins lastbands to the command, or import it first in Python."
+        "The checkpoint was trained with lastbands:Last, a plug-in that is not loaded. Reading a "
+        "checkpoint imports nothing by itself. If you trust its plug-in, name it: add --plugins "
+        "lastbands to the command, or import it first in Python."
     )
     assert "lastbands" not in sys.modules
     plugins.load(["lastbands"], "--plugins")
@@ -242,3 +243,28 @@ def test_a_plug_in_of_a_package_counts_with_all_of_it(here: Path) -> None:
     (package / "helper.py").write_text("A = 2")
     plugin_hash.cache_clear()
     assert plugins.sources(made)["mypackage"] != before["mypackage"]
+
+
+EVALUATOR = """
+from hyperspec.evaluation.evaluators import register_evaluator
+from hyperspec.evaluation.metrics import Metric
+
+@register_evaluator("norm", metrics=[Metric("norm", evaluator="norm")])
+def run(embeddings):
+    return {"norm": float((embeddings.part.matrix**2).mean())}
+"""
+
+
+def test_an_evaluator_is_named_counted_and_asked_for(here: Path, evaluator_tables: None) -> None:
+    (here / "lastbands.py").write_text(EVALUATOR)
+    words = ["data.root=folder", "model=tiny", "plugins=[lastbands]"]
+    made = composed([*words, "evaluation.evaluators=[knn,norm]", "objective=val/norm"])
+    assert list(plugins.sources(made)) == ["lastbands"]
+    plain = to_plain(made)
+    del EVALUATORS["norm"]
+    forget("lastbands")
+    with pytest.raises(ModelError, match=r"names 'norm'; .* add --plugins lastbands to the"):
+        from_plain(plain)
+    assert "lastbands" not in sys.modules
+    plugins.load(["lastbands"])
+    assert from_plain(plain) == made

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperspec.bands import STRATEGIES, CountedStrategy, StatisticsStrategy
+from hyperspec.evaluation.evaluators import BUILT_IN, register_evaluator
+from hyperspec.evaluation.metrics import Metric
 from hyperspec.losses import OPTIONS, LossConfig, NtXentConfig
 from hyperspec.models import EncoderConfig, ResNetConfig, TinyConfig
 from hyperspec.models.config import STEMS
 from hyperspec.models.stems.projection import Projection
 from hyperspec.models.stems.spectral import BandAttention, WavelengthProjection
-from hyperspec.testing import check_encoder, check_loss, check_stem, check_strategy
+from hyperspec.testing import check_encoder, check_evaluator, check_loss, check_stem, check_strategy
 
 COUNTED = {name: kind for name, kind in STRATEGIES.items() if issubclass(kind, CountedStrategy)}
 
@@ -60,6 +62,15 @@ def test_a_residual_network_passes() -> None:
 )
 def test_every_stem_passes(build: Callable[[np.ndarray], nn.Module]) -> None:
     check_stem(build, 6)
+
+
+# k-means and the folds of the linear probe see their rows in order, and its scaling sees axes.
+ORDERED = {"clusters", "linear"}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_evaluator_passes(name: str) -> None:
+    check_evaluator(name, rotation=name not in ORDERED, order=name not in ORDERED)
 
 
 # --- what must not pass ---
@@ -278,3 +289,46 @@ def test_an_encoder_that_breaks_a_promise_is_told(flaw: str, promise: str) -> No
 def test_a_stem_of_other_channels_is_told() -> None:
     with pytest.raises(AssertionError, match=r"gives \(5, 8, 8\) per image"):
         check_stem(lambda nm: Projection(len(nm), 6), 5)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "promise"),
+    [
+        ("", ""),
+        ("no row", "there is none of 'other'"),
+        ("nan", "is finite"),
+        ("range", "lies within 0 to 1"),
+        ("chance", "the same values each time"),
+        ("in place", "changes no features"),
+        ("first axis", "the same for rotated features"),
+        ("first row", "the same for any order of rows"),
+        ("few", "leaves out or refuses a part of 1 rows"),
+    ],
+)
+def test_an_evaluator_that_breaks_a_promise_is_told(
+    flaw: str, promise: str, evaluator_tables: None
+) -> None:
+    random = np.random.default_rng(0)
+
+    @register_evaluator("mine", metrics=[Metric("norm", evaluator="mine", range="0 to 1")])
+    def run(embeddings):
+        matrix = embeddings.part.matrix
+        if flaw == "few" and len(matrix) < 3:
+            raise IndexError("too few")
+        if flaw == "in place":
+            matrix[0] = 0
+        value = 1 / (1 + float((matrix**2).mean()))
+        return {
+            "no row": {"other": value},
+            "nan": {"norm": float("nan")},
+            "range": {"norm": value + 1},
+            "chance": {"norm": random.random()},
+            "first axis": {"norm": abs(float(matrix[:, 0].mean())) % 1},
+            "first row": {"norm": 1 / (1 + float((matrix[0] ** 2).mean()))},
+        }.get(flaw, {"norm": value})
+
+    if not flaw:
+        check_evaluator("mine")
+        return
+    with pytest.raises(AssertionError, match=promise):
+        check_evaluator("mine")

@@ -50,8 +50,7 @@ def restored_from(
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     quieten()
-    if words.plugins is not None:
-        load(words_of(words.plugins, "--plugins"), "--plugins")
+    load([] if words.plugins is None else words_of(words.plugins, "--plugins"), "--plugins")
     own_labels = (words.labels, words.labels_file, words.column, words.expression)
     labels = labels_from(words, words.folder) if any(w is not None for w in own_labels) else None
     return restore(
