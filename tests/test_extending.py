@@ -77,7 +77,8 @@ def test_every_block_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[
     source.write_text(source.read_text().replace("return apart - self", "return 2 * apart - self"))
     forget("mymodule")
     sweep = next(text for _, text in BLOCKS if "hyperspec train -m" in text).splitlines()[1]
-    run("console", sweep.replace("bands=contrast,uniform", "bands=contrast"), here)
+    sweep = sweep.replace("contrast,uniform", "contrast").replace("dir=sweep", "dir=again")
+    run("console", sweep, here)
     after = jobs(here)
     assert after["contrast"] != before["contrast"]
     assert after["uniform"] == before["uniform"]

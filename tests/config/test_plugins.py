@@ -14,6 +14,7 @@ from plugin_fixture import forget, plugins_forgotten
 
 from hyperspec import bands, losses, models
 from hyperspec.cli.commands.plan import composed
+from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main as train
 from hyperspec.config import plugins
 from hyperspec.config.compose import prepare_arguments
@@ -268,3 +269,13 @@ def test_an_evaluator_is_named_counted_and_asked_for(here: Path, evaluator_table
     assert "lastbands" not in sys.modules
     plugins.load(["lastbands"])
     assert from_plain(plain) == made
+
+
+def test_the_command_that_shows_picks_takes_plug_ins(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bands", "--axis", "400:500:11", "--strategy", "last", "--n", "2"]
+    assert hyperspec([*words, "--plugins", "lastbands", "--csv", "picks.csv"]) == 0
+    assert "last" in (here / "picks.csv").read_text()
+    assert hyperspec([*words, "--plugins", "nothere"]) == 2
+    assert "error: --plugins names 'nothere', which cannot be imp" in capsys.readouterr().err

@@ -7,8 +7,14 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperspec.cli.commands.data_options import add_cache, axis_spec, cache_fields, words_of
-from hyperspec.cli.commands.options import AXIS_HELP, add_labels, labels_from
+from hyperspec.cli.commands.data_options import add_cache, axis_spec, cache_fields
+from hyperspec.cli.commands.options import (
+    AXIS_HELP,
+    add_labels,
+    add_plugins,
+    labels_from,
+    load_plugins,
+)
 
 if TYPE_CHECKING:
     from hyperspec.inference.restore import Restored
@@ -25,11 +31,7 @@ def add_checkpoint(parser: argparse.ArgumentParser, *, several: bool = False) ->
     add("folder", type=Path, metavar="FOLDER", help="cubes; read and split as in training")
     add("--axis", help=f"for headers without wavelengths: {AXIS_HELP}")
     add("--files", metavar="GLOB", help="which files are cubes (as in training)")
-    add(
-        "--plugins",
-        metavar="A,B,...",
-        help="modules of yours that the checkpoint was trained with (docs/extending.md)",
-    )
+    add_plugins(parser)
     add_cache(parser, None)
     add_labels(parser)
 
@@ -44,13 +46,12 @@ def restored_from(
         checkpoint: The checkpoint.
         residency: Where planes live, if not where the run had them.
     """
-    from hyperspec.config.plugins import load
     from hyperspec.inference.restore import restore
     from hyperspec.training.trainer import quieten
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     quieten()
-    load([] if words.plugins is None else words_of(words.plugins, "--plugins"), "--plugins")
+    load_plugins(words)
     own_labels = (words.labels, words.labels_file, words.column, words.expression)
     labels = labels_from(words, words.folder) if any(w is not None for w in own_labels) else None
     return restore(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
 from hyperspec.cli.commands.data_options import AXIS_HELP, add_data, data_from
+from hyperspec.cli.commands.options import add_plugins, load_plugins
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add(commands: Commands) -> None:
         help="specimens (all; for prototypes test)")  # fmt: skip
     add("--axis", help=f"for headers without wavelengths: {AXIS_HELP}")
     add("--out", type=Path, default=Path("signatures"), metavar="DIR", help="folder to write")
+    add_plugins(parser)
     add_data(parser)
     parser.set_defaults(command=run)
 
@@ -104,6 +106,7 @@ def _restore(words: argparse.Namespace) -> Restored:
     from hyperspec.training.trainer import quieten
 
     quieten()
+    load_plugins(words)
     return restore(
         words.ckpt, root=str(words.folder), axis=axis_spec(words.axis), **cache_fields(words)
     )
