@@ -68,7 +68,9 @@ def jobs(folder: Path) -> dict[str, str]:
 def test_every_block_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for language, text in BLOCKS:
         run(language, text, here)
-    assert len(pd.read_parquet(here / "embeddings.parquet")) == 32 * 4
+    assert (
+        len(pd.read_parquet(here / "embeddings.parquet")) == 8 * 4 * 2
+    )  # species, specimens, views
     scores = json.loads((here / "evaluation/evaluation.json").read_text())
     assert 0 <= scores["test/label/knn_top1"] <= 1
     before = jobs(here)

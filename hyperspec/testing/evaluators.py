@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import EVALUATORS, Scores
 from hyperspec.evaluation.metrics import METRICS
+from hyperspec.evaluation.statistics.bootstrap import Interval
 from hyperspec.testing.demand import demand
 from hyperspec.utils.errors import HyperspecError
 
@@ -67,7 +68,7 @@ def _checked(name: str, part: Held, train: Held | None) -> dict[str, float]:
             row is not None and row.evaluator == name,
             f"the evaluator '{name}' has a row for what it measures; there is none of '{metric}'",
         )
-        number = float(getattr(value, "mean", value))
+        number = value.mean if isinstance(value, Interval) else float(value)
         demand(bool(np.isfinite(number)), f"'{metric}' is finite; it is {number}")
         ends = _RANGE.match(row.range) if row is not None else None
         if ends is not None:

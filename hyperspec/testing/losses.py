@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -102,7 +104,9 @@ def _check_micro_batches(config: LossConfig, said: str, z0: Tensor, z1: Tensor) 
 
 def _check_one_specimen(config: LossConfig, said: str, z0: Tensor, z1: Tensor) -> None:
     try:
-        value = _value(config, z0[:1], z1[:1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch's, of a variance of one number
+            value = _value(config, z0[:1], z1[:1])
     except ConfigError:
         return  # it has nothing to compare a single specimen with, and says so
     demand(bool(value.isfinite()), f"{said} refuses a batch of one, or gives a finite value")
