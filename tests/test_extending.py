@@ -55,22 +55,20 @@ def run(language: str, text: str, folder: Path) -> None:
 
 
 def jobs(folder: Path) -> dict[str, str]:
-    """Return the identities of the finished jobs by strategy."""
+    """Return the identity of the newest finished job of each strategy."""
     client = open_client(f"sqlite:///{folder / 'mlflow.db'}")
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments, "attributes.status = 'FINISHED'")
-    return {
-        r.data.params["bands"]: r.data.tags[TAG_IDENTITY] for r in runs if "bands" in r.data.params
-    }
+    jobs = [run.data for run in reversed(runs) if "bands" in run.data.params]  # newest last
+    return {job.params["bands"]: job.tags[TAG_IDENTITY] for job in jobs}
 
 
 @pytest.mark.slow
 def test_every_block_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for language, text in BLOCKS:
         run(language, text, here)
-    assert (
-        len(pd.read_parquet(here / "embeddings.parquet")) == 8 * 4 * 2
-    )  # species, specimens, views
+    table = pd.read_parquet(here / "embeddings.parquet")
+    assert len(table) == 8 * 4 * 2  # species, specimens, views
     scores = json.loads((here / "evaluation/evaluation.json").read_text())
     assert 0 <= scores["test/label/knn_top1"] <= 1
     before = jobs(here)

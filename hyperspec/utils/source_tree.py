@@ -38,6 +38,7 @@ NOT_COMPUTING = (
         "testing",
         "tracking",
         "config/compose",
+        "config/plugins",
     ),
     *("utils/results_version", "utils/source_tree", "utils/terminal", "utils/progress"),
     *("runs/context", "runs/identity", "runs/job", "runs/job_state", "runs/locks"),

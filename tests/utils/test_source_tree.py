@@ -90,7 +90,7 @@ def test_what_is_computed_counts(write: Write, before: str, after: str) -> None:
 def test_rooms_that_compute_nothing_do_not_count(write: Write) -> None:
     first = write("losses/nt_xent.py", MODULE)
     assert write("sweeps/report.py", "b = 1") == first
-    assert write("launch.py", "c = 1") == first
+    assert write("config/compose.py", "c = 1") == first
     assert write("utils/results_version.py", "RESULTS = {}") == first
     assert write("losses/dcl.py", "pass") != first
 
