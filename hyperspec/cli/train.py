@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import DictConfig
 
-from hyperspec.config import groups
+from hyperspec.config import groups, plugins
 from hyperspec.config.compose import (
     CONFIG_NAME,
     TRUSTED,
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use_full_errors()
     saved = sys.argv
     try:
+        plugins.load_from_words(given)
         sys.argv = ["hyperspec-train", *prepare_arguments(given)]
         job()
     except Exception as error:  # noqa: BLE001 - report_error raises what is not the user's

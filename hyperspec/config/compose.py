@@ -20,7 +20,7 @@ CONFIG_NAME = "train"
 # What a config may instantiate or name in Python logging; anything else is refused by Hydra.
 TRUSTED = ["hyperspec.*", "hydra.*", "hydra_plugins.*", "logging.*", "optuna.*", "colorlog.*"]
 _RUN_WORDS = ("-m", "--multirun", "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i")
-_COMPOSED_FIRST = ("experiment", "search")
+OVERLAYS = ("experiment", "search")  # groups whose options set keys of any other
 
 
 def config_dir() -> Path:
@@ -28,6 +28,21 @@ def config_dir() -> Path:
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def config_folders(words: Sequence[str]) -> list[Path]:
+    """Return the folders of YAML files: the package's own, and the user's of ``--config-dir``."""
+    given = option_value(words, "--config-dir", "-cd")
+    return [config_dir(), *([Path(given).absolute()] if given else [])]
+
+
+def option_value(words: Sequence[str], *names: str) -> str | None:
+    """Return the value of one of Hydra's options, or None where it is not given."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else following
+    return None
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
@@ -63,9 +78,12 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def _compose_overlays(arguments: list[str]) -> DictConfig:
-    chosen = [word for word in arguments if word.split("=", 1)[0].lstrip("+") in _COMPOSED_FIRST]
+    chosen = [word for word in arguments if word.split("=", 1)[0].lstrip("+") in OVERLAYS]
+    own, *further = config_folders(arguments)
+    if further:
+        chosen.append(f"hydra.searchpath=['file://{further[0]}']")
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir())):
+    with initialize_config_dir(str(own)):
         return compose(CONFIG_NAME, chosen, return_hydra_config=True)
 
 
@@ -133,4 +151,4 @@ def overrides_of(config: DictConfig) -> dict[str, str]:
     choices = OmegaConf.to_container(HydraConfig.get().runtime.choices)
     assert isinstance(choices, dict)
     own = {str(k): str(v) for k, v in choices.items() if not str(k).startswith("hydra/")}
-    return {key: value for key, value in own.items() if key in config or key in _COMPOSED_FIRST}
+    return {key: value for key, value in own.items() if key in config or key in OVERLAYS}

@@ -5,33 +5,24 @@ That they are registered lets Hydra refuse a misspelt key or a wrong type when i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from hyperspec import bands
+from hyperspec import bands, losses, models
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.config import FolderData, TilesData
-from hyperspec.losses.config import (
-    CombinedConfig,
-    DclConfig,
-    NtXentConfig,
-    VicRegConfig,
-)
-from hyperspec.models.config import (
-    ConvNextConfig,
-    ResNetConfig,
-    TinyConfig,
-    VitConfig,
-)
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.registry import is_own
 
-OPTIONS: dict[str, dict[str, type]] = {
+OPTIONS: Mapping[str, Mapping[str, type]] = {
     "data": {"folder": FolderData, "tiles": TilesData},
     "data/labels": {
         "csv": CsvLabels,
@@ -40,18 +31,8 @@ OPTIONS: dict[str, dict[str, type]] = {
         "none": NoLabels,
     },
     "bands": bands.OPTIONS,
-    "model": {
-        "tiny": TinyConfig,
-        "resnet": ResNetConfig,
-        "convnext": ConvNextConfig,
-        "vit": VitConfig,
-    },
-    "loss": {
-        "nt_xent": NtXentConfig,
-        "dcl": DclConfig,
-        "vicreg": VicRegConfig,
-        "combined": CombinedConfig,
-    },
+    "model": models.OPTIONS,
+    "loss": losses.OPTIONS,
     "views": {"views": ViewsConfig, "cross_modal": CrossModalViews},
     "hardware": {"hardware": Hardware},
     "tracking": {"tracking": TrackingConfig},
@@ -64,7 +45,25 @@ def register() -> None:
     store.store(group="schema", name="train", node=Train, replace=True)
     for group, options in OPTIONS.items():
         for name, node in options.items():
-            store.store(group=f"schema/{group}", name=name, node=node, replace=True)
+            for place in _places(group, node):
+                _store(store, place, name, node)
+
+
+def _places(group: str, node: type) -> list[str]:
+    """Return where a class is stored: a plug-in's is an option by itself, as it has no YAML."""
+    if is_own(node.__module__):
+        return [f"schema/{group}"]
+    return [f"schema/{group}", group, *(["loss/global_loss"] if group == "loss" else [])]
+
+
+def _store(store: ConfigStore, group: str, name: str, node: type) -> None:
+    try:
+        store.store(group=group, name=name, node=node, replace=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            f"{name} ({node.__module__}.{node.__qualname__}) has a field that no config can hold: "
+            f"{' '.join(str(error).split())}."
+        ) from error
 
 
 def to_train(config: DictConfig) -> Train:

@@ -1,18 +1,21 @@
 """Config objects as plain values, each under the name of its class, and back.
 
-Only classes of the config schema are made from them, so that reading a checkpoint runs nothing that
-a config could not name.
+Only classes of the config schema and of loaded plug-ins are made from them, so that reading a
+checkpoint runs nothing that a config could not name, and imports nothing that nobody has named.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 from hyperspec.config.groups import OPTIONS
+from hyperspec.config.plugins import load_installed
 from hyperspec.config.schema import Train
-from hyperspec.utils.errors import ModelError
+from hyperspec.utils.errors import ConfigError, ModelError
+from hyperspec.utils.registry import label
 
 _CLASS = "_class"
 
@@ -21,7 +24,7 @@ def to_plain(value: Any) -> Any:
     """Return nested config objects as dicts, each with the name of its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {_CLASS: type(value).__name__, **fields}
+        return {_CLASS: label(type(value)), **fields}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -29,21 +32,37 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def from_plain(value: Any) -> Any:
+def from_plain(value: Any, modules: Sequence[str] = ()) -> Any:
     """Rebuild config objects from :func:`to_plain`; their own checks run again.
 
+    Args:
+        value: Plain values.
+        modules: Plug-ins that the config was made with, for the message; read from it.
+
     Raises:
-        ModelError: If a class or a field is not one of this version's config.
+        ModelError: If a class or a field is not one of this version's config, nor a plug-in's that
+            is loaded.
     """
     if isinstance(value, list):
-        return [from_plain(item) for item in value]
+        return [from_plain(item, modules) for item in value]
     if not isinstance(value, Mapping):
         return value
-    fields = {key: from_plain(item) for key, item in value.items() if key != _CLASS}
+    if value.get(_CLASS) == Train.__name__:
+        modules = value.get("plugins", ())
+    fields = {key: from_plain(item, modules) for key, item in value.items() if key != _CLASS}
     if _CLASS not in value:
         return fields
     name = value[_CLASS]
     known = _config_classes()
+    module, colon, _ = name.partition(":")
+    if colon and name not in known:
+        load_installed()
+        known = _config_classes()
+    if colon and name not in known:
+        raise ModelError(
+            f"The checkpoint was trained with {name}, a plug-in that is not loaded. "
+            f"{_advice(modules or [module])}"
+        )
     unknown = sorted(
         set(fields) - {f.name for f in dataclasses.fields(known[name])} if name in known else [name]
     )
@@ -52,7 +71,20 @@ def from_plain(value: Any) -> Any:
             f"The checkpoint's config holds {name}: {', '.join(unknown)}, which this version of "
             "hyperspec does not have. Read it with the version that wrote it."
         )
-    return known[name](**fields)
+    try:
+        return known[name](**fields)
+    except ConfigError as error:
+        if all(one in sys.modules for one in modules):
+            raise
+        # An evaluator, or whatever else is known by a name alone.
+        raise ModelError(f"{error} {_advice(modules)}") from error
+
+
+def _advice(modules: Sequence[str]) -> str:
+    return (
+        "Reading a checkpoint imports nothing by itself. If you trust its plug-in, name it: add "
+        f"--plugins {','.join(modules)} to the command, or import it first in Python."
+    )
 
 
 def _config_classes() -> dict[str, type]:
@@ -61,8 +93,8 @@ def _config_classes() -> dict[str, type]:
     found: dict[str, type] = {}
     while waiting:
         made = waiting.pop()
-        if made.__name__ not in found:
-            found[made.__name__] = made
+        if label(made) not in found:
+            found[label(made)] = made
             waiting += [part for hint in get_type_hints(made).values() for part in _parts(hint)]
     return found
 

@@ -31,7 +31,6 @@ from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.fields import ASIDE, MISSING, at_least
 
-_COUNTED = [name for name, kind in bands.STRATEGIES.items() if issubclass(kind, CountedStrategy)]
 PER_BAND = ("none", "minmax", "zscore")  # normalisations of one band at a time
 
 
@@ -79,6 +78,9 @@ class Train:
     """Checkpoint to continue from."""
     log_every_n_steps: int = field(default=10, metadata=ASIDE)
     """Steps between logged values."""
+    plugins: list[str] = field(default_factory=list, metadata=ASIDE)
+    """Modules of yours that are imported first, because they register options; their source counts
+    in place of their names. docs/extending.md"""
 
     def __post_init__(self) -> None:
         objective_names(self.objective)
@@ -129,11 +131,12 @@ class Train:
 
 def _check_curve(config: Train) -> None:
     """Refuse strategies in `evaluation.curve_strategies` that one encoder cannot be scored on."""
+    counted = [name for name, kind in bands.STRATEGIES.items() if issubclass(kind, CountedStrategy)]
     for name in config.evaluation.curve_strategies:
-        if name not in _COUNTED:
+        if name not in counted:
             raise ConfigError(
                 f"evaluation.curve_strategies holds '{name}', which chooses no given number of "
-                f"bands. Choose among {', '.join(_COUNTED)}."
+                f"bands. Choose among {', '.join(counted)}."
             )
     if config.evaluation.curve_strategies and config.model.stem != "wavelength":
         raise ConfigError(

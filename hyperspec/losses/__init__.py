@@ -15,6 +15,7 @@ from hyperspec.losses.config import (
     NtXentConfig,
     VicRegConfig,
 )
+from hyperspec.losses.registry import OPTIONS, register
 
 if TYPE_CHECKING:
     from hyperspec.losses.cell_matching import CellPairs, pair_cells
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hyperspec.losses.vicreg import VicReg
 
 __all__ = [
+    "OPTIONS",
     "CellPairs",
     "Cells",
     "Combined",
@@ -39,6 +41,7 @@ __all__ = [
     "check_batch_independent",
     "micro_batched",
     "pair_cells",
+    "register",
 ]
 
 _HOMES = {

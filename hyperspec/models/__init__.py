@@ -16,6 +16,7 @@ from hyperspec.models.config import (
     TinyConfig,
     VitConfig,
 )
+from hyperspec.models.registry import OPTIONS, register
 
 if TYPE_CHECKING:
     from hyperspec.models.backbones.backbone import Backbone
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from hyperspec.models.heads import CellHead, ProjectionHead, build_head
 
 __all__ = [
+    "OPTIONS",
     "Backbone",
     "CellHead",
     "ConvNextConfig",
@@ -35,6 +37,7 @@ __all__ = [
     "VitConfig",
     "build_encoder",
     "build_head",
+    "register",
 ]
 
 _HOMES = {

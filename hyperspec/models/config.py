@@ -7,9 +7,15 @@ option is its own dataclass; a field that makes no sense for it does not exist.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hyperspec.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections import OrderedDict
+
+    from numpy.typing import ArrayLike
+    from torch import nn
 
 STEMS = ("projection", "inflate", "wavelength", "attention")
 PROJECTING = ("projection", "wavelength", "attention")  # n bands become k channels
@@ -76,6 +82,23 @@ class EncoderConfig:
             return None
         return PROJECTION_CHANNELS if self.stem_channels is None else self.stem_channels
 
+    def build_stages(self, wavelengths_nm: ArrayLike) -> tuple[OrderedDict[str, nn.Module], int]:
+        """Build the backbone behind the stem; every option has its own.
+
+        Args:
+            wavelengths_nm: Centres of the channels that come in, nanometres, ``(channels,)``.
+
+        Returns:
+            Named stages that run in order and end in a map ``(B, F, h, w)``, and F. One named
+            ``after_pool`` acts on the pooled features ``(B, F)`` instead.
+
+        Raises:
+            ModelError: If weights cannot be read or do not fit.
+        """
+        raise ConfigError(
+            f"model.name={self.name} ({type(self).__name__}) has no build_stages, so no backbone."
+        )
+
 
 @dataclass
 class TinyConfig(EncoderConfig):
@@ -93,6 +116,12 @@ class TinyConfig(EncoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("model.norm", self.norm, ("batch", "group"))
+
+    def build_stages(self, wavelengths_nm: ArrayLike) -> tuple[OrderedDict[str, nn.Module], int]:
+        """Build three convolutions."""
+        from hyperspec.models.backbones.tiny import tiny
+
+        return tiny(wavelengths_nm, self.norm)
 
 
 @dataclass
@@ -133,6 +162,12 @@ class ResNetConfig(PretrainableConfig):
                 "model.norm=group."
             )
 
+    def build_stages(self, wavelengths_nm: ArrayLike) -> tuple[OrderedDict[str, nn.Module], int]:
+        """Build a ResNet."""
+        from hyperspec.models.backbones.torchvision import resnet
+
+        return resnet(wavelengths_nm, self.name, self.weights, self.norm)
+
 
 @dataclass
 class ConvNextConfig(PretrainableConfig):
@@ -142,6 +177,12 @@ class ConvNextConfig(PretrainableConfig):
 
     name: str = "convnext_tiny"
     """``convnext_tiny`` (768 features)."""
+
+    def build_stages(self, wavelengths_nm: ArrayLike) -> tuple[OrderedDict[str, nn.Module], int]:
+        """Build a ConvNeXt."""
+        from hyperspec.models.backbones.torchvision import convnext
+
+        return convnext(wavelengths_nm, self.name, self.weights)
 
 
 @dataclass
@@ -155,6 +196,12 @@ class VitConfig(PretrainableConfig):
 
     name: str = "vit_b_16"
     """``vit_b_16`` (768 features)."""
+
+    def build_stages(self, wavelengths_nm: ArrayLike) -> tuple[OrderedDict[str, nn.Module], int]:
+        """Build a vision transformer."""
+        from hyperspec.models.backbones.torchvision import vit
+
+        return vit(wavelengths_nm, self.name, self.weights)
 
 
 def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from hyperspec.bands import Learned
+from hyperspec.config import plugins
 from hyperspec.config.schema import Train
 from hyperspec.inference.attention import log_attention
 from hyperspec.inference.band_curve import log_curve, plan_curve
@@ -152,7 +153,8 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
     set_libraries_aside()
     free_memory()  # after a job that failed
     data = prepare(config)
-    same = identity(config, data.source.hash, data.split.hash, parts_of(config))
+    hashes = (data.source.hash, data.split.hash)
+    same = identity(config, *hashes, parts_of(config), plugins=plugins.sources(config))
     run.set_tags(same.tags)
     with ExitStack() as stack:
         slots = Slots(job.output_dir / "interrupted")

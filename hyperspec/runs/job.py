@@ -6,7 +6,7 @@ import logging
 
 from omegaconf import DictConfig
 
-from hyperspec.config import groups, schema
+from hyperspec.config import groups, plugins, schema
 from hyperspec.config.compose import overrides_of
 from hyperspec.evaluation.metrics import printed
 from hyperspec.runs.identity import Objective
@@ -35,6 +35,7 @@ def run_job(config: DictConfig) -> Objective:
     if context.parent is not None:
         watch(context.parent)
     try:
+        plugins.load(list(config.get("plugins") or []))  # this may be a worker's first job
         checked = groups.to_train(config)
     except HyperspecError as error:
         _record_refused(config, context, error)

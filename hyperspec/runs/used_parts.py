@@ -8,10 +8,10 @@ from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
 from hyperspec.datasets.config import TilesData
 from hyperspec.losses.config import CombinedConfig
+from hyperspec.models import OPTIONS
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.results_version import RESULTS
 
-_FAMILIES = ("tiny", "resnet", "convnext", "vit")
 # Every job is scored by these.
 _ALWAYS = ("splits", "statistics", "head", "training", "views.spatial")
 _SCORES = ("evaluation.probes", "evaluation.retrieval", "evaluation.shape", "evaluation.intervals")
@@ -34,7 +34,7 @@ def _used(config: Train) -> Iterator[str]:
     yield f"normalisation.{config.data.normalisation}"
     yield f"bands.{config.bands.name}"
     yield f"stems.{config.model.stem}"
-    yield from (f"backbones.{one}" for one in _FAMILIES if config.model.name.startswith(one))
+    yield from (f"backbones.{one}" for one, kind in OPTIONS.items() if type(config.model) is kind)
     yield f"losses.{config.loss.name}"
     if isinstance(config.loss, CombinedConfig):
         yield f"losses.{config.loss.global_loss.name}"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -38,6 +38,7 @@ NOT_COMPUTING = (
         "testing",
         "tracking",
         "config/compose",
+        "config/plugins",
     ),
     *("utils/results_version", "utils/source_tree", "utils/terminal", "utils/progress"),
     *("runs/context", "runs/identity", "runs/job", "runs/job_state", "runs/locks"),
@@ -85,10 +86,29 @@ def tree_hash(package: Path = PACKAGE) -> str:
     Args:
         package: Folder of the package.
     """
+    files = package.rglob("*.py")
+    kept = [f for f in files if not _is_left_out(f.relative_to(package).with_suffix("").as_posix())]
+    return _source_hash(kept, package.name)
+
+
+@lru_cache
+def plugin_hash(path: Path) -> str:
+    """Return the hash of what a plug-in's source says, 16 hex digits.
+
+    It is read once, as the process has imported it once.
+
+    Args:
+        path: Its file, or the folder of its package.
+    """
+    if path.is_file() and path.suffix != ".py":  # compiled
+        return hashlib.blake2b(path.read_bytes(), digest_size=DIGITS // 2).hexdigest()
+    return _source_hash(path.rglob("*.py") if path.is_dir() else [path], path.stem)
+
+
+def _source_hash(files: Iterable[Path], package: str) -> str:
     said: set[str] = set()
-    for path in sorted(package.rglob("*.py")):
-        if not _is_left_out(path.relative_to(package).with_suffix("").as_posix()):
-            said.update(_statements(ast.parse(path.read_bytes()), package.name))
+    for path in files:
+        said.update(_statements(ast.parse(path.read_bytes()), package))
     text = "\n".join(sorted(hashlib.blake2b(one.encode()).hexdigest() for one in said))
     return hashlib.blake2b(text.encode(), digest_size=DIGITS // 2).hexdigest()
 

@@ -235,7 +235,7 @@ def test_an_option_without_a_backbone_is_refused() -> None:
         names = ("other",)
         norms = ("batch",)
 
-    with pytest.raises(ModelError, match=r"model\.name=other \(Other\) is not known: choose tiny"):
+    with pytest.raises(ConfigError, match=r"model\.name=other \(Other\) has no build_stages"):
         build_backbone(Other(name="other"), NM, checkpoint=False)
 
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
 from hyperspec.cli.commands.data_words import add_data, data_from, translate
-from hyperspec.cli.commands.options import AXIS_HELP, parse_axis, words_of
+from hyperspec.cli.commands.options import (
+    AXIS_HELP,
+    add_plugins,
+    load_plugins,
+    parse_axis,
+    words_of,
+)
 from hyperspec.utils.errors import BandError, ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +52,7 @@ def add(commands: Commands) -> None:
     add("--out", type=Path, default=Path("bands.png"), metavar="PNG", help="picture (bands.png)")
     add("--csv", type=Path, metavar="FILE", help="write a row per chosen band")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per choice")
+    add_plugins(parser)
     add_data(parser, own=["--axis"])
     parser.set_defaults(command=run)
 
@@ -61,6 +68,7 @@ def run(words: argparse.Namespace) -> int:
         raise ConfigError(
             f"--resamples is {words.resamples}; give 0 for none, or 2 and more to compare."
         )
+    load_plugins(words)
     console = Console()
     if not console.is_terminal:
         console.width = 140  # a file has no edge

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hyperspec.cli.commands.options import add_plugins, load_plugins
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def add_checkpoint(parser: argparse.ArgumentParser, *, several: bool = False) ->
     else:
         add("checkpoint", type=Path, metavar="CKPT", help=told)
     add("folder", type=Path, metavar="FOLDER", help="cubes; read and split as in training")
+    add_plugins(parser)
     add_data(parser)
 
 
@@ -120,6 +122,7 @@ def restored_from(
         checkpoint: The checkpoint.
         residency: Where planes live, if not where the run had them.
     """
+    load_plugins(words)
     return _restored(checkpoint, words.folder, words_from(words), residency=residency)
 
 
@@ -129,6 +132,7 @@ def restored_beside(words: argparse.Namespace, checkpoint: Path) -> Restored:
     Only what the folder lacks and where it is packed is taken from them: the encoder sees images
     as it was trained on.
     """
+    load_plugins(words)
     told = [word for word in words_from(words) if word.lstrip("+").startswith(_OF_FOLDER)]
     return _restored(checkpoint, words.folder, told)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 from hyperspec.utils.errors import ConfigError
@@ -10,6 +11,26 @@ if TYPE_CHECKING:
     from hyperspec.spectra.axis import SpectralAxis
 
 AXIS_HELP = "'mission' (408 bands, 348.4 to 809.6 nm) or START:STOP:COUNT in nm"
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names modules of the user's own."""
+    parser.add_argument(
+        "--plugins",
+        metavar="A,B,...",
+        help="modules of yours, with options that this needs (docs/extending.md)",
+    )
+
+
+def load_plugins(words: argparse.Namespace) -> None:
+    """Load what is installed, and the modules that the words name.
+
+    Raises:
+        ConfigError: If one cannot be imported.
+    """
+    from hyperspec.config.plugins import load
+
+    load([] if words.plugins is None else words.plugins.split(","), "--plugins")
 
 
 def parse_axis(text: str | None, option: str) -> SpectralAxis | None:

@@ -43,7 +43,9 @@ def composed(words: Sequence[str]) -> Train:
 
     from hyperspec.config.compose import compose_words
     from hyperspec.config.groups import to_train
+    from hyperspec.config.plugins import load_from_words
 
+    load_from_words(words)
     config = compose_words(words)
     if OmegaConf.is_missing(config.data, "root"):
         config.data.root = "no_folder_given"

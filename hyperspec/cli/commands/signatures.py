@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
 from hyperspec.cli.commands.data_words import add_data, data_from, restored_beside
+from hyperspec.cli.commands.options import add_plugins
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def add(commands: Commands) -> None:
     add("--part", choices=["all", "train", "validation", "test"],
         help="specimens (all; for prototypes test)")  # fmt: skip
     add("--out", type=Path, default=Path("signatures"), metavar="DIR", help="folder to write")
+    add_plugins(parser)
     add_data(parser)
     parser.set_defaults(command=run)
 

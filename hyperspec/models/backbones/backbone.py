@@ -13,18 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from hyperspec.models.backbones.norms import norm_layer, running_statistics_kept
-from hyperspec.models.backbones.torchvision import Stages, convnext, resnet, vit
-from hyperspec.models.config import (
-    ConvNextConfig,
-    EncoderConfig,
-    ResNetConfig,
-    TinyConfig,
-    VitConfig,
-)
-from hyperspec.utils.errors import ModelError
-
-TINY_WIDTHS = (64, 64, 128)
+from hyperspec.models.backbones.norms import running_statistics_kept
+from hyperspec.models.config import EncoderConfig
 
 
 class Backbone(nn.Module):
@@ -118,33 +108,9 @@ def build_backbone(config: EncoderConfig, wavelengths_nm: ArrayLike, checkpoint:
         checkpoint: Recompute stages in the backward pass.
 
     Raises:
-        ModelError: If the option is unknown, or its weights cannot be read or do not fit.
+        ConfigError: If the option has no backbone.
+        ModelError: If its weights cannot be read or do not fit.
     """
-    builders: dict[type[EncoderConfig], Callable[..., tuple[Stages, int]]] = {
-        TinyConfig: _tiny,
-        ResNetConfig: resnet,
-        ConvNextConfig: convnext,
-        VitConfig: vit,
-    }
-    for kind, build in builders.items():
-        if isinstance(config, kind):
-            stages, num_features = build(config, wavelengths_nm)
-            in_channels = int(np.size(wavelengths_nm))
-            after_pool = stages.pop("after_pool", None)
-            return Backbone(stages, in_channels, num_features, checkpoint, after_pool)
-    names = ", ".join(name for kind in builders for name in kind.names)
-    raise ModelError(
-        f"model.name={config.name} ({type(config).__name__}) is not known: choose {names}."
-    )
-
-
-def _tiny(config: TinyConfig, wavelengths_nm: ArrayLike) -> tuple[Stages, int]:
-    """Build three 3x3 convolutions of stride 2: 32 px give a map of 4 x 4."""
-    norm = norm_layer(config.norm)
-    stages: Stages = OrderedDict()
-    width = int(np.size(wavelengths_nm))
-    for number, wider in enumerate(TINY_WIDTHS, 1):
-        convolution = nn.Conv2d(width, wider, 3, stride=2, padding=1, bias=False)
-        stages[f"conv{number}"] = nn.Sequential(convolution, norm(wider), nn.ReLU(inplace=True))
-        width = wider
-    return stages, width
+    stages, num_features = config.build_stages(wavelengths_nm)
+    after_pool = stages.pop("after_pool", None)
+    return Backbone(stages, int(np.size(wavelengths_nm)), num_features, checkpoint, after_pool)

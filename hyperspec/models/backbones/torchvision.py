@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from hyperspec.models.backbones.norms import norm_layer
 from hyperspec.models.backbones.weights import load_state, read_weights
-from hyperspec.models.config import ConvNextConfig, PretrainableConfig, ResNetConfig, VitConfig
 from hyperspec.models.stems.projection import widened
 from hyperspec.utils.errors import ModelError
 
@@ -27,34 +26,36 @@ STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 CLASSIFIERS = ("fc.", "classifier.2.", "heads.head.")  # the 1000 classes of ImageNet
 
 
-def resnet(config: ResNetConfig, wavelengths_nm: ArrayLike) -> tuple[Stages, int]:
+def resnet(
+    wavelengths_nm: ArrayLike, name: str, weights: str | None, norm: str
+) -> tuple[Stages, int]:
     """Cut a ResNet into its stem and four layers."""
     from torchvision.models import get_model
 
-    net = get_model(config.name, weights=None, norm_layer=norm_layer(config.norm))
+    net = get_model(name, weights=None, norm_layer=norm_layer(norm))
     num_features = int(net.fc.in_features)
     net.fc = nn.Identity()
     # GroupNorm takes over scale and shift; it keeps no statistics.
-    _load(net, config, without=STATISTICS if config.norm == "group" else ())
+    _load(net, name, weights, without=STATISTICS if norm == "group" else ())
     conv = net.conv1
     # torchvision's start: fan-out mode, which does not depend on the input channels.
     std = math.sqrt(2 / (conv.out_channels * math.prod(conv.kernel_size)))
-    conv = widened(conv, wavelengths_nm, pretrained=config.weights is not None, std=std)
+    conv = widened(conv, wavelengths_nm, pretrained=weights is not None, std=std)
     stem = nn.Sequential(OrderedDict(conv1=conv, bn1=net.bn1, relu=net.relu, maxpool=net.maxpool))
     layers = {f"layer{i}": getattr(net, f"layer{i}") for i in range(1, 5)}
     return Stages(stem=stem, **layers), num_features
 
 
-def convnext(config: ConvNextConfig, wavelengths_nm: ArrayLike) -> tuple[Stages, int]:
+def convnext(wavelengths_nm: ArrayLike, name: str, weights: str | None) -> tuple[Stages, int]:
     """Cut a ConvNeXt into its stem, four stages and three reductions between them."""
     from torchvision.models import get_model
 
-    net = get_model(config.name, weights=None)
+    net = get_model(name, weights=None)
     num_features = int(net.classifier[2].in_features)
     net.classifier[2] = nn.Identity()
-    _load(net, config)
+    _load(net, name, weights)
     net.features[0][0] = widened(
-        net.features[0][0], wavelengths_nm, pretrained=config.weights is not None, std=0.02
+        net.features[0][0], wavelengths_nm, pretrained=weights is not None, std=0.02
     )
     # LayerNorm over channels of a (B, F) tensor is what LayerNorm2d does on a 1 x 1 map.
     norm = net.classifier[0]
@@ -65,19 +66,19 @@ def convnext(config: ConvNextConfig, wavelengths_nm: ArrayLike) -> tuple[Stages,
     return stages, num_features
 
 
-def vit(config: VitConfig, wavelengths_nm: ArrayLike) -> tuple[Stages, int]:
+def vit(wavelengths_nm: ArrayLike, name: str, weights: str | None) -> tuple[Stages, int]:
     """Cut a vision transformer into patches, encoder layers and the map of its patch tokens."""
     from torchvision.models import get_model
 
-    net = get_model(config.name, weights=None)
+    net = get_model(name, weights=None)
     num_features = int(net.hidden_dim)
     net.heads = nn.Identity()
-    _load(net, config)
+    _load(net, name, weights)
     pixels = int(np.size(wavelengths_nm)) * net.patch_size**2
     net.conv_proj = widened(
         net.conv_proj,
         wavelengths_nm,
-        pretrained=config.weights is not None,
+        pretrained=weights is not None,
         std=math.sqrt(1 / pixels),  # torchvision's start: fan-in mode
     )
     stages = Stages(
@@ -147,14 +148,14 @@ class TokenMap(nn.Module):
         return patches.transpose(1, 2).reshape(len(patches), -1, side, side)
 
 
-def _load(net: nn.Module, config: PretrainableConfig, without: tuple[str, ...] = ()) -> None:
-    """Load the config's weights, if any, less the classifier and keys with the given endings."""
-    if config.weights is None:
+def _load(net: nn.Module, name: str, weights: str | None, without: tuple[str, ...] = ()) -> None:
+    """Load weights, if any, less the classifier and keys with the given endings."""
+    if weights is None:
         return
-    state = read_weights(config.name, config.weights)
+    state = read_weights(name, weights)
     kept = {
         key: value
         for key, value in state.items()
         if not key.startswith(CLASSIFIERS) and not key.endswith(without)
     }
-    load_state(net, kept, config.weights)
+    load_state(net, kept, weights)

@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from hyperspec.bands import Learned
+from hyperspec.config import plugins
 from hyperspec.config.schema import Train
 from hyperspec.runs.distributed.launcher import ORDER, Order, RankError, join, note_failure
 from hyperspec.runs.experiment import execute
@@ -53,6 +54,7 @@ def follow(order: Order, rank: int) -> None:
     """
     quieten()
     config = order.config
+    plugins.load(config.plugins)
     device = _device(config, rank)
     join(rank, order.processes, order.port, device)
     source = open_source(config.data)
