@@ -45,8 +45,10 @@ def register() -> None:
     store.store(group="schema", name="train", node=Train, replace=True)
     for group, options in OPTIONS.items():
         for name, node in options.items():
+            if not is_own(node.__module__):
+                check_fields(node)
             for place in _places(group, node):
-                _store(store, place, name, node)
+                store.store(group=place, name=name, node=node, replace=True)
 
 
 def _places(group: str, node: type) -> list[str]:
@@ -56,12 +58,17 @@ def _places(group: str, node: type) -> list[str]:
     return [f"schema/{group}", group, *(["loss/global_loss"] if group == "loss" else [])]
 
 
-def _store(store: ConfigStore, group: str, name: str, node: type) -> None:
+def check_fields(node: type) -> None:
+    """Check that a config can hold the fields of a dataclass.
+
+    Raises:
+        ConfigError: If one has a type or a default that it cannot.
+    """
     try:
-        store.store(group=group, name=name, node=node, replace=True)
+        OmegaConf.structured(node)
     except OmegaConfBaseException as error:
         raise ConfigError(
-            f"{name} ({node.__module__}.{node.__qualname__}) has a field that no config can hold: "
+            f"{node.__module__}.{node.__qualname__} has a field that no config can hold: "
             f"{' '.join(str(error).split())}."
         ) from error
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from hyperspec.bands import CountedStrategy
+from hyperspec.config.groups import check_fields
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
@@ -35,7 +35,7 @@ def check_strategy(kind: type[CountedStrategy], **options: Any) -> None:
         AssertionError: If a promise is broken; the message says which.
     """
     demand(bool(kind.name), f"{kind.__name__} has a name")
-    OmegaConf.structured(kind)  # raises for a field that no config can hold
+    check_fields(kind)
     for axis, statistics in _cases():
         check_selections(kind, axis, statistics, **options)
     axis, statistics = _case(_CENTRES, _spectra(10))
