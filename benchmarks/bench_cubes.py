@@ -42,7 +42,7 @@ import hyperspec
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.cubes.window import Window
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.settings import PrepareSettings
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.pack import pack
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import mission_axis

@@ -25,7 +25,7 @@ from plain_recipe import recipe
 
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
-from hyperspec.datasets.preparation.settings import PrepareSettings
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.pack import pack
 from hyperspec.testing.synthetic.generate import synthesise

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import record
 
-from hyperspec.report.build import sections, write_report
 from hyperspec.report.load import load_sweep
+from hyperspec.report.output import sections, write_report
 from hyperspec.report.summary import summarise
 from hyperspec.tracking import names
 from hyperspec.tracking.client import Connection, connect

@@ -31,7 +31,7 @@ import torch
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
-from hyperspec.datasets.preparation.settings import PrepareSettings
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.pack import pack
 from hyperspec.models import build_encoder
 from hyperspec.models.config import ResNetConfig

@@ -25,7 +25,7 @@ from recipe_sides import (
 )
 
 from hyperspec.datasets.catalogue.discover import frame_kind
-from hyperspec.inference.embedder import CubeEmbedder
+from hyperspec.inference.cube_embedder import CubeEmbedder
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 

@@ -12,6 +12,9 @@ import hyperspec  # noqa: F401 - before any test imports what imports torchvisio
 from hyperspec.evaluation.evaluators import EVALUATORS
 from hyperspec.evaluation.metrics import METRICS
 
+# Sweeps are made by tests of several rooms.
+pytest_plugins = ["sweep_fixtures"]
+
 # No test fails because other work slows the machine down.
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")

@@ -16,7 +16,7 @@ from plugin_fixture import forget, plugins_forgotten
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.tracking.client import open_client
-from hyperspec.tracking.names import TAG_IDENTITY
+from hyperspec.tracking.contract import Tag
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -60,7 +60,7 @@ def jobs(folder: Path) -> dict[str, str]:
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments, "attributes.status = 'FINISHED'")
     jobs = [run.data for run in reversed(runs) if "bands" in run.data.params]  # newest last
-    return {job.params["bands"]: job.tags[TAG_IDENTITY] for job in jobs}
+    return {job.params["bands"]: job.tags[Tag.IDENTITY] for job in jobs}
 
 
 @pytest.mark.slow

@@ -21,8 +21,8 @@ from hyperspec.bands import STRATEGIES, Fisher, Random, Strategy
 from hyperspec.bands.stability import stability
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
-from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.testing.synthetic.design import Window, build_design

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hyperspec.bands.base import CountedStrategy
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.projection import BandProjection
+from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
 

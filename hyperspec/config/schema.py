@@ -18,14 +18,8 @@ from hyperspec.config.sweep import SearchConfig, SweepConfig
 from hyperspec.datasets.config import Data
 from hyperspec.evaluation.config import Evaluation
 from hyperspec.evaluation.objective import objective_names
-from hyperspec.losses.config import (
-    CombinedConfig,
-    LossConfig,
-)
-from hyperspec.models.config import (
-    EncoderConfig,
-    HeadConfig,
-)
+from hyperspec.losses.config import CombinedConfig, LossConfig
+from hyperspec.models.config import EncoderConfig, HeadConfig
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError

@@ -9,7 +9,7 @@ from typing import Any
 
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.settings import ImageKeys, Preparation, TileKeys
+from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, TileKeys
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.fields import ASIDE, MISSING
 

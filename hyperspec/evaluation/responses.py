@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hyperspec.spectra.projection import BandProjection
+from hyperspec.spectra.band_projection import BandProjection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hyperspec.models.stems.spectral import BandAttention
+from hyperspec.models.stems.wavelength import BandAttention
 from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material

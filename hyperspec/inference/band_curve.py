@@ -21,7 +21,7 @@ from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
 from hyperspec.training.embedder import Embedder
-from hyperspec.transforms.normalisation.build import build_normalisation
+from hyperspec.transforms.normalisation.normalisation import build_normalisation
 from hyperspec.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import torch
 from hyperspec.bands import Full
 from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data
-from hyperspec.spectra.projection import selection_from_dict
+from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material, gather
@@ -96,7 +96,9 @@ def _on_folder(config: Train, words: Sequence[str], data: Mapping[str, Any]) -> 
     given = {name: value for name, value in data.items() if value is not None}
     made: Data = dataclasses.replace(config.data, **given)
     if words:
-        from hyperspec.config.folder import compose_data  # Hydra, which the library does without
+        from hyperspec.config.compose_data import (
+            compose_data,  # Hydra, which the library does without
+        )
 
         made = compose_data(words, made.root, base=made)
     return dataclasses.replace(config, data=made)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
 from hyperspec.inference.band_curve import on_bands
 from hyperspec.inference.restore import Restored
-from hyperspec.models.stems.spectral import WavelengthProjection
+from hyperspec.models.stems.wavelength import WavelengthProjection
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 POOLS = ("mean", "concat")

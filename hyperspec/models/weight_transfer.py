@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hyperspec.models.encoder import Encoder
 from hyperspec.models.stems.projection import Projection
-from hyperspec.models.stems.spectral import GAIN, BandAttention, WavelengthProjection
+from hyperspec.models.stems.wavelength import GAIN, BandAttention, WavelengthProjection
 from hyperspec.utils.errors import ModelError
 
 NUM_LISTED = 5  # differing keys that an error shows

@@ -17,7 +17,7 @@ from hyperspec.inference.attention import log_attention
 from hyperspec.inference.band_curve import log_curve, plan_curve
 from hyperspec.inference.importance import log_importance
 from hyperspec.inference.restore import Restored
-from hyperspec.runs.distributed.launcher import together
+from hyperspec.runs.distributed.processes import together
 from hyperspec.runs.identity import Objective, find_finished, identity, why_trained_again
 from hyperspec.runs.job_context import JobContext
 from hyperspec.runs.job_state import STOPPED, TAKEN, mark

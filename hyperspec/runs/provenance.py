@@ -11,7 +11,7 @@ from hyperspec.config.schema import Train
 from hyperspec.datasets.splits import HELD_OUT
 from hyperspec.evaluation.responses import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
-from hyperspec.spectra.projection import BandProjection
+from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.tracking import names
 from hyperspec.tracking.contract import Artifact, Param, Tag
 from hyperspec.tracking.datasets import DataPart

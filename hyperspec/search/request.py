@@ -172,7 +172,6 @@ def check_search(config: DictConfig) -> None:
     """
     if OmegaConf.select(config, "hydra.sweeper.pruner") is not None:
         # Imported here: Optuna takes a second, and a grid needs none.
-        from hyperspec.search.request import read_request
 
         words = [str(word) for word in config.hydra.overrides.task]
         read_request(config, config.hydra.sweeper, words)

@@ -196,7 +196,7 @@ class SweepCallback(Callback):
             log.warning("the sweep's model and description were not logged: %s", error)
 
     def _report(self, run: JobRun, data: SweepData) -> None:
-        from hyperspec.report.build import print_report, write_report
+        from hyperspec.report.output import print_report, write_report
         from hyperspec.tracking.retry import UnreachableError
 
         paths = write_report(data, self._sweep_dir / "report")

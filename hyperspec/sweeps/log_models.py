@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOADER = "hyperspec.inference.embedder:open_embedder"
+LOADER = "hyperspec.inference.cube_embedder:open_embedder"
 _SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "data.size")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hyperspec.bands import CountedStrategy
 from hyperspec.config.groups import check_fields
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.projection import selection_from_dict
+from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.testing.demand import demand, demand_refusal
 

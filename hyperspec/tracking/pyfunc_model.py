@@ -35,7 +35,7 @@ MODEL_NAME = "encoder"
 _REQUIRED = ("hyperspec-sweeps", "mlflow", "torch", "pytorch-lightning")
 _CODE = Path(__file__).with_name("model_entry.py")
 # Loaders as models name them that were logged before the package had its rooms.
-_MOVED = {"hyperspec.embedding:open_embedder": "hyperspec.inference.embedder:open_embedder"}
+_MOVED = {"hyperspec.embedding:open_embedder": "hyperspec.inference.cube_embedder:open_embedder"}
 
 # A bar for one small file, once per sweep, in the middle of its output.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

@@ -18,7 +18,7 @@ from hyperspec.config.schema import Train
 from hyperspec.evaluation.metrics import leading
 from hyperspec.evaluation.responses import draw_choices
 from hyperspec.models.encoder import build_search_encoder
-from hyperspec.spectra.projection import selection_from_dict
+from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.run import JobRun

@@ -17,14 +17,14 @@ from hyperspec.models.cross_modal import WindowBackbone, WindowHeads, build_wind
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.heads import CellHead, build_head
 from hyperspec.models.stems.concrete import FixedProjection
-from hyperspec.spectra.projection import BandProjection
+from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.data import Material, facts_of
 from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts, SimCLR
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews
-from hyperspec.transforms.normalisation.build import build_normalisation
+from hyperspec.transforms.normalisation.normalisation import build_normalisation
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
 from hyperspec.utils.errors import ConfigError
 

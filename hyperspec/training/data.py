@@ -13,7 +13,7 @@ from hyperspec.bands import Learned, Strategy
 from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data, FolderData, TilesData, scan_folder
-from hyperspec.datasets.preparation.settings import PrepareSettings, TileSettings
+from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.splits import Split, grouped_split
 from hyperspec.datasets.store.on_the_fly import DirectSource
 from hyperspec.datasets.store.pack import pack

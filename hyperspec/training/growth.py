@@ -20,7 +20,7 @@ from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.models.config import EncoderConfig
 from hyperspec.models.eval_mode import eval_mode
 from hyperspec.models.weight_transfer import grow_weights, interpolation_map, response_map
-from hyperspec.spectra.projection import BandProjection, selection_from_dict
+from hyperspec.spectra.band_projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.run import JobRun

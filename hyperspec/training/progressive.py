@@ -23,7 +23,7 @@ from torch import nn
 
 from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.encoder import Encoder, carry_over
-from hyperspec.spectra.projection import selection_from_dict
+from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.training.builders import assemble, open_bank

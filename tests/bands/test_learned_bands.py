@@ -6,7 +6,7 @@ import pytest
 
 from hyperspec.bands import Learned
 from hyperspec.spectra import SpectralAxis, mission_axis
-from hyperspec.spectra.projection import selection_from_dict
+from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.utils.errors import BandError, ConfigError
 
 

@@ -8,8 +8,8 @@ import pytest
 from hyperspec.bands import Fisher, Mrmr
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
-from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.testing.synthetic.design import build_design
 from hyperspec.testing.synthetic.generate import synthesise

@@ -13,7 +13,7 @@ from tolerance import rounding
 from hyperspec.bands import PROJECTIONS, Binned, NmfProjection, PcaProjection, Uniform
 from hyperspec.bands.projections import box_edges
 from hyperspec.spectra import SpectralAxis, mission_axis
-from hyperspec.spectra.projection import BandProjection, selection_from_dict
+from hyperspec.spectra.band_projection import BandProjection, selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
 

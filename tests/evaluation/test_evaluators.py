@@ -8,13 +8,7 @@ import pytest
 from hyperspec.evaluation import metrics
 from hyperspec.evaluation.config import DEFAULT, Evaluation
 from hyperspec.evaluation.embeddings import Embeddings, Held
-from hyperspec.evaluation.evaluators import (
-    BUILT_IN,
-    EVALUATORS,
-    Scores,
-    chosen,
-    register_evaluator,
-)
+from hyperspec.evaluation.evaluators import BUILT_IN, EVALUATORS, Scores, chosen, register_evaluator
 from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.objective import resolve_objective
 from hyperspec.evaluation.scores import evaluate_features

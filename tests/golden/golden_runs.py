@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from hyperspec.bands import PROJECTIONS, STRATEGIES, CountedStrategy, Full, ListBands, Uniform
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import prepare
-from hyperspec.datasets.preparation.settings import PrepareSettings, TileSettings
 from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import DEFAULT
@@ -38,7 +38,7 @@ from hyperspec.models.config import (
 )
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import ViewsConfig
-from hyperspec.transforms.normalisation.build import NORMALISATIONS, build_normalisation
+from hyperspec.transforms.normalisation.normalisation import NORMALISATIONS, build_normalisation
 
 NM = np.linspace(400.0, 800.0, 8)
 OFF = {"crop_min": 1.0, "crop_ratio": 1.0, "rotation_deg": 0.0, "flip_horizontal": 0.0,

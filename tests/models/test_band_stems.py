@@ -8,7 +8,11 @@ from torch.nn import functional
 
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
 from hyperspec.models import TinyConfig, build_encoder
-from hyperspec.models.stems.spectral import BandAttention, WavelengthProjection, wavelength_features
+from hyperspec.models.stems.wavelength import (
+    BandAttention,
+    WavelengthProjection,
+    wavelength_features,
+)
 
 NM = np.linspace(350, 800, 12)
 

@@ -20,7 +20,7 @@ from hyperspec.losses import OPTIONS, LossConfig, NtXentConfig
 from hyperspec.models import EncoderConfig, ResNetConfig, TinyConfig
 from hyperspec.models.config import STEMS
 from hyperspec.models.stems.projection import Projection
-from hyperspec.models.stems.spectral import BandAttention, WavelengthProjection
+from hyperspec.models.stems.wavelength import BandAttention, WavelengthProjection
 from hyperspec.testing import check_encoder, check_evaluator, check_loss, check_stem, check_strategy
 
 COUNTED = {name: kind for name, kind in STRATEGIES.items() if issubclass(kind, CountedStrategy)}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hyperspec.inference import embedder
+from hyperspec.inference import cube_embedder as embedder
 from hyperspec.sweeps.log_models import LOADER
 from hyperspec.tracking.pyfunc_model import _CODE, CubeEncoder
 

@@ -7,13 +7,13 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 import torch
-from test_streaming import BANDS, ROWS, SIZE, bank
+from test_fused_views import BANDS, ROWS, SIZE, bank
 
 from hyperspec.models.config import TinyConfig
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.eval_mode import eval_mode
 from hyperspec.training.embedder import Embedder
-from hyperspec.transforms.normalisation.build import PerBand
+from hyperspec.transforms.normalisation.normalisation import PerBand
 
 NM = np.linspace(400, 1000, BANDS)
 

@@ -26,7 +26,7 @@ from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts, SimCLR
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import PRESETS
-from hyperspec.transforms.normalisation.build import PerBand
+from hyperspec.transforms.normalisation.normalisation import PerBand
 
 NM = np.linspace(400, 800, 6)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_learning import Runs, artifact, runs, specimens, words
+from learned_fixtures import Runs, artifact, runs, specimens, words
 
 from hyperspec.cli.train import main
-from hyperspec.models.stems.spectral import WavelengthProjection
+from hyperspec.models.stems.wavelength import WavelengthProjection
 from hyperspec.training.callbacks.band_sampling import BandSampling
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.simclr import SimCLR

@@ -25,7 +25,7 @@ from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import PRESETS, CrossModalViews
-from hyperspec.transforms.normalisation.build import PerBand
+from hyperspec.transforms.normalisation.normalisation import PerBand
 from hyperspec.utils.errors import ConfigError
 
 WINDOWS = {"blue": [0, 1], "green": [2, 3, 4], "red": [5]}

@@ -107,7 +107,7 @@ def data_from(words: argparse.Namespace, folder: Path, usual: Sequence[str] = ()
     Raises:
         ConfigError: If a word does not fit.
     """
-    from hyperspec.config.folder import compose_data
+    from hyperspec.config.compose_data import compose_data
 
     return compose_data(words_from(words), folder, usual)
 

@@ -87,7 +87,7 @@ def on_bands(restored: Restored, selection: BandSelection) -> Restored:
         ConfigError: If the encoder's stem is tied to its own bands.
     """
     from hyperspec.inference.band_curve import on_bands as embedder_on_bands
-    from hyperspec.models.stems.spectral import WavelengthProjection
+    from hyperspec.models.stems.wavelength import WavelengthProjection
     from hyperspec.transforms.config import CrossModalViews
 
     embedder, config = restored.embedder, restored.config

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 def run(words: argparse.Namespace) -> int:
     """Pack, and say what there is."""
     from hyperspec.datasets.config import FolderData, scan_folder
-    from hyperspec.datasets.preparation.settings import PrepareSettings
+    from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.datasets.store.pack import pack
     from hyperspec.utils.errors import ConfigError
 

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Write and print the report."""
-    from hyperspec.report.build import report
+    from hyperspec.report.output import report
 
     report(words.sweeps, uri=words.uri, out_dir=words.out, margin=words.margin)
     return 0

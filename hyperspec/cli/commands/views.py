@@ -36,11 +36,11 @@ def run(words: argparse.Namespace) -> int:
     import glob
     from dataclasses import replace
 
-    from hyperspec.config.folder import compose_views
+    from hyperspec.config.compose_data import compose_views
     from hyperspec.datasets.catalogue.labels import NoLabels
     from hyperspec.datasets.config import FolderData, scan_folder
+    from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.datasets.preparation.prepare import prepare
-    from hyperspec.datasets.preparation.settings import PrepareSettings
     from hyperspec.inspection.contact_sheet import contact_sheet
     from hyperspec.utils.errors import ConfigError, CubeError
 

@@ -17,8 +17,8 @@ from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.file_state import Stamp, stamp
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.foreground import foreground
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.resample import Box, resample, square_box
-from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.records import Catalogue
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Frame, Preparer
 from hyperspec.datasets.preparation.resample import resample
-from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.source import PreparedSource, gather
 from hyperspec.spectra.statistics import SpectralStatistics
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
-from hyperspec.datasets.preparation.settings import PrepareSettings
 from hyperspec.datasets.store.packed import Store, shards_of, write_index
 from hyperspec.datasets.store.shards import Shards
 from hyperspec.utils.errors import CatalogueError, HyperspecError

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
-from hyperspec.datasets.preparation.settings import PrepareSettings
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.shards import Shards, runs, write_atomic
 from hyperspec.datasets.store.source import PreparedSource, check_rows, gather, plain_labels
 from hyperspec.spectra.axis import SpectralAxis

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.preparation.preparation import TileSettings
 from hyperspec.datasets.preparation.prepare import Preparer, check_range
-from hyperspec.datasets.preparation.settings import TileSettings
 from hyperspec.datasets.store.source import PreparedSource, gather
 from hyperspec.datasets.store.tile_grid import MIN_BLOCKS, Tile, blocks, inside, windows
 from hyperspec.spectra.statistics import SpectralStatistics

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperspec.models.stems.projection import Projection
-from hyperspec.models.stems.spectral import WavelengthProjection, wavelength_features
+from hyperspec.models.stems.wavelength import WavelengthProjection, wavelength_features
 
 # Breaks the tie between selectors that start alike; far below a step of the optimizer.
 START_SD = 0.01

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperspec.models.stems.projection import Projection
-from hyperspec.models.stems.spectral import WavelengthProjection
+from hyperspec.models.stems.wavelength import WavelengthProjection
 
 
 class WindowProjection(nn.Module):

@@ -1,6 +1,6 @@
 """A process that trains along with rank 0: ``python -m hyperspec.runs.distributed.worker``.
 
-Started by :mod:`hyperspec.runs.distributed.launcher`, which says what it does. It writes nothing
+Started by :mod:`hyperspec.runs.distributed.processes`, which says what it does. It writes nothing
 but, should it fail, the reason.
 """
 
@@ -21,7 +21,7 @@ import torch.distributed as dist
 from hyperspec.bands import Learned
 from hyperspec.config import plugins
 from hyperspec.config.schema import Train
-from hyperspec.runs.distributed.launcher import ORDER, Order, RankError, join, note_failure
+from hyperspec.runs.distributed.processes import ORDER, Order, RankError, join, note_failure
 from hyperspec.runs.experiment import execute
 from hyperspec.runs.out_of_memory import is_out_of_memory
 from hyperspec.tracking.null_run import NullRun

@@ -49,7 +49,7 @@ def _planes(data: Data) -> tuple[int, int, int]:
     from hyperspec.cubes.open import open_cube
     from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
     from hyperspec.datasets.config import FolderData
-    from hyperspec.datasets.preparation.settings import PrepareSettings
+    from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.datasets.store.packed import shards_of
 
     root = Path(data.root)

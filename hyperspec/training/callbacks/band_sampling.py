@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hyperspec.datasets.loading.batch import Batch
 from hyperspec.models.encoder import Encoder
-from hyperspec.models.stems.spectral import WavelengthProjection
+from hyperspec.models.stems.wavelength import WavelengthProjection
 from hyperspec.utils.errors import ConfigError
 
 _STREAM = 0xBA2D  # keeps these draws apart from others of the same seed, epoch and step
