@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from html import escape
 from pathlib import Path
 
@@ -20,9 +21,8 @@ INK, QUIET, DOT, STRIPE = "#1b1b1b", "#6a6a6a", "#1f6f8b", "#f3f6f7"
 
 def imported_rooms() -> dict[str, set[str]]:
     """Return the rooms that each room imports, lazy and TYPE_CHECKING imports counted."""
-    rooms = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-    found: dict[str, set[str]] = {room: set() for room in rooms}
-    for room in rooms:
+    found: dict[str, set[str]] = {room: set() for room in rooms()}
+    for room in found:
         for file in (PACKAGE / room).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.ImportFrom) and node.module:
@@ -37,19 +37,10 @@ def imported_rooms() -> dict[str, set[str]]:
     return found
 
 
-def in_order(imported: dict[str, set[str]]) -> list[str]:
-    """Sort rooms bottom to top: each after those that it imports, else by name.
-
-    Raises:
-        ValueError: If rooms import each other in a circle.
-    """
-    order: list[str] = []
-    while len(order) < len(imported):
-        ready = sorted(r for r, below in imported.items() if r not in order and below <= {*order})
-        if not ready:
-            raise ValueError(f"these rooms import each other: {sorted({*imported} - {*order})}")
-        order.append(ready[0])
-    return order
+def rooms() -> list[str]:
+    """Return the rooms bottom to top, as pyproject.toml orders them."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    return [str(room) for room in project["tool"]["rooms"]["order"]]
 
 
 def sentence(room: str) -> str:
@@ -60,8 +51,7 @@ def sentence(room: str) -> str:
 
 def draw() -> str:
     """Return the picture: a row per room, a dot under each room that it imports."""
-    imported = imported_rooms()
-    order = in_order(imported)
+    imported, order = imported_rooms(), rooms()
     grid, height = NAME + CELL * len(order), TOP + ROW * len(order) + 12
     top_down = order[::-1]
     lines = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,12 +13,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hyperspec"
-# Bottom to top: a room imports itself and those before it.
-ROOMS = (
-    *("utils", "spectra", "tracking", "losses", "models", "cubes", "bands", "evaluation"),
-    *("datasets", "transforms", "config", "training", "inspection", "inference", "report"),
-    *("search", "runs", "sweeps", "testing", "cli"),
-)
+ROOMS: list[str] = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["rooms"][
+    "order"
+]
 TOP = {"__init__.py", "__main__.py", "py.typed"}
 # Who may import a heavy library; so does a module that names it, wherever it stands.
 OWNERS = {
