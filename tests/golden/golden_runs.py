@@ -36,6 +36,7 @@ from hyperspec.models.config import (
     TinyConfig,
     VitConfig,
 )
+from hyperspec.transforms import noise
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import ViewsConfig
 from hyperspec.transforms.normalisation.normalisation import NORMALISATIONS, build_normalisation
@@ -77,12 +78,14 @@ LARGE: dict[str, EncoderConfig] = {
 def in_float64(seed: int) -> Iterator[None]:
     """Make float64 what torch computes in, and start its random numbers anew."""
     before = torch.get_default_dtype()
+    noise._numbers.cache_clear()  # kept for the process, in the type of its first use
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(seed)
     try:
         yield
     finally:
         torch.set_default_dtype(before)
+        noise._numbers.cache_clear()
 
 
 def weighted(values: np.ndarray | Tensor) -> float:
