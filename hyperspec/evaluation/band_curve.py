@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from hyperspec.evaluation.metrics import columns, main_accuracy
 from hyperspec.evaluation.scores import EvaluationResult
 from hyperspec.tracking.contract import MetricName
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 
 class CurvePoint(NamedTuple):
@@ -48,8 +47,6 @@ class CurvePoint(NamedTuple):
 
 def curve_table(points: Sequence[CurvePoint]) -> pd.DataFrame:
     """Return one row per point: strategy, n, hash, and all its test scores."""
-    import pandas as pd
-
     rows = []
     for point in points:
         scores = {
@@ -65,8 +62,6 @@ def curve_table(points: Sequence[CurvePoint]) -> pd.DataFrame:
 
 def curve_predictions(points: Sequence[CurvePoint]) -> pd.DataFrame:
     """Return what was said of each test row at each point; empty without labels."""
-    import pandas as pd
-
     tables = [
         point.result.predictions["test"].assign(strategy=point.strategy, n=point.n)
         for point in points
@@ -77,8 +72,6 @@ def curve_predictions(points: Sequence[CurvePoint]) -> pd.DataFrame:
 
 def draw_curve(points: Sequence[CurvePoint]) -> Figure:
     """Draw test k-NN (RankMe without labels) against n, a line and its interval per strategy."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     main = main_accuracy()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Scores: TypeAlias = Mapping[tuple[str, str], NDArray[np.floating]]
 
@@ -53,8 +51,6 @@ def draw_cross(table: Sequence[Cell], title: str) -> Figure:
         table: Cells of :func:`cross_table`.
         title: What the values are.
     """
-    from matplotlib.figure import Figure
-
     encoders = list(dict.fromkeys(cell.encoder for cell in table))
     sets = list(dict.fromkeys(cell.bands for cell in table))
     values = np.full((len(encoders), len(sets)), np.nan)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import normalised
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Floats: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["pca", "umap"]
@@ -24,8 +23,6 @@ def draw_marks(marks_nm: Mapping[str, Sequence[float]], range_nm: tuple[float, f
         marks_nm: Wavelengths in nanometres by name of their set.
         range_nm: Ends of the axis.
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8, 1 + 0.22 * len(marks_nm)), layout="constrained")
     axes = figure.subplots()
     for height, nm in enumerate(marks_nm.values()):
@@ -89,9 +86,6 @@ def draw_plane(points: Floats, labels: Sequence[str | None], title: str) -> Figu
         labels: Label of each row.
         title: What the axes are.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     names = sorted({label for label in labels if label is not None})
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.subplots()

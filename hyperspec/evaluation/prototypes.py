@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import normalised
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +93,6 @@ def prototype_table(prototypes: Sequence[Prototype]) -> pd.DataFrame:
     Separation is the distance to the nearest other prototype over the own spread: below about 1 the
     two labels lie in each other.
     """
-    import pandas as pd
-
     return pd.DataFrame(
         [
             {
@@ -119,8 +114,6 @@ def draw_prototypes(prototypes: Sequence[Prototype]) -> Figure:
     Args:
         prototypes: One per label.
     """
-    from matplotlib.figure import Figure
-
     names = [f"{one.label} ({one.num_specimens})" for one in prototypes]
     centres = np.stack([one.centre for one in prototypes])
     values = 1 - centres @ centres.T

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from hyperspec.spectra.band_projection import BandProjection
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def draw_responses(projection: BandProjection) -> Figure:
@@ -21,8 +17,6 @@ def draw_responses(projection: BandProjection) -> Figure:
     Args:
         projection: The projection.
     """
-    from matplotlib.figure import Figure
-
     order = np.argsort(projection.bands_nm, kind="stable")
     centres = projection.bands_nm[order]
     shares = projection.matrix[:, order]
@@ -48,8 +42,6 @@ def draw_choices(choices_nm: ArrayLike, temperatures: ArrayLike) -> Figure:
         choices_nm: Chosen wavelengths by epoch, nanometres, shape ``(epochs, n)``.
         temperatures: Temperature by epoch, shape ``(epochs,)``.
     """
-    from matplotlib.figure import Figure
-
     chosen = np.atleast_2d(np.asarray(choices_nm, np.float64))
     epochs = np.arange(1, len(chosen) + 1)
     figure = Figure(figsize=(8, 5), layout="constrained")

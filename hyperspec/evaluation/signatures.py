@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +72,6 @@ def signature_table(signatures: Sequence[Signature], wavelengths_nm: ArrayLike) 
         signatures: Signatures over the same bands.
         wavelengths_nm: Band centres in nanometres, ``(C,)``.
     """
-    import pandas as pd
-
     centres = np.asarray(wavelengths_nm, np.float64)
     return pd.concat(
         [
@@ -130,9 +126,6 @@ def draw_signatures(
         wavelengths_nm: Band centres in nanometres, ``(C,)``; drawn in ascending order.
         marks_nm: Bands to mark under the curves, in nanometres by name of their strategy.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     centres = np.asarray(wavelengths_nm, np.float64)
     order = np.argsort(centres)
     marks = dict(marks_nm or {})

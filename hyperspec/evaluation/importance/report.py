@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from hyperspec.evaluation.importance.perturbation import Importance
 from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstrap
 from hyperspec.evaluation.statistics.paired import paired_bootstrap
 from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = {"mean": "C0", "interpolation": "C1", "permutation": "C2", "gradient": "C3"}
 _TITLES = {
@@ -44,8 +41,6 @@ def importance_table(
     Raises:
         ValueError: If results differ in mode, windows or rows.
     """
-    import pandas as pd
-
     first = results[0]
     for other in results[1:]:
         same_windows = np.array_equal(other.windows.centres_nm, first.windows.centres_nm)
@@ -114,8 +109,6 @@ def draw_importance(
         table: Rows of :func:`importance_table`, of one mode or of several put together.
         regions_nm: Stretches to shade, start and stop in nanometres.
     """
-    from matplotlib.figure import Figure
-
     occluded, attributed = table[table["mode"] != "gradient"], table[table["mode"] == "gradient"]
     panels = [("change", "change", occluded)]
     if "drop" in table.columns:

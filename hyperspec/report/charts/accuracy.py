@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from hyperspec.evaluation.metrics import CONTROLS, Metric
 from hyperspec.report.charts.figure import Chart, new_figure, to_png
 from hyperspec.report.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, looks
 from hyperspec.report.summary import Point, Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
 _SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+"}
@@ -249,8 +248,6 @@ def _control(
 
 
 def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     ax.set_xscale("log")
     ax.set_xlabel("number of bands (log scale)")
     shown: list[int] = []

@@ -5,19 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
 from hyperspec.report.charts.style import NARROW, clean, looks
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
 from hyperspec.report.tables import Grid
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _COLUMN = "wavelengths_nm"
 _MOST_ROWS = 36

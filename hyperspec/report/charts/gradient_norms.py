@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.colors import to_hex
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
@@ -62,8 +63,6 @@ def _place(stage: str) -> tuple[int, int, str]:
 
 
 def _chart(found: Mapping[str, Floats], counts: list[int]) -> Chart:
-    from matplotlib.colors import to_hex
-
     figure = new_figure(NARROW, 3.4)
     ax = figure.subplots()
     shades = darker_is_better()

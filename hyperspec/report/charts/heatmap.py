@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
@@ -30,11 +34,6 @@ from hyperspec.report.charts.style import (
     words,
 )
 from hyperspec.report.summary import Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from numpy.typing import NDArray
 
 _MOST_PANELS = 6
 _MOST_WRITTEN = 8  # cells per side that have room for their number
@@ -183,8 +182,6 @@ def _cells(x: Floats, y: Floats, values: Floats) -> dict[tuple[float, float], fl
 def _grid(
     ax: Axes, cells: dict[tuple[float, float], float], best: tuple[float, float], scale: _Scale
 ) -> None:
-    from matplotlib.patches import Rectangle
-
     xs, ys = (sorted({cell[side] for cell in cells}) for side in (0, 1))
     table = np.full((len(ys), len(xs), 4), 0.94)  # light grey where no job has finished
     written = len(xs) <= _MOST_WRITTEN and len(ys) <= 2 * _MOST_WRITTEN
@@ -221,9 +218,6 @@ def _scatter(ax: Axes, x: Floats, y: Floats, values: Floats, scale: _Scale, lowe
 
 
 def _bar(ax: Axes, scale: _Scale, name: str) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
     mappable = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
     bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02, aspect=30)
     bar.set_label(name, size=9)

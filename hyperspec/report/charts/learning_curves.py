@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 
 from hyperspec.evaluation.metrics import columns, main_accuracy
 from hyperspec.evaluation.statistics.bootstrap import Floats
@@ -24,9 +25,6 @@ from hyperspec.report.charts.style import (
 )
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Point, Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _MOST_SETTINGS = 7
 _MOST_SEEDS = 5
@@ -114,8 +112,6 @@ def _curves(data: SweepData, summary: Summary, points: Sequence[Point], metric: 
             continue
         colour, line = seen[point.strategy].colour, seen[point.strategy].line
         if single:
-            from matplotlib.colors import to_hex
-
             colour = to_hex(shades(0.15 + 0.85 * place / max(len(points) - 1, 1)))
         found.append(Curve(label(point), colour, line, runs))
     return found

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
@@ -18,9 +18,6 @@ from hyperspec.report.charts.style import (
     words,
 )
 from hyperspec.report.summary import Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _MOST_AXES = 8
 _FEWEST = 4
@@ -93,8 +90,6 @@ def _places(column: Column) -> tuple[Floats, list[tuple[float, str]]]:
 
 
 def _lines(ax: Axes, table: Floats, lower: bool) -> None:
-    from matplotlib.collections import LineCollection
-
     height = np.arange(table.shape[1])
     quality = 1 - table[:, -1] if lower else table[:, -1]
     order = np.argsort(quality)  # the best on top

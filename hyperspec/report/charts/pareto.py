@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from hyperspec.evaluation.metrics import NUM_BANDS, natural_direction
 from hyperspec.evaluation.statistics.bootstrap import Floats
@@ -26,10 +27,6 @@ from hyperspec.report.charts.style import (
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary, setting_text
 from hyperspec.report.tables import Grid, number
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _COSTS = (NUM_BANDS, "cost/train_seconds", "cost/peak_memory_mb")
 _MEASURED = "cost/"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from hyperspec.evaluation.metrics import Metric
 from hyperspec.report.charts.accuracy import (
@@ -16,9 +17,6 @@ from hyperspec.report.charts.accuracy import (
 from hyperspec.report.charts.figure import Chart, new_figure
 from hyperspec.report.charts.style import NARROW, clean, label_axis, looks
 from hyperspec.report.summary import Summary
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _COLUMNS = 3  # panels beside each other
 

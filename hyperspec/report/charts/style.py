@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from hyperspec.evaluation.metrics import in_words
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import ListedColormap
 
 # Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers too; the light
 # yellow is left out, since it vanishes on white.
@@ -60,10 +61,6 @@ def _look(place: int) -> Look:
 
 def darker_is_better() -> ListedColormap:
     """Return viridis from light to dark, without its palest end, which vanishes on white."""
-    import numpy as np
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
-
     return ListedColormap(colormaps["viridis_r"](np.linspace(0.06, 1.0, 256)))
 
 
@@ -141,8 +138,6 @@ def _round_values(low: float, high: float, is_log: bool) -> list[float]:
 
 def label_axis(ax: Axes, values: Sequence[float], axis: str = "x") -> None:
     """Put an axis's ticks at values that occur, and take a log scale where they span decades."""
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     shown = [value for value, _ in ticks(values)]
     which = ax.xaxis if axis == "x" else ax.yaxis
     if spans_decades(values):
