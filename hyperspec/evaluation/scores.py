@@ -166,10 +166,6 @@ def _measure(name: str, value: float | Interval) -> Measure:
 
 
 def _table(rows: Labelled, said: Predictions) -> pd.DataFrame:
-    columns: dict[str, object] = {
-        "file": rows.files,
-        "specimen": rows.specimens,
-        "label": rows.labels,
-    }
+    known = {"file": rows.files, "specimen": rows.specimens, "label": rows.labels}
     correct = {f"{name}_correct": (one == rows.labels).astype(int) for name, one in said.items()}
-    return pd.DataFrame({**columns, **said, **correct})
+    return pd.DataFrame({**known, **said, **correct})

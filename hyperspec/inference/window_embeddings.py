@@ -16,6 +16,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from hyperspec.evaluation.embeddings import Held
+from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
 from hyperspec.inference.band_curve import on_bands
 from hyperspec.inference.restore import Restored
@@ -231,18 +233,14 @@ def compare_windows(
 
 def _knn(restored: Restored, x: NDArray[np.float64], k: int) -> float:
     """Return k-NN top-1 on the test part; NaN where its labels do not allow one."""
-    from hyperspec.evaluation.evaluators.knn import knn_probe
-
     material = restored.material
-    rows, labels = {}, {}
-    for part in ("train", "test"):
-        named = material.split.parts()[part]
-        rows[part] = [row for row in named if material.labels[row] is not None]
-        labels[part] = [str(material.labels[row]) for row in rows[part]]
-    if not rows["test"]:
+    train, test = (
+        Held.of(x[rows], rows, material.labels, material.specimens, material.files).labelled()
+        for rows in (material.split.train, material.split.test)
+    )
+    if not len(test.labels):
         return float("nan")
     try:
-        found = knn_probe(x[rows["train"]], labels["train"], x[rows["test"]], labels["test"], k=k)
+        return knn_probe(train.features, train.labels, test.features, test.labels, k=k).top1
     except HyperspecError:  # fewer labelled rows than neighbours
         return float("nan")
-    return float(found.top1)

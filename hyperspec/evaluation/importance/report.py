@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,6 +49,7 @@ def importance_table(
         if not same_windows or (other.mode, other.specimens) != (first.mode, first.specimens):
             raise ValueError("Importance of several seeds must share mode, windows and rows.")
     windows, half = first.windows, first.windows.width_nm / 2
+    drawn: Any = {"groups": first.specimens, "num_resamples": num_resamples, "seed": seed}
     rows = []
     for i, centre in enumerate(windows.centres_nm):
         row: dict[str, float | int | str] = {
@@ -56,21 +59,11 @@ def importance_table(
             "num_bands": len(windows.bands(i)),
             "mode": first.mode,
         }
-        change = crossed_bootstrap(
-            [one.change[i] for one in results],
-            first.specimens,
-            num_resamples=num_resamples,
-            seed=seed,
-            binary=False,
-        )
-        row |= _columns("change", change)
+        changes = [one.change[i] for one in results]
+        row |= _columns("change", crossed_bootstrap(changes, **drawn, binary=False))
         drops = [one.drop[i] for one in results if one.drop is not None]
         if len(drops) == len(results):
-            lost = np.stack(drops)
-            drop = paired_bootstrap(
-                lost, np.zeros_like(lost), first.specimens, num_resamples=num_resamples, seed=seed
-            )
-            row |= _columns("drop", drop)
+            row |= _columns("drop", paired_bootstrap(drops, np.zeros_like(drops), **drawn))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -105,9 +98,7 @@ def draw_importance(
 ) -> Figure:
     """Draw embedding change, the probe's drop where there is one, and attributions against nm.
 
-    Args:
-        table: Rows of :func:`importance_table`, of one mode or of several put together.
-        regions_nm: Stretches to shade, start and stop in nanometres.
+    The arguments are those of :func:`write_importance`.
     """
     occluded, attributed = table[table["mode"] != "gradient"], table[table["mode"] == "gradient"]
     panels = [("change", "change", occluded)]
@@ -202,6 +193,8 @@ def contrast_regions(
             "choose narrower windows."
         )
     changes = np.stack([one.change for one in results])
+    drawn: Any = {"groups": first.specimens, "num_resamples": num_resamples, "seed": seed}
+    interval = partial(crossed_bootstrap, **drawn, binary=False)
     found = []
     for start, stop in regions_nm:
         within = (centres >= start) & (centres <= stop)
@@ -210,18 +203,6 @@ def contrast_regions(
         inside = changes[:, within].mean(1)
         gap = inside - np.median(changes[:, elsewhere], axis=1)
         means = changes.mean((0, 2))
-        found.append(
-            Contrast(
-                first.mode,
-                start,
-                stop,
-                crossed_bootstrap(
-                    inside, first.specimens, binary=False, num_resamples=num_resamples, seed=seed
-                ),
-                crossed_bootstrap(
-                    gap, first.specimens, binary=False, num_resamples=num_resamples, seed=seed
-                ),
-                float((means[elsewhere] < means[within].mean()).mean()),
-            )
-        )
+        below = float((means[elsewhere] < means[within].mean()).mean())
+        found.append(Contrast(first.mode, start, stop, interval(inside), interval(gap), below))
     return found

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
-from hyperspec.report.charts.style import NARROW, clean, looks
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
+from hyperspec.report.charts.style import NARROW, clean, looks, spread
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
 from hyperspec.report.tables import Grid
@@ -65,9 +65,8 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     note = ""
     if len(found) > _MOST_ROWS:
         note = f"The picture shows {_MOST_ROWS} of {len(found)} choices, evenly taken."
-    return Section(
-        "wavelengths", title, intro, (_chart(_thin(found), summary),), (_table(found),), note
-    )
+    chart = _chart([found[place] for place in spread(len(found), _MOST_ROWS)], summary)
+    return Section("wavelengths", title, intro, (chart,), (_table(found),), note)
 
 
 def choices(data: SweepData) -> list[Choice]:
@@ -101,16 +100,8 @@ def _read(text: str) -> tuple[float, ...]:
         return ()
 
 
-def _thin(found: list[Choice]) -> list[Choice]:
-    if len(found) <= _MOST_ROWS:
-        return found
-    places = np.linspace(0, len(found) - 1, _MOST_ROWS).round().astype(int)
-    return [found[place] for place in places]
-
-
 def _chart(found: list[Choice], summary: Summary) -> Chart:
-    figure = new_figure(NARROW, 1.1 + 0.2 * len(found))
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 1.1 + 0.2 * len(found))
     seen = looks({point.strategy for point in summary.points} | {c.strategy for c in found})
     for row, choice in enumerate(found):
         colour = seen[choice.strategy].colour

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from hyperspec.evaluation.pictures import new_axes as new_axes
 from hyperspec.report.tables import Grid
 
 _DPI = 150

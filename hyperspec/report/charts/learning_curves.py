@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 
 from hyperspec.evaluation.metrics import columns, main_accuracy
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.accuracy import best_per_count
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import label
 from hyperspec.report.charts.style import (
     NARROW,
     NEUTRAL,
     clean,
-    darker_is_better,
     first_upper,
     looks,
+    shade,
+    spread,
     words,
 )
 from hyperspec.report.load import SweepData
@@ -97,23 +97,19 @@ def _chosen(summary: Summary) -> list[Point]:
         return list(first.values())[:_MOST_SETTINGS]
     counts = best_per_count(summary)
     every = counts if len(counts) > 1 else list(summary.points)
-    places = np.linspace(0, len(every) - 1, min(_MOST_SETTINGS, len(every))).round().astype(int)
-    return [every[place] for place in dict.fromkeys(places.tolist())]
+    return [every[place] for place in spread(len(every), _MOST_SETTINGS)]
 
 
 def _curves(data: SweepData, summary: Summary, points: Sequence[Point], metric: str) -> list[Curve]:
     seen = looks(point.strategy for point in summary.points)
-    single = len(seen) == 1
-    shades = darker_is_better()
     found = []
     for place, point in enumerate(points):
         runs = _histories(data, point.run_ids[:_MOST_SEEDS], metric)
         if not runs:
             continue
-        colour, line = seen[point.strategy].colour, seen[point.strategy].line
-        if single:
-            colour = to_hex(shades(0.15 + 0.85 * place / max(len(points) - 1, 1)))
-        found.append(Curve(label(point), colour, line, runs))
+        look = seen[point.strategy]
+        colour = shade(place, len(points)) if len(seen) == 1 else look.colour
+        found.append(Curve(label(point), colour, look.line, runs))
     return found
 
 
@@ -124,19 +120,11 @@ def _stopped(data: SweepData, run_ids: Sequence[str], metric: str) -> list[Curve
 
 def _histories(data: SweepData, run_ids: Sequence[str], metric: str) -> tuple[Floats, ...]:
     histories = (data.history(run_id, metric) for run_id in run_ids)
-    return tuple(_thinned(h) for h in histories if h.shape[1] > 1)
-
-
-def _thinned(history: Floats) -> Floats:
-    steps = history.shape[1]
-    if steps <= _MOST_STEPS:
-        return history
-    return history[:, np.linspace(0, steps - 1, _MOST_STEPS).round().astype(int)]
+    return tuple(h[:, spread(h.shape[1], _MOST_STEPS)] for h in histories if h.shape[1] > 1)
 
 
 def _chart(curves: Sequence[Curve], metric: str, place: int) -> Chart:
-    figure = new_figure(NARROW, 4.4)
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 4.4)
     for curve in curves:
         _draw(ax, curve)
     ax.set_xlabel("optimizer steps")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import Column, columns, label, less_is_better, objective
 from hyperspec.report.charts.style import (
     NARROW,
@@ -52,8 +52,7 @@ def _chart(summary: Summary, found: list[Column], rows: np.ndarray) -> Chart:
     span = high - low if high > low else 1.0
     table = np.column_stack([*(place[rows] for place, _ in places), (scores - low) / span])
     top = _ROOM if _tilted(places[0][1]) else _MARGIN
-    figure = new_figure(NARROW, 0.4 + 0.78 * (table.shape[1] + top))
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 0.4 + 0.78 * (table.shape[1] + top))
     _lines(ax, table, lower)
     for index, (column, (_, labels)) in enumerate(zip(found, places, strict=True)):
         _axis(ax, index, column.label, labels)

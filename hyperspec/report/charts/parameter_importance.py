@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from hyperspec.report.charts.figure import Chart, Section, new_figure
+from hyperspec.report.charts.figure import Chart, Section, new_axes
 from hyperspec.report.charts.parameters import NUM_BANDS, STRATEGY
 from hyperspec.report.charts.style import NARROW, NEUTRAL, clean, words
 from hyperspec.report.load import SweepData
@@ -112,8 +112,7 @@ def _study(table: pd.DataFrame) -> optuna.Study:
 
 def _chart(shares: dict[str, float], num_jobs: int) -> Chart:
     order = sorted(shares, key=shares.__getitem__)
-    figure = new_figure(NARROW, 0.9 + 0.34 * len(order))
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 0.9 + 0.34 * len(order))
     values = [100 * shares[key] for key in order]
     colours = [NEUTRAL if key == "seed" else _BLUE for key in order]
     bars = ax.barh([words(key) for key in order], values, color=colours, height=0.7)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from hyperspec.evaluation.metrics import in_words
@@ -62,6 +62,16 @@ def _look(place: int) -> Look:
 def darker_is_better() -> ListedColormap:
     """Return viridis from light to dark, without its palest end, which vanishes on white."""
     return ListedColormap(colormaps["viridis_r"](np.linspace(0.06, 1.0, 256)))
+
+
+def shade(place: int, num: int) -> str:
+    """Return the colour of one of so many curves that have an order, from light to dark."""
+    return to_hex(darker_is_better()(0.15 + 0.85 * place / max(num - 1, 1)))
+
+
+def spread(num: int, most: int) -> list[int]:
+    """Return up to so many places of a sequence, the first and the last among them."""
+    return np.linspace(0, num - 1, min(num, most)).round().astype(int).tolist()
 
 
 def words(name: str) -> str:
