@@ -40,9 +40,9 @@ def cross_table(
         seed: Seed of the resampling.
     """
     cells = []
-    for (encoder, bands), values in scores.items():
+    for pair, values in scores.items():
         found = bootstrap_interval(values, specimens, num_resamples=num_resamples, seed=seed)
-        cells.append(Cell(encoder, bands, found.mean, found.low, found.high))
+        cells.append(Cell(*pair, found.mean, found.low, found.high))
     return cells
 
 

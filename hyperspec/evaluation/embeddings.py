@@ -122,23 +122,13 @@ class Embeddings:
         return rows if rows is not None and len(rows.labels) else None
 
     def averaged(self, values: ArrayLike, specimens: Sequence[str]) -> Interval:
-        """Return the mean of scores with its 95% interval over their specimens.
-
-        Args:
-            values: Score of each row, ``(N,)``; NaN where it has none.
-            specimens: Specimen of each, ``(N,)``.
-        """
+        """Return the mean of scores, NaN where there is none, with its 95% interval."""
         return bootstrap_interval(
             values, specimens, num_resamples=self.num_resamples, seed=self.seed
         )
 
     def fitted(self, name: str, fit: Callable[[], Made]) -> Made:
-        """Return what ``fit`` makes of the training part, made once for all parts.
-
-        Args:
-            name: Of the evaluator.
-            fit: Called the first time.
-        """
+        """Return what an evaluator fits on the training part, made once for all parts."""
         if name not in self.fits:
             self.fits[name] = fit()
         made: Made = self.fits[name]

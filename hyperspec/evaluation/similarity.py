@@ -13,12 +13,7 @@ from hyperspec.utils.errors import ConfigError
 
 
 def median_cosine(one: ArrayLike, other: ArrayLike) -> float:
-    """Return the median over rows of the cosine between two embeddings of one width.
-
-    Args:
-        one: Shape ``(N, F)``.
-        other: Shape ``(N, F)``.
-    """
+    """Return the median over rows of the cosine between two embeddings of one width, ``(N, F)``."""
     return float(np.median((normalised(one) * normalised(other)).sum(axis=1)))
 
 

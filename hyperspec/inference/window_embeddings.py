@@ -30,12 +30,7 @@ _OPTION = "--windows-nm"
 
 @dataclass(frozen=True)
 class Window:
-    """A window of wavelengths; the lower end belongs to it, the upper does not.
-
-    Args:
-        low_nm: Lower end.
-        high_nm: Upper end, above the lower.
-    """
+    """A window of wavelengths; the lower end belongs to it, the upper one does not."""
 
     low_nm: float
     high_nm: float
@@ -65,11 +60,7 @@ class WindowEmbeddings:
     features: NDArray[np.float64]
 
     def pooled(self, how: str) -> NDArray[np.float64]:
-        """Return one embedding per image.
-
-        Args:
-            how: ``mean`` over windows, shape ``(N, F)``; ``concat``: side by side, ``(N, W F)``.
-        """
+        """Return one embedding per image: ``mean``, ``(N, F)``, or ``concat``, ``(N, W F)``."""
         if how not in POOLS:
             raise ConfigError(f"--windows-pool is '{how}'; choose {' or '.join(POOLS)}.")
         if how == "mean":
@@ -199,14 +190,7 @@ def check_stem(restored: Restored) -> None:
 def compare_windows(
     restored: Restored, found: WindowEmbeddings, how: str, whole: NDArray[np.float64], k: int = 5
 ) -> pd.DataFrame:
-    """Hold each window, and the pooled embedding, against the undivided one.
-
-    Args:
-        restored: Encoder and specimens.
-        found: The windows' embeddings.
-        how: How they are pooled.
-        whole: The undivided embedding, shape ``(N, F)``.
-        k: Neighbours.
+    """Hold each window, and the embedding pooled from them, against the undivided one, ``(N, F)``.
 
     Returns:
         One row per window, then the pooled and the undivided embedding: bands, median cosine to

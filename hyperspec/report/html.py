@@ -75,13 +75,8 @@ def write_page(
 ) -> Path:
     """Write the page with its pictures inside it.
 
-    Args:
-        data: The sweeps.
-        summary: Their points.
-        path: File to write.
-        found: Their paired comparisons.
-        sections: Further parts, see :mod:`hyperspec.report.charts`.
-        strategies: Charts of single strategies, beside those of accuracy.
+    Further sections follow (:mod:`hyperspec.report.charts`); charts of single strategies stand
+    beside those of accuracy.
     """
     title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
     parts = [_head(data, summary, found, title)]

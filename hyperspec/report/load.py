@@ -282,14 +282,7 @@ _client = lru_cache(maxsize=4)(open_client)  # for the many single jobs of a rep
 
 
 def read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:
-    """Return a table of predictions, or None when the job kept none.
-
-    Args:
-        artifact_uri: Where the job's artifacts lie.
-        run_id: The job's run.
-        uri: Its tracking store.
-        artifact: Path of the table among the artifacts.
-    """
+    """Return a table of predictions, by its path among a job's artifacts; None without it."""
     path = f"{artifact_uri.removeprefix('file://')}/{artifact}"
     if not Path(artifact_uri.removeprefix("file://")).is_absolute():
         from mlflow.artifacts import download_artifacts

@@ -20,7 +20,7 @@ from hyperspec.report.charts import (
 from hyperspec.report.charts.accuracy import save, small_multiples
 from hyperspec.report.charts.figure import Section, to_png
 from hyperspec.report.html import write_page
-from hyperspec.report.load import SweepData, SweepInfo, load_sweep
+from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.report.paired_tests import Differences, check_margin, compare
 from hyperspec.report.summary import Summary, summarise
 from hyperspec.report.tables import caveat, compact, failures, pruned, ranking, to_rich, to_text
@@ -34,16 +34,6 @@ from hyperspec.report.wording import (
 )
 
 _WIDE = 150  # characters of a terminal that shows the full table; narrower ones get its heart
-
-__all__ = [
-    "ReportPaths",
-    "SweepData",
-    "SweepInfo",
-    "load_sweep",
-    "print_report",
-    "report",
-    "write_report",
-]
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,8 @@ class Margin:
 def find_margin(sweeps: Sequence[SweepInfo], given: float | None = None) -> Margin:
     """Return the margin of a report on these sweeps.
 
-    Without ``given`` it is what the sweeps were begun with; of several the smallest, which claims
-    least.
-
-    Args:
-        sweeps: The sweeps.
-        given: A margin that the reader of the report asks for.
+    Without one that the reader of the report asks for it is what the sweeps were begun with; of
+    several the smallest, which claims least.
 
     Raises:
         ConfigError: If the given one is not between 0 and 1.
@@ -170,11 +166,8 @@ def compare(data: SweepData, summary: Summary, margin: float | None = None) -> D
     objective puts first, so that no test specimen chose the reference. Seeds are paired by their
     number and rows by their file.
 
-    Args:
-        data: The sweeps.
-        summary: Their points.
-        margin: Largest difference that does not matter, between 0 and 1; None takes the one that
-            the sweeps were begun with.
+    The margin is the largest difference that does not matter, between 0 and 1; None takes the one
+    that the sweeps were begun with.
 
     Raises:
         ConfigError: If the margin is outside its range.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,13 +169,9 @@ def contrast_regions(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> list[Contrast]:
-    """Compare stretches of the axis with what lies outside all of them.
+    """Compare stretches of the axis, from and to in nanometres, with what lies outside all of them.
 
-    Args:
-        results: Importance of one encoder, or of one encoder per seed, in one mode.
-        regions_nm: Start and stop of each stretch in nanometres.
-        num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+    The results are those of one encoder, or of one encoder per seed, in one mode.
 
     Raises:
         ConfigError: If no window lies outside the stretches.
@@ -194,7 +189,6 @@ def contrast_regions(
         )
     changes = np.stack([one.change for one in results])
     drawn: Any = {"groups": first.specimens, "num_resamples": num_resamples, "seed": seed}
-    interval = partial(crossed_bootstrap, **drawn, binary=False)
     found = []
     for start, stop in regions_nm:
         within = (centres >= start) & (centres <= stop)
@@ -203,6 +197,7 @@ def contrast_regions(
         inside = changes[:, within].mean(1)
         gap = inside - np.median(changes[:, elsewhere], axis=1)
         means = changes.mean((0, 2))
+        ends = (crossed_bootstrap(values, **drawn, binary=False) for values in (inside, gap))
         below = float((means[elsewhere] < means[within].mean()).mean())
-        found.append(Contrast(first.mode, start, stop, interval(inside), interval(gap), below))
+        found.append(Contrast(first.mode, start, stop, *ends, below))
     return found

@@ -6,6 +6,7 @@ Where one picture of all strategies is a thicket, each by itself too, over all o
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,10 +34,6 @@ def draw(summary: Summary, scores: Sequence[Metric] | None = None) -> Figure:
     Per strategy and number of bands the best setting by the objective is shown; strategies with a
     single number of bands are points. Of many strategies only the baselines and the best by the
     objective keep their colours.
-
-    Args:
-        summary: The points.
-        scores: Which accuracies; all by default.
     """
     panels: list[Metric | None] = list(summary.accuracies if scores is None else scores) or [None]
     figure = new_figure(NARROW if len(panels) == 1 else _WIDE * len(panels), 5.4)
@@ -92,8 +89,7 @@ def alt_text(summary: Summary, scores: Sequence[Metric] | None = None) -> str:
     for point in best_per_count(summary):
         known = point.scores
         values = [f"{title} {known[k].mean:.2f}" for k, title in titles.items() if k in known]
-        if not scores:
-            values = [f"{point.objective:.3f}"]
+        values = values if scores else [f"{point.objective:.3f}"]
         lines.append(f"{point.strategy}, {point.n} bands: {', '.join(values) or 'not scored'}.")
     for control, label in CONTROLS.items():
         seen = [
@@ -163,11 +159,9 @@ def muted(summary: Summary) -> set[str]:
     ranked = list(dict.fromkeys(p.strategy for p in summary.points))
     if len(ranked) <= _MOST:
         return set()
-    counts: dict[str, set[int]] = {}
-    for point in summary.points:
-        counts.setdefault(point.strategy, set()).add(point.n)
-    kept = {s for s in ranked if s in BASELINES or len(counts[s]) == 1}
-    others = [s for s in ranked if s not in kept]
+    pairs = {(point.strategy, point.n) for point in summary.points}
+    counts = Counter(strategy for strategy, _ in pairs)
+    others = [s for s in ranked if s not in BASELINES and counts[s] > 1]
     return set(others[_SHOWN:])
 
 

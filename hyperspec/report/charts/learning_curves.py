@@ -75,9 +75,9 @@ def section(data: SweepData, summary: Summary) -> Section | None:
             charts.append(_chart(curves, metric, place))
     if not charts:
         return None
-    many = len({point.strategy for point in summary.points}) > 1
-    which = "the best setting of each strategy" if many else "settings from best to worst"
-    if many and len({point.strategy for point in summary.points}) > _MOST_SETTINGS:
+    num = len({point.strategy for point in summary.points})
+    which = "the best setting of each strategy" if num > 1 else "settings from best to worst"
+    if num > _MOST_SETTINGS:
         which = f"the best settings of the {_MOST_SETTINGS} best strategies"
     intro = (
         f"Shown: {which}, by the validation score. Bold lines are means over seeds, thin ones "
@@ -114,8 +114,8 @@ def _curves(data: SweepData, summary: Summary, points: Sequence[Point], metric: 
 
 
 def _stopped(data: SweepData, run_ids: Sequence[str], metric: str) -> list[Curve]:
-    found = [(run, _histories(data, [run], metric)) for run in run_ids]
-    return [Curve("", NEUTRAL, "-", runs) for _, runs in found if runs]
+    found = (_histories(data, [run], metric) for run in run_ids)
+    return [Curve("", NEUTRAL, "-", runs) for runs in found if runs]
 
 
 def _histories(data: SweepData, run_ids: Sequence[str], metric: str) -> tuple[Floats, ...]:
@@ -127,16 +127,15 @@ def _chart(curves: Sequence[Curve], metric: str, place: int) -> Chart:
     figure, ax = new_axes(NARROW, 4.4)
     for curve in curves:
         _draw(ax, curve)
-    ax.set_xlabel("optimizer steps")
-    ax.set_ylabel(words(metric))
+    ax.set(xlabel="optimizer steps", ylabel=words(metric))
     ax.grid(axis="y", color="#e4e4e4", lw=0.7)
     clean(ax)
     figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8.5)
-    told = []
-    for curve in curves:
-        mean = curve.mean
-        if curve.name and mean.shape[1]:
-            told.append(f"{curve.name}: {mean[1, 0]:.3g} to {mean[1, -1]:.3g}")
+    told = [
+        f"{curve.name}: {mean[1, 0]:.3g} to {mean[1, -1]:.3g}"
+        for curve in curves
+        if curve.name and (mean := curve.mean).shape[1]
+    ]
     num_stopped = sum(not curve.name for curve in curves)
     alt = f"{first_upper(words(metric))} over optimizer steps, first to last. {listed(told, 12)}."
     if num_stopped:
@@ -145,8 +144,7 @@ def _chart(curves: Sequence[Curve], metric: str, place: int) -> Chart:
 
 
 def _draw(ax: Axes, curve: Curve) -> None:
-    thin = not curve.name or len(curve.runs) > 1
-    if thin:
+    if not curve.name or len(curve.runs) > 1:
         for steps, values in curve.runs:
             ax.plot(steps, values, color=curve.colour, lw=0.7, alpha=0.45, ls=curve.line)
     mean = curve.mean

@@ -59,17 +59,15 @@ def _chart(summary: Summary, found: list[Column], rows: np.ndarray) -> Chart:
     marks = {low: 0.0, (low + high) / 2: 0.5, high: 1.0} if high > low else {low: 0.0}
     written = [(place, f"{value:.3f}") for value, place in marks.items()]
     _axis(ax, len(found), words(summary.objective_name), written)
-    ax.set_ylim(len(found) + _MARGIN, -top)
-    ax.set_xlim(-0.06, 1.06)
+    ax.set(xlim=(-0.06, 1.06), ylim=(len(found) + _MARGIN, -top))
     ax.set_axis_off()
     names = ", ".join(column.label for column in found)
     order = rows[np.argsort(scores if lower else -scores)]
     told = [f"{label(summary.points[i])}: {values[i]:.3f}" for i in order]
-    worst = told[-1]
     alt = (
         f"{len(rows)} settings as lines over the axes {names} and "
         f"{words(summary.objective_name)} ({low:.3f} to {high:.3f}). Best: "
-        f"{listed(told, _TOLD)}. Worst: {worst}."
+        f"{listed(told, _TOLD)}. Worst: {told[-1]}."
     )
     return Chart("parallel", alt, figure)
 

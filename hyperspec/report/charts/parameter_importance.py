@@ -27,12 +27,11 @@ _BLUE = "#0072B2"
 def section(data: SweepData, summary: Summary) -> Section | None:
     """Return the shares, or None with fewer than two settings or too few jobs to say anything."""
     table = _table(data, summary)
-    if table is None:
-        return None
-    shares = _shares(table)
-    if not shares:
+    shares = {} if table is None else _shares(table)
+    if table is None or not shares:
         return None
     num_jobs, num_keys = len(table), table.shape[1] - 1
+    enough = max(_ENOUGH, _ENOUGH_EACH * num_keys)
     first = max(shares, key=shares.__getitem__)
     title = f"Which settings matter? Most of all: {words(first)} ({100 * shares[first]:.0f}%)"
     intro = (
@@ -43,10 +42,10 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     if "seed" in shares:
         intro += " The seed, in grey, is the yardstick of chance: what lies below it moves nothing."
     note = ""
-    if num_jobs < max(_ENOUGH, _ENOUGH_EACH * num_keys):
+    if num_jobs < enough:
         note = (
             f"Warning: {num_jobs} jobs for {num_keys} settings are few; take the order of the bars "
-            f"as a hint (from {max(_ENOUGH, _ENOUGH_EACH * num_keys)} jobs on it settles)."
+            f"as a hint (from {enough} jobs on it settles)."
         )
     return Section("importance", title, intro, (_chart(shares, num_jobs),), (), note)
 
@@ -97,16 +96,10 @@ def _study(table: pd.DataFrame) -> optuna.Study:
             distributions[key] = optuna.distributions.FloatDistribution(low, high, log=low > 0)
             values[key] = numbers.astype(float).tolist()
     study = optuna.create_study(direction="maximize")
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params={key: values[key][row] for key in values},
-                distributions=distributions,
-                value=float(value),
-            )
-            for row, value in enumerate(table.iloc[:, -1])
-        ]
-    )
+    for row, value in enumerate(table.iloc[:, -1].astype(float)):
+        params = {key: values[key][row] for key in values}
+        trial = optuna.trial.create_trial(params=params, distributions=distributions, value=value)
+        study.add_trial(trial)
     return study
 
 

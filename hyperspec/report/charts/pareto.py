@@ -66,11 +66,10 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     if len(goals) < 2:
         return None
     values = np.column_stack([goal.values for goal in goals])
-    complete: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-    if complete.sum() < _FEWEST:
+    rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if len(rows) < _FEWEST:
         return None
-    rows = np.flatnonzero(complete)
-    best: NDArray[np.bool_] = np.zeros(len(complete), dtype=np.bool_)
+    best: NDArray[np.bool_] = np.zeros(len(values), dtype=np.bool_)
     best[rows] = front(np.column_stack([goal.ranks for goal in goals])[rows])
     charts = tuple(
         _chart(summary, goals[0], goal, rows, best, place)

@@ -71,7 +71,8 @@ def shade(place: int, num: int) -> str:
 
 def spread(num: int, most: int) -> list[int]:
     """Return up to so many places of a sequence, the first and the last among them."""
-    return np.linspace(0, num - 1, min(num, most)).round().astype(int).tolist()
+    places: list[int] = np.linspace(0, num - 1, min(num, most)).round().astype(int).tolist()
+    return places
 
 
 def words(name: str) -> str:
