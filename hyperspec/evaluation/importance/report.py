@@ -178,10 +178,9 @@ def contrast_regions(
     """
     first = results[0]
     centres, half = first.windows.centres_nm, first.windows.width_nm / 2
-    meets = np.zeros((len(regions_nm), len(centres)), bool)
-    for i, (start, stop) in enumerate(regions_nm):
-        meets[i] = (centres + half >= start) & (centres - half <= stop)
-    elsewhere = ~meets.any(0)
+    elsewhere = np.ones(len(centres), bool)
+    for start, stop in regions_nm:
+        elsewhere &= (centres + half < start) | (centres - half > stop)
     if not elsewhere.any():
         raise ConfigError(
             "--mark covers the whole axis, so nothing is left to compare with. Mark less, or "
@@ -197,7 +196,9 @@ def contrast_regions(
         inside = changes[:, within].mean(1)
         gap = inside - np.median(changes[:, elsewhere], axis=1)
         means = changes.mean((0, 2))
-        ends = (crossed_bootstrap(values, **drawn, binary=False) for values in (inside, gap))
+        mean, difference = (
+            crossed_bootstrap(values, **drawn, binary=False) for values in (inside, gap)
+        )
         below = float((means[elsewhere] < means[within].mean()).mean())
-        found.append(Contrast(first.mode, start, stop, *ends, below))
+        found.append(Contrast(first.mode, start, stop, mean, difference, below))
     return found
