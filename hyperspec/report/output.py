@@ -161,8 +161,7 @@ def _print_differences(found: Differences, summary: Summary, console: Console) -
     if num_hidden(found):
         console.print(f"{num_hidden(found)} more rows are in the page and in table.txt.")
     sentences, total = main_sentences(found, summary), len(found.counts)
-    words = [*sentences, differences_note(found, summary)]
-    for sentence in filter(None, words):
+    for sentence in filter(None, [*sentences, differences_note(found, summary)]):
         console.print(sentence, style="italic", highlight=False, markup=False)
     if total > len(sentences):
         console.print(

@@ -182,8 +182,7 @@ def _alt(summary: Summary, first: Goal, other: Goal, members: NDArray[np.intp]) 
 
 def _stairs(ax: Axes, x: Floats, y: Floats, more: bool) -> None:
     order = np.argsort(x)
-    # Between two members of the front the worse of both holds.
-    how = "steps-pre" if more else "steps-post"
+    how = "steps-pre" if more else "steps-post"  # between two members the worse of both holds
     ax.plot(x[order], y[order], color=NEUTRAL, lw=1.5, drawstyle=how, zorder=1)
 
 
