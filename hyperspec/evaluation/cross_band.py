@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hyperspec.evaluation.pictures import new_axes
 from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Scores: TypeAlias = Mapping[tuple[str, str], NDArray[np.floating]]
 
@@ -40,28 +40,18 @@ def cross_table(
         seed: Seed of the resampling.
     """
     cells = []
-    for (encoder, bands), values in scores.items():
+    for pair, values in scores.items():
         found = bootstrap_interval(values, specimens, num_resamples=num_resamples, seed=seed)
-        cells.append(Cell(encoder, bands, found.mean, found.low, found.high))
+        cells.append(Cell(*pair, found.mean, found.low, found.high))
     return cells
 
 
 def draw_cross(table: Sequence[Cell], title: str) -> Figure:
-    """Draw the matrix: encoders down, band sets across, value and interval in each cell.
-
-    Args:
-        table: Cells of :func:`cross_table`.
-        title: What the values are.
-    """
-    from matplotlib.figure import Figure
-
+    """Draw the matrix: encoders down, band sets across, value and interval in each cell."""
     encoders = list(dict.fromkeys(cell.encoder for cell in table))
     sets = list(dict.fromkeys(cell.bands for cell in table))
     values = np.full((len(encoders), len(sets)), np.nan)
-    figure = Figure(
-        figsize=(2.5 + 1.1 * len(sets), 1.4 + 0.6 * len(encoders)), layout="constrained"
-    )
-    axes = figure.subplots()
+    figure, axes = new_axes(2.5 + 1.1 * len(sets), 1.4 + 0.6 * len(encoders))
     for row in table:
         values[encoders.index(row.encoder), sets.index(row.bands)] = row.value
     axes.imshow(values, vmin=0, vmax=1, cmap="Blues", aspect="auto")
@@ -73,8 +63,7 @@ def draw_cross(table: Sequence[Cell], title: str) -> Figure:
         axes.text(x, y + 0.25, ends, ha="center", va="center", color=colour, fontsize=7)
     axes.set_xticks(range(len(sets)), sets, fontsize=8)
     axes.set_yticks(range(len(encoders)), encoders, fontsize=8)
-    axes.set_xlabel("evaluated on")
-    axes.set_ylabel("trained on")
+    axes.set(xlabel="evaluated on", ylabel="trained on")
     axes.set_title(title, fontsize=9, loc="left")
     return figure
 
@@ -83,8 +72,7 @@ def write_cross(table: Sequence[Cell], folder: Path, title: str) -> tuple[Path, 
     """Write ``cross_spectral.csv`` and ``cross_spectral.png`` and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     csv, picture = folder / "cross_spectral.csv", folder / "cross_spectral.png"
-    lines = [",".join(Cell._fields)]
-    lines += [f"{c.encoder},{c.bands},{c.value:.6g},{c.low:.6g},{c.high:.6g}" for c in table]
-    csv.write_text("\n".join(lines) + "\n")
+    frame = pd.DataFrame(table, columns=Cell._fields)
+    frame.to_csv(csv, index=False, float_format="%.6g", na_rep="nan")
     draw_cross(table, title).savefig(picture, dpi=150, metadata={"Software": None})
     return csv, picture

@@ -45,6 +45,19 @@ class Held:
             )
         object.__setattr__(self, "features", matrix)
 
+    @classmethod
+    def of(
+        cls,
+        features: ArrayLike,
+        rows: NDArray[np.intp],
+        labels: Sequence[str | None],
+        specimens: Sequence[str],
+        files: Sequence[str],
+    ) -> Held:
+        """Return some rows' features with what is known of them, out of the lists of all rows."""
+        known = ([column[row] for row in rows] for column in (specimens, files))
+        return cls(features, [labels[row] for row in rows], *known)
+
     @property
     def matrix(self) -> Floats:
         """The features in double precision, ``(N, F)``."""
@@ -109,30 +122,45 @@ class Embeddings:
         return rows if rows is not None and len(rows.labels) else None
 
     def averaged(self, values: ArrayLike, specimens: Sequence[str]) -> Interval:
-        """Return the mean of scores with its 95% interval over their specimens.
-
-        Args:
-            values: Score of each row, ``(N,)``; NaN where it has none.
-            specimens: Specimen of each, ``(N,)``.
-        """
+        """Return the mean of scores, NaN where there is none, with its 95% interval."""
         return bootstrap_interval(
             values, specimens, num_resamples=self.num_resamples, seed=self.seed
         )
 
     def fitted(self, name: str, fit: Callable[[], Made]) -> Made:
-        """Return what ``fit`` makes of the training part, made once for all parts.
-
-        Args:
-            name: Of the evaluator.
-            fit: Called the first time.
-        """
+        """Return what an evaluator fits on the training part, made once for all parts."""
         if name not in self.fits:
             self.fits[name] = fit()
         made: Made = self.fits[name]
         return made
 
 
-def normalised(features: Floats) -> Floats:
-    """Return rows at unit length; rows of zeros stay zeros."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(lengths > 0, lengths, 1.0)
+def normalised(features: ArrayLike) -> Floats:
+    """Return rows, ``(..., F)``, at unit length in double precision; rows of zeros stay zeros."""
+    values = np.asarray(features, np.float64)
+    lengths = np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.asarray(values / np.where(lengths > 0, lengths, 1.0))
+
+
+def specimen_means(
+    values: Floats, labels: Sequence[str | None], specimens: Sequence[str], *, what: str
+) -> dict[str, Floats]:
+    """Return the mean of each specimen's rows by label, ``(G, F)`` each, in order of name.
+
+    Raises:
+        ValueError: If lengths differ; ``what`` says of what.
+    """
+    if values.ndim != 2 or not len(values) == len(labels) == len(specimens):
+        raise ValueError(
+            f"{what} of shape {values.shape}, {len(labels)} labels and {len(specimens)} specimens "
+            "do not fit together."
+        )
+    rows: dict[str, dict[str, list[int]]] = {}
+    for row, (label, specimen) in enumerate(zip(labels, specimens, strict=True)):
+        if label is not None:
+            rows.setdefault(label, {}).setdefault(specimen, []).append(row)
+    # Sorted, so that the order of rows cannot change the last digit of a sum.
+    return {
+        label: np.stack([values[own[name]].mean(0) for name in sorted(own)])
+        for label, own in sorted(rows.items())
+    }

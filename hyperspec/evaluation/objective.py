@@ -105,14 +105,7 @@ def objective_value(
     views_available: bool,
     requested: str | None = None,
 ) -> float:
-    """Return the value of the metric that a sweep optimises.
-
-    Args:
-        metrics: All metrics of the run by name.
-        labels_available: Whether rows of the validation part have labels.
-        views_available: Whether a specimen of the validation part has two rows.
-        requested: A metric's name; None or ``auto`` for the default, see
-            :func:`resolve_objective`.
+    """Return the value, among a run's metrics, of the one that :func:`resolve_objective` names.
 
     Raises:
         ConfigError: If the run has no such metric, or it may not be chosen on.

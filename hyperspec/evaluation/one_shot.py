@@ -110,10 +110,9 @@ def compare_one_shot(
         )
         for key, a, b in zip(keys, first, second, strict=True)
     )
-    num_seeds, groups = first.shape[1], len(set(specimens))
     rank = _rank_interval(first, second, specimens, num_resamples, seed)
     mean = paired_bootstrap(first.mean(0), second.mean(0), specimens, **options)
-    return OneShotReport(points, rank, mean, num_seeds, groups)
+    return OneShotReport(points, rank, mean, first.shape[1], len(set(specimens)))
 
 
 def spearman(one: Floats, other: Floats) -> float:

@@ -1,41 +1,44 @@
-"""Pictures of embeddings in the plane, and of bands along the axis."""
+"""Pictures of embeddings in the plane, of bands, and of what a projection weighs, against nm."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from hyperspec.evaluation.embeddings import normalised
+from hyperspec.evaluation.embeddings import Floats, normalised
+from hyperspec.spectra.band_projection import BandProjection
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Floats: TypeAlias = NDArray[np.float64]
 Method: TypeAlias = Literal["pca", "umap"]
 
 
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches with empty axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
 def draw_marks(marks_nm: Mapping[str, Sequence[float]], range_nm: tuple[float, float]) -> Figure:
-    """Draw one line of marks per set of bands.
+    """Draw a line of marks per set of bands, in nm by its name, on an axis between two ends."""
+    figure, axes = new_axes(8, 1 + 0.22 * len(marks_nm))
+    draw_strip(axes, marks_nm)
+    axes.set_xlim(*range_nm)
+    axes.set_xlabel("wavelength (nm)")
+    return figure
 
-    Args:
-        marks_nm: Wavelengths in nanometres by name of their set.
-        range_nm: Ends of the axis.
-    """
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 1 + 0.22 * len(marks_nm)), layout="constrained")
-    axes = figure.subplots()
+def draw_strip(axes: Axes, marks_nm: Mapping[str, Sequence[float]]) -> None:
+    """Draw the lines of marks, the first on top."""
     for height, nm in enumerate(marks_nm.values()):
         axes.plot(nm, np.full(len(nm), -height), "|", color="black", ms=7, mew=0.8)
     axes.set_yticks(-np.arange(len(marks_nm)), list(marks_nm), fontsize=7)
     axes.set_ylim(-len(marks_nm) + 0.5, 0.5)
-    axes.set_xlim(*range_nm)
-    axes.set_xlabel("wavelength (nm)")
     axes.spines[["top", "right", "left"]].set_visible(False)
-    return figure
 
 
 def to_plane(features: ArrayLike, method: Method = "pca", *, seed: int = 0) -> tuple[Floats, str]:
@@ -53,7 +56,7 @@ def to_plane(features: ArrayLike, method: Method = "pca", *, seed: int = 0) -> t
     Raises:
         ImportError: If ``umap`` is asked for and not installed.
     """
-    unit = normalised(np.asarray(features, np.float64))
+    unit = normalised(features)
     if method == "umap":
         return _umap(unit, seed), "UMAP of cosine neighbourhoods"
     centred = unit - unit.mean(0)
@@ -82,19 +85,9 @@ def _umap(unit: Floats, seed: int) -> Floats:
 
 
 def draw_plane(points: Floats, labels: Sequence[str | None], title: str) -> Figure:
-    """Draw points coloured by label, rows without one in grey.
-
-    Args:
-        points: Shape ``(N, 2)``.
-        labels: Label of each row.
-        title: What the axes are.
-    """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
+    """Draw points ``(N, 2)`` coloured by label, rows without one in grey."""
     names = sorted({label for label in labels if label is not None})
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_axes(7, 4.6)
     known = np.asarray([label is not None for label in labels])
     if not known.all():
         axes.scatter(
@@ -108,9 +101,46 @@ def draw_plane(points: Floats, labels: Sequence[str | None], title: str) -> Figu
             points[rows, 0], points[rows, 1], s=18, color=colour, marker=marker, lw=0, label=name
         )
     axes.set_title(title, fontsize=9, loc="left")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
     if len(names) <= 40:
         figure.legend(loc="outside right upper", fontsize=7, frameon=False)
+    return figure
+
+
+def draw_responses(projection: BandProjection) -> Figure:
+    """Draw a projection's weights as an image: one row per channel, wavelength to the right.
+
+    Each row is scaled by its largest weight; red is positive, blue negative.
+    """
+    order = np.argsort(projection.bands_nm, kind="stable")
+    centres = projection.bands_nm[order]
+    shares = projection.matrix[:, order]
+    shares = shares / np.abs(shares).max(axis=1, keepdims=True)
+    figure, axes = new_axes(8, 4)
+    # Cells around the centres, so that an uneven axis keeps its true scale.
+    middles = (centres[1:] + centres[:-1]) / 2
+    edges = np.concatenate([centres[:1], middles, centres[-1:]])
+    rows = np.arange(len(projection) + 1) + 0.5
+    image = axes.pcolormesh(edges, rows, shares, cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True)
+    axes.set(xlabel="wavelength (nm)", ylabel="channel")
+    axes.set_title(f"bands={projection.strategy}, n={len(projection)}", fontsize=9)
+    figure.colorbar(image, label="weight over the row's largest")
+    return figure
+
+
+def draw_choices(choices_nm: ArrayLike, temperatures: ArrayLike) -> Figure:
+    """Draw the bands, ``(epochs, n)``, that a search would have chosen after each epoch."""
+    chosen = np.atleast_2d(np.asarray(choices_nm, np.float64))
+    epochs = np.arange(1, len(chosen) + 1)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    upper.plot(epochs, chosen, "-", lw=0.5, color="0.75")
+    upper.plot(epochs, chosen, ".", ms=3, color="tab:blue")
+    upper.plot(np.full(chosen.shape[1], epochs[-1]), chosen[-1], "<", ms=5, color="tab:red")
+    upper.set_ylabel("chosen wavelength (nm)")
+    lower.semilogy(epochs, temperatures, color="black", lw=1)
+    lower.set(xlabel="epoch of the search", ylabel="temperature")
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.embeddings import normalised
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+from hyperspec.evaluation.embeddings import normalised, specimen_means
+from hyperspec.evaluation.pictures import new_axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +48,8 @@ def class_prototypes(
     Raises:
         ValueError: If lengths differ.
     """
-    unit = normalised(np.asarray(features, np.float64))
-    if unit.ndim != 2 or not len(unit) == len(labels) == len(specimens):
-        raise ValueError(
-            f"features of shape {unit.shape}, {len(labels)} labels and {len(specimens)} specimens "
-            "do not fit together."
-        )
-    names = sorted({label for label in labels if label is not None})
-    animals = {name: _specimen_means(unit, labels, specimens, name) for name in names}
+    animals = specimen_means(normalised(features), labels, specimens, what="features")
+    names = list(animals)
     if not names:
         return []
     centres = normalised(np.stack([animals[name].mean(0) for name in names]))
@@ -80,54 +72,26 @@ def class_prototypes(
     return found
 
 
-def _specimen_means(
-    unit: NDArray[np.float64], labels: Sequence[str | None], specimens: Sequence[str], name: str
-) -> NDArray[np.float64]:
-    rows: dict[str, list[int]] = {}
-    for row, (label, specimen) in enumerate(zip(labels, specimens, strict=True)):
-        if label == name:
-            rows.setdefault(specimen, []).append(row)
-    return np.stack([unit[rows[key]].mean(0) for key in sorted(rows)])
-
-
 def prototype_table(prototypes: Sequence[Prototype]) -> pd.DataFrame:
     """Return a row per label: label, num_specimens, spread, nearest, distance, separation.
 
     Separation is the distance to the nearest other prototype over the own spread: below about 1 the
     two labels lie in each other.
     """
-    import pandas as pd
-
-    return pd.DataFrame(
-        [
-            {
-                "label": one.label,
-                "num_specimens": one.num_specimens,
-                "spread": one.spread,
-                "nearest": one.nearest,
-                "distance": one.distance,
-                "separation": one.distance / one.spread if one.spread > 0 else float("nan"),
-            }
-            for one in prototypes
-        ]
-    )
+    columns = ["label", "num_specimens", "spread", "nearest", "distance"]
+    table = pd.DataFrame([vars(one) for one in prototypes], columns=columns)
+    spread = table["spread"].where(table["spread"] > 0)
+    return table.assign(separation=table["distance"] / spread)
 
 
 def draw_prototypes(prototypes: Sequence[Prototype]) -> Figure:
-    """Draw cosine distances between prototypes as a matrix, each label's spread on the diagonal.
-
-    Args:
-        prototypes: One per label.
-    """
-    from matplotlib.figure import Figure
-
+    """Draw cosine distances between prototypes as a matrix, each label's spread on the diagonal."""
     names = [f"{one.label} ({one.num_specimens})" for one in prototypes]
     centres = np.stack([one.centre for one in prototypes])
     values = 1 - centres @ centres.T
     np.fill_diagonal(values, [one.spread for one in prototypes])
     side = 2.2 + 0.45 * len(names)
-    figure = Figure(figsize=(side + 1.6, side), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = new_axes(side + 1.6, side)
     image = axes.imshow(values, cmap="viridis_r", vmin=0)
     if len(names) <= 20:
         middle = np.nanmax(values) / 2

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hyperspec.evaluation.embeddings import Embeddings, Held, Labelled
 from hyperspec.evaluation.evaluators import Scores, chosen
 from hyperspec.evaluation.metrics import METRICS
 from hyperspec.evaluation.statistics.bootstrap import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PREFIXES: Mapping[str, str] = {"validation": "val/", "test": "test/"}
 Predictions: TypeAlias = dict[str, NDArray[np.str_]]
@@ -144,8 +142,6 @@ def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | No
     Raises:
         ValueError: If the controls were scored on different rows.
     """
-    import pandas as pd
-
     known = ["file", "specimen", "label"]
     found = {
         name: result.predictions["test"]
@@ -170,12 +166,6 @@ def _measure(name: str, value: float | Interval) -> Measure:
 
 
 def _table(rows: Labelled, said: Predictions) -> pd.DataFrame:
-    import pandas as pd
-
-    columns: dict[str, object] = {
-        "file": rows.files,
-        "specimen": rows.specimens,
-        "label": rows.labels,
-    }
+    known = {"file": rows.files, "specimen": rows.specimens, "label": rows.labels}
     correct = {f"{name}_correct": (one == rows.labels).astype(int) for name, one in said.items()}
-    return pd.DataFrame({**columns, **said, **correct})
+    return pd.DataFrame({**known, **said, **correct})

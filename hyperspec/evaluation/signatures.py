@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
+from hyperspec.evaluation.embeddings import specimen_means
+from hyperspec.evaluation.pictures import draw_strip
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,50 +49,24 @@ def spectral_signatures(
     Raises:
         ValueError: If shapes do not fit.
     """
-    rows = np.asarray(spectra, np.float64)
-    if rows.ndim != 2 or not len(rows) == len(labels) == len(specimens):
-        raise ValueError(
-            f"spectra of shape {rows.shape}, {len(labels)} labels and {len(specimens)} specimens "
-            "do not fit together."
-        )
     found = []
-    for label in sorted({label for label in labels if label is not None}):
-        members: dict[str, list[int]] = {}
-        for row, (other, specimen) in enumerate(zip(labels, specimens, strict=True)):
-            if other == label:
-                members.setdefault(specimen, []).append(row)
-        # Sorted, so that the order of rows cannot change the last digit of a sum.
-        animals = np.stack([rows[sorted(members[name])].mean(0) for name in sorted(members)])
-        spread = animals.std(0, ddof=1) if len(animals) > 1 else np.full(rows.shape[1], np.nan)
+    by_label = specimen_means(np.asarray(spectra, np.float64), labels, specimens, what="spectra")
+    for label, animals in by_label.items():
+        several = len(animals) > 1
+        spread = animals.std(0, ddof=1) if several else np.full(animals.shape[1], np.nan)
         found.append(Signature(label, len(animals), animals.mean(0), spread))
     return found
 
 
 def signature_table(signatures: Sequence[Signature], wavelengths_nm: ArrayLike) -> pd.DataFrame:
-    """Return one row per label and band: label, num_specimens, wavelength_nm, mean, sd.
+    """Return one row per label and band, at centres ``(C,)``.
 
-    Args:
-        signatures: Signatures over the same bands.
-        wavelengths_nm: Band centres in nanometres, ``(C,)``.
+    Columns: label, num_specimens, wavelength_nm, mean, sd.
     """
-    import pandas as pd
-
     centres = np.asarray(wavelengths_nm, np.float64)
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "label": one.label,
-                    "num_specimens": one.num_specimens,
-                    "wavelength_nm": centres,
-                    "mean": one.mean,
-                    "sd": one.sd,
-                }
-            )
-            for one in signatures
-        ],
-        ignore_index=True,
-    )
+    tables = [pd.DataFrame({**vars(one), "wavelength_nm": centres}) for one in signatures]
+    columns = ["label", "num_specimens", "wavelength_nm", "mean", "sd"]
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
 def write_signatures(
@@ -103,11 +78,7 @@ def write_signatures(
 ) -> tuple[Path, Path]:
     """Write ``signatures.csv`` and ``signatures.png`` and return their paths.
 
-    Args:
-        signatures: Signatures over the same bands.
-        wavelengths_nm: Band centres in nanometres, ``(C,)``.
-        folder: Folder to write to; made when absent.
-        marks_nm: Bands to mark under the curves, in nanometres by name of their strategy.
+    The arguments are those of :func:`draw_signatures`; the folder is made when absent.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table, picture = folder / "signatures.csv", folder / "signatures.png"
@@ -130,9 +101,6 @@ def draw_signatures(
         wavelengths_nm: Band centres in nanometres, ``(C,)``; drawn in ascending order.
         marks_nm: Bands to mark under the curves, in nanometres by name of their strategy.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     centres = np.asarray(wavelengths_nm, np.float64)
     order = np.argsort(centres)
     marks = dict(marks_nm or {})
@@ -152,11 +120,6 @@ def draw_signatures(
     axes.legend(title="label (specimens)", fontsize=7, title_fontsize=7, ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     if marks:
-        strip = grid[1]
-        for height, nm in enumerate(marks.values()):
-            strip.plot(nm, np.full(len(nm), -height), "|", color="black", ms=7, mew=0.8)
-        strip.set_yticks(-np.arange(len(marks)), list(marks), fontsize=7)
-        strip.set_ylim(-len(marks) + 0.5, 0.5)
-        strip.spines[["top", "right", "left"]].set_visible(False)
+        draw_strip(grid[1], marks)
     grid[-1].set_xlabel("wavelength (nm)")
     return figure

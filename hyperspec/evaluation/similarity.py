@@ -1,24 +1,20 @@
-"""How far two embeddings of the same images agree: direction, and who is next to whom."""
+"""How far embeddings of the same images agree: direction, neighbours, finding one's own again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import permutations
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hyperspec.evaluation.embeddings import Floats, normalised
 from hyperspec.utils.errors import ConfigError
-
-Floats = NDArray[np.float64]
 
 
 def median_cosine(one: ArrayLike, other: ArrayLike) -> float:
-    """Return the median over rows of the cosine between two embeddings of one width.
-
-    Args:
-        one: Shape ``(N, F)``.
-        other: Shape ``(N, F)``.
-    """
-    first, second = _unit(one), _unit(other)
-    return float(np.median((first * second).sum(axis=1)))
+    """Return the median over rows of the cosine between two embeddings of one width, ``(N, F)``."""
+    return float(np.median((normalised(one) * normalised(other)).sum(axis=1)))
 
 
 def shared_neighbours(one: ArrayLike, other: ArrayLike, k: int = 5) -> float:
@@ -34,16 +30,9 @@ def shared_neighbours(one: ArrayLike, other: ArrayLike, k: int = 5) -> float:
     Raises:
         ConfigError: If k does not fit.
     """
-    first, second = _nearest(_unit(one), k), _nearest(_unit(other), k)
+    first, second = _nearest(normalised(one), k), _nearest(normalised(other), k)
     both = [len(set(a) & set(b)) for a, b in zip(first, second, strict=True)]
     return float(np.mean(both)) / k
-
-
-def _unit(x: ArrayLike) -> Floats:
-    values = np.asarray(x, np.float64)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: Floats = np.divide(values, length, out=np.zeros_like(values), where=length > 0)
-    return unit
 
 
 def _nearest(unit: Floats, k: int) -> list[list[int]]:
@@ -57,3 +46,32 @@ def _nearest(unit: Floats, k: int) -> list[list[int]]:
     # Equally similar ones count in the order of rows.
     found: list[list[int]] = np.argsort(-similar, axis=1, kind="stable")[:, :k].tolist()
     return found
+
+
+def window_retrieval(
+    embeddings: ArrayLike, specimens: Sequence[str], names: Sequence[str]
+) -> dict[str, float]:
+    """Return how often the nearest embedding of another window is of the same specimen.
+
+    For each ordered pair of windows a, b: every image's embedding in a looks among all images'
+    embeddings in b, its own among them, by cosine similarity.
+
+    Args:
+        embeddings: Shape ``(N, W, D)``.
+        specimens: Specimen of each image, length N.
+        names: Name of each window, length W.
+
+    Returns:
+        ``window_retrieval_<a>_<b>`` of each ordered pair, ``window_retrieval_top1`` (their mean),
+        and ``window_retrieval_chance`` (what a random answer reaches), each 0 to 1.
+
+    Source: the cross-modal retrieval of Tian, Krishnan, Isola 2020, "Contrastive Multiview Coding".
+    """
+    z, keys = normalised(embeddings), np.asarray(specimens)
+    found = {}
+    for a, b in permutations(range(len(names)), 2):
+        nearest = (z[:, a] @ z[:, b].T).argmax(axis=1)
+        found[f"window_retrieval_{names[a]}_{names[b]}"] = float((keys[nearest] == keys).mean())
+    mean = float(np.mean(list(found.values())))
+    chance = float((keys[:, None] == keys[None]).mean())
+    return {**found, "window_retrieval_top1": mean, "window_retrieval_chance": chance}

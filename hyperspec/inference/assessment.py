@@ -117,12 +117,7 @@ class Embedded:
         """Return a part's features with one column as labels."""
         material, rows = self.restored.material, self.parts[part]
         labels = self.labels(name)
-        return Held(
-            self.features[rows],
-            [labels[row] for row in rows],
-            [material.specimens[row] for row in rows],
-            [material.files[row] for row in rows],
-        )
+        return Held.of(self.features[rows], rows, labels, material.specimens, material.files)
 
     def table(self, features: NDArray[np.floating] | None = None) -> pd.DataFrame:
         """Return one row per image: file, specimen, label columns, part and embedding.

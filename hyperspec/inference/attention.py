@@ -6,6 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from hyperspec.evaluation.pictures import new_axes
 from hyperspec.models.stems.wavelength import BandAttention
 from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
@@ -61,16 +62,8 @@ def attention_weights(embedder: Embedder, rows: Tensor) -> Tensor | None:
 
 
 def draw_attention(nm: Tensor, mean: Tensor, low: Tensor, high: Tensor) -> Figure:
-    """Draw the mean weight over wavelengths with the range over images.
-
-    Args:
-        nm: Wavelengths, ascending, shape ``(n,)``.
-        mean: Mean weight, shape ``(n,)``.
-        low: Lower quantile, shape ``(n,)``.
-        high: Upper quantile, shape ``(n,)``.
-    """
-    figure = Figure(figsize=(8, 3.5), layout="constrained")
-    axes = figure.subplots()
+    """Draw the mean weight over ascending wavelengths and the range over images, ``(n,)`` each."""
+    figure, axes = new_axes(8, 3.5)
     axes.axhline(1, color="0.6", linewidth=0.8, linestyle="--")
     axes.fill_between(
         nm.numpy(), low.numpy(), high.numpy(), alpha=0.25, linewidth=0, label="5 to 95% of images"

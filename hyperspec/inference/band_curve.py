@@ -6,16 +6,19 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from hyperspec.bands import STRATEGIES, CountedStrategy
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
-from hyperspec.evaluation.band_curve import CurvePoint, curve_predictions, curve_table, draw_curve
 from hyperspec.evaluation.embeddings import Held
-from hyperspec.evaluation.metrics import main_accuracy
-from hyperspec.evaluation.scores import evaluate_features
+from hyperspec.evaluation.metrics import columns, main_accuracy
+from hyperspec.evaluation.pictures import new_axes
+from hyperspec.evaluation.scores import EvaluationResult, evaluate_features
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.run import JobRun
@@ -25,6 +28,83 @@ from hyperspec.transforms.normalisation.normalisation import build_normalisation
 from hyperspec.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
+
+
+class CurvePoint(NamedTuple):
+    """An encoder on one set of bands.
+
+    Args:
+        strategy: What chose the bands.
+        n: How many.
+        bands_hash: Hash of the selection.
+        result: Scores of the test part (and validation), and what was said of each row.
+    """
+
+    strategy: str
+    n: int
+    bands_hash: str
+    result: EvaluationResult
+
+    def metrics(self) -> dict[str, float]:
+        """Return the point's metrics as ``curve/<strategy>_<measure>``, logged at step n."""
+        scores = self.result.metrics
+        main = main_accuracy().name
+        others = [row.name for row in columns() if row.name != main]
+        return {
+            MetricName.CURVE.of(f"{self.strategy}_{key}"): scores[f"test/{key}"]
+            for key in (main, f"{main}_low", f"{main}_high", *others, "rankme")
+            if f"test/{key}" in scores
+        }
+
+
+def curve_table(points: Sequence[CurvePoint]) -> pd.DataFrame:
+    """Return one row per point: strategy, n, hash, and all its test scores."""
+    rows = []
+    for point in points:
+        row = {"strategy": point.strategy, "n": point.n, "bands_hash": point.bands_hash}
+        scores = point.result.metrics.items()
+        rows.append(row | {k.removeprefix("test/"): v for k, v in scores if k.startswith("test/")})
+    return pd.DataFrame(rows)
+
+
+def curve_predictions(points: Sequence[CurvePoint]) -> pd.DataFrame:
+    """Return what was said of each test row at each point; empty without labels."""
+    tables = [
+        point.result.predictions["test"].assign(strategy=point.strategy, n=point.n)
+        for point in points
+        if "test" in point.result.predictions
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def draw_curve(points: Sequence[CurvePoint]) -> Figure:
+    """Draw test k-NN (RankMe without labels) against n, a line and its interval per strategy."""
+    figure, axes = new_axes(7, 4.2)
+    main = main_accuracy()
+    labelled = all(f"test/{main.name}" in point.result.metrics for point in points)
+    measure = f"test/{main.name}" if labelled else "test/rankme"
+    for strategy in dict.fromkeys(point.strategy for point in points):
+        own = sorted((p for p in points if p.strategy == strategy), key=lambda p: p.n)
+        counts = [point.n for point in own]
+        values = [point.result.metrics[measure] for point in own]
+        (line,) = axes.plot(counts, values, marker="o", label=strategy)
+        if labelled:
+            low, high = (
+                [point.result.metrics[f"{measure}_{end}"] for point in own]
+                for end in ("low", "high")
+            )
+            axes.fill_between(counts, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    axes.set_xscale("log")
+    counts = sorted({point.n for point in points})
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set_xlabel("bands")
+    axes.set_ylabel(f"test {main.title} top-1, 95% interval" if labelled else "RankMe (test)")
+    if labelled:
+        axes.set_ylim(0, 1.02)
+    axes.set_title("One encoder on sets of bands that it was given after training", loc="left")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
 
 
 def plan_curve(config: Train, material: Material) -> dict[tuple[str, int], BandSelection]:
@@ -127,9 +207,5 @@ def _bank(own: PlaneBank, material: Material, selection: BandSelection) -> Plane
 
 def _held(embedder: Embedder, material: Material, part: str) -> Held:
     rows = material.split.parts()[part]
-    return Held(
-        embedder.embed(torch.from_numpy(rows)).numpy(),
-        [material.labels[row] for row in rows],
-        [material.specimens[row] for row in rows],
-        [material.files[row] for row in rows],
-    )
+    features = embedder.embed(torch.from_numpy(rows)).numpy()
+    return Held.of(features, rows, material.labels, material.specimens, material.files)

@@ -92,11 +92,8 @@ def log_importance(restored: Restored, run: JobRun) -> None:
     """Measure importance on the test part as ``evaluation`` asks, and keep it with the run.
 
     Windows are replaced by the training mean: the other modes need bands between windows or several
-    specimens, and no run should fail at its end for want of them.
-
-    Args:
-        restored: The run's own encoder and specimens.
-        run: The tracked run; it gets ``importance/importance.csv`` and ``importance.png``.
+    specimens, and no run should fail at its end for want of them. The run gets
+    ``importance/importance.csv`` and ``importance.png``.
     """
     settings = restored.config.evaluation
     results = measure_importance(

@@ -16,6 +16,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from hyperspec.evaluation.embeddings import Held
+from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
 from hyperspec.inference.band_curve import on_bands
 from hyperspec.inference.restore import Restored
@@ -28,12 +30,7 @@ _OPTION = "--windows-nm"
 
 @dataclass(frozen=True)
 class Window:
-    """A window of wavelengths; the lower end belongs to it, the upper does not.
-
-    Args:
-        low_nm: Lower end.
-        high_nm: Upper end, above the lower.
-    """
+    """A window of wavelengths; the lower end belongs to it, the upper one does not."""
 
     low_nm: float
     high_nm: float
@@ -63,11 +60,7 @@ class WindowEmbeddings:
     features: NDArray[np.float64]
 
     def pooled(self, how: str) -> NDArray[np.float64]:
-        """Return one embedding per image.
-
-        Args:
-            how: ``mean`` over windows, shape ``(N, F)``; ``concat``: side by side, ``(N, W F)``.
-        """
+        """Return one embedding per image: ``mean``, ``(N, F)``, or ``concat``, ``(N, W F)``."""
         if how not in POOLS:
             raise ConfigError(f"--windows-pool is '{how}'; choose {' or '.join(POOLS)}.")
         if how == "mean":
@@ -197,14 +190,7 @@ def check_stem(restored: Restored) -> None:
 def compare_windows(
     restored: Restored, found: WindowEmbeddings, how: str, whole: NDArray[np.float64], k: int = 5
 ) -> pd.DataFrame:
-    """Hold each window, and the pooled embedding, against the undivided one.
-
-    Args:
-        restored: Encoder and specimens.
-        found: The windows' embeddings.
-        how: How they are pooled.
-        whole: The undivided embedding, shape ``(N, F)``.
-        k: Neighbours.
+    """Hold each window, and the embedding pooled from them, against the undivided one, ``(N, F)``.
 
     Returns:
         One row per window, then the pooled and the undivided embedding: bands, median cosine to
@@ -231,18 +217,14 @@ def compare_windows(
 
 def _knn(restored: Restored, x: NDArray[np.float64], k: int) -> float:
     """Return k-NN top-1 on the test part; NaN where its labels do not allow one."""
-    from hyperspec.evaluation.evaluators.knn import knn_probe
-
     material = restored.material
-    rows, labels = {}, {}
-    for part in ("train", "test"):
-        named = material.split.parts()[part]
-        rows[part] = [row for row in named if material.labels[row] is not None]
-        labels[part] = [str(material.labels[row]) for row in rows[part]]
-    if not rows["test"]:
+    train, test = (
+        Held.of(x[rows], rows, material.labels, material.specimens, material.files).labelled()
+        for rows in (material.split.train, material.split.test)
+    )
+    if not len(test.labels):
         return float("nan")
     try:
-        found = knn_probe(x[rows["train"]], labels["train"], x[rows["test"]], labels["test"], k=k)
+        return knn_probe(train.features, train.labels, test.features, test.labels, k=k).top1
     except HyperspecError:  # fewer labelled rows than neighbours
         return float("nan")
-    return float(found.top1)

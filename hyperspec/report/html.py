@@ -75,13 +75,8 @@ def write_page(
 ) -> Path:
     """Write the page with its pictures inside it.
 
-    Args:
-        data: The sweeps.
-        summary: Their points.
-        path: File to write.
-        found: Their paired comparisons.
-        sections: Further parts, see :mod:`hyperspec.report.charts`.
-        strategies: Charts of single strategies, beside those of accuracy.
+    Further sections follow (:mod:`hyperspec.report.charts`); charts of single strategies stand
+    beside those of accuracy.
     """
     title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
     parts = [_head(data, summary, found, title)]
@@ -137,13 +132,11 @@ def _contents(parts: Sequence[str]) -> str:
     """Return links to the parts; their titles up to the first question or colon."""
     found = (_HEADING.search(part) for part in parts)
     links = "".join(
-        f'<a href="#{match[1]}">{_short(match[2])}</a>\n' for match in found if match is not None
+        f'<a href="#{match[1]}">{re.split(r"(?<=[?])|[:;,]", match[2])[0]}</a>\n'
+        for match in found
+        if match is not None
     )
     return f'<nav aria-label="Parts of this report">{links}</nav>'
-
-
-def _short(title: str) -> str:
-    return re.split(r"(?<=\?)|[:;,]", title)[0]
 
 
 def _section(section: Section) -> str:
@@ -177,11 +170,11 @@ def _counts(data: SweepData) -> str:
 
 
 def _table(grid: Grid, wrap: bool = False) -> str:
+    kinds = [' class="text"' if grid.is_text(i) else "" for i in range(len(grid.columns))]
+
     def cells(tag: str, row: tuple[str, ...]) -> str:
-        kinds = (' class="text"' if i < grid.num_text and i != _rank(grid) else "" for i in _n(row))
-        return "".join(
-            f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True)
-        )
+        pairs = zip(kinds, row, strict=True)
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in pairs)
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in grid.rows)
     # Focusable, so that a wide table scrolls with the keyboard too.
@@ -190,14 +183,6 @@ def _table(grid: Grid, wrap: bool = False) -> str:
         f"<table{' class=wrap' if wrap else ''}>\n<thead><tr>{cells('th', grid.columns)}</tr>"
         f"</thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
-
-
-def _rank(grid: Grid) -> int:
-    return grid.columns.index("#") if "#" in grid.columns else -1
-
-
-def _n(row: tuple[str, ...]) -> range:
-    return range(len(row))
 
 
 def _sweep(data: SweepData, info: SweepInfo) -> str:

@@ -1,20 +1,21 @@
-"""Read sweeps back from MLflow, and from nothing else.
+"""Read sweeps back from MLflow, and from nothing else: last values, tables, histories.
 
 So it works for any launcher, any machine and any tracking server.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
-from hyperspec.report.artifacts import read_history, read_table
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import LOCAL, Artifact, Tag
 from hyperspec.tracking.parent import NOTE, find_parent
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _LISTED = 8  # sweeps that an error message names
+_RIGHT = {"1": 1, "0": 0, "True": 1, "False": 0}
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,10 @@ def load_sweep(
         info = _info(parent, store)
         infos.append(info)
         rows += [_row(run, info) for run in _jobs(client, parent)]
-    return SweepData(tuple(infos), _frame(_each_result_once(rows)))
+    # An empty sweep still has the columns that the report looks at.
+    nothing = RunRecord("", "", "")
+    columns = None if rows else list(_row(nothing, _info(nothing, "")))
+    return SweepData(tuple(infos), pd.DataFrame(_each_result_once(rows), columns=columns))
 
 
 def _each_result_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -262,9 +267,46 @@ def _row(run: RunRecord, info: SweepInfo) -> dict[str, object]:
     }
 
 
-def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
-    # An empty sweep still has the columns that the report looks at.
-    columns = ["run_id", "sweep_id", "sweep", "name", "status", "strategy", "n", "num_classes"]
-    columns += ["seed", "lr", "temperature", "reason", "resumed_from", "seconds", "uri"]
-    columns += ["artifact_uri", "pruned_at", "objectives", "wavelengths_nm"]
-    return pd.DataFrame(rows, columns=None if rows else columns)
+def read_history(uri: str, run_id: str, metric: str) -> Floats:
+    """Return a metric's steps and values in the order of steps, ``(2, T)``; T is 0 without any.
+
+    Of several values at one step, as an interrupted job that went on may have, the last counts.
+    """
+    rows = _client(uri).get_metric_history(run_id, metric)
+    latest = {row.step: row.value for row in sorted(rows, key=lambda row: row.timestamp)}
+    pairs = sorted((step, value) for step, value in latest.items() if np.isfinite(value))
+    return np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+
+
+_client = lru_cache(maxsize=4)(open_client)  # for the many single jobs of a report
+
+
+def read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:
+    """Return a table of predictions, by its path among a job's artifacts; None without it."""
+    path = f"{artifact_uri.removeprefix('file://')}/{artifact}"
+    if not Path(artifact_uri.removeprefix("file://")).is_absolute():
+        from mlflow.artifacts import download_artifacts
+
+        folder, _, file = artifact.rpartition("/")
+        listed = _client(uri).list_artifacts(run_id, folder)
+        if file not in {Path(entry.path).name for entry in listed}:
+            return None
+        path = download_artifacts(artifact_uri=f"{artifact_uri}/{artifact}", tracking_uri=uri)
+    elif not Path(path).exists():
+        return None
+    return _from_csv(Path(path))
+
+
+def _from_csv(path: Path) -> pd.DataFrame:
+    """Read a table of predictions; a third of the time of ``pandas.read_csv``, which is the start.
+
+    Labels such as 001 or NA are text; the only numbers are 0 and 1 of ``..._correct``.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    columns = zip(*rows, strict=True) if rows else ((),) * len(header)
+    found: dict[str, list[str] | list[int | None]] = {}
+    for name, values in zip(header, columns, strict=True):
+        is_right = name.endswith("_correct")
+        found[name] = [_RIGHT.get(value) for value in values] if is_right else list(values)
+    return pd.DataFrame(found)

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hyperspec.report.charts import chosen_bands as wavelengths
-from hyperspec.report.charts import gradient_norms as gradients
-from hyperspec.report.charts import heatmap as heat
-from hyperspec.report.charts import learning_curves as curves
-from hyperspec.report.charts import parallel_coordinates as parallel
-from hyperspec.report.charts import parameter_importance as importance
-from hyperspec.report.charts import pareto
-from hyperspec.report.charts import small_multiples as each
-from hyperspec.report.charts.accuracy import save
+from hyperspec.report.charts import (
+    chosen_bands,
+    gradient_norms,
+    heatmap,
+    learning_curves,
+    parallel_coordinates,
+    parameter_importance,
+    pareto,
+)
+from hyperspec.report.charts.accuracy import save, small_multiples
 from hyperspec.report.charts.figure import Section, to_png
 from hyperspec.report.html import write_page
-from hyperspec.report.load import SweepData, SweepInfo, load_sweep
-from hyperspec.report.margin import check_margin
-from hyperspec.report.paired_tests import Differences, compare
+from hyperspec.report.load import SweepData, load_sweep
+from hyperspec.report.paired_tests import Differences, check_margin, compare
 from hyperspec.report.summary import Summary, summarise
 from hyperspec.report.tables import caveat, compact, failures, pruned, ranking, to_rich, to_text
 from hyperspec.report.wording import (
@@ -34,16 +34,6 @@ from hyperspec.report.wording import (
 )
 
 _WIDE = 150  # characters of a terminal that shows the full table; narrower ones get its heart
-
-__all__ = [
-    "ReportPaths",
-    "SweepData",
-    "SweepInfo",
-    "load_sweep",
-    "print_report",
-    "report",
-    "write_report",
-]
 
 
 @dataclass(frozen=True)
@@ -100,7 +90,7 @@ def write_report(data: SweepData, out_dir: Path, margin: float | None = None) ->
     picture = save(summary, out_dir / "accuracy_against_bands.png")
     found = compare(data, summary, margin)
     parts = sections(data, summary)
-    single = each.charts(summary)
+    single = small_multiples(summary)
     html = write_page(data, summary, out_dir / "report.html", found, parts, single)
     drawn = []
     for chart in (*single, *(chart for part in parts for chart in part.charts)):
@@ -116,12 +106,12 @@ def sections(data: SweepData, summary: Summary) -> list[Section]:
     """Return the parts of the report beyond its tables, those that the sweeps have data for."""
     found = (
         pareto.section(data, summary),
-        heat.section(summary),
-        parallel.section(summary),
-        importance.section(data, summary),
-        wavelengths.section(data, summary),
-        curves.section(data, summary),
-        gradients.section(data, summary),
+        heatmap.section(summary),
+        parallel_coordinates.section(summary),
+        parameter_importance.section(data, summary),
+        chosen_bands.section(data, summary),
+        learning_curves.section(data, summary),
+        gradient_norms.section(data, summary),
     )
     return [section for section in found if section is not None]
 
@@ -171,8 +161,7 @@ def _print_differences(found: Differences, summary: Summary, console: Console) -
     if num_hidden(found):
         console.print(f"{num_hidden(found)} more rows are in the page and in table.txt.")
     sentences, total = main_sentences(found, summary), len(found.counts)
-    words = [*sentences, differences_note(found, summary)]
-    for sentence in filter(None, words):
+    for sentence in filter(None, [*sentences, differences_note(found, summary)]):
         console.print(sentence, style="italic", highlight=False, markup=False)
     if total > len(sentences):
         console.print(

@@ -101,7 +101,9 @@ def summarise(data: SweepData) -> Summary:
     tested = any(f"metrics.test/{row.name}" in jobs for row in columns())
     part = "test" if tested and not jobs.empty else "val"
     name = objective_name(jobs)
-    points = [_point(data, group, extra_names, part) for group in _groups(jobs, extra_names)]
+    keys = ["strategy", "n", *(f"params.{name}" for name in extra_names)]
+    groups = jobs.groupby(keys, dropna=False)
+    points = [_point(data, group, extra_names, part) for _, group in groups]
     sign = 1.0 if natural_direction(name) == "minimize" else -1.0
     points.sort(key=lambda p: (math.isnan(p.objective), sign * p.objective, p.n, p.strategy))
     return Summary(
@@ -152,13 +154,6 @@ def _follows(jobs: pd.DataFrame, key: str, cause: list[str]) -> bool:
     return bool((jobs.groupby(cause, dropna=False)[f"params.{key}"].nunique() <= 1).all())
 
 
-def _groups(jobs: pd.DataFrame, extra_names: tuple[str, ...]) -> list[pd.DataFrame]:
-    if jobs.empty:
-        return []
-    keys = ["strategy", "n", *(f"params.{name}" for name in extra_names)]
-    return [group for _, group in jobs.groupby(keys, dropna=False, sort=True)]
-
-
 def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], part: str) -> Point:
     first = jobs.iloc[0]
     num_seeds = int(jobs["seed"].nunique()) if jobs["seed"].notna().any() else 1
@@ -207,10 +202,9 @@ def _crossed(data: SweepData, jobs: pd.DataFrame, metric: Metric) -> Score | Non
     column = f"{metric.key}_correct"
     if any(table is None or column not in table for table in tables):
         return None
+    known = (table for table in tables if table is not None)
     rows = [
-        table.set_index("file")[["specimen", column]].astype({column: float})
-        for table in tables
-        if table is not None
+        table.set_index("file")[["specimen", column]].astype({column: float}) for table in known
     ]
     specimens = pd.concat([r["specimen"] for r in rows]).groupby(level=0).first()
     values = np.stack([r[column].reindex(specimens.index).to_numpy() for r in rows])

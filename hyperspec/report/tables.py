@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Literal
 
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +26,11 @@ class Grid:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     num_text: int
-    """Leading columns of text; the others are numbers and stand to the right."""
+    """Leading columns of text; the others, and ranks, are numbers and stand to the right."""
+
+    def is_text(self, index: int) -> bool:
+        """Say whether a column is text."""
+        return index < self.num_text and self.columns[index] != "#"
 
 
 def ranking(summary: Summary) -> Grid:
@@ -43,11 +49,9 @@ def ranking(summary: Summary) -> Grid:
     columns.append("time per job")
     rows = []
     for rank, point in enumerate(summary.points, 1):
-        row = [str(rank), point.strategy, str(point.n or "?")]
-        row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
-        row += [str(point.num_seeds), number(point.objective)]
+        row = [*_setting(summary, rank, point), str(point.num_seeds), number(point.objective)]
         row += [with_interval(point.scores.get(metric.key)) for metric in scored]
-        row += [_control(point, control, metric.key) for control, metric in shown]
+        row += [_mean(point.controls.get((control, one.key)), 3) for control, one in shown]
         rows.append((*row, duration(point.seconds)))
     title = f"Ranked by {summary.objective_name}"
     return Grid(title, tuple(columns), tuple(rows), num_text=2)
@@ -64,50 +68,49 @@ def compact(summary: Summary) -> Grid:
         columns += ["untrained\nencoder", "mean\nspectrum"]
     rows = []
     for rank, point in enumerate(summary.points, 1):
-        row = [str(rank), point.strategy, str(point.n or "?")]
-        row += [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
+        row = _setting(summary, rank, point)
         row += [] if same_seeds else [str(point.num_seeds)]
         row.append(number(point.objective))
         if scored:
             first = scored[0].key
             row.append(with_interval(point.scores.get(first), digits=2))
-            row += [_short(point.scores.get(one.key)) for one in scored[1:]]
-            row += [_short(point.controls.get((control, first))) for control in CONTROLS]
+            row += [_mean(point.scores.get(one.key), 2) for one in scored[1:]]
+            row += [_mean(point.controls.get((control, first)), 2) for control in CONTROLS]
         rows.append(tuple(row))
     about = f"; controls by {scored[0].title}" if scored else ""
     title = f"Ranked by {summary.objective_name}{about}"
     return Grid(title, tuple(columns), tuple(rows), num_text=2)
 
 
-def _short(score: Score | None) -> str:
-    return "-" if score is None else f"{score.mean:.2f}"
+def _setting(summary: Summary, rank: int, point: Point) -> list[str]:
+    extra = [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
+    return [str(rank), point.strategy, str(point.n or "?"), *extra]
+
+
+def _mean(score: Score | None, digits: int) -> str:
+    return "-" if score is None or math.isnan(score.mean) else f"{score.mean:.{digits}f}"
 
 
 def failures(data: SweepData) -> Grid:
     """Return the jobs that did not end well, with the reason."""
-    rows = [
-        (str(job.sweep), str(job.name), str(job.status), str(job.reason) or "no reason logged")
-        for job in data.failed[["sweep", "name", "status", "reason"]].itertuples(index=False)
-    ]
-    columns = ("sweep", "job", "status", "reason")
-    first = 0 if len(data.sweeps) > 1 else 1  # one sweep's name would be the same in every row
-    return Grid("Failed jobs", columns[first:], tuple(r[first:] for r in rows), num_text=4 - first)
+    return _ended(data, data.failed, "status", "Failed jobs")
 
 
 def pruned(data: SweepData) -> Grid:
     """Return the jobs that a search stopped early, with the epoch and the reason."""
+    epochs = [f"{at:.0f}" for at in data.pruned["pruned_at"].astype(float)]
+    jobs = data.pruned.assign(epoch=["-" if epoch == "nan" else epoch for epoch in epochs])
+    return _ended(data, jobs, "epoch", "Jobs that the search stopped early")
+
+
+def _ended(data: SweepData, jobs: pd.DataFrame, about: str, title: str) -> Grid:
+    names = ["sweep", "name", about, "reason"]
     rows = [
-        (
-            str(job.sweep),
-            str(job.name),
-            "-" if math.isnan(float(str(job.pruned_at))) else f"{float(str(job.pruned_at)):.0f}",
-            str(job.reason) or "no reason logged",
-        )
-        for job in data.pruned[["sweep", "name", "pruned_at", "reason"]].itertuples(index=False)
+        (*map(str, job), str(reason) or "no reason logged")
+        for *job, reason in jobs[names].itertuples(index=False, name=None)
     ]
-    columns = ("sweep", "job", "epoch", "reason")
-    first = 0 if len(data.sweeps) > 1 else 1
-    title = "Jobs that the search stopped early"
+    columns = ("sweep", "job", about, "reason")
+    first = 0 if len(data.sweeps) > 1 else 1  # one sweep's name would be the same in every row
     return Grid(title, columns[first:], tuple(r[first:] for r in rows), num_text=4 - first)
 
 
@@ -140,8 +143,8 @@ def to_rich(grid: Grid) -> Table:
         pad_edge=False,
     )
     for index, column in enumerate(grid.columns):
-        is_text = index < grid.num_text and column != "#"
-        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+        justify: Literal["left", "right"] = "left" if grid.is_text(index) else "right"
+        table.add_column(column, justify=justify, overflow="fold")
     for row in grid.rows:
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
     return table
@@ -166,8 +169,3 @@ def with_interval(score: Score | None, digits: int = 3) -> str:
     if math.isnan(score.low):
         return f"{score.mean:.{digits}f}"
     return f"{score.mean:.{digits}f} [{score.low:.2f}, {score.high:.2f}]"
-
-
-def _control(point: Point, control: str, key: str) -> str:
-    score = point.controls.get((control, key))
-    return number(score.mean) if score else "-"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hyperspec.evaluation.metrics import main_accuracy
 from hyperspec.evaluation.statistics.paired import Equivalence
-from hyperspec.report.margin import points
-from hyperspec.report.paired_tests import BandCount, Difference, Differences, setting_words
+from hyperspec.report.paired_tests import BandCount, Difference, Differences, points, setting_words
 from hyperspec.report.summary import Summary
 from hyperspec.report.tables import Grid
 
@@ -16,35 +17,41 @@ _AS_WELL = ("as good as", "better")
 
 def differences_grid(found: Differences) -> Grid:
     """Return every difference, of the controls too."""
-    settings = any(row.point.extra for row in found.rows)
-    columns = ["strategy", *["setting"] * settings, "against", "bands", "seeds", "specimens"]
-    columns += ["difference [95%]", "verdict"]
-    rows = []
+    columns = ("seeds", "specimens", "difference [95%]", "verdict")
+    cells = []
     for row in found.rows:
-        cells = [row.point.strategy, *[setting_words(row.point) or "-"] * settings, row.against]
         specimens = str(row.test.difference.num_groups) if row.test else "-"
-        cells += [str(row.point.n), str(row.num_seeds), specimens, _signed(row, 3), _words(row)]
-        rows.append(tuple(cells))
-    return Grid(_title(found), tuple(columns), tuple(rows), num_text=2 + settings)
+        cells.append((str(row.num_seeds), specimens, _signed(row, 3), _words(row)))
+    return _grid(found, found.rows, columns, cells)
 
 
 def differences_compact(found: Differences) -> Grid:
     """Return the tested differences, as many as a terminal of 80 characters takes."""
     rows = [row for row in found.tested if row.test is not None]
+    cells = [(_signed(row, 2), row.test.verdict if row.test else "-") for row in rows[:_SHOWN]]
+    return _grid(found, rows, ("difference", "verdict"), cells)
+
+
+def _grid(
+    found: Differences,
+    rows: Sequence[Difference],
+    columns: tuple[str, ...],
+    cells: Sequence[tuple[str, ...]],
+) -> Grid:
+    """Put what is compared in front of the cells; as many rows as there are cells."""
+    what, margin = main_accuracy().title, points(found.margin.value)
+    title = f"Paired differences of test {what} accuracy, margin ±{margin}"
     settings = any(row.point.extra for row in rows)
-    columns = ("strategy", *["setting"] * settings, "against", "bands", "difference", "verdict")
-    cells = [
+    full = tuple(
         (
             row.point.strategy,
             *[setting_words(row.point) or "-"] * settings,
-            row.against,
-            str(row.point.n),
-            _signed(row, 2),
-            row.test.verdict if row.test else "-",
+            *(row.against, str(row.point.n), *own),
         )
-        for row in rows[:_SHOWN]
-    ]
-    return Grid(_title(found), columns, tuple(cells), num_text=2 + settings)
+        for row, own in zip(rows, cells, strict=False)
+    )
+    head = ("strategy", *["setting"] * settings, "against", "bands")
+    return Grid(title, head + columns, full, num_text=2 + settings)
 
 
 def num_hidden(found: Differences) -> int:
@@ -73,7 +80,8 @@ def differences_note(found: Differences, summary: Summary) -> str:
     if any(row.test is None for row in found.rows):
         words.append("Without an interval: only scores are logged, not the single predictions.")
     if found.num_unpaired:
-        words.append(f"{_pairs(found.num_unpaired)} left out: fewer than two seeds in common.")
+        pairs = "1 pair is" if found.num_unpaired == 1 else f"{found.num_unpaired} pairs are"
+        words.append(f"{pairs} left out: fewer than two seeds in common.")
     return " ".join(words)
 
 
@@ -124,11 +132,6 @@ def _below(count: BandCount, n: int) -> str:
     return f" Below: {', '.join(parts)}." if parts else ""
 
 
-def _title(found: Differences) -> str:
-    what = main_accuracy().title
-    return f"Paired differences of test {what} accuracy, margin ±{points(found.margin.value)}"
-
-
 def _words(row: Difference) -> str:
     if row.test is None:
         return "not tested: scores only"
@@ -151,7 +154,3 @@ def _ends(test: Equivalence, digits: int) -> str:
     shown = test.difference
     mean, low, high = (f"{v:+.{digits}f}" for v in (shown.mean, shown.low, shown.high))
     return f"{mean} [{low}, {high}]"
-
-
-def _pairs(num: int) -> str:
-    return "1 pair is" if num == 1 else f"{num} pairs are"

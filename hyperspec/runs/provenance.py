@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hyperspec.config.schema import Train
 from hyperspec.datasets.splits import HELD_OUT
-from hyperspec.evaluation.responses import draw_responses
+from hyperspec.evaluation.pictures import draw_responses
 from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.tracking import names

@@ -16,7 +16,7 @@ import torch
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.metrics import leading
-from hyperspec.evaluation.responses import draw_choices
+from hyperspec.evaluation.pictures import draw_choices
 from hyperspec.models.encoder import build_search_encoder
 from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection

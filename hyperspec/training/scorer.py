@@ -13,7 +13,6 @@ import torch
 from hyperspec.datasets.splits import HELD_OUT
 from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import Evaluation
-from hyperspec.evaluation.cross_modal import window_retrieval
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import BUILT_IN, chosen
 from hyperspec.evaluation.metrics import NUM_BANDS
@@ -25,6 +24,7 @@ from hyperspec.evaluation.scores import (
     evaluate_features,
     measure,
 )
+from hyperspec.evaluation.similarity import window_retrieval
 from hyperspec.models.encoder import Encoder
 from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun

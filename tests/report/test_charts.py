@@ -21,7 +21,6 @@ from hyperspec.report.charts import heatmap as heat
 from hyperspec.report.charts import learning_curves as curves
 from hyperspec.report.charts import parallel_coordinates as parallel
 from hyperspec.report.charts import parameter_importance as importance
-from hyperspec.report.charts import small_multiples as each
 from hyperspec.report.charts.figure import Chart, new_figure, to_png, to_svg
 from hyperspec.report.charts.style import looks, ticks, value_text
 from hyperspec.report.load import SweepData, SweepInfo, load_sweep
@@ -93,8 +92,8 @@ def test_of_many_strategies_the_best_and_the_baselines_keep_their_colours() -> N
     summary = summarise(sweep(strategy_jobs(names)))
     assert accuracy.muted(summary) == set("abcd")
     assert accuracy.muted(summarise(sweep(strategy_jobs(names[:7])))) == set()
-    assert each.charts(summarise(sweep(strategy_jobs(names[:7])))) == ()
-    (first,), (single,) = accuracy.charts(summary), each.charts(summary)
+    assert accuracy.small_multiples(summarise(sweep(strategy_jobs(names[:7])))) == ()
+    (first,), (single,) = accuracy.charts(summary), accuracy.small_multiples(summary)
     legend = [text.get_text() for text in first.figure.legends[0].get_texts()]
     assert sorted(legend) == sorted(["4 other strategies", "chance", *names[:3], *"efg"])
     panels = [ax for ax in single.figure.axes if ax.get_title()]

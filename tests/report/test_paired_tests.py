@@ -18,9 +18,8 @@ from rich.console import Console
 from hyperspec.cli.commands import report as command
 from hyperspec.config.sweep import SweepConfig
 from hyperspec.report.load import SweepData, SweepInfo, load_sweep
-from hyperspec.report.margin import Margin, check_margin, find_margin
 from hyperspec.report.output import print_report, write_report
-from hyperspec.report.paired_tests import Differences, compare
+from hyperspec.report.paired_tests import Differences, Margin, check_margin, compare, find_margin
 from hyperspec.report.summary import Summary, summarise
 from hyperspec.report.wording import (
     band_count_sentences,

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
-from hyperspec.report.output import load_sweep, print_report, report, write_report
+from hyperspec.report.load import load_sweep
+from hyperspec.report.output import print_report, report, write_report
 from hyperspec.report.summary import summarise
 from hyperspec.report.tables import caveat, compact, failures, ranking
 from hyperspec.tracking.parent import ParentInfo, write_parent

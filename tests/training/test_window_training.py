@@ -12,7 +12,7 @@ from test_local_training import NM, Specimens, step
 from torch import Tensor
 
 from hyperspec.datasets.loading.batch import Batch
-from hyperspec.evaluation.cross_modal import window_retrieval
+from hyperspec.evaluation.similarity import window_retrieval
 from hyperspec.losses import Dcl, NtXent
 from hyperspec.losses.cross_modal import CrossModalLoss
 from hyperspec.models import build_head

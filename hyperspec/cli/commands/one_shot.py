@@ -64,7 +64,7 @@ def run(words: argparse.Namespace) -> int:
 
 def curve_said(data: SweepData) -> Said:
     """Return what one-shot encoders said of the test part, by strategy, n and seed."""
-    from hyperspec.report.artifacts import read_table
+    from hyperspec.report.load import read_table
     from hyperspec.tracking.contract import Artifact
 
     found: Said = {}

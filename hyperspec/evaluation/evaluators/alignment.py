@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, Floats, normalised
 from hyperspec.evaluation.evaluators.registry import Labels, Values, register_evaluator
+from hyperspec.evaluation.statistics.bootstrap import Interval
 
 
 @register_evaluator("alignment")
@@ -14,12 +15,12 @@ def run(embeddings: Embeddings) -> Values:
     """Measure the distance of a specimen's views and the spread of all rows over the sphere."""
     part = embeddings.part
     several = part.has_views and len(set(part.specimens)) > 1
-    found = (
-        {"alignment": embeddings.averaged(*pair_distances(part.matrix, part.specimens))}
-        if several
-        else {}
-    )
-    return {**found, **({"uniformity": uniformity(part.matrix)} if len(part.files) > 1 else {})}
+    found: dict[str, float | Interval] = {}
+    if several:
+        found["alignment"] = embeddings.averaged(*pair_distances(part.matrix, part.specimens))
+    if len(part.files) > 1:
+        found["uniformity"] = uniformity(part.matrix)
+    return found
 
 
 def pair_distances(
@@ -66,6 +67,6 @@ def uniformity(features: ArrayLike, *, t: float = 2.0) -> float:
 
 
 def _squared_distances(features: ArrayLike) -> Floats:
-    unit = normalised(np.asarray(features, np.float64))
+    unit = normalised(features)
     # Explicit differences lose nothing between near views; held-out parts are small.
     return np.asarray([np.sum((unit - row) ** 2, axis=1) for row in unit])

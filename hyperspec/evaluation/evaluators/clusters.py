@@ -50,7 +50,7 @@ def cluster_agreement(features: ArrayLike, labels: Labels, *, seed: int = 0) -> 
         raise ValueError(
             f"Clusters are compared with two labels or more; all are {str(names[0])!r}."
         )
-    unit = normalised(np.asarray(features, np.float64))
+    unit = normalised(features)
     # k-means cannot make more clusters than there are distinct points (a collapsed encoder).
     num_clusters = min(len(names), len(np.unique(unit, axis=0)))
     found = KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(unit)

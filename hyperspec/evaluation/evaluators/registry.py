@@ -66,13 +66,8 @@ def register_evaluator(
 ) -> Callable[[Run], Run]:
     """Add a function to the table of evaluators, and its metrics to theirs.
 
-    Args:
-        name: What ``evaluation.evaluators`` calls it.
-        metrics: Rows of what it measures, without its name; the built-in ones stand in the table
-            already.
-        needs_labels: As in :class:`Evaluator`.
-        on_controls: As in :class:`Evaluator`.
-        at_end_only: As in :class:`Evaluator`.
+    The arguments are those of :class:`Evaluator`, and the rows of what it measures, without its
+    name; the built-in ones stand in the table already.
 
     Raises:
         ConfigError: If another evaluator has that name, or another one's metric.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.embeddings import Embeddings, normalised
+from hyperspec.evaluation.embeddings import Embeddings, Floats, normalised
 from hyperspec.evaluation.evaluators.registry import Labels, Values, register_evaluator
 
-Floats: TypeAlias = NDArray[np.float64]
 SAME = 1e-7  # similarities nearer than this are rounding of float32 features, so a tie
 
 
@@ -60,7 +57,7 @@ def average_precisions(
 
 def similarities(features: ArrayLike, names: Labels) -> tuple[Floats, NDArray[np.bool_]]:
     """Return cosines with -inf on the diagonal, and which other rows have the same name."""
-    unit = normalised(np.asarray(features, np.float64))
+    unit = normalised(features)
     if unit.ndim != 2 or len(unit) != len(names):
         raise ValueError(f"Features of shape {unit.shape} do not fit {len(names)} rows.")
     similarity = unit @ unit.T

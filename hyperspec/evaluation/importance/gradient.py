@@ -42,18 +42,9 @@ def gradient_importance(
 ) -> Importance:
     """Attribute each embedding to the windows that lead from the training mean to it.
 
-    Args:
-        encode: Frozen encoder on reflectance, normalisation included.
-        images: Held-out reflectance, ``(N, n, S, S)``.
-        masks: True on the specimen, ``(N, S, S)``, or None for the whole frame.
-        wavelengths_nm: Band centres in nanometres, ``(n,)``.
-        specimens: Unique specimen key of each row, ``(N,)``.
-        fill: Training mean of each band, ``(n,)``.
-        window_nm: Width of the windows in nanometres, above 0.
-        step_nm: Distance of window centres in nanometres; half a window by default.
-        num_steps: Points on the path.
-        batch_size: Images on the path that are differentiated at once.
-        device: Where the encoder lives.
+    The arguments are those of
+    :func:`hyperspec.evaluation.importance.perturbation.band_importance`, and the number of points
+    on the path; a batch are the images on it that are differentiated at once.
 
     Returns:
         Attribution of each window, ``(W, N)``, as ``change``: the sum over its bands.

@@ -78,15 +78,8 @@ def plan_windows(wavelengths_nm: Floats, window_nm: float, step_nm: float | None
 class Occluder:
     """Makes batches of images, plain or with one set of bands replaced inside the mask.
 
-    Args:
-        images: Reflectance, ``(N, n, S, S)``.
-        masks: True on the specimen, ``(N, S, S)``, or None.
-        wavelengths_nm: Band centres in nanometres, ``(n,)``.
-        specimens: Unique specimen key of each row, ``(N,)``.
-        mode: ``mean``, ``interpolation`` or ``permutation``.
-        fill: Replacement of each band for ``mean``, ``(n,)``.
-        num_donors: Donors of each row for ``permutation``.
-        seed: Seed of the donors.
+    The arguments are those of
+    :func:`hyperspec.evaluation.importance.perturbation.band_importance`.
 
     Raises:
         ConfigError: If ``permutation`` has fewer specimens than donors ask for.

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hyperspec.evaluation.importance.occlusion import Occluder, Windows, plan_windows
+from hyperspec.evaluation.importance.occlusion import Floats, Occluder, Windows, plan_windows
 from hyperspec.models.eval_mode import eval_mode
 from hyperspec.utils.errors import ConfigError
 
-Floats: TypeAlias = NDArray[np.float64]
 Mode: TypeAlias = Literal["mean", "interpolation", "permutation"]
 """What a window's reflectance is replaced by:
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from hyperspec.evaluation.importance.perturbation import Importance
 from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstrap
 from hyperspec.evaluation.statistics.paired import paired_bootstrap
 from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = {"mean": "C0", "interpolation": "C1", "permutation": "C2", "gradient": "C3"}
 _TITLES = {
@@ -44,14 +42,13 @@ def importance_table(
     Raises:
         ValueError: If results differ in mode, windows or rows.
     """
-    import pandas as pd
-
     first = results[0]
     for other in results[1:]:
         same_windows = np.array_equal(other.windows.centres_nm, first.windows.centres_nm)
         if not same_windows or (other.mode, other.specimens) != (first.mode, first.specimens):
             raise ValueError("Importance of several seeds must share mode, windows and rows.")
     windows, half = first.windows, first.windows.width_nm / 2
+    drawn: Any = {"groups": first.specimens, "num_resamples": num_resamples, "seed": seed}
     rows = []
     for i, centre in enumerate(windows.centres_nm):
         row: dict[str, float | int | str] = {
@@ -61,21 +58,11 @@ def importance_table(
             "num_bands": len(windows.bands(i)),
             "mode": first.mode,
         }
-        change = crossed_bootstrap(
-            [one.change[i] for one in results],
-            first.specimens,
-            num_resamples=num_resamples,
-            seed=seed,
-            binary=False,
-        )
-        row |= _columns("change", change)
+        changes = [one.change[i] for one in results]
+        row |= _columns("change", crossed_bootstrap(changes, **drawn, binary=False))
         drops = [one.drop[i] for one in results if one.drop is not None]
         if len(drops) == len(results):
-            lost = np.stack(drops)
-            drop = paired_bootstrap(
-                lost, np.zeros_like(lost), first.specimens, num_resamples=num_resamples, seed=seed
-            )
-            row |= _columns("drop", drop)
+            row |= _columns("drop", paired_bootstrap(drops, np.zeros_like(drops), **drawn))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -110,12 +97,8 @@ def draw_importance(
 ) -> Figure:
     """Draw embedding change, the probe's drop where there is one, and attributions against nm.
 
-    Args:
-        table: Rows of :func:`importance_table`, of one mode or of several put together.
-        regions_nm: Stretches to shade, start and stop in nanometres.
+    The arguments are those of :func:`write_importance`.
     """
-    from matplotlib.figure import Figure
-
     occluded, attributed = table[table["mode"] != "gradient"], table[table["mode"] == "gradient"]
     panels = [("change", "change", occluded)]
     if "drop" in table.columns:
@@ -186,29 +169,25 @@ def contrast_regions(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> list[Contrast]:
-    """Compare stretches of the axis with what lies outside all of them.
+    """Compare stretches of the axis, from and to in nanometres, with what lies outside all of them.
 
-    Args:
-        results: Importance of one encoder, or of one encoder per seed, in one mode.
-        regions_nm: Start and stop of each stretch in nanometres.
-        num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+    The results are those of one encoder, or of one encoder per seed, in one mode.
 
     Raises:
         ConfigError: If no window lies outside the stretches.
     """
     first = results[0]
     centres, half = first.windows.centres_nm, first.windows.width_nm / 2
-    meets = np.zeros((len(regions_nm), len(centres)), bool)
-    for i, (start, stop) in enumerate(regions_nm):
-        meets[i] = (centres + half >= start) & (centres - half <= stop)
-    elsewhere = ~meets.any(0)
+    elsewhere = np.ones(len(centres), bool)
+    for start, stop in regions_nm:
+        elsewhere &= (centres + half < start) | (centres - half > stop)
     if not elsewhere.any():
         raise ConfigError(
             "--mark covers the whole axis, so nothing is left to compare with. Mark less, or "
             "choose narrower windows."
         )
     changes = np.stack([one.change for one in results])
+    drawn: Any = {"groups": first.specimens, "num_resamples": num_resamples, "seed": seed}
     found = []
     for start, stop in regions_nm:
         within = (centres >= start) & (centres <= stop)
@@ -217,18 +196,9 @@ def contrast_regions(
         inside = changes[:, within].mean(1)
         gap = inside - np.median(changes[:, elsewhere], axis=1)
         means = changes.mean((0, 2))
-        found.append(
-            Contrast(
-                first.mode,
-                start,
-                stop,
-                crossed_bootstrap(
-                    inside, first.specimens, binary=False, num_resamples=num_resamples, seed=seed
-                ),
-                crossed_bootstrap(
-                    gap, first.specimens, binary=False, num_resamples=num_resamples, seed=seed
-                ),
-                float((means[elsewhere] < means[within].mean()).mean()),
-            )
+        mean, difference = (
+            crossed_bootstrap(values, **drawn, binary=False) for values in (inside, gap)
         )
+        below = float((means[elsewhere] < means[within].mean()).mean())
+        found.append(Contrast(first.mode, start, stop, mean, difference, below))
     return found

@@ -91,23 +91,11 @@ def bootstrap_interval(
 ) -> Interval:
     """Return the mean of rows with its percentile interval over specimens.
 
-    Args:
-        values: One score per row, ``(N,)``; for accuracies 0 or 1. NaN rows do not count.
-        groups: Specimen of each row, ``(N,)``.
-        level: Coverage, between 0 and 1.
-        num_resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
-
-    Raises:
-        ValueError: If there is no value, or lengths differ.
+    As :func:`crossed_bootstrap` of one seed: one score per row, ``(N,)``, for accuracies 0 or 1;
+    NaN rows do not count.
     """
-    return crossed_bootstrap(
-        np.asarray(values, np.float64)[None],
-        groups,
-        level=level,
-        num_resamples=num_resamples,
-        seed=seed,
-    )
+    one_seed = np.asarray(values, np.float64)[None]
+    return crossed_bootstrap(one_seed, groups, level=level, num_resamples=num_resamples, seed=seed)
 
 
 def crossed_bootstrap(
@@ -148,20 +136,15 @@ def table_intervals(
 ) -> tuple[Interval, ...]:
     """Return the interval of a table's mean at each level, all from the same resamples.
 
-    Args:
-        table: Sums and counts.
-        levels: Coverages, each between 0 and 1.
-        num_resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
-        exact: Whether a lack of spread takes the exact binomial interval.
+    Where ``exact``, a lack of spread takes the exact binomial interval.
     """
     num_seeds, num_groups = table.sums.shape
     mean = table.mean
     if table.constant and exact:
-        ends = [clopper_pearson(mean * num_groups, num_groups, level) for level in levels]
+        exact_ends = (clopper_pearson(mean * num_groups, num_groups, level) for level in levels)
         return tuple(
-            Interval(mean, low, high, level, num_groups, num_seeds, "clopper-pearson")
-            for (low, high), level in zip(ends, levels, strict=True)
+            Interval(mean, *ends, level, num_groups, num_seeds, "clopper-pearson")
+            for ends, level in zip(exact_ends, levels, strict=True)
         )
     if num_groups == 1:
         nothing = (Interval(mean, np.nan, np.nan, level, 1, num_seeds, "none") for level in levels)
@@ -236,7 +219,9 @@ def _draws(
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yield in blocks how often each specimen and each seed appears in each resample."""
     random = np.random.default_rng(seed)
-    for size in _blocks(num_resamples, max(1, _BLOCK // num_groups)):
+    block = max(1, _BLOCK // num_groups)
+    for start in range(0, num_resamples, block):
+        size = min(block, num_resamples - start)
         # Drawing with replacement is drawing how often each one appears.
         specimens = random.multinomial(num_groups - 1, np.full(num_groups, 1 / num_groups), size)
         draws = max(num_seeds - 1, 1)
@@ -249,8 +234,3 @@ def _draws_kept(
     num_groups: int, num_seeds: int, num_resamples: int, seed: int
 ) -> tuple[tuple[Floats, Floats], ...]:
     return tuple(_draws(num_groups, num_seeds, num_resamples, seed))
-
-
-def _blocks(total: int, size: int) -> Iterator[int]:
-    for start in range(0, total, size):
-        yield min(size, total - start)

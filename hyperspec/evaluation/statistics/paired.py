@@ -135,13 +135,8 @@ def equivalence_test(
 ) -> Equivalence:
     """Say whether one setting is as good as another, better, worse, or whether that is undecided.
 
-    Args:
-        scores: Scores of the setting, ``(S, N)`` or ``(N,)`` for one seed.
-        reference: Scores of the reference on the same seeds and rows, of the same shape.
-        groups: Specimen of each row, ``(N,)``.
-        margin: Largest difference that does not matter, above 0; fix it before looking.
-        num_resamples: Number of bootstrap resamples.
-        seed: Seed of the resampling.
+    The arguments are those of :func:`paired_bootstrap`, and the largest difference that does not
+    matter, above 0; fix it before looking.
 
     Raises:
         ValueError: If shapes differ or the margin is not above 0.

@@ -1,20 +1,23 @@
-"""The picture that a sweep is made for: accuracy against number of bands."""
+"""The picture that a sweep is made for: accuracy against number of bands.
+
+Where one picture of all strategies is a thicket, each by itself too, over all others in grey.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from hyperspec.evaluation.metrics import CONTROLS, Metric
 from hyperspec.report.charts.figure import Chart, new_figure, to_png
-from hyperspec.report.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, looks
+from hyperspec.report.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, label_axis, looks
 from hyperspec.report.summary import Point, Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
 _SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+"}
@@ -22,6 +25,7 @@ _WIDE = 6.4  # inches of each of several panels
 _MOST = 7  # strategies up to which each has its own colour and interval
 _SHOWN = 3  # strategies that stay coloured beyond, besides baselines and single points
 _MUTED = "#c4c4c4"
+_COLUMNS = 3  # panels of single strategies beside each other
 
 
 def draw(summary: Summary, scores: Sequence[Metric] | None = None) -> Figure:
@@ -30,10 +34,6 @@ def draw(summary: Summary, scores: Sequence[Metric] | None = None) -> Figure:
     Per strategy and number of bands the best setting by the objective is shown; strategies with a
     single number of bands are points. Of many strategies only the baselines and the best by the
     objective keep their colours.
-
-    Args:
-        summary: The points.
-        scores: Which accuracies; all by default.
     """
     panels: list[Metric | None] = list(summary.accuracies if scores is None else scores) or [None]
     figure = new_figure(NARROW if len(panels) == 1 else _WIDE * len(panels), 5.4)
@@ -89,8 +89,7 @@ def alt_text(summary: Summary, scores: Sequence[Metric] | None = None) -> str:
     for point in best_per_count(summary):
         known = point.scores
         values = [f"{title} {known[k].mean:.2f}" for k, title in titles.items() if k in known]
-        if not scores:
-            values = [f"{point.objective:.3f}"]
+        values = values if scores else [f"{point.objective:.3f}"]
         lines.append(f"{point.strategy}, {point.n} bands: {', '.join(values) or 'not scored'}.")
     for control, label in CONTROLS.items():
         seen = [
@@ -118,20 +117,17 @@ def _subtitle(summary: Summary) -> str:
 
 def _panel(ax: Axes, summary: Summary, points: Sequence[Point], score: Metric | None) -> None:
     seen = looks(p.strategy for p in summary.points)
-    strategies = sorted({p.strategy for p in points}, key=by_fame)
+    strategies = sorted({p.strategy for p in points}, key=_by_fame)
     rest = muted(summary)
     words = f"{len(rest)} other strategies"
-    for strategy in strategies:
-        own = [p for p in points if p.strategy == strategy]
-        if strategy in rest:
-            draw_muted(ax, own, score, words)
-            words = ""  # one entry of the legend for all
+    curves = {s: [p for p in points if p.strategy == s] for s in strategies}
+    for strategy in (name for name in strategies if name in rest):
+        _draw_muted(ax, curves[strategy], score, words)
+        words = ""  # one entry of the legend for all
     for strategy in (name for name in strategies if name not in rest):
-        own = [p for p in points if p.strategy == strategy]
-        draw_strategy(ax, own, score, seen[strategy])
+        _draw_strategy(ax, curves[strategy], score, seen[strategy])
     if score is not None:
-        counts = {s: sum(p.strategy == s for p in points) for s in strategies}
-        reference = max(strategies, key=lambda s: counts[s], default="")
+        reference = max(strategies, key=lambda s: len(curves[s]), default="")
         for control in CONTROLS:
             _control(ax, points, reference, control, score)
         if not math.isnan(summary.chance):
@@ -147,7 +143,7 @@ def _panel(ax: Axes, summary: Summary, points: Sequence[Point], score: Metric | 
     ax.tick_params(labelleft=True)
 
 
-def by_fame(strategy: str) -> tuple[int, str]:
+def _by_fame(strategy: str) -> tuple[int, str]:
     """Sort baselines before the others."""
     if strategy in BASELINES:
         return BASELINES.index(strategy), strategy
@@ -163,25 +159,17 @@ def muted(summary: Summary) -> set[str]:
     ranked = list(dict.fromkeys(p.strategy for p in summary.points))
     if len(ranked) <= _MOST:
         return set()
-    counts: dict[str, set[int]] = {}
-    for point in summary.points:
-        counts.setdefault(point.strategy, set()).add(point.n)
-    kept = {s for s in ranked if s in BASELINES or len(counts[s]) == 1}
-    others = [s for s in ranked if s not in kept]
+    pairs = {(point.strategy, point.n) for point in summary.points}
+    counts = Counter(strategy for strategy, _ in pairs)
+    others = [s for s in ranked if s not in BASELINES and counts[s] > 1]
     return set(others[_SHOWN:])
 
 
-def draw_muted(ax: Axes, points: Sequence[Point], score: Metric | None, label: str = "") -> None:
+def _draw_muted(ax: Axes, points: Sequence[Point], score: Metric | None, label: str = "") -> None:
     """Draw a strategy as a thin grey line, behind the others."""
     rows = _rows(points, score)
-    ax.plot(
-        [row[0] for row in rows],
-        [row[1] for row in rows],
-        color=_MUTED,
-        lw=1,
-        zorder=1.5,
-        label=label or None,
-    )
+    x, y = [row[0] for row in rows], [row[1] for row in rows]
+    ax.plot(x, y, color=_MUTED, lw=1, zorder=1.5, label=label or None)
 
 
 def _rows(points: Sequence[Point], score: Metric | None) -> list[tuple[int, float, float, float]]:
@@ -192,18 +180,10 @@ def _rows(points: Sequence[Point], score: Metric | None) -> list[tuple[int, floa
     return [(n, s.mean, s.low, s.high) for n, s in scored]
 
 
-def draw_strategy(
+def _draw_strategy(
     ax: Axes, points: Sequence[Point], score: Metric | None, look: Look, size: float = 6.0
 ) -> None:
-    """Draw a strategy with its interval.
-
-    Args:
-        ax: Where.
-        points: Its points, by number of bands.
-        score: An accuracy; None draws the objective.
-        look: Colour, marker, line.
-        size: Size of the markers in points.
-    """
+    """Draw a strategy's points, by number of bands, with their intervals; markers in points."""
     rows = _rows(points, score)
     if not rows:
         return
@@ -249,8 +229,6 @@ def _control(
 
 
 def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     ax.set_xscale("log")
     ax.set_xlabel("number of bands (log scale)")
     shown: list[int] = []
@@ -262,3 +240,41 @@ def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
         ax.set_xticklabels([str(c) for c in shown])
         ax.set_xlim(shown[0] / 1.25, counts[-1] * 1.25)
     ax.xaxis.set_minor_locator(NullLocator())
+
+
+def small_multiples(summary: Summary) -> tuple[Chart, ...]:
+    """Return a chart per accuracy; none where the picture of all shows every strategy in colour."""
+    scores: list[Metric | None] = [*summary.accuracies] or [None]
+    return tuple(_small_chart(summary, score) for score in scores) if muted(summary) else ()
+
+
+def _small_chart(summary: Summary, score: Metric | None) -> Chart:
+    what = f"{summary.part} {score.title} accuracy" if score else summary.objective_name
+    alt = f"The same {what} as small charts, one per strategy, over the grey lines of all others."
+    name = score.key if score else "objective"
+    return Chart(f"strategies-{name}", alt, draw_small(summary, score))
+
+
+def draw_small(summary: Summary, score: Metric | None) -> Figure:
+    """Draw one small panel per strategy; without an accuracy the objective."""
+    points, seen = best_per_count(summary), looks(p.strategy for p in summary.points)
+    curves = {s: [p for p in points if p.strategy == s] for s in sorted(seen, key=_by_fame)}
+    num_rows = math.ceil(len(curves) / _COLUMNS)
+    figure = new_figure(NARROW, 0.7 + 1.25 * num_rows)
+    axes = figure.subplots(num_rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
+    counts = sorted({p.n for p in points})
+    for ax, (strategy, own) in zip(axes, curves.items(), strict=False):
+        for other in curves.values():
+            _draw_muted(ax, other, score)
+        _draw_strategy(ax, own, score, seen[strategy], size=4.0)
+        ax.set_title(strategy, fontsize=8.5, pad=3)
+        ax.set_xscale("log")
+        label_axis(ax, [counts[0], counts[-1]])
+        clean(ax)
+        ax.tick_params(labelsize=8)
+    for ax in axes[len(curves) :]:
+        ax.set_axis_off()
+    figure.supxlabel("number of bands (log scale)", fontsize=9)
+    what = f"{summary.part} accuracy, {score.title}" if score else summary.objective_name
+    figure.supylabel(what, fontsize=9)
+    return figure

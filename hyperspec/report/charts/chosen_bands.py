@@ -5,19 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
 
 import numpy as np
-import pandas as pd
+from matplotlib.axes import Axes
 
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
-from hyperspec.report.charts.style import NARROW, clean, looks
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
+from hyperspec.report.charts.style import NARROW, clean, looks, spread
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
 from hyperspec.report.tables import Grid
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _COLUMN = "wavelengths_nm"
 _MOST_ROWS = 36
@@ -68,9 +65,8 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     note = ""
     if len(found) > _MOST_ROWS:
         note = f"The picture shows {_MOST_ROWS} of {len(found)} choices, evenly taken."
-    return Section(
-        "wavelengths", title, intro, (_chart(_thin(found), summary),), (_table(found),), note
-    )
+    chart = _chart([found[place] for place in spread(len(found), _MOST_ROWS)], summary)
+    return Section("wavelengths", title, intro, (chart,), (_table(found),), note)
 
 
 def choices(data: SweepData) -> list[Choice]:
@@ -79,20 +75,16 @@ def choices(data: SweepData) -> list[Choice]:
         return []
     jobs = data.jobs.dropna(subset=[_COLUMN, "n"])
     found = []
-    known: dict[str, tuple[float, ...]] = {}
     for (strategy, n), group in jobs.groupby(["strategy", "n"], sort=True):
-        counts: Counter[float] = Counter()
-        num = 0
-        for text in group[_COLUMN]:
-            nm = known.setdefault(text, _read(text))
-            counts.update(nm)
-            num += bool(nm)
-        if num:
-            shares = {value: counts[value] / num for value in sorted(counts)}
-            found.append(Choice(str(strategy), int(float(str(n))), num, shares))
+        chosen = [nm for nm in map(_read, group[_COLUMN]) if nm]
+        counts = Counter(itertools.chain.from_iterable(chosen))
+        if chosen:
+            shares = {value: counts[value] / len(chosen) for value in sorted(counts)}
+            found.append(Choice(str(strategy), int(float(str(n))), len(chosen), shares))
     return found
 
 
+@cache
 def _read(text: str) -> tuple[float, ...]:
     """Read ``[348.39,463.98]``; a list that MLflow's limit has cut names no bands."""
     if not text.endswith("]"):
@@ -104,16 +96,8 @@ def _read(text: str) -> tuple[float, ...]:
         return ()
 
 
-def _thin(found: list[Choice]) -> list[Choice]:
-    if len(found) <= _MOST_ROWS:
-        return found
-    places = np.linspace(0, len(found) - 1, _MOST_ROWS).round().astype(int)
-    return [found[place] for place in places]
-
-
 def _chart(found: list[Choice], summary: Summary) -> Chart:
-    figure = new_figure(NARROW, 1.1 + 0.2 * len(found))
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 1.1 + 0.2 * len(found))
     seen = looks({point.strategy for point in summary.points} | {c.strategy for c in found})
     for row, choice in enumerate(found):
         colour = seen[choice.strategy].colour
@@ -123,14 +107,14 @@ def _chart(found: list[Choice], summary: Summary) -> Chart:
         ax.vlines(nm, row - 0.38, row + 0.38, colors=colour, alpha=0.15 + 0.85 * alpha, lw=width)
     ax.set_yticks(range(len(found)), [f"{c.strategy}  {c.n}" for c in found])
     ax.set_ylim(len(found) - 0.4, -0.6)
-    every = pd.Series([nm for choice in found for nm in choice.shares])
-    low, high = float(every.min()), float(every.max())
+    every = [nm for choice in found for nm in choice.shares]
+    low, high = min(every), max(every)
     margin = 0.02 * (high - low) or 5.0
     ax.set_xlim(low - margin, high + margin)
     _mark_sight(ax, low, high)
-    for row in range(1, len(found)):
-        if found[row].strategy != found[row - 1].strategy:
-            ax.axhline(row - 0.5, color="#dddddd", lw=0.8, zorder=0)
+    for row, (above, below) in enumerate(itertools.pairwise(found)):
+        if above.strategy != below.strategy:
+            ax.axhline(row + 0.5, color="#dddddd", lw=0.8, zorder=0)
     ax.set_xlabel("wavelength (nm)")
     ax.set_ylabel("strategy and number of bands", size=9)
     clean(ax)

@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from hyperspec.evaluation.pictures import new_axes as new_axes
 from hyperspec.report.tables import Grid
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _DPI = 150
 _SALT = "hyperspec"  # with it matplotlib names its marks the same in every report
@@ -60,15 +62,11 @@ class Section:
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of so many inches."""
-    from matplotlib.figure import Figure
-
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def to_png(chart: Chart) -> bytes:
     """Draw a chart as a PNG that holds its description."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     FigureCanvasAgg(chart.figure)
     buffer = io.BytesIO()
     chart.figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Description": chart.alt})
@@ -77,9 +75,6 @@ def to_png(chart: Chart) -> bytes:
 
 def to_svg(chart: Chart) -> str:
     """Draw a chart as an ``svg`` element whose text stays text."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
     FigureCanvasSVG(chart.figure)
     buffer = io.StringIO()
     aside = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import metric
-from hyperspec.report.charts.style import NARROW, clean, darker_is_better, label_axis
+from hyperspec.report.charts.style import NARROW, clean, label_axis, shade
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
 from hyperspec.tracking.contract import MetricName
@@ -62,13 +62,9 @@ def _place(stage: str) -> tuple[int, int, str]:
 
 
 def _chart(found: Mapping[str, Floats], counts: list[int]) -> Chart:
-    from matplotlib.colors import to_hex
-
-    figure = new_figure(NARROW, 3.4)
-    ax = figure.subplots()
-    shades = darker_is_better()
+    figure, ax = new_axes(NARROW, 3.4)
     for place, (stage, (at, values)) in enumerate(found.items()):
-        colour = to_hex(shades(0.15 + 0.85 * place / max(len(found) - 1, 1)))
+        colour = shade(place, len(found))
         ax.plot(at, values, marker="o", markersize=3, color=colour, label=stage)
     ax.set_yscale("log")
     label_axis(ax, [float(count) for count in counts])

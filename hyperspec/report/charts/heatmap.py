@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import (
     NUM_BANDS,
     STRATEGY,
@@ -30,11 +34,6 @@ from hyperspec.report.charts.style import (
     words,
 )
 from hyperspec.report.summary import Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from numpy.typing import NDArray
 
 _MOST_PANELS = 6
 _MOST_WRITTEN = 8  # cells per side that have room for their number
@@ -111,13 +110,9 @@ def _is_grid(x: Column, y: Column, known: NDArray[np.bool_]) -> bool:
 
 
 def _facet(found: dict[str, Column], keys: Sequence[str]) -> Column | None:
-    order = [NUM_BANDS, STRATEGY, *keys[2:]]
-    for key in order:
-        if key in keys[:2] or key not in found:
-            continue
-        if found[key].num_values <= _MOST_PANELS:
-            return found[key]
-    return None
+    kept = [key for key in (NUM_BANDS, STRATEGY, *keys[2:]) if key in found and key not in keys[:2]]
+    few = (found[key] for key in kept if found[key].num_values <= _MOST_PANELS)
+    return next(few, None)
 
 
 def _panels(facet: Column | None, known: NDArray[np.bool_]) -> list[_Panel]:
@@ -146,25 +141,19 @@ def _chart(
     assert y.numbers is not None
     values = objective(summary)[panel.rows]
     across, upwards = x.numbers[panel.rows], y.numbers[panel.rows]
-    figure = new_figure(NARROW, 3.6)
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 3.6)
     cells = _cells(across, upwards, values)
-    best = (
-        min(cells, key=cells.__getitem__)
-        if less_is_better(summary)
-        else max(cells, key=cells.__getitem__)
-    )
+    order = sorted(cells, key=cells.__getitem__, reverse=not less_is_better(summary))
     if is_grid:
-        _grid(ax, cells, best, scale)
+        _grid(ax, cells, order[0], scale)
     else:
         _scatter(ax, across, upwards, values, scale, less_is_better(summary))
-    ax.set_xlabel(x.label)
-    ax.set_ylabel(y.label)
+    ax.set(xlabel=x.label, ylabel=y.label)
     ax.set_title(panel.title or f"darker is better: {scale.low:.2f} to {scale.high:.2f}", size=10)
     _bar(ax, scale, words(summary.objective_name))
-    order = sorted(cells, key=cells.__getitem__, reverse=not less_is_better(summary))
-    told = [f"{x.label} {value_text(a)}, {y.label} {value_text(b)}: {cells[a, b]:.3f}"
-            for a, b in order]  # fmt: skip
+    told = [
+        f"{x.label} {value_text(a)}, {y.label} {value_text(b)}: {cells[a, b]:.3f}" for a, b in order
+    ]
     about = f" at {panel.title}" if panel.title else ""
     alt = (
         f"Map of {words(summary.objective_name)} by {x.label} and {y.label}{about}, "
@@ -183,8 +172,6 @@ def _cells(x: Floats, y: Floats, values: Floats) -> dict[tuple[float, float], fl
 def _grid(
     ax: Axes, cells: dict[tuple[float, float], float], best: tuple[float, float], scale: _Scale
 ) -> None:
-    from matplotlib.patches import Rectangle
-
     xs, ys = (sorted({cell[side] for cell in cells}) for side in (0, 1))
     table = np.full((len(ys), len(xs), 4), 0.94)  # light grey where no job has finished
     written = len(xs) <= _MOST_WRITTEN and len(ys) <= 2 * _MOST_WRITTEN
@@ -221,9 +208,6 @@ def _scatter(ax: Axes, x: Floats, y: Floats, values: Floats, scale: _Scale, lowe
 
 
 def _bar(ax: Axes, scale: _Scale, name: str) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
     mappable = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
     bar = ax.figure.colorbar(mappable, ax=ax, pad=0.02, aspect=30)
     bar.set_label(name, size=9)

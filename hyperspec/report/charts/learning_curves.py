@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from hyperspec.evaluation.metrics import columns, main_accuracy
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.report.charts.accuracy import best_per_count
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import label
 from hyperspec.report.charts.style import (
     NARROW,
     NEUTRAL,
     clean,
-    darker_is_better,
     first_upper,
     looks,
+    shade,
+    spread,
     words,
 )
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Point, Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _MOST_SETTINGS = 7
 _MOST_SEEDS = 5
@@ -77,9 +75,9 @@ def section(data: SweepData, summary: Summary) -> Section | None:
             charts.append(_chart(curves, metric, place))
     if not charts:
         return None
-    many = len({point.strategy for point in summary.points}) > 1
-    which = "the best setting of each strategy" if many else "settings from best to worst"
-    if many and len({point.strategy for point in summary.points}) > _MOST_SETTINGS:
+    num = len({point.strategy for point in summary.points})
+    which = "the best setting of each strategy" if num > 1 else "settings from best to worst"
+    if num > _MOST_SETTINGS:
         which = f"the best settings of the {_MOST_SETTINGS} best strategies"
     intro = (
         f"Shown: {which}, by the validation score. Bold lines are means over seeds, thin ones "
@@ -99,60 +97,45 @@ def _chosen(summary: Summary) -> list[Point]:
         return list(first.values())[:_MOST_SETTINGS]
     counts = best_per_count(summary)
     every = counts if len(counts) > 1 else list(summary.points)
-    places = np.linspace(0, len(every) - 1, min(_MOST_SETTINGS, len(every))).round().astype(int)
-    return [every[place] for place in dict.fromkeys(places.tolist())]
+    return [every[place] for place in spread(len(every), _MOST_SETTINGS)]
 
 
 def _curves(data: SweepData, summary: Summary, points: Sequence[Point], metric: str) -> list[Curve]:
     seen = looks(point.strategy for point in summary.points)
-    single = len(seen) == 1
-    shades = darker_is_better()
     found = []
     for place, point in enumerate(points):
         runs = _histories(data, point.run_ids[:_MOST_SEEDS], metric)
         if not runs:
             continue
-        colour, line = seen[point.strategy].colour, seen[point.strategy].line
-        if single:
-            from matplotlib.colors import to_hex
-
-            colour = to_hex(shades(0.15 + 0.85 * place / max(len(points) - 1, 1)))
-        found.append(Curve(label(point), colour, line, runs))
+        look = seen[point.strategy]
+        colour = shade(place, len(points)) if len(seen) == 1 else look.colour
+        found.append(Curve(label(point), colour, look.line, runs))
     return found
 
 
 def _stopped(data: SweepData, run_ids: Sequence[str], metric: str) -> list[Curve]:
-    found = [(run, _histories(data, [run], metric)) for run in run_ids]
-    return [Curve("", NEUTRAL, "-", runs) for _, runs in found if runs]
+    found = (_histories(data, [run], metric) for run in run_ids)
+    return [Curve("", NEUTRAL, "-", runs) for runs in found if runs]
 
 
 def _histories(data: SweepData, run_ids: Sequence[str], metric: str) -> tuple[Floats, ...]:
     histories = (data.history(run_id, metric) for run_id in run_ids)
-    return tuple(_thinned(h) for h in histories if h.shape[1] > 1)
-
-
-def _thinned(history: Floats) -> Floats:
-    steps = history.shape[1]
-    if steps <= _MOST_STEPS:
-        return history
-    return history[:, np.linspace(0, steps - 1, _MOST_STEPS).round().astype(int)]
+    return tuple(h[:, spread(h.shape[1], _MOST_STEPS)] for h in histories if h.shape[1] > 1)
 
 
 def _chart(curves: Sequence[Curve], metric: str, place: int) -> Chart:
-    figure = new_figure(NARROW, 4.4)
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 4.4)
     for curve in curves:
         _draw(ax, curve)
-    ax.set_xlabel("optimizer steps")
-    ax.set_ylabel(words(metric))
+    ax.set(xlabel="optimizer steps", ylabel=words(metric))
     ax.grid(axis="y", color="#e4e4e4", lw=0.7)
     clean(ax)
     figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8.5)
-    told = []
-    for curve in curves:
-        mean = curve.mean
-        if curve.name and mean.shape[1]:
-            told.append(f"{curve.name}: {mean[1, 0]:.3g} to {mean[1, -1]:.3g}")
+    told = [
+        f"{curve.name}: {mean[1, 0]:.3g} to {mean[1, -1]:.3g}"
+        for curve in curves
+        if curve.name and (mean := curve.mean).shape[1]
+    ]
     num_stopped = sum(not curve.name for curve in curves)
     alt = f"{first_upper(words(metric))} over optimizer steps, first to last. {listed(told, 12)}."
     if num_stopped:
@@ -161,8 +144,7 @@ def _chart(curves: Sequence[Curve], metric: str, place: int) -> Chart:
 
 
 def _draw(ax: Axes, curve: Curve) -> None:
-    thin = not curve.name or len(curve.runs) > 1
-    if thin:
+    if not curve.name or len(curve.runs) > 1:
         for steps, values in curve.runs:
             ax.plot(steps, values, color=curve.colour, lw=0.7, alpha=0.45, ls=curve.line)
     mean = curve.mean

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 
 from hyperspec.evaluation.statistics.bootstrap import Floats
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import Column, columns, label, less_is_better, objective
 from hyperspec.report.charts.style import (
     NARROW,
@@ -18,9 +18,6 @@ from hyperspec.report.charts.style import (
     words,
 )
 from hyperspec.report.summary import Summary
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _MOST_AXES = 8
 _FEWEST = 4
@@ -55,25 +52,22 @@ def _chart(summary: Summary, found: list[Column], rows: np.ndarray) -> Chart:
     span = high - low if high > low else 1.0
     table = np.column_stack([*(place[rows] for place, _ in places), (scores - low) / span])
     top = _ROOM if _tilted(places[0][1]) else _MARGIN
-    figure = new_figure(NARROW, 0.4 + 0.78 * (table.shape[1] + top))
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 0.4 + 0.78 * (table.shape[1] + top))
     _lines(ax, table, lower)
     for index, (column, (_, labels)) in enumerate(zip(found, places, strict=True)):
         _axis(ax, index, column.label, labels)
     marks = {low: 0.0, (low + high) / 2: 0.5, high: 1.0} if high > low else {low: 0.0}
     written = [(place, f"{value:.3f}") for value, place in marks.items()]
     _axis(ax, len(found), words(summary.objective_name), written)
-    ax.set_ylim(len(found) + _MARGIN, -top)
-    ax.set_xlim(-0.06, 1.06)
+    ax.set(xlim=(-0.06, 1.06), ylim=(len(found) + _MARGIN, -top))
     ax.set_axis_off()
     names = ", ".join(column.label for column in found)
     order = rows[np.argsort(scores if lower else -scores)]
     told = [f"{label(summary.points[i])}: {values[i]:.3f}" for i in order]
-    worst = told[-1]
     alt = (
         f"{len(rows)} settings as lines over the axes {names} and "
         f"{words(summary.objective_name)} ({low:.3f} to {high:.3f}). Best: "
-        f"{listed(told, _TOLD)}. Worst: {worst}."
+        f"{listed(told, _TOLD)}. Worst: {told[-1]}."
     )
     return Chart("parallel", alt, figure)
 
@@ -93,8 +87,6 @@ def _places(column: Column) -> tuple[Floats, list[tuple[float, str]]]:
 
 
 def _lines(ax: Axes, table: Floats, lower: bool) -> None:
-    from matplotlib.collections import LineCollection
-
     height = np.arange(table.shape[1])
     quality = 1 - table[:, -1] if lower else table[:, -1]
     order = np.argsort(quality)  # the best on top

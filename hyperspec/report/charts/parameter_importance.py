@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import optuna
 import pandas as pd
 
-from hyperspec.report.charts.figure import Chart, Section, new_figure
+from hyperspec.report.charts.figure import Chart, Section, new_axes
 from hyperspec.report.charts.parameters import NUM_BANDS, STRATEGY
 from hyperspec.report.charts.style import NARROW, NEUTRAL, clean, words
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
 from hyperspec.tracking.contract import MetricName
-
-if TYPE_CHECKING:
-    import optuna
 
 _FEWEST = 8
 _ENOUGH = 40
@@ -31,12 +27,11 @@ _BLUE = "#0072B2"
 def section(data: SweepData, summary: Summary) -> Section | None:
     """Return the shares, or None with fewer than two settings or too few jobs to say anything."""
     table = _table(data, summary)
-    if table is None:
-        return None
-    shares = _shares(table)
-    if not shares:
+    shares = {} if table is None else _shares(table)
+    if table is None or not shares:
         return None
     num_jobs, num_keys = len(table), table.shape[1] - 1
+    enough = max(_ENOUGH, _ENOUGH_EACH * num_keys)
     first = max(shares, key=shares.__getitem__)
     title = f"Which settings matter? Most of all: {words(first)} ({100 * shares[first]:.0f}%)"
     intro = (
@@ -47,10 +42,10 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     if "seed" in shares:
         intro += " The seed, in grey, is the yardstick of chance: what lies below it moves nothing."
     note = ""
-    if num_jobs < max(_ENOUGH, _ENOUGH_EACH * num_keys):
+    if num_jobs < enough:
         note = (
             f"Warning: {num_jobs} jobs for {num_keys} settings are few; take the order of the bars "
-            f"as a hint (from {max(_ENOUGH, _ENOUGH_EACH * num_keys)} jobs on it settles)."
+            f"as a hint (from {enough} jobs on it settles)."
         )
     return Section("importance", title, intro, (_chart(shares, num_jobs),), (), note)
 
@@ -75,8 +70,6 @@ def _table(data: SweepData, summary: Summary) -> pd.DataFrame | None:
 
 def _shares(table: pd.DataFrame) -> dict[str, float]:
     """Return the share of each setting, largest first; they sum to 1."""
-    import optuna
-
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -90,8 +83,6 @@ def _shares(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _study(table: pd.DataFrame) -> optuna.Study:
-    import optuna
-
     distributions: dict[str, optuna.distributions.BaseDistribution] = {}
     values: dict[str, list[float] | list[str]] = {}
     for key in table.columns[:-1]:
@@ -105,23 +96,16 @@ def _study(table: pd.DataFrame) -> optuna.Study:
             distributions[key] = optuna.distributions.FloatDistribution(low, high, log=low > 0)
             values[key] = numbers.astype(float).tolist()
     study = optuna.create_study(direction="maximize")
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params={key: values[key][row] for key in values},
-                distributions=distributions,
-                value=float(value),
-            )
-            for row, value in enumerate(table.iloc[:, -1])
-        ]
-    )
+    for row, value in enumerate(table.iloc[:, -1].astype(float)):
+        params = {key: values[key][row] for key in values}
+        trial = optuna.trial.create_trial(params=params, distributions=distributions, value=value)
+        study.add_trial(trial)
     return study
 
 
 def _chart(shares: dict[str, float], num_jobs: int) -> Chart:
     order = sorted(shares, key=shares.__getitem__)
-    figure = new_figure(NARROW, 0.9 + 0.34 * len(order))
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 0.9 + 0.34 * len(order))
     values = [100 * shares[key] for key in order]
     colours = [NEUTRAL if key == "seed" else _BLUE for key in order]
     bars = ax.barh([words(key) for key in order], values, color=colours, height=0.7)

@@ -86,16 +86,11 @@ def _place(key: str) -> int:
 
 
 def _column(name: str, texts: list[str]) -> Column:
-    numbers = np.array([_number(text) for text in texts], dtype=np.float64)
-    return Column(name, tuple(texts), None if np.isnan(numbers).any() else numbers)
-
-
-def _number(text: str) -> float:
     try:
-        value = float(text)
+        numbers = np.array([float(text) for text in texts])
     except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
+        return Column(name, tuple(texts), None)
+    return Column(name, tuple(texts), numbers if np.isfinite(numbers).all() else None)
 
 
 def metric(data: SweepData, summary: Summary, name: str) -> Floats:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from hyperspec.evaluation.metrics import NUM_BANDS, natural_direction
 from hyperspec.evaluation.statistics.bootstrap import Floats
-from hyperspec.report.charts.figure import Chart, Section, listed, new_figure
+from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import label, less_is_better, metric, objective
 from hyperspec.report.charts.style import (
     NARROW,
@@ -26,10 +27,6 @@ from hyperspec.report.charts.style import (
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary, setting_text
 from hyperspec.report.tables import Grid, number
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _COSTS = (NUM_BANDS, "cost/train_seconds", "cost/peak_memory_mb")
 _MEASURED = "cost/"
@@ -69,21 +66,16 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     if len(goals) < 2:
         return None
     values = np.column_stack([goal.values for goal in goals])
-    complete: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=1))
-    if complete.sum() < _FEWEST:
+    rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if len(rows) < _FEWEST:
         return None
-    rows = np.flatnonzero(complete)
-    best: NDArray[np.bool_] = np.zeros(len(complete), dtype=np.bool_)
+    best: NDArray[np.bool_] = np.zeros(len(values), dtype=np.bool_)
     best[rows] = front(np.column_stack([goal.ranks for goal in goals])[rows])
     charts = tuple(
         _chart(summary, goals[0], goal, rows, best, place)
         for place, goal in enumerate(goals[1:], 1)
     )
-    if len(goals) == 2:
-        weighed = f"{words(goals[0].name)} and {words(goals[1].name)}"
-    else:
-        weighed = ", ".join(words(goal.name) for goal in goals[:-1])
-        weighed += f" and {words(goals[-1].name)}"
+    weighed = ", ".join(words(goal.name) for goal in goals[:-1]) + f" and {words(goals[-1].name)}"
     intro = (
         f"Weighed together: {weighed}. Filled marks are on the front: no other setting is as good "
         "in all of these and better in one. Hollow marks are beaten. The grey line joins what is "
@@ -101,11 +93,12 @@ def find_goals(data: SweepData, summary: Summary) -> list[Goal]:
     Things that are the same for all settings are left out.
     """
     first = Goal(summary.objective_name, objective(summary), not less_is_better(summary))
-    names = _own_objectives(data) or _COSTS
-    found = [first]
-    for name in names:
-        if name != first.name:
-            found.append(Goal(name, _values(data, summary, name), _more(name)))
+    others = [
+        Goal(name, _values(data, summary, name), natural_direction(name) == "maximize")
+        for name in _own_objectives(data) or _COSTS
+        if name != first.name
+    ]
+    found = [first, *others]
     return [goal for goal in found if len(np.unique(goal.ranks[np.isfinite(goal.ranks)])) > 1]
 
 
@@ -136,10 +129,6 @@ def _values(data: SweepData, summary: Summary, name: str) -> Floats:
     return metric(data, summary, name)
 
 
-def _more(name: str) -> bool:
-    return natural_direction(name) == "maximize"
-
-
 def _chart(
     summary: Summary,
     first: Goal,
@@ -148,8 +137,7 @@ def _chart(
     best: NDArray[np.bool_],
     place: int,
 ) -> Chart:
-    figure = new_figure(NARROW, 4.4)
-    ax = figure.subplots()
+    figure, ax = new_axes(NARROW, 4.4)
     pair = front(np.column_stack([first.ranks, other.ranks])[rows])
     _stairs(ax, other.values[rows][pair], first.values[rows][pair], other.more_is_better)
     seen = looks(point.strategy for point in summary.points)
@@ -188,16 +176,13 @@ def _alt(summary: Summary, first: Goal, other: Goal, members: NDArray[np.intp]) 
         f"{label(summary.points[i])}: {value_text(other.values[i])} for {first.values[i]:.3f}"
         for i in order
     ]
-    return (
-        f"{first_upper(words(first.name))} against {words(other.name)}. Best in these two: "
-        f"{listed(told, _TOLD)}."
-    )
+    pair = f"{first_upper(words(first.name))} against {words(other.name)}"
+    return f"{pair}. Best in these two: {listed(told, _TOLD)}."
 
 
 def _stairs(ax: Axes, x: Floats, y: Floats, more: bool) -> None:
     order = np.argsort(x)
-    # Between two members of the front the worse of both holds.
-    how = "steps-pre" if more else "steps-post"
+    how = "steps-pre" if more else "steps-post"  # between two members the worse of both holds
     ax.plot(x[order], y[order], color=NEUTRAL, lw=1.5, drawstyle=how, zorder=1)
 
 
@@ -219,7 +204,7 @@ def _table(summary: Summary, goals: Sequence[Goal], best: NDArray[np.bool_]) -> 
         ]
         if main:
             score = point.scores.get(main.key)
-            cells.append("-" if score is None else number(score.mean))
+            cells.append(number(score.mean) if score else "-")
         rows.append(tuple(cells))
     more = f" (first {_MOST_ROWS} of {len(order)})" if len(order) > _MOST_ROWS else ""
     return Grid(f"Settings on the front{more}", tuple(columns), tuple(rows), num_text=1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_hex
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from hyperspec.evaluation.metrics import in_words
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import ListedColormap
 
 # Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers too; the light
 # yellow is left out, since it vanishes on white.
@@ -60,11 +61,18 @@ def _look(place: int) -> Look:
 
 def darker_is_better() -> ListedColormap:
     """Return viridis from light to dark, without its palest end, which vanishes on white."""
-    import numpy as np
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
-
     return ListedColormap(colormaps["viridis_r"](np.linspace(0.06, 1.0, 256)))
+
+
+def shade(place: int, num: int) -> str:
+    """Return the colour of one of so many curves that have an order, from light to dark."""
+    return to_hex(darker_is_better()(0.15 + 0.85 * place / max(num - 1, 1)))
+
+
+def spread(num: int, most: int) -> list[int]:
+    """Return up to so many places of a sequence, the first and the last among them."""
+    places: list[int] = np.linspace(0, num - 1, min(num, most)).round().astype(int).tolist()
+    return places
 
 
 def words(name: str) -> str:
@@ -141,8 +149,6 @@ def _round_values(low: float, high: float, is_log: bool) -> list[float]:
 
 def label_axis(ax: Axes, values: Sequence[float], axis: str = "x") -> None:
     """Put an axis's ticks at values that occur, and take a log scale where they span decades."""
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     shown = [value for value, _ in ticks(values)]
     which = ax.xaxis if axis == "x" else ax.yaxis
     if spans_decades(values):
