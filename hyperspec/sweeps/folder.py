@@ -28,8 +28,14 @@ def asked(config: DictConfig, space: Mapping[str, str]) -> dict[str, str]:
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
     values = {**flatten(plain), **space}
-    free = tuple(f"{key}." for key in free_keys(OmegaConf.get_type(config)))
-    return {k: value for k, value in sorted(values.items()) if not f"{k}.".startswith(free)}
+    schema = OmegaConf.get_type(config)
+    free = tuple(f"{key}." for key in free_keys(schema))
+    usual = flatten(dict(usual_values(schema)))
+    return {
+        key: value
+        for key, value in sorted(values.items())
+        if not f"{key}.".startswith(free) and usual.get(key) != value
+    }
 
 
 def settle_folder(config: DictConfig, folder: Path, space: Mapping[str, str]) -> Path:
@@ -81,6 +87,22 @@ def check_busy(config: DictConfig, connection: Connection, command: str) -> str 
     if when_busy == "join":
         return f"joins '{name}', which runs now: jobs in another order, each of them once"
     return f"the same command runs as '{name}': each of its jobs is waited for, none runs twice"
+
+
+def usual_values(schema: Any, place: str = "") -> Iterator[tuple[str, object]]:
+    """Return keys that earlier versions lacked, with the values that change nothing.
+
+    The schema marks them with ``metadata={"identity": "unless default"}``.
+    """
+    if not dataclasses.is_dataclass(schema):
+        return
+    kinds = get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        key, factory = f"{place}{field.name}", field.default_factory
+        if field.metadata.get("identity") == "unless default":
+            yield key, field.default if factory is dataclasses.MISSING else factory()
+        else:
+            yield from usual_values(kinds[field.name], f"{key}.")
 
 
 def free_keys(schema: Any, place: str = "") -> Iterator[str]:
