@@ -39,8 +39,8 @@ import record
 import spectral
 
 import hyperspec
+from hyperspec.cubes.cube import Window
 from hyperspec.cubes.envi.writer import write_envi
-from hyperspec.cubes.window import Window
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.pack import pack

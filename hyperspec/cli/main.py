@@ -28,7 +28,7 @@ from hyperspec.cli.commands import (
     ui,
     views,
 )
-from hyperspec.cli.commands.data_words import split_words
+from hyperspec.cli.commands.options import split_words
 from hyperspec.utils.errors import HyperspecError
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.

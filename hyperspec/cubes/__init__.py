@@ -9,11 +9,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hyperspec.cubes.cube import Cube
+    from hyperspec.cubes.cube import Cube, Window
     from hyperspec.cubes.envi.header import EnviHeader, read_header
     from hyperspec.cubes.envi.writer import write_envi
     from hyperspec.cubes.open import open_cube
-    from hyperspec.cubes.window import Window
 
 _HOMES = {
     "Cube": "cube",

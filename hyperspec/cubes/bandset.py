@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.cube import Cube
+from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.files import BAND_SUFFIXES, band_files, check_data_file
 from hyperspec.cubes.raster import RasterReader
-from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
 

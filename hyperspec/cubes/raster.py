@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.cube import Window
 from hyperspec.cubes.envi.wavelengths import check_count, to_nanometres
-from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.files import band_files, find_header
-from hyperspec.cubes.mask_files import find_mask
+from hyperspec.cubes.cube import Window
+from hyperspec.cubes.files import band_files, find_header, find_mask
 from hyperspec.cubes.open import Cube, open_cube
-from hyperspec.cubes.window import Window
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.preparation.foreground import otsu_foreground, read_mask
 from hyperspec.inspection.colour import ColourWeights, colour_weights, nearest_bands

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.cube import Cube
-from hyperspec.cubes.window import Window
+from hyperspec.cubes.cube import Cube, Window
 from hyperspec.utils.errors import CubeError
 
 BLOCK_BYTES = 16 * 2**20

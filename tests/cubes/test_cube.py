@@ -16,10 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperspec
-from hyperspec.cubes.cube import Cube
+from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.cubes.open import open_cube
-from hyperspec.cubes.window import Window
 from hyperspec.spectra import BandSelection, SpectralAxis
 from hyperspec.utils.errors import AxisError, BandError, CubeError
 

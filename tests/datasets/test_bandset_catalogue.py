@@ -11,7 +11,7 @@ import rasterio
 from hyperspec.cli.main import main
 from hyperspec.cubes import bandset as reading
 from hyperspec.cubes.envi.writer import write_envi
-from hyperspec.cubes.mask_files import find_mask
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan

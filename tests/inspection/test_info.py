@@ -12,8 +12,13 @@ from hyperspec.cli.main import main
 from hyperspec.cubes.envi.writer import write_envi
 from hyperspec.inspection import info as looking
 from hyperspec.inspection.info import look_at
-from hyperspec.inspection.info_figures import write_pictures
-from hyperspec.inspection.info_report import half_blocks, print_info, shrink, sparkline
+from hyperspec.inspection.info_report import (
+    half_blocks,
+    print_info,
+    shrink,
+    sparkline,
+    write_pictures,
+)
 from hyperspec.inspection.value_statistics import blocks
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import ConfigError, CubeError

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_checkpoint, restored_from
-from hyperspec.cli.commands.options import words_of
+from hyperspec.cli.commands.options import add_checkpoint, restored_from, words_of
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:

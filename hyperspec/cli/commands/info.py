@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_data, data_from
+from hyperspec.cli.commands.options import add_data, data_from
 
 
 def add(commands: Commands) -> None:
@@ -34,8 +34,7 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.inspection.info import look_at
-    from hyperspec.inspection.info_figures import write_pictures
-    from hyperspec.inspection.info_report import print_info
+    from hyperspec.inspection.info_report import print_info, write_pictures
 
     data = data_from(words, words.cube.parent)
     with warnings.catch_warnings(record=True) as heard:

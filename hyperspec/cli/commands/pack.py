@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_data, data_from
+from hyperspec.cli.commands.options import add_data, data_from
 
 
 def add(commands: Commands) -> None:

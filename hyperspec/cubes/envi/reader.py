@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.cube import Window
 from hyperspec.cubes.envi.header import EnviHeader
-from hyperspec.cubes.window import Window
 from hyperspec.utils.errors import CubeError
 from hyperspec.utils.pread import fetch
 

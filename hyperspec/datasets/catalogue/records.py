@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hyperspec.datasets.catalogue.checksums import combined
-from hyperspec.datasets.catalogue.file_state import Stamp
+from hyperspec.datasets.catalogue.checksums import Stamp, combined
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.mask_files import MASK_SUFFIXES
+from hyperspec.cubes.files import MASK_SUFFIXES
 from hyperspec.utils.errors import CubeError
 
 # Share of the variance that Otsu's split explains. Half a Gaussian against its other half reaches

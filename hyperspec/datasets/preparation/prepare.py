@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.mask_files import find_mask
+from hyperspec.cubes.cube import Window
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_cube
-from hyperspec.cubes.window import Window
-from hyperspec.datasets.catalogue.checksums import combined
-from hyperspec.datasets.catalogue.file_state import Stamp, stamp
+from hyperspec.datasets.catalogue.checksums import Stamp, combined, stamp
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.foreground import foreground
 from hyperspec.datasets.preparation.preparation import PrepareSettings
