@@ -8,48 +8,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from hyperspec import __version__
-from hyperspec.cli.commands import (
-    bands,
-    check,
-    embed,
-    evaluate,
-    export,
-    importance,
-    info,
-    one_shot,
-    pack,
-    plan,
-    report,
-    signatures,
-    sync,
-    synth,
-    ui,
-    views,
-)
 from hyperspec.cli.commands.options import split_words
 from hyperspec.utils.errors import HyperspecError
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
-COMMANDS = (
-    synth,
-    check,
-    info,
-    pack,
-    export,
-    views,
-    bands,
-    plan,
-    evaluate,
-    embed,
-    importance,
-    signatures,
-    report,
-    one_shot,
-    sync,
-    ui,
+_NAMES = (
+    *("synth", "check", "info", "pack", "export", "views", "bands", "plan"),
+    *("evaluate", "embed", "importance", "signatures", "report", "one_shot", "sync", "ui"),
 )
+COMMANDS = tuple(import_module(f"hyperspec.cli.commands.{name}") for name in _NAMES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -30,6 +30,11 @@ class Window(NamedTuple):
     col: int
     height: int
     width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Lines and samples as slices."""
+        return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
     def check(self, num_lines: int, num_samples: int, where: str) -> None:
         """Raise when the window does not lie inside the frame.
@@ -66,11 +71,9 @@ class Reader(Protocol):
 
     def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
         """Fill ``out`` with values in native byte order, shape ``(len(bands), height, width)``."""
-        ...
 
     def close(self) -> None:
         """Release the file."""
-        ...
 
 
 class Cube:
@@ -110,12 +113,7 @@ class Cube:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
 
-from hyperspec.cubes.envi.header_text import is_envi, read_header_bytes, refuse_pointer
+from hyperspec.cubes.envi.header import (
+    EnviHeader,
+    is_envi,
+    parse_header,
+    read_header_bytes,
+    refuse_pointer,
+)
 from hyperspec.utils.errors import CubeError
 
 # Extensions that raw cubes are seen with; a file without an extension comes last.
@@ -55,6 +62,22 @@ def require_header(path: Path) -> Path:
             f"{path} has no header: neither of {names} lies beside it. Copy the cube's .hdr there."
         )
     return header
+
+
+def read_header(path: str | os.PathLike[str]) -> EnviHeader:
+    """Read an ENVI header.
+
+    Args:
+        path: The header, or the data file that it stands beside.
+
+    Raises:
+        CubeError: If the file is missing, no ENVI header, or its layout is incomplete or of a
+            kind that is not read.
+    """
+    header = Path(path)
+    if header.suffix.lower() != ".hdr":
+        header = require_header(header)
+    return parse_header(read_header_bytes(header), header)
 
 
 def find_data(header: Path) -> Path:

@@ -10,8 +10,13 @@ import numpy as np
 
 from hyperspec.cubes.bandset import open_band_set
 from hyperspec.cubes.cube import Cube, Window
-from hyperspec.cubes.envi.header import EnviHeader, parse_header
-from hyperspec.cubes.envi.header_text import is_envi, is_esri, read_header_bytes
+from hyperspec.cubes.envi.header import (
+    EnviHeader,
+    is_envi,
+    is_esri,
+    parse_header,
+    read_header_bytes,
+)
 from hyperspec.cubes.envi.reader import EnviReader
 from hyperspec.cubes.envi.wavelengths import axis_from_header
 from hyperspec.cubes.files import check_data_file, find_data, find_header, require_header

@@ -72,12 +72,11 @@ class RasterReader:
         from rasterio.windows import Window as RasterWindow
 
         with self._lock:
-            if self._dataset is None:
-                raise CubeError(f"{self._path} is closed; open it again to read from it.")
+            dataset = self._opened()
             part = RasterWindow(window.col, window.row, window.width, window.height)
             try:
                 # rasterio counts bands from 1, everything else here from 0.
-                self._dataset.read([band + 1 for band in bands], window=part, out=out)
+                dataset.read([band + 1 for band in bands], window=part, out=out)
             except RasterioError as error:
                 raise CubeError(f"{self._path} cannot be read by GDAL: {error}") from error
 
@@ -87,10 +86,9 @@ class RasterReader:
         Raises:
             AxisError: If they tell none, or one that cannot be used.
         """
-        if self._dataset is None:
-            raise CubeError(f"{self._path} is closed; open it again to read from it.")
-        tags = [self._dataset.tags(index) for index in self._dataset.indexes]
-        imagery = [self._dataset.tags(index, ns="IMAGERY") for index in self._dataset.indexes]
+        dataset = self._opened()
+        tags = [dataset.tags(index) for index in dataset.indexes]
+        imagery = [dataset.tags(index, ns="IMAGERY") for index in dataset.indexes]
         # GDAL's own tag since 3.10 says its unit in its name; ENVI's came before.
         if all("CENTRAL_WAVELENGTH_UM" in tag for tag in imagery):
             texts, unit = [tag["CENTRAL_WAVELENGTH_UM"] for tag in imagery], "um"
@@ -108,8 +106,12 @@ class RasterReader:
                 f"{self._path}: a band's wavelength tag is no number: {error}"
             ) from None
         check_count(values, self.shape[0], str(self._path))
-        centres = to_nanometres(values, unit, str(self._path))
-        return SpectralAxis(centres)
+        return SpectralAxis(to_nanometres(values, unit, str(self._path)))
+
+    def _opened(self) -> DatasetReader:
+        if self._dataset is None:
+            raise CubeError(f"{self._path} is closed; open it again to read from it.")
+        return self._dataset
 
     @property
     def is_open(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.datasets.catalogue.records import OWN_COLUMNS
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.atomic import replacing
@@ -62,13 +64,6 @@ def export_store(store: Store, out: Path | str, format: Format) -> Path:  # noqa
     return target
 
 
-# Columns that every store's table has; the others are label columns.
-OWN_COLUMNS = (
-    *("file", "label", "specimen", "view", "date"),
-    *("num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"),
-)
-
-
 def columns_of(table: pd.DataFrame) -> Mapping[str, list[str | int | None]]:
     """Return a store's table as plain lists, None where a value is missing."""
     return {str(name): [_plain(value) for value in table[name]] for name in table.columns}
@@ -99,7 +94,8 @@ def write_envi_export(store: Store, folder: Path) -> None:
     for row, name in enumerate(names):
         path = folder / name
         image = np.asarray(store.image(row), np.float32)
-        extra = {"description": f"{{prepared by hyperspec from {_clean(columns['file'][row])}}}"}
+        source = re.sub(r"[{}\r\n]", "", str(columns["file"][row]))
+        extra = {"description": f"{{prepared by hyperspec from {source}}}"}
         write_envi(path, image, store.axis, interleave="bsq", extra=extra)
         mask = np.repeat(store.masks([row])[0][:, :, None], 3, axis=2).astype(np.uint8) * 255
         imsave(path.with_name(f"{path.stem}_mask.png"), mask)
@@ -140,10 +136,6 @@ def _write_labels(
             specimen = str(columns["specimen"][row]).removeprefix(f"{label}/")
             rest = (columns["view"][row], columns["date"][row])
             writer.writerow([name, *(columns[key][row] for key in own), specimen, *rest])
-
-
-def _clean(value: str | int | None) -> str:
-    return "".join(c for c in str(value) if c not in "{}\r\n")
 
 
 DIMENSIONS = ("image", "wavelength", "y", "x")

@@ -7,21 +7,20 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
-from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.catalogue.scan import lone_headers, scan
 from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.value_statistics import measure
 from hyperspec.spectra.axis import SpectralAxis
@@ -129,9 +128,7 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     given = settings or CheckSettings()
     folder = Path(root)
     files, orphans = find_cubes(folder, given.pattern)
-    problems = [
-        Problem(_name(p, folder), "error", "is a header without its data file.") for p in orphans
-    ]
+    problems = lone_headers(folder, orphans)
     frames = _frames(folder, files, given, problems)
     kinds = {path: frame_kind(path) or "specimen" for path in files}
     kinds |= {path: kind for kind, path in frames.items() if path is not None}
@@ -218,7 +215,8 @@ def _catalogue(
     if not usable:
         return None
     named = {kind: None if p is None else _name(p, root) for kind, p in frames.items()}
-    with Looker.quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # each was seen already
         return scan(
             root,
             labels=settings.labels,
@@ -264,21 +262,8 @@ class Looker:
         warnings.showwarning = self._keep
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._warnings.__exit__(kind, error, trace)
-
-    @staticmethod
-    @contextmanager
-    def quiet() -> Iterator[None]:
-        """Keep warnings that were seen already from being printed again."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
+    def __exit__(self, *_: object) -> None:
+        self._warnings.__exit__(None, None, None)
 
     def look(self, path: Path, file: str, kind: str) -> Look:
         """Open, measure and sum one file.
@@ -309,15 +294,7 @@ class Looker:
         seen.warnings = tuple(self._local.heard)
         return seen
 
-    def _keep(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def _keep(self, message: Warning | str, *_: object, **__: object) -> None:
         heard = getattr(self._local, "heard", None)
         if heard is not None and str(message) not in heard:
             heard.append(str(message))

@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812  # the name that torch's own docum
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hyperspec.inspection.colour import RGB_NM
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RGB_NM = (650.0, 550.0, 450.0)
 # Outside this range the nearest bands to red, green and blue would all be one.
 VISIBLE_NM = (430.0, 670.0)
 # Displays expect about this power of linear light.

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hyperspec.datasets.catalogue.records import Problem
+from hyperspec.datasets.catalogue.records import Problem, copies
 from hyperspec.inspection.value_statistics import Measure
 from hyperspec.spectra.axis import SpectralAxis
 
@@ -105,7 +105,7 @@ def findings(
         if expected is not None and look.axis is not None and not look.axis_given:
             found += [Problem(look.file, *item) for item in _of_axis(look.axis, expected,
                                                                      tolerance_nm)]  # fmt: skip
-    return [*found, *_dark(looks), *_frames_fit(looks), *_duplicates(looks)]
+    return [*found, *_dark(looks), *_frames_fit(looks), *copies((x.digest, x.file) for x in looks)]
 
 
 _Item = tuple[Literal["warning", "error"], str]
@@ -132,13 +132,14 @@ def _of_values(look: Look, seen: Measure) -> Iterator[_Item]:
     if seen.empty_bands:
         yield (
             "warning",
-            f"holds no value in {_bands(seen.empty_bands)}; mark them bad in the header (bbl).",
+            f"holds no value in {_listed('band', seen.empty_bands)}; mark them bad in the header "
+            "(bbl).",
         )
     if seen.flat_bands and shape[1] * shape[2] >= _MIN_PIXELS:
         yield (
             "warning",
-            f"holds one value everywhere in {_bands(seen.flat_bands)}; if the sensor is dead "
-            "there, mark them bad in the header (bbl).",
+            f"holds one value everywhere in {_listed('band', seen.flat_bands)}; if the sensor is "
+            "dead there, mark them bad in the header (bbl).",
         )
     dropped = _inner(seen.flat_lines, shape[1])
     if dropped and shape[2] > 1:
@@ -223,21 +224,6 @@ def _frames_fit(looks: Sequence[Look]) -> Iterator[Problem]:
                 f"frame of their sensor setting (data.{frame.kind}), or train with "
                 "data.calibrate=none.",
             )  # fmt: skip
-
-
-def _duplicates(looks: Sequence[Look]) -> Iterator[Problem]:
-    first: dict[str, str] = {}
-    for look in looks:
-        if look.digest is None:
-            continue
-        same = first.setdefault(look.digest, look.file)
-        if same != look.file:
-            text = f"has the same content as {same}; one of the two is probably a wrong copy."
-            yield Problem(look.file, "warning", text)
-
-
-def _bands(indices: Sequence[int]) -> str:
-    return _listed("band", indices)
 
 
 def _listed(word: str, indices: Sequence[int], limit: int = 6) -> str:

@@ -112,6 +112,6 @@ def test_a_folder_without_rasters_is_none(tmp_path):
 
 def test_info_of_a_band_set(single):
     info = look_at(single)
-    assert info.shape == (5, 8, 9)
+    assert info.cube.shape == (5, 8, 9)
     np.testing.assert_array_equal(info.rgb, VALUES[[2, 1, 0]])
-    assert info.fields["band files"].startswith("scene_450nm.tif, scene_550nm.tif")
+    assert info.cube.metadata["band files"].startswith("scene_450nm.tif, scene_550nm.tif")

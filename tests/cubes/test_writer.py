@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cube_oracle import CODES, axis_of, fixture_cube, oracle
 
-from hyperspec.cubes.envi.header import read_header
 from hyperspec.cubes.envi.writer import header_path, write_envi
+from hyperspec.cubes.files import read_header
 from hyperspec.cubes.open import open_cube
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import CubeError

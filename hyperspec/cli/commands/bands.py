@@ -19,8 +19,10 @@ from hyperspec.cli.commands.options import (
     data_from,
     load_plugins,
     parse_axis,
+    table_of,
     translate,
     words_of,
+    write_text,
 )
 from hyperspec.utils.errors import BandError, ConfigError
 
@@ -98,9 +100,9 @@ def run(words: argparse.Namespace) -> int:
         )
     print_picks(picks, console)
     if words.json is not None:
-        _write(words.json, json.dumps([pick.to_dict() for pick in picks], indent=1) + "\n")
+        write_text(words.json, json.dumps([pick.to_dict() for pick in picks], indent=1) + "\n")
     if words.csv is not None:
-        _write(words.csv, to_csv(picks))
+        write_text(words.csv, to_csv(picks))
     figure = draw(picks, axis, [] if material is None else signatures_of(material))
     words.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(words.out, dpi=150, metadata={"Software": None})
@@ -243,23 +245,13 @@ def signatures_of(material: Material) -> list[Signature]:
     ]
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    print(f"wrote {path}")
-
-
 _SHOWN = 12  # wavelengths of one choice that the table shows
 
 
 def print_picks(picks: Sequence[Pick], console: Console) -> None:
     """Print the table, and each choice as words for `hyperspec train`."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("strategy", no_wrap=True)
-    for name in ("n", "redundancy", "coverage", "stability [95%]", "shift nm", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
+    numbers = ("n", "redundancy", "coverage", "stability [95%]", "shift nm", "seconds")
+    table = table_of(["strategy"], numbers)
     table.add_column("nm", no_wrap=True)  # whole in the lines below
     for pick in picks:
         table.add_row(*_cells(pick))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import add_checkpoint, restored_from, words_of
+from hyperspec.cli.commands.options import add_checkpoint, restored_from, table_of, words_of
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,18 +112,12 @@ def _seen(embedded: Embedded) -> str:
 
 def _print(found: Assessment, embedded: Embedded, console: Console) -> None:
     import numpy as np
-    from rich.table import Table
 
     from hyperspec.evaluation.metrics import metric_of
 
     rows = embedded.held(found.part)
-    table = Table(box=None, pad_edge=False, title_justify="left", title=(
-        f"\n{found.part}: {len(rows.files)} images of {len(set(rows.specimens))} specimens"
-    ))  # fmt: skip
-    for name in ("labels", "measure"):
-        table.add_column(name, no_wrap=True)
-    for name in ("value", "95% interval"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"\n{found.part}: {len(rows.files)} images of {len(set(rows.specimens))} specimens"
+    table = table_of(["labels", "measure"], ["value", "95% interval"], title)
     table.add_column("range", style="dim", no_wrap=True)
     for column, measures in [*found.by_column.items(), ("-", found.shape)]:
         for one in measures:
@@ -159,7 +152,6 @@ def _write(
 def run_matrix(words: argparse.Namespace) -> int:
     """Evaluate every encoder on its own bands and on each set, print and write the matrix."""
     from rich.console import Console
-    from rich.table import Table
 
     from hyperspec.evaluation.cross_band import cross_table, write_cross
 
@@ -177,21 +169,19 @@ def run_matrix(words: argparse.Namespace) -> int:
         for label, strategy in strategies.items():
             there = restored.material
             selection = strategy.select(there.source.axis, there.statistics)
-            if restored.material.selection.indices == selection.indices:
-                scores[name, label] = knn_correct(restored, words)
-                continue
-            scores[name, label] = knn_correct(on_bands(restored, selection), words)
+            same = there.selection.indices == selection.indices
+            moved = restored if same else on_bands(restored, selection)
+            scores[name, label] = knn_correct(moved, words)
         specimens = [there.specimens[row] for row in there.split.parts()[words.part]]
     table = cross_table(scores, specimens, num_resamples=words.resamples, seed=words.seed)
-    shown = Table(box=None, pad_edge=False)
-    for title in ("trained on", "evaluated on", f"{words.part} k-NN top-1", "95% interval"):
-        shown.add_column(title, no_wrap=True)
+    measured = f"{words.part} k-NN top-1"
+    shown = table_of(["trained on", "evaluated on", measured, "95% interval"])
     for row in table:
         shown.add_row(
             row.encoder, row.bands, f"{row.value:.3f}", f"[{row.low:.3f}, {row.high:.3f}]"
         )
     Console().print(shown, highlight=False, markup=False)
-    for path in write_cross(table, words.out, f"{words.part} k-NN top-1, 95% intervals"):
+    for path in write_cross(table, words.out, f"{measured}, 95% intervals"):
         print(f"wrote {path}")
     return 0
 
@@ -253,15 +243,14 @@ def knn_correct(restored: Restored, words: argparse.Namespace) -> np.ndarray:
     from hyperspec.inference.assessment import Embedded
 
     embedded = Embedded(restored)
-    columns: Sequence[str] = words_of(words.labels_column, "--labels-column")
+    columns = words_of(words.labels_column, "--labels-column")
     if len(columns) > 1:
         raise ConfigError("--bands takes one --labels-column.")
     train = embedded.held("train", columns[0]).labelled()
     held = embedded.held(words.part, columns[0])
-    known = [i for i, label in enumerate(held.labels) if label is not None]
     rows = held.labelled()
     k = restored.config.evaluation.k if words.k is None else words.k
     result = knn_probe(train.features, train.labels, rows.features, rows.labels, k=k)
     correct = np.full(len(held.labels), np.nan)
-    correct[known] = result.correct
+    correct[[label is not None for label in held.labels]] = result.correct
     return correct

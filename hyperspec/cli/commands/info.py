@@ -52,7 +52,7 @@ def run(words: argparse.Namespace) -> int:
     if words.no_files:
         return 0
     out = Path() if words.out is None else words.out
-    if words.out is None and out.resolve() == info.path.resolve().parent:
+    if words.out is None and out.resolve() == info.cube.path.resolve().parent:
         print("No pictures: the current folder is the cube's, which is only read (--out DIR).")
         return 0
     for path in write_pictures(info, out):

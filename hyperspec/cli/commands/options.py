@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hyperspec.datasets.config import Data
     from hyperspec.inference.restore import Restored
     from hyperspec.spectra.axis import SpectralAxis
@@ -64,6 +66,23 @@ def parse_axis(text: str | None, option: str) -> SpectralAxis | None:
         raise ConfigError(
             f"{option} is {text!r}; give {AXIS_HELP}, such as 400:1000:204. ({error})"
         ) from None
+
+
+def table_of(left: Sequence[str], right: Sequence[str] = (), title: str | None = None) -> Table:
+    """Return an empty table for the terminal: columns of texts, then columns of numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for name in (*left, *right):
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    return table
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, and say so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    print(f"wrote {path}")
 
 
 def words_of(text: str, option: str) -> list[str]:
@@ -213,11 +232,7 @@ class OldFlag(argparse.Action):
     """Keeps a flag's value as the words that say the same."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
+        self, parser: object, namespace: argparse.Namespace, values: Any, _: str | None = None
     ) -> None:
         """Take one flag."""
         translate(namespace, self.option_strings[0], values)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.options import table_of
 
 if TYPE_CHECKING:
     from hyperspec.config.schema import Train
@@ -54,16 +55,11 @@ def composed(words: Sequence[str]) -> Train:
 
 def _print(found: Forecast) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    plan = found.plan
-    table = Table(box=None, pad_edge=False)
-    table.add_column("memory", no_wrap=True)
-    table.add_column("MB", justify="right", no_wrap=True)
+    plan, table = found.plan, table_of(["memory"], ["MB"])
     for name, size in [*plan.rows(), ("process", found.process), ("total", found.total)]:
         table.add_row(name, f"{size / 1e6:.0f}")
-    console = Console()
-    console.print(table, highlight=False)
+    Console().print(table, highlight=False)
     print(f"{plan.flop / 1e9:.4g} GFLOP per step")
     for line in found.lines():
         print(line)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Window
-from hyperspec.cubes.envi.header import EnviHeader
+from hyperspec.cubes.envi.header import FILE_ORDER, EnviHeader
 from hyperspec.utils.errors import CubeError
 from hyperspec.utils.pread import fetch
 
@@ -47,15 +47,10 @@ class EnviReader:
         self._interleave = header.interleave
         self.bands_apart = header.interleave != "bip"
         self._offset = header.offset
-        counts = {"c": header.bands, "h": header.lines, "w": header.samples}
-        order = {"bsq": "chw", "bil": "hcw", "bip": "hwc"}[header.interleave]
+        one, two, three = (self.shape[axis] for axis in FILE_ORDER[header.interleave])
         try:
             self._map: np.memmap[tuple[int, int, int], np.dtype[np.generic]] | None = np.memmap(
-                path,
-                header.dtype,
-                "r",
-                header.offset,
-                (counts[order[0]], counts[order[1]], counts[order[2]]),
+                path, header.dtype, "r", header.offset, (one, two, three)
             )
         except OSError as error:
             raise CubeError(f"{path} cannot be mapped: {error}.") from error
@@ -65,8 +60,7 @@ class EnviReader:
         if self._map is None:
             raise CubeError(f"{self._path} is closed; open it again to read from it.")
         self._fetch(len(bands), window)
-        rows = slice(window.row, window.row + window.height)
-        cols = slice(window.col, window.col + window.width)
+        rows, cols = window.slices
         if self._interleave == "bip":
             # Line by line: all bands of a line fit in the processor's cache, and a band of the
             # whole frame would touch all of the file.

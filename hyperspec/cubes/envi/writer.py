@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from hyperspec.cubes.envi.header import DATA_TYPES
+from hyperspec.cubes.envi.header import DATA_TYPES, FILE_ORDER
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.atomic import replacing, write_text
 from hyperspec.utils.errors import CubeError
 
 Interleave = Literal["bil", "bip", "bsq"]
 
-# Axes of a (band, line, sample) array in file order.
-FILE_ORDER: Mapping[str, tuple[int, int, int]] = {
-    "bsq": (0, 1, 2),
-    "bil": (1, 0, 2),
-    "bip": (1, 2, 0),
-}
 _BLOCK_BYTES = 32 * 2**20  # converted at a time, so that a memory map is not copied whole
 _PER_LINE = 8  # list items on one header line
 
@@ -69,19 +63,27 @@ def write_envi(
     values = np.asanyarray(array)
     stored = _stored_type(values, dtype, byte_order)
     _check(values, axis, interleave, header_offset, header_suffix, target)
-    fields = _fields(values.shape, stored, interleave, byte_order, header_offset)
-    fields |= _spectral_fields(axis)
+    bands, lines, samples = values.shape
+    native = stored.newbyteorder("=")
+    fields = {
+        "samples": str(samples),
+        "lines": str(lines),
+        "bands": str(bands),
+        "header offset": str(header_offset),
+        "file type": "ENVI Standard",
+        "data type": str(next(code for code, known in DATA_TYPES.items() if known == native)),
+        "interleave": interleave,
+        "byte order": str(byte_order),
+        **_spectral_fields(axis),
+    }
     text = _header_text(fields, scale_factor, extra or {})
-
-    def write_data(part: Path) -> None:
-        with part.open("wb") as file:
-            file.write(bytes(header_offset))
-            for block in _blocks(values.transpose(FILE_ORDER[interleave])):
-                file.write(_converted(block, stored).tobytes())
-
+    ordered = values.transpose(FILE_ORDER[interleave])
+    step = max(1, _BLOCK_BYTES // max(1, ordered[0].nbytes))
+    with replacing(target) as part, part.open("wb") as file:
+        file.write(bytes(header_offset))
+        for start in range(0, len(ordered), step):
+            file.write(_converted(ordered[start : start + step], stored).tobytes())
     header = header_path(target, header_suffix)
-    with replacing(target) as part:
-        write_data(part)
     write_text(header, text)
     return header
 
@@ -145,43 +147,20 @@ def _check(
         )
 
 
-def _fields(
-    shape: tuple[int, ...],
-    stored: np.dtype[np.generic],
-    interleave: str,
-    byte_order: int,
-    header_offset: int,
-) -> dict[str, str]:
-    native = stored.newbyteorder("=")
-    code = next(code for code, known in DATA_TYPES.items() if known == native)
-    return {
-        "samples": str(shape[2]),
-        "lines": str(shape[1]),
-        "bands": str(shape[0]),
-        "header offset": str(header_offset),
-        "file type": "ENVI Standard",
-        "data type": str(code),
-        "interleave": interleave,
-        "byte order": str(byte_order),
-    }
-
-
 def _spectral_fields(axis: SpectralAxis | None) -> dict[str, str]:
     if axis is None:
         return {}
     # repr keeps every digit, so that the axis read back has the same hash.
-    fields = {
-        "wavelength units": "nm",
-        "wavelength": _list([repr(float(nm)) for nm in axis.wavelengths_nm]),
-    }
+    fields = {"wavelength units": "nm", "wavelength": _list(map(float, axis.wavelengths_nm))}
     if axis.fwhm_nm is not None:
-        fields["fwhm"] = _list([repr(float(nm)) for nm in axis.fwhm_nm])
+        fields["fwhm"] = _list(map(float, axis.fwhm_nm))
     if not axis.good.all():
-        fields["bbl"] = _list([str(int(good)) for good in axis.good])
+        fields["bbl"] = _list(map(int, axis.good))
     return fields
 
 
-def _list(items: list[str]) -> str:
+def _list(values: Iterable[float]) -> str:
+    items = [repr(value) for value in values]
     rows = [", ".join(items[i : i + _PER_LINE]) for i in range(0, len(items), _PER_LINE)]
     return "{" + ",\n ".join(rows) + "}"
 
@@ -194,12 +173,6 @@ def _check_extra(key: str, value: str, fields: Mapping[str, str]) -> None:
         raise CubeError(f"{key!r} cannot be a header field: it is empty or holds one of = {{ }} ;.")
     if not braced and set(value) & set("{}\r\n"):
         raise CubeError(f"The header field {key!r} has several lines or braces; put it in {{ }}.")
-
-
-def _blocks(ordered: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
-    step = max(1, _BLOCK_BYTES // max(1, ordered[0].nbytes))
-    for start in range(0, len(ordered), step):
-        yield ordered[start : start + step]
 
 
 def _converted(block: NDArray[np.generic], stored: np.dtype[np.generic]) -> NDArray[np.generic]:

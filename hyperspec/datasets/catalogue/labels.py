@@ -62,7 +62,6 @@ class LabelSource(Protocol):
             root: The folder of the cubes.
             files: Paths of the cubes relative to ``root``, with forward slashes.
         """
-        ...
 
 
 @dataclass

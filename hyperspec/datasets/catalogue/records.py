@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hyperspec.datasets.catalogue.checksums import Stamp, combined
+from hyperspec.datasets.catalogue.labels import FileLabels
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Columns that every catalogue's table has; the others are label columns.
+OWN_COLUMNS = (
+    *("file", "label", "specimen", "view", "date"),
+    *("num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,18 +41,23 @@ class Problem:
         return f"{self.file}: {self.message}"
 
 
-@dataclass(frozen=True)
-class CubeRecord:
-    """One readable cube.
+def copies(files: Iterable[tuple[str | None, str]]) -> Iterator[Problem]:
+    """Yield a warning for each file, with its checksum before it, that repeats an earlier one."""
+    first: dict[str, str] = {}
+    for checksum, file in files:
+        same = file if checksum is None else first.setdefault(checksum, file)
+        if same != file:
+            text = f"has the same content as {same}; one of the two is probably a wrong copy."
+            yield Problem(file, "warning", text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CubeRecord(FileLabels):
+    """One readable cube and its labels.
 
     Args:
         file: Path relative to the catalogue's root, with forward slashes.
         path: The data file.
-        label: The class that evaluation looks at; None when unknown.
-        specimen: Key of the individual, unique in the catalogue.
-        view: Side or pose; None when unknown.
-        date: Date of the scan as written; None when unknown.
-        labels: Every label column.
         shape: Bands, lines, samples.
         axis_hash: Hash of the cube's own axis.
         num_bytes: Size of the data file.
@@ -55,11 +67,6 @@ class CubeRecord:
 
     file: str
     path: Path
-    label: str | None
-    specimen: str
-    view: str | None
-    date: str | None
-    labels: Mapping[str, str]
     shape: tuple[int, int, int]
     axis_hash: str
     num_bytes: int
@@ -105,25 +112,13 @@ class Catalogue:
         import pandas as pd
 
         rows = []
-        for record in self.records:
-            bands, lines, samples = record.shape
-            row: dict[str, str | int | None] = {
-                "file": record.file,
-                "label": record.label,
-                "specimen": record.specimen,
-                "view": record.view,
-                "date": record.date,
-                "num_bands": bands,
-                "num_lines": lines,
-                "num_samples": samples,
-                "num_bytes": record.num_bytes,
-                "axis_hash": record.axis_hash,
-                "checksum": record.checksum,
-            }
-            rows.append({**record.labels, **row})
+        for r in self.records:
+            known = (r.file, r.label, r.specimen, r.view, r.date)
+            seen = (*r.shape, r.num_bytes, r.axis_hash, r.checksum)
+            rows.append({**r.labels, **dict(zip(OWN_COLUMNS, (*known, *seen), strict=True))})
         table = pd.DataFrame(rows)
-        own = list(row)
-        return table[own[:5] + [c for c in table.columns if c not in own] + own[5:]]
+        others = [name for name in table.columns if name not in OWN_COLUMNS]
+        return table[[*OWN_COLUMNS[:5], *others, *OWN_COLUMNS[5:]]]
 
     def raise_errors(self) -> None:
         """Raise when a cube had to be left out.

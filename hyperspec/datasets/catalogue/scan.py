@@ -20,7 +20,7 @@ from hyperspec.datasets.catalogue.checksums import (
 )
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, HyperspecError
 
@@ -67,7 +67,7 @@ def scan(
     specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
     names = [path.relative_to(folder).as_posix() for path in specimens]
     cache = ChecksumCache(cache_dir)
-    problems = _orphaned(folder, orphans)
+    problems = lone_headers(folder, orphans)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
         looks = dict(zip(names, found, strict=True))
@@ -80,15 +80,18 @@ def scan(
     shared, kept = _one_axis(readable, problems, folder)
     assigned = (labels or NoLabels()).assign(folder, names)
     problems += [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
-    files_of = assigned.files
-    records = tuple(_record(folder / n, n, kept[n], files_of[n]) for n in sorted(kept))
-    problems += [*_duplicates(records), *_confounded(records)]
+    records = tuple(_record(folder / n, n, kept[n], assigned.files[n]) for n in sorted(kept))
+    problems += copies((r.checksum, r.file) for r in records)
+    confounded = date_problem([(r.label, r.specimen, r.date) for r in records])
+    if confounded is not None:
+        problems.append(Problem(".", "warning", confounded))
     problems.sort(key=lambda p: (p.severity, p.file))
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
     return Catalogue(folder, records, shared, tuple(problems), *pair)
 
 
-def _orphaned(folder: Path, headers: Sequence[Path]) -> list[Problem]:
+def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
+    """Return a problem for each header that has no data file."""
     return [
         Problem(p.relative_to(folder).as_posix(), "error", "is a header without its data file.")
         for p in headers
@@ -123,8 +126,7 @@ def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Fo
         taken = stamp(path)  # first: a change while it is read must not pass unseen
         cube, _ = open_with_own_axis(path, axis)
         with cube:
-            shape = (cube.num_bands, cube.num_lines, cube.num_samples)
-            own_axis = cube.axis
+            shape, own_axis = cube.shape, cube.axis
         checksum = combined(source_digests(path, cache))
         return _Found(shape, own_axis, num_bytes(path), checksum, taken)
     except (HyperspecError, OSError) as error:
@@ -160,35 +162,15 @@ def _one_axis(
 
 def _record(path: Path, name: str, found: _Found, known: FileLabels) -> CubeRecord:
     return CubeRecord(
+        **vars(known),
         file=name,
         path=path,
-        label=known.label,
-        specimen=known.specimen,
-        view=known.view,
-        date=known.date,
-        labels=known.labels,
         shape=found.shape,
         axis_hash=found.axis.hash,
         num_bytes=found.num_bytes,
         checksum=found.checksum,
         stamp=found.stamp,
     )
-
-
-def _confounded(records: Sequence[CubeRecord]) -> list[Problem]:
-    message = date_problem([(r.label, r.specimen, r.date) for r in records])
-    return [] if message is None else [Problem(".", "warning", message)]
-
-
-def _duplicates(records: Sequence[CubeRecord]) -> list[Problem]:
-    first: dict[str, str] = {}
-    found = []
-    for record in records:
-        same = first.setdefault(record.checksum, record.file)
-        if same != record.file:
-            text = f"has the same content as {same}; one of the two is probably a wrong copy."
-            found.append(Problem(record.file, "warning", text))
-    return found
 
 
 # Half of what guessing by the most common label leaves open.

@@ -7,7 +7,7 @@ training process, and for a new batch the system clears new pages, which costs m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,12 +40,8 @@ class Batch:
         return Batch(self.rows, self.images.pin_memory(), self.masks.pin_memory())
 
 
-class Batches(Protocol):
+class Batches(Sized, Iterable[list[int]], Protocol):
     """Row numbers of each batch of an epoch."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[list[int]]: ...
 
 
 # Batches that hold while the next are read: the one in training and the one that Lightning takes

@@ -133,7 +133,7 @@ class Preparer:
         _check_unchanged(record.path, record.stamp)
         if self.calibration is None:
             return values
-        self._check_frames(record)
+        self._check_frames(record, *self.calibration.dark.shape)
         return self.calibration.apply(values, bands, 0 if window is None else window.col)
 
     def _locate(self, record: CubeRecord, image: NDArray[np.float32]) -> Frame:
@@ -144,8 +144,8 @@ class Preparer:
         except CubeError as error:
             raise CubeError(f"{record.path}: {error}") from error
         _check_unchanged(record.path, record.stamp)  # the mask image was read after the cube
-        margin = None if self.settings.mask == "none" else self.settings.crop_margin
-        if margin is None:
+        margin = self.settings.crop_margin
+        if margin is None or self.settings.mask == "none":
             return Frame(found, square_box(np.ones_like(found), 0.0))
         return Frame(found, square_box(found, margin))
 
@@ -184,10 +184,7 @@ class Preparer:
             levels["white"], levels["dark"], self.settings.white_reflectance
         )
 
-    def _check_frames(self, record: CubeRecord) -> None:
-        if self.calibration is None:
-            return
-        bands, samples = self.calibration.dark.shape
+    def _check_frames(self, record: CubeRecord, bands: int, samples: int) -> None:
         if (bands, samples) != (record.shape[0], record.shape[2]):
             raise CubeError(
                 f"{record.path} has {record.shape[0]} bands and {record.shape[2]} samples, but the "

@@ -18,8 +18,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.utils.pread import is_cached
-
 # A mapped file takes two descriptors, that of the map included. An eighth of what the process may
 # have leaves three quarters for everything else.
 _MOST_FILES, _SHARE_OF_LIMIT = 1024, 8
@@ -68,10 +66,6 @@ class KeptFile:
             mapped = mmap.mmap(self.descriptor, self._size, access=mmap.ACCESS_READ)
             self._planes = np.frombuffer(mapped, dtype, count, offset).reshape(shape)
         return self._planes
-
-    def is_cached(self, offsets: tuple[int, ...]) -> bool:
-        """Tell whether the bytes at some places are in the page cache."""
-        return is_cached(self.descriptor, offsets)
 
 
 class KeptFiles:

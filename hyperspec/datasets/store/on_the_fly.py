@@ -65,23 +65,18 @@ class DirectSource(PreparedSource):
             list(pool.map(prepare, range(len(rows))))
 
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
-        found = []
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            frames = list(pool.map(self._frame, rows))
-        for frame in frames:
+        def render(frame: Frame) -> NDArray[np.bool_]:
             nothing = np.empty((0, *frame.foreground.shape), np.float32)
-            found.append(resample(nothing, frame.foreground, frame.box, self.size)[1])
-        return np.stack(found)
+            return resample(nothing, frame.foreground, frame.box, self.size)[1]
 
-    def _labels(self) -> list[str | None]:
-        return [record.label for record in self._records]
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            return np.stack([render(frame) for frame in pool.map(self._frame, rows)])
 
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
-        return gather(
-            lambda row: self._preparer.statistics(self._records[row], self._frame(row)),
-            rows,
-            classes,
-        )
+        def load(row: int) -> SpectralStatistics:
+            return self._preparer.statistics(self._records[row], self._frame(row))
+
+        return gather(load, rows, classes)
 
     def _frame(self, row: int) -> Frame:
         # Two threads may find the same frame at once; both find the same.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -91,8 +90,8 @@ def _try_open(folder: Path, verify: bool) -> Store | None:
 
 def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: bool) -> Store:
     folder = cache / "stores" / preparer.hash
-    catalogue, settings = preparer.catalogue, preparer.settings
-    shards = shards_of(cache, len(catalogue.axis), settings)
+    catalogue = preparer.catalogue
+    shards = shards_of(cache, len(catalogue.axis), preparer.settings)
     shards.remove_leftovers()
     keys = [preparer.key(record) for record in catalogue.records]
     # A dictionary: two files of the same content share a shard.
@@ -103,15 +102,7 @@ def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: boo
     }
     _check_room(cache, shards, len(missing))
     _prepare_all(preparer, shards, missing, num_threads or os.cpu_count() or 1)
-    write_index(
-        folder,
-        keys=keys,
-        axis=catalogue.axis,
-        settings=settings,
-        data_hash=preparer.hash,
-        table=catalogue.table(),
-        masks=np.stack([shards.mask(key) for key in keys]),
-    )
+    write_index(folder, preparer, keys, np.stack([shards.mask(key) for key in keys]))
     return Store.open(folder)
 
 
@@ -147,15 +138,12 @@ def _prepare_all(
             pool.shutdown(cancel_futures=True)
             raise
     if failures:
-        raise CatalogueError(_describe(failures, len(missing)))
-
-
-def _describe(failures: Sequence[str], count: int) -> str:
-    more = f" And {len(failures) - 5} more." if len(failures) > 5 else ""
-    return (
-        f"{len(failures)} of {count} cubes could not be prepared: {' '.join(sorted(failures)[:5])}"
-        f"{more} Mend them or take them out of the folder; the others are kept as prepared."
-    )
+        more = f" And {len(failures) - 5} more." if len(failures) > 5 else ""
+        raise CatalogueError(
+            f"{len(failures)} of {len(missing)} cubes could not be prepared: "
+            f"{' '.join(sorted(failures)[:5])}{more} Mend them or take them out of the folder; the "
+            "others are kept as prepared."
+        )
 
 
 def _check_room(cache: Path, shards: Shards, count: int) -> None:

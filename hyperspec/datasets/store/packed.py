@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.preparation.preparation import PrepareSettings
+from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.datasets.store.shards import Shards, runs, write_atomic
-from hyperspec.datasets.store.source import PreparedSource, check_rows, gather, plain_labels
+from hyperspec.datasets.store.source import PreparedSource, check_rows, gather
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError
@@ -63,7 +64,8 @@ class Store(PreparedSource):
         self.settings = PrepareSettings(**index["settings"])
         axis = SpectralAxis.from_dict(index["axis"])
         super().__init__(axis, self.settings.size, self.settings.dtype)
-        self._hash: str = index["hash"]
+        self.hash: str = index["hash"]
+        """Sixteen hex digits of data, labels and preparation; the same as without a store."""
         self.shards = shards_of(folder.parent.parent, len(axis), self.settings)
 
     @classmethod
@@ -104,11 +106,6 @@ class Store(PreparedSource):
         return self._table
 
     @property
-    def hash(self) -> str:
-        """Sixteen hex digits of data, labels and preparation; the same as without a store."""
-        return self._hash
-
-    @property
     def num_bytes(self) -> int:
         """Size of all band planes on disk."""
         return len(self) * self.shards.file_bytes
@@ -131,9 +128,6 @@ class Store(PreparedSource):
 
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
         return self._all_masks[rows]
-
-    def _labels(self) -> list[str | None]:
-        return plain_labels(self.table)
 
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
         """Merge; the result for more than a few images is kept beside the store."""
@@ -197,22 +191,16 @@ def shards_of(cache_dir: Path, num_bands: int, settings: PrepareSettings) -> Sha
 
 
 def write_index(
-    folder: Path,
-    *,
-    keys: Sequence[str],
-    axis: SpectralAxis,
-    settings: PrepareSettings,
-    data_hash: str,
-    table: pd.DataFrame,
-    masks: NDArray[np.bool_],
+    folder: Path, preparer: Preparer, keys: Sequence[str], masks: NDArray[np.bool_]
 ) -> None:
     """Write a store's index; its JSON comes last and makes the store exist."""
+    table = preparer.catalogue.table()
     content = {
         "version": STORE_VERSION,
-        "hash": data_hash,
+        "hash": preparer.hash,
         "keys": list(keys),
-        "axis": axis.to_dict(),
-        "settings": asdict(settings),
+        "axis": preparer.catalogue.axis.to_dict(),
+        "settings": asdict(preparer.settings),
     }
     text = json.dumps({"content": content, "checksum": combined([content])})
     write_atomic(folder / _TABLE, lambda file: table.to_parquet(file, index=False))

@@ -24,7 +24,7 @@ from hyperspec.datasets.store.file_cache import KeptFile, KeptFiles
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.atomic import PART, open_replacing
 from hyperspec.utils.errors import CatalogueError
-from hyperspec.utils.pread import read_pieces
+from hyperspec.utils.pread import is_cached, read_pieces
 
 # NumPy pads the header of a .npy file of this kind to 128 bytes (NEP 1: a multiple of 64).
 HEADER_BYTES = 128
@@ -138,9 +138,8 @@ class Shards:
             return None
         size = self.plane_bytes
         places = (bands[0] * size, bands[len(bands) // 2] * size, bands[-1] * size)
-        if not file.is_cached(places):
-            return None
-        return file.planes(self.shape, self.dtype, HEADER_BYTES)
+        cached = is_cached(file.descriptor, places)
+        return file.planes(self.shape, self.dtype, HEADER_BYTES) if cached else None
 
     def _pieces(
         self, bands: Sequence[int], out: NDArray[np.floating]

@@ -110,8 +110,8 @@ def windows(area: Window, tile: int, stride: int) -> list[Window]:
 
 def inside(area: Window, window: Window) -> tuple[slice, slice, slice]:
     """Return where a window of the scene lies in an array ``(n, h, w)`` of its block."""
-    row, col = window.row - area.row, window.col - area.col
-    return slice(None), slice(row, row + window.height), slice(col, col + window.width)
+    here = window._replace(row=window.row - area.row, col=window.col - area.col)
+    return slice(None), *here.slices
 
 
 TILES_VERSION = 1
@@ -183,9 +183,6 @@ class TileSource(PreparedSource):
             out[place, : window.height, : window.width] = self._visible(self._tiles[row])
         return out
 
-    def _labels(self) -> list[str | None]:
-        return [self._records[tile.scene].label for tile in self._tiles]
-
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
         """Gather; a pixel of several tiles counts once."""
         parts = [
@@ -214,10 +211,9 @@ class TileSource(PreparedSource):
                     yield tile
 
     def _visible(self, tile: Tile) -> NDArray[np.bool_]:
-        row, col, height, width = tile.window
-        return self._foregrounds[tile.scene][row : row + height, col : col + width]
+        return self._foregrounds[tile.scene][tile.window.slices]
 
-    def _read(self, tile: Tile, bands: Sequence[int]) -> NDArray[np.float32]:
+    def _read(self, tile: Tile, bands: Sequence[int] | None) -> NDArray[np.float32]:
         """Read a whole block: its tiles overlap."""
         return self._preparer.read(self._records[tile.scene], bands, tile.area)
 
