@@ -281,7 +281,6 @@ class Looker:
                 seen.shape, seen.dtype = cube.shape, str(cube.dtype)
                 seen.interleave = cube.metadata.get("interleave", "").strip("{} \t").lower() or None
                 seen.axis, seen.axis_given = cube.axis, axis_given
-                seen.scale_factor = cube.scale_factor
                 seen.measure = measure(cube, self._saturation)
             seen.digest = content_digest(path, self._cache)
         except (HyperspecError, OSError) as error:

@@ -40,7 +40,6 @@ class Look:
         interleave: Order of the file as its header says.
         axis: Its own axis, or the given one.
         axis_given: Whether the axis was given since the header has none.
-        scale_factor: Stored value that stands for a reflectance of 1.
         measure: What its values tell.
         digest: Checksum of the data file.
         error: Why it cannot be read.
@@ -55,7 +54,6 @@ class Look:
     interleave: str | None = None
     axis: SpectralAxis | None = None
     axis_given: bool = False
-    scale_factor: float = 1.0
     measure: Measure | None = None
     digest: str | None = None
     error: str | None = None

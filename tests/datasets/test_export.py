@@ -18,7 +18,7 @@ from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.export import export_store
 from hyperspec.datasets.preparation.foreground import read_mask
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import pack
 from hyperspec.spectra import SpectralAxis
 from hyperspec.training.data import open_source
 from hyperspec.utils.errors import CatalogueError, ConfigError

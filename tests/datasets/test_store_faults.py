@@ -28,7 +28,7 @@ JOB = """
 import json, logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO)
-from hyperspec.datasets.store import pack as packing
+from hyperspec.datasets.store import packed as packing
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.datasets.preparation.preparation import PrepareSettings

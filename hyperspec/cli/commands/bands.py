@@ -171,8 +171,12 @@ def build_strategies(
         if wrong:
             allowed = ", ".join(sorted(own - {"n"})) or "nothing"
             raise ConfigError(f"--option sets {name}.{wrong[0]}; bands={name} takes {allowed}.")
-        extra = [{"n": n} for n in sizes] if "n" in own else [{}]
-        made += [_make(kind, {**more, **given.get(name, {})}) for more in extra]
+        for extra in [{"n": n} for n in sizes] if "n" in own else [{}]:
+            values = {**extra, **given.get(name, {})}
+            try:
+                made.append(kind(**values))
+            except TypeError as error:
+                raise BandError(f"bands={kind.name} cannot be made of {values}: {error}") from error
     return made
 
 
@@ -180,13 +184,6 @@ def _unfit(kind: type[Strategy], statistics: SpectralStatistics | None) -> bool:
     if statistics is None:
         return kind.needs_statistics
     return kind.supervised and len(statistics.classes) < 2
-
-
-def _make(kind: type[Strategy], values: dict[str, object]) -> Strategy:
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise BandError(f"bands={kind.name} cannot be made of {values}: {error}") from error
 
 
 def _options(texts: Sequence[str]) -> dict[str, dict[str, object]]:

@@ -63,20 +63,8 @@ def write_envi(
     values = np.asanyarray(array)
     stored = _stored_type(values, dtype, byte_order)
     _check(values, axis, interleave, header_offset, header_suffix, target)
-    bands, lines, samples = values.shape
-    native = stored.newbyteorder("=")
-    fields = {
-        "samples": str(samples),
-        "lines": str(lines),
-        "bands": str(bands),
-        "header offset": str(header_offset),
-        "file type": "ENVI Standard",
-        "data type": str(next(code for code, known in DATA_TYPES.items() if known == native)),
-        "interleave": interleave,
-        "byte order": str(byte_order),
-        **_spectral_fields(axis),
-    }
-    text = _header_text(fields, scale_factor, extra or {})
+    fields = _fields(values.shape, stored, interleave, byte_order, header_offset)
+    text = _header_text(fields | _spectral_fields(axis), scale_factor, extra or {})
     ordered = values.transpose(FILE_ORDER[interleave])
     step = max(1, _BLOCK_BYTES // max(1, ordered[0].nbytes))
     with replacing(target) as part, part.open("wb") as file:
@@ -145,6 +133,26 @@ def _check(
             f"header_suffix {header_suffix!r} for {target.name} does not name a header; use "
             "'.hdr' or '.bil.hdr' and a data file that does not end in .hdr."
         )
+
+
+def _fields(
+    shape: tuple[int, ...],
+    stored: np.dtype[np.generic],
+    interleave: str,
+    byte_order: int,
+    header_offset: int,
+) -> dict[str, str]:
+    native = stored.newbyteorder("=")
+    return {
+        "samples": str(shape[2]),
+        "lines": str(shape[1]),
+        "bands": str(shape[0]),
+        "header offset": str(header_offset),
+        "file type": "ENVI Standard",
+        "data type": str(next(code for code, known in DATA_TYPES.items() if known == native)),
+        "interleave": interleave,
+        "byte order": str(byte_order),
+    }
 
 
 def _spectral_fields(axis: SpectralAxis | None) -> dict[str, str]:

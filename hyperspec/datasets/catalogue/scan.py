@@ -83,8 +83,7 @@ def scan(
     records = tuple(_record(folder / n, n, kept[n], assigned.files[n]) for n in sorted(kept))
     problems += copies((r.checksum, r.file) for r in records)
     confounded = date_problem([(r.label, r.specimen, r.date) for r in records])
-    if confounded is not None:
-        problems.append(Problem(".", "warning", confounded))
+    problems += [] if confounded is None else [Problem(".", "warning", confounded)]
     problems.sort(key=lambda p: (p.severity, p.file))
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
     return Catalogue(folder, records, shared, tuple(problems), *pair)

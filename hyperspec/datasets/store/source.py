@@ -34,17 +34,12 @@ class SpecimenSource(Protocol):
     def table(self) -> pd.DataFrame:
         """One row per image: file, label, specimen, view, date and more."""
 
-    @property
-    def axis(self) -> SpectralAxis:
-        """The axis of all C bands."""
-
-    @property
-    def size(self) -> int:
-        """Lines and samples of an image, S."""
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """Type of the planes: float16 or float32."""
+    axis: SpectralAxis
+    """The axis of all C bands."""
+    size: int
+    """Lines and samples of an image, S."""
+    dtype: np.dtype[np.floating]
+    """Type of the planes: float16 or float32."""
 
     @property
     def hash(self) -> str:
