@@ -40,7 +40,7 @@ import spectral
 
 import hyperspec
 from hyperspec.cubes.cube import Window
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.packed import Store, pack

@@ -28,7 +28,7 @@ import rasterio
 import record
 import torch
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.datasets.preparation.preparation import PrepareSettings

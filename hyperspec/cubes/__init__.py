@@ -5,7 +5,7 @@ Only a reader that needs rasterio imports it.
 
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.header import EnviHeader
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.files import read_header
 from hyperspec.cubes.open import open_cube
 

@@ -247,7 +247,14 @@ class Cube:
         if bands is None:
             return list(range(self.num_bands))
         if isinstance(bands, BandSelection):
-            self._check_axis(bands)
+            same = bands.axis is self.axis or bands.axis == self.axis
+            different = [] if same else bands.axis.differences(self.axis)
+            if different:
+                raise AxisError(
+                    f"bands={bands.strategy} was chosen on another axis than that of {self.path}: "
+                    f"{'; '.join(different)}. Find the same wavelengths with "
+                    "selection.resolve(axis)."
+                )
             return list(bands.indices)
         chosen = np.asarray(bands)
         if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
@@ -262,13 +269,3 @@ class Cube:
                 f"{self.num_bands - 1} (indices are 0-based)."
             )
         return [int(index) for index in chosen]
-
-    def _check_axis(self, bands: BandSelection) -> None:
-        if bands.axis is self.axis or bands.axis == self.axis:
-            return
-        different = bands.axis.differences(self.axis)
-        if different:
-            raise AxisError(
-                f"bands={bands.strategy} was chosen on another axis than that of {self.path}: "
-                f"{'; '.join(different)}. Find the same wavelengths with selection.resolve(axis)."
-            )

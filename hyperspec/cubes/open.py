@@ -16,7 +16,7 @@ from hyperspec.cubes.envi.header import (
     parse_header,
     read_header_bytes,
 )
-from hyperspec.cubes.envi.reader import EnviReader
+from hyperspec.cubes.envi.raw import EnviReader
 from hyperspec.cubes.envi.wavelengths import axis_from_header, check_given
 from hyperspec.cubes.files import check_data_file, find_data, find_header, require_header
 from hyperspec.cubes.raster import RasterReader, UnknownFormatError, open_band_set

@@ -135,15 +135,21 @@ class RasterReader:
         self._dataset = None
 
 
-def _open(path: Path) -> DatasetReader:
+def open_quietly(path: Path) -> DatasetReader:
+    """Open a raster that need not have a place on the globe, as specimens and masks have none."""
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
+
+
+def _open(path: Path) -> DatasetReader:
+    from rasterio.errors import RasterioError
 
     try:
-        with _OPENING, warnings.catch_warnings():
-            # Specimens have no place on the globe.
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(path)
+        return open_quietly(path)
     except RasterioError as error:
         raise UnknownFormatError(f"{path} cannot be read by GDAL: {error}") from error
 

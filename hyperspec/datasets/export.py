@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.records import OWN_COLUMNS
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis

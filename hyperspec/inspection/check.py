@@ -7,19 +7,23 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 from hyperspec.cubes.open import open_with_own_axis
-from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
-from hyperspec.datasets.catalogue.records import Catalogue, Problem
+from hyperspec.datasets.catalogue.records import (
+    Catalogue,
+    ChecksumCache,
+    Problem,
+    content_digest,
+    num_bytes,
+)
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
 from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.value_statistics import measure
@@ -164,12 +168,13 @@ def _look_at_all(
 ) -> tuple[Look, ...]:
     found = []
     with (
-        Looker(settings.axis, settings.saturation, cache) as looker,
+        _heard_by_thread() as local,
         ThreadPoolExecutor(num_threads) as pool,
         progress("Reading cubes", len(kinds)) as advance,
     ):
         jobs = [
-            pool.submit(looker.look, path, _name(path, root), kind) for path, kind in kinds.items()
+            pool.submit(_look, Look(_name(path, root), kind), path, settings, cache, local)
+            for path, kind in kinds.items()
         ]
         try:
             for job in as_completed(jobs):
@@ -234,66 +239,45 @@ def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-class Looker:
-    """Looks at files from several threads; warnings become part of what was seen.
+@contextmanager
+def _heard_by_thread() -> Iterator[threading.local]:
+    """Give warnings of the whole process to the thread that raised them, as its list ``heard``.
 
-    A context manager: while it is entered, warnings of the whole process go to the file whose
-    thread raised them (the filters of `warnings` belong to the process, so they are changed once
-    for all threads).
-
-    Args:
-        axis: Axis of cubes whose headers have no wavelengths.
-        saturation: Stored value from which on values are saturated; None judges by full scales.
-        cache: Where checksums go.
+    The filters of `warnings` belong to the process, so they are changed once for all threads.
     """
+    local = threading.local()
 
-    def __init__(
-        self, axis: SpectralAxis | None, saturation: float | None, cache: ChecksumCache
-    ) -> None:
-        self._axis = axis
-        self._saturation = saturation
-        self._cache = cache
-        self._local = threading.local()
-        self._warnings: AbstractContextManager[object] = warnings.catch_warnings()
-
-    def __enter__(self) -> Self:
-        self._warnings.__enter__()
-        warnings.simplefilter("always")
-        warnings.showwarning = self._keep
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._warnings.__exit__(None, None, None)
-
-    def look(self, path: Path, file: str, kind: str) -> Look:
-        """Open, measure and sum one file.
-
-        Args:
-            path: The data file.
-            file: Its name in the report.
-            kind: ``specimen``, ``white`` or ``dark``.
-        """
-        self._local.heard = []
-        seen = Look(file, kind, num_bytes=num_bytes(path) if path.exists() else 0)
-        try:
-            cube, axis_given = open_with_own_axis(path, self._axis)
-            with cube:
-                seen.shape, seen.dtype = cube.shape, str(cube.dtype)
-                seen.interleave = cube.metadata.get("interleave", "").strip("{} \t").lower() or None
-                seen.axis, seen.axis_given = cube.axis, axis_given
-                seen.measure = measure(cube, self._saturation)
-            seen.digest = content_digest(path, self._cache)
-        except (HyperspecError, OSError) as error:
-            seen.error = str(error)
-        except Exception as error:  # noqa: BLE001  # one broken file never stops the check
-            seen.error = (
-                f"reading failed in an unforeseen way ({type(error).__name__}: {error}). Please "
-                "report it with the header."
-            )
-        seen.warnings = tuple(self._local.heard)
-        return seen
-
-    def _keep(self, message: Warning | str, *_: object, **__: object) -> None:
-        heard = getattr(self._local, "heard", None)
+    def keep(message: Warning | str, *_: object, **__: object) -> None:
+        heard = getattr(local, "heard", None)
         if heard is not None and str(message) not in heard:
             heard.append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
+        yield local
+
+
+def _look(
+    seen: Look, path: Path, settings: CheckSettings, cache: ChecksumCache, local: threading.local
+) -> Look:
+    """Open, measure and sum one file, whatever it is; warnings become part of what was seen."""
+    local.heard = []
+    try:
+        seen.num_bytes = num_bytes(path) if path.exists() else 0
+        cube, axis_given = open_with_own_axis(path, settings.axis)
+        with cube:
+            seen.shape, seen.dtype = cube.shape, str(cube.dtype)
+            seen.interleave = cube.metadata.get("interleave", "").strip("{} \t").lower() or None
+            seen.axis, seen.axis_given = cube.axis, axis_given
+            seen.measure = measure(cube, settings.saturation)
+        seen.digest = content_digest(path, cache)
+    except (HyperspecError, OSError) as error:
+        seen.error = str(error)
+    except Exception as error:  # noqa: BLE001  # one broken file never stops the check
+        seen.error = (
+            f"reading failed in an unforeseen way ({type(error).__name__}: {error}). Please "
+            "report it with the header."
+        )
+    seen.warnings = tuple(local.heard)
+    return seen

@@ -157,13 +157,11 @@ def rgb_bands(axis: SpectralAxis) -> list[int]:
 
 def _draw(sheet: SheetViews, axis: SpectralAxis, windows: Mapping[str, Sequence[float]]) -> Figure:
     # Without pyplot there is no global state and no display to look for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(4, len(sheet.images) - 1) + 1
     rows = -(-(len(sheet.images) - 1) // (columns - 1))
     figure = Figure(figsize=(2.6 * columns, 4.0 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, 2] * rows)
     for panel in grid.ravel():
         panel.set_axis_off()

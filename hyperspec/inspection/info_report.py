@@ -94,14 +94,12 @@ def quantity(info: CubeInfo) -> str:
 
 def _overview(info: CubeInfo, path: Path) -> None:
     # Without pyplot there is no global state and no display to look for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     pictures = [picture_of(info)]
     if info.xyz is not None:
         pictures.append(_nearest_picture(info))
     figure = Figure(figsize=(10, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
     # The stubs of matplotlib do not know that subfigures() returns an array here.
     above, below = cast("list[SubFigure]", figure.subfigures(2, 1, height_ratios=[1.1, 1]))
     panels = above.subplots(1, len(pictures), squeeze=False)[0]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import hyperspec
 from hyperspec.cubes.cube import Cube, Window
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.open import open_cube
 from hyperspec.spectra import BandSelection, SpectralAxis
 from hyperspec.utils.errors import AxisError, BandError, CubeError

@@ -10,7 +10,7 @@ import rasterio
 
 from hyperspec.cli.main import main
 from hyperspec.cubes import raster as reading
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels

@@ -9,7 +9,7 @@ import pytest
 import xarray
 from cube_oracle import oracle
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.files import read_header
 from hyperspec.datasets import export as envi_module
 from hyperspec.datasets.catalogue.labels import CsvLabels, NoLabels, PatternLabels

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_store_reading import drop, resident_bytes
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store import shards

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading import plane_cache as banks
 from hyperspec.datasets.loading.plane_cache import (

@@ -15,7 +15,7 @@ from golden_record import Run
 from torch import Tensor, nn
 
 from hyperspec.bands import PROJECTIONS, STRATEGIES, CountedStrategy, Full, ListBands, Uniform
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import prepare

@@ -9,7 +9,7 @@ from matplotlib.image import imread, imsave
 from rich.console import Console
 
 from hyperspec.cli.main import main
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.inspection import info as looking
 from hyperspec.inspection.info import look_at
 from hyperspec.inspection.info_report import (

@@ -299,13 +299,7 @@ def to_csv(picks: Sequence[Pick]) -> str:
 
 
 def draw(picks: Sequence[Pick], axis: SpectralAxis, signatures: Sequence[Signature]) -> Figure:
-    """Draw class mean spectra with the picks as marks under them; the marks alone without data.
-
-    Args:
-        picks: The choices, one line of marks each.
-        axis: The axis that they were chosen from.
-        signatures: Spectra of the training part, may be empty.
-    """
+    """Draw class mean spectra with the picks as marks under them; the marks alone without data."""
     from hyperspec.evaluation.pictures import draw_marks
     from hyperspec.evaluation.signatures import draw_signatures
 

@@ -173,12 +173,7 @@ def words_from(words: argparse.Namespace) -> list[str]:
 
 
 def data_from(words: argparse.Namespace, folder: Path, usual: Sequence[str] = ()) -> Data:
-    """Return the data settings of a command's folder.
-
-    Args:
-        words: Of a command with :func:`add_data`.
-        folder: The folder.
-        usual: The command's own defaults.
+    """Return the data settings of a command's folder, ``usual`` being the command's own defaults.
 
     Raises:
         ConfigError: If a word does not fit.
@@ -193,10 +188,7 @@ def restored_from(
 ) -> Restored:
     """Rebuild a checkpoint's encoder on the folder that the words name.
 
-    Args:
-        words: Of a command with :func:`add_checkpoint`.
-        checkpoint: The checkpoint.
-        residency: Where planes live, if not where the run had them.
+    The planes live in ``residency``, or where the run had them.
     """
     load_plugins(words)
     return _restored(checkpoint, words.folder, words_from(words), residency=residency)

@@ -68,13 +68,6 @@ def is_esri(content: bytes) -> bool:
     return all(re.search(rb"^\s*" + key + rb"\s+\d", text, re.M) for key in (b"nrows", b"ncols"))
 
 
-def _decode(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")  # older cameras write the micro sign as one byte
-
-
 def parse_fields(content: bytes, path: Path) -> dict[str, str]:
     """Return every field of an ENVI header under its lower-case key.
 
@@ -84,7 +77,10 @@ def parse_fields(content: bytes, path: Path) -> dict[str, str]:
     Raises:
         CubeError: If a list is never closed, or a field of the layout is given twice differently.
     """
-    text = _decode(content)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # older cameras write the micro sign as one byte
     fields: dict[str, str] = {}
     # Not splitlines: it also breaks at form feeds and Unicode separators inside values.
     lines = re.split(r"\r\n|\r|\n", text)

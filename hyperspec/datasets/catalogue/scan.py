@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperspec.cubes.open import open_with_own_axis
-from hyperspec.datasets.catalogue.checksums import (
+from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
+from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
+from hyperspec.datasets.catalogue.records import (
+    Catalogue,
     ChecksumCache,
+    CubeRecord,
+    Problem,
     Stamp,
     combined,
+    copies,
     num_bytes,
     source_digests,
     stamp,
 )
-from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
-from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, HyperspecError
 

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from hyperspec.cubes.cube import Window
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_cube
-from hyperspec.datasets.catalogue.checksums import Stamp, combined, stamp
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Stamp, combined, stamp
 from hyperspec.datasets.preparation.foreground import foreground
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.spectra.calibration import Calibration
@@ -346,11 +345,5 @@ def check_range(values: NDArray[np.float32], dtype: np.dtype[np.floating], path:
 
 
 def prepare(record: CubeRecord, catalogue: Catalogue, settings: PrepareSettings) -> Prepared:
-    """Prepare one cube; :class:`Preparer` is faster for many, as it reads the frames once.
-
-    Args:
-        record: One of the catalogue's cubes.
-        catalogue: Where it is from.
-        settings: How it is prepared.
-    """
+    """Prepare one cube; :class:`Preparer` is faster for many, as it reads the frames once."""
     return Preparer(catalogue, settings).prepare(record)

@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Window
-from hyperspec.datasets.catalogue.checksums import combined
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, combined
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import Frame, Preparer, check_range, resample
 from hyperspec.datasets.store.source import PreparedSource, gather

@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.datasets.catalogue.checksums import combined
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, combined
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.datasets.store.shards import Shards, runs, write_atomic

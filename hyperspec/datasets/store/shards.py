@@ -299,7 +299,8 @@ class Shards:
                 expected = {name: details[name] for name in details.files}["planes_checksum"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return False
-        return str(expected) == _checksum(np.ascontiguousarray(self.map_planes(key)).data)
+        planes = np.ascontiguousarray(self.map_planes(key)).data
+        return str(expected) == hashlib.blake2b(planes, digest_size=16).hexdigest()
 
     def remove_leftovers(self) -> None:
         """Delete temporary files of a pack that was killed. Call with the pack's lock held."""
@@ -340,7 +341,3 @@ def _save(file: BinaryIO, image: NDArray[np.float32], dtype: np.dtype[np.floatin
         digest.update(planes.data)
         file.write(planes.data)
     return digest.hexdigest()
-
-
-def _checksum(data: memoryview) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
