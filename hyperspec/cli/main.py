@@ -35,7 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return train(words[1:])
     words, hydra_words = split_words(words)
-    parser = _parser()
+    parser = argparse.ArgumentParser(
+        prog="hyperspec",
+        description="Which bands, and how many, carry the signal: "
+        "SimCLR sweeps over hyperspectral specimens.",
+    )
+    parser.add_argument("--version", action="version", version=f"hyperspec {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser(
+        "train", help="train and evaluate; sweeps with -m or an experiment", add_help=False
+    )
+    for module in COMMANDS:
+        module.add(commands)
     try:
         parsed = parser.parse_args(words)
         if hydra_words:
@@ -47,22 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HyperspecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hyperspec",
-        description="Which bands, and how many, carry the signal: "
-        "SimCLR sweeps over hyperspectral specimens.",
-    )
-    parser.add_argument("--version", action="version", version=f"hyperspec {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    commands.add_parser(
-        "train", help="train and evaluate; sweeps with -m or an experiment", add_help=False
-    )
-    for command in COMMANDS:
-        command.add(commands)
-    return parser
 
 
 if __name__ == "__main__":

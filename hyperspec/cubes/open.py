@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.header import (
@@ -42,6 +43,12 @@ def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, boo
         if axis is None:
             raise
         return open_cube(path, axis), True
+
+
+def read_cube(path: Path, axis: SpectralAxis) -> NDArray[np.float32]:
+    """Return all reflectance of a cube, such as a calibration frame."""
+    with open_cube(path, axis) as cube:
+        return cube.read()
 
 
 def open_cube(

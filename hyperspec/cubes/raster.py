@@ -354,13 +354,11 @@ def _wavelengths(reader: RasterReader, path: Path) -> NDArray[np.float64] | Axis
 
 
 def _check_unique(axis: SpectralAxis, owners: Sequence[Path]) -> None:
-    values, first = np.unique(axis.wavelengths_nm, return_index=True)
-    if len(values) == len(axis):
-        return
-    again = next(i for i in range(len(axis)) if i not in set(first.tolist()))
-    nm = axis.wavelengths_nm[again]
-    same = next(owners[i] for i in range(again + 1) if axis.wavelengths_nm[i] == nm)
-    raise AxisError(
-        f"{nm:g} nm occurs twice, in {same.name} and {owners[again].name}: are they different "
-        "scenes? Put the files of one cube into one folder of its own."
-    )
+    first: dict[float, Path] = {}
+    for nm, owner in zip(axis.wavelengths_nm.tolist(), owners, strict=True):
+        if nm in first:
+            raise AxisError(
+                f"{nm:g} nm occurs twice, in {first[nm].name} and {owner.name}: are they different "
+                "scenes? Put the files of one cube into one folder of its own."
+            )
+        first[nm] = owner

@@ -66,16 +66,8 @@ def export_store(store: Store, out: Path | str, format: Format) -> Path:  # noqa
 
 def columns_of(table: pd.DataFrame) -> Mapping[str, list[str | int | None]]:
     """Return a store's table as plain lists, None where a value is missing."""
-    return {str(name): [_plain(value) for value in table[name]] for name in table.columns}
-
-
-def _plain(value: object) -> str | int | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    missing = value is None or value != value  # NaN and pandas' own
-    return None if missing else str(value)
+    plain = table.astype(object).where(table.notna(), None)
+    return {str(name): plain[name].tolist() for name in plain.columns}
 
 
 EXPORT_FILE = "export.json"

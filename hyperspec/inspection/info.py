@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.files import band_files, find_header, find_mask
-from hyperspec.cubes.open import Cube, open_cube
+from hyperspec.cubes.open import Cube, open_cube, read_cube
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.preparation.foreground import otsu_foreground, read_mask
 from hyperspec.inspection.colour import ColourWeights, colour_weights, nearest_bands
@@ -215,8 +215,8 @@ def _calibration(
             " alone" if paths else ""
         )
     try:
-        levels = {kind: _frame(path, cube) for kind, path in paths.items()}
-        calibration = Calibration.from_frames(levels["white"], levels["dark"])
+        levels = [read_cube(paths[kind], cube.axis) for kind in ("white", "dark")]
+        calibration = Calibration.from_frames(levels[0], levels[1])
         if calibration.dark.shape != (cube.num_bands, cube.num_samples):
             raise CubeError(
                 f"The frames have {calibration.dark.shape[0]} bands and "
@@ -228,8 +228,3 @@ def _calibration(
             raise
         return None, f"none: {error}"
     return calibration, f"{paths['white'].name}, {paths['dark'].name}"
-
-
-def _frame(path: Path, cube: Cube) -> NDArray[np.float32]:
-    with open_cube(path, cube.axis) as frame:
-        return frame.read()

@@ -1,4 +1,4 @@
-"""What a catalogue holds: cubes' files and checksums, a record per cube, problems, the shared axis."""
+"""What a catalogue holds: files and their checksums, a record per cube, problems, the axis."""
 
 from __future__ import annotations
 

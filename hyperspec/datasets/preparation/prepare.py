@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Window
 from hyperspec.cubes.files import find_mask
-from hyperspec.cubes.open import open_cube
+from hyperspec.cubes.open import open_cube, read_cube
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Stamp, combined, stamp
 from hyperspec.datasets.preparation.foreground import foreground
 from hyperspec.datasets.preparation.preparation import PrepareSettings
@@ -276,15 +276,10 @@ class Preparer:
                 f"frame, and calibration needs both. Add it, name it with data.{missing}, or set "
                 "data.calibrate=none."
             )
-        levels = {}
-        for kind, path in (("white", white), ("dark", dark)):
-            with open_cube(path, self.catalogue.axis) as cube:
-                levels[kind] = cube.read()
+        levels = [read_cube(path, self.catalogue.axis) for path in (white, dark)]
         for path, taken in self.catalogue.frames_stamps:
             _check_unchanged(path, taken)
-        return Calibration.from_frames(
-            levels["white"], levels["dark"], self.settings.white_reflectance
-        )
+        return Calibration.from_frames(levels[0], levels[1], self.settings.white_reflectance)
 
     def _check_frames(self, record: CubeRecord, bands: int, samples: int) -> None:
         if (bands, samples) != (record.shape[0], record.shape[2]):

@@ -48,16 +48,13 @@ class DirectSource(PreparedSource):
         self._preparer = Preparer(catalogue, settings)
         self._records = catalogue.records
         self._frames: dict[int, Frame] = {}
+        self.hash = self._preparer.hash
+        """Sixteen hex digits of data, labels and preparation; the same as the store's."""
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per cube, in the order of the catalogue."""
         return self._preparer.catalogue.table()
-
-    @property
-    def hash(self) -> str:
-        """Sixteen hex digits of data, labels and preparation; the same as the store's."""
-        return self._preparer.hash
 
     def __len__(self) -> int:
         return len(self._records)
