@@ -39,12 +39,11 @@ import record
 import spectral
 
 import hyperspec
-from hyperspec.cubes.envi.writer import write_envi
-from hyperspec.cubes.window import Window
+from hyperspec.cubes.cube import Window
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.store.pack import pack
-from hyperspec.datasets.store.packed import Store
+from hyperspec.datasets.store.packed import Store, pack
 from hyperspec.spectra.axis import mission_axis
 
 COUNTS = (9, 10, 50, 100, 200, 408)

@@ -27,7 +27,7 @@ from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.splits import Split
-from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import pack
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData

@@ -28,11 +28,11 @@ import rasterio
 import record
 import torch
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import pack
 from hyperspec.models import build_encoder
 from hyperspec.models.config import ResNetConfig
 from hyperspec.spectra.axis import mission_axis

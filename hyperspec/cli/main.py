@@ -8,48 +8,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from hyperspec import __version__
-from hyperspec.cli.commands import (
-    bands,
-    check,
-    embed,
-    evaluate,
-    export,
-    importance,
-    info,
-    one_shot,
-    pack,
-    plan,
-    report,
-    signatures,
-    sync,
-    synth,
-    ui,
-    views,
-)
-from hyperspec.cli.commands.data_words import split_words
+from hyperspec.cli.commands.options import split_words
 from hyperspec.utils.errors import HyperspecError
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
-COMMANDS = (
-    synth,
-    check,
-    info,
-    pack,
-    export,
-    views,
-    bands,
-    plan,
-    evaluate,
-    embed,
-    importance,
-    signatures,
-    report,
-    one_shot,
-    sync,
-    ui,
+_NAMES = (
+    *("synth", "check", "info", "pack", "export", "views", "bands", "plan"),
+    *("evaluate", "embed", "importance", "signatures", "report", "one_shot", "sync", "ui"),
 )
+COMMANDS = tuple(import_module(f"hyperspec.cli.commands.{name}") for name in _NAMES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return train(words[1:])
     words, hydra_words = split_words(words)
-    parser = _parser()
+    parser = argparse.ArgumentParser(
+        prog="hyperspec",
+        description="Which bands, and how many, carry the signal: "
+        "SimCLR sweeps over hyperspectral specimens.",
+    )
+    parser.add_argument("--version", action="version", version=f"hyperspec {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser(
+        "train", help="train and evaluate; sweeps with -m or an experiment", add_help=False
+    )
+    for module in COMMANDS:
+        module.add(commands)
     try:
         parsed = parser.parse_args(words)
         if hydra_words:
@@ -77,22 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HyperspecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hyperspec",
-        description="Which bands, and how many, carry the signal: "
-        "SimCLR sweeps over hyperspectral specimens.",
-    )
-    parser.add_argument("--version", action="version", version=f"hyperspec {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    commands.add_parser(
-        "train", help="train and evaluate; sweeps with -m or an experiment", add_help=False
-    )
-    for command in COMMANDS:
-        command.add(commands)
-    return parser
 
 
 if __name__ == "__main__":

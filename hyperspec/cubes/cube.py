@@ -4,17 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Protocol, Self
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.window import Window
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.utils.arrays import output
-from hyperspec.utils.errors import AxisError, BandError
+from hyperspec.utils.errors import AxisError, BandError, CubeError
+
+
+class Window(NamedTuple):
+    """Part of a frame, in pixels.
+
+    Args:
+        row: First line, 0-based.
+        col: First sample, 0-based.
+        height: Number of lines, at least 1.
+        width: Number of samples, at least 1.
+    """
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Lines and samples as slices."""
+        return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
+
+    def check(self, num_lines: int, num_samples: int, where: str) -> None:
+        """Raise when the window does not lie inside the frame.
+
+        Raises:
+            CubeError: Naming the window and the frame.
+        """
+        inside = (
+            self.row >= 0
+            and self.col >= 0
+            and self.row + self.height <= num_lines
+            and self.col + self.width <= num_samples
+        )
+        if not inside or self.height < 1 or self.width < 1:
+            raise CubeError(
+                f"{tuple(self)} (row, col, height, width) is no window of {where}, which has "
+                f"{num_lines} lines and {num_samples} samples."
+            )
+
 
 Bands = BandSelection | Sequence[int] | NDArray[np.integer]
 
@@ -32,11 +71,9 @@ class Reader(Protocol):
 
     def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
         """Fill ``out`` with values in native byte order, shape ``(len(bands), height, width)``."""
-        ...
 
     def close(self) -> None:
         """Release the file."""
-        ...
 
 
 class Cube:
@@ -76,12 +113,7 @@ class Cube:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -215,7 +247,14 @@ class Cube:
         if bands is None:
             return list(range(self.num_bands))
         if isinstance(bands, BandSelection):
-            self._check_axis(bands)
+            same = bands.axis is self.axis or bands.axis == self.axis
+            different = [] if same else bands.axis.differences(self.axis)
+            if different:
+                raise AxisError(
+                    f"bands={bands.strategy} was chosen on another axis than that of {self.path}: "
+                    f"{'; '.join(different)}. Find the same wavelengths with "
+                    "selection.resolve(axis)."
+                )
             return list(bands.indices)
         chosen = np.asarray(bands)
         if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
@@ -230,13 +269,3 @@ class Cube:
                 f"{self.num_bands - 1} (indices are 0-based)."
             )
         return [int(index) for index in chosen]
-
-    def _check_axis(self, bands: BandSelection) -> None:
-        if bands.axis is self.axis or bands.axis == self.axis:
-            return
-        different = bands.axis.differences(self.axis)
-        if different:
-            raise AxisError(
-                f"bands={bands.strategy} was chosen on another axis than that of {self.path}: "
-                f"{'; '.join(different)}. Find the same wavelengths with selection.resolve(axis)."
-            )

@@ -1,12 +1,19 @@
-"""Which files belong together: data file and header, and the rasters of a band set."""
+"""Which files belong together: data file and header, mask, and the rasters of a band set."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
 
-from hyperspec.cubes.envi.header_text import is_envi, read_header_bytes, refuse_pointer
+from hyperspec.cubes.envi.header import (
+    EnviHeader,
+    is_envi,
+    parse_header,
+    read_header_bytes,
+    refuse_pointer,
+)
 from hyperspec.utils.errors import CubeError
 
 # Extensions that raw cubes are seen with; a file without an extension comes last.
@@ -55,6 +62,22 @@ def require_header(path: Path) -> Path:
             f"{path} has no header: neither of {names} lies beside it. Copy the cube's .hdr there."
         )
     return header
+
+
+def read_header(path: str | os.PathLike[str]) -> EnviHeader:
+    """Read an ENVI header.
+
+    Args:
+        path: The header, or the data file that it stands beside.
+
+    Raises:
+        CubeError: If the file is missing, no ENVI header, or its layout is incomplete or of a
+            kind that is not read.
+    """
+    header = Path(path)
+    if header.suffix.lower() != ".hdr":
+        header = require_header(header)
+    return parse_header(read_header_bytes(header), header)
 
 
 def find_data(header: Path) -> Path:
@@ -125,3 +148,32 @@ def check_data_file(path: Path) -> int:
         raise CubeError(f"The cube {path} cannot be read: {error}.") from error
     refuse_pointer(path, start)
     return size
+
+
+MASK_SUFFIXES = ("_mask.png", "_mask.tif", "_mask.tiff", "_mask.npy")
+
+
+def find_mask(path: Path) -> Path | None:
+    """Return the mask image beside a cube (``x.bil`` -> ``x_mask.png``), or None.
+
+    That of a band set lies beside its folder under the folder's name, or in it under any name.
+
+    Args:
+        path: The cube's data file, or the folder of a band set.
+
+    Raises:
+        CubeError: If several masks lie in the folder of a band set.
+    """
+    for suffix in MASK_SUFFIXES:
+        candidate = path.with_name(bare_name(path) + suffix)
+        if candidate.is_file():
+            return candidate
+    if not path.is_dir():
+        return None
+    within = sorted(p for p in path.iterdir() if p.name.endswith(MASK_SUFFIXES) and p.is_file())
+    if len(within) > 1:
+        raise CubeError(
+            f"{path} holds several masks: {', '.join(p.name for p in within)}. Keep the one that "
+            "belongs to the cube."
+        )
+    return within[0] if within else None

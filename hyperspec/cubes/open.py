@@ -7,16 +7,20 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hyperspec.cubes.bandset import open_band_set
-from hyperspec.cubes.cube import Cube
-from hyperspec.cubes.envi.header import EnviHeader, parse_header
-from hyperspec.cubes.envi.header_text import is_envi, is_esri, read_header_bytes
-from hyperspec.cubes.envi.reader import EnviReader
-from hyperspec.cubes.envi.wavelengths import axis_from_header
+from hyperspec.cubes.cube import Cube, Window
+from hyperspec.cubes.envi.header import (
+    EnviHeader,
+    is_envi,
+    is_esri,
+    parse_header,
+    read_header_bytes,
+)
+from hyperspec.cubes.envi.raw import EnviReader
+from hyperspec.cubes.envi.wavelengths import axis_from_header, check_given
 from hyperspec.cubes.files import check_data_file, find_data, find_header, require_header
-from hyperspec.cubes.raster import RasterReader, UnknownFormatError
-from hyperspec.cubes.window import Window
+from hyperspec.cubes.raster import RasterReader, UnknownFormatError, open_band_set
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
 
@@ -39,6 +43,12 @@ def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, boo
         if axis is None:
             raise
         return open_cube(path, axis), True
+
+
+def read_cube(path: Path, axis: SpectralAxis) -> NDArray[np.float32]:
+    """Return all reflectance of a cube, such as a calibration frame."""
+    with open_cube(path, axis) as cube:
+        return cube.read()
 
 
 def open_cube(
@@ -123,11 +133,8 @@ def _open_raster(
     try:
         if axis is None:
             axis = reader.axis()
-        elif len(axis) != reader.shape[0]:
-            raise AxisError(
-                f"The given axis has {len(axis)} bands, but {data} has {reader.shape[0]}; give "
-                "an axis of that many."
-            )
+        else:
+            check_given(axis, reader.shape[0], f"{data} has")
     except AxisError:
         reader.close()
         raise
@@ -162,7 +169,6 @@ def _scale_factor(header: EnviHeader, dtype: np.dtype[np.generic]) -> float:
         warnings.warn(
             f"{header.path}: `data gain values` turn raw values into radiance, not reflectance, "
             "and are not applied; calibrate with white and dark frames.",
-            UserWarning,
             stacklevel=3,
         )
     key = "reflectance scale factor"
@@ -184,7 +190,6 @@ def _scale_factor(header: EnviHeader, dtype: np.dtype[np.generic]) -> float:
     warnings.warn(
         f"{header.path}: `{key} = {factor:g}` is read as the reflectance of one count, so values "
         f"are divided by {1 / factor:g}; write that instead.",
-        UserWarning,
         stacklevel=3,
     )
     return 1 / factor

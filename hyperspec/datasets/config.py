@@ -98,13 +98,7 @@ class TilesData(TileKeys, Data):
 def scan_folder(
     data: Data, *, only: Sequence[Path] | None = None, num_threads: int | None = None
 ) -> Catalogue:
-    """Scan the folder that a config names; see :func:`hyperspec.datasets.catalogue.scan.scan`.
-
-    Args:
-        data: Where the cubes are, and what they lack.
-        only: The cubes that count; None takes all that fit the pattern.
-        num_threads: Files read at once.
-    """
+    """Scan the folder that a config names; see :func:`hyperspec.datasets.catalogue.scan.scan`."""
     return scan(
         data.root,
         labels=data.labels if isinstance(data, FolderData) else None,

@@ -11,8 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from hyperspec.datasets.hold_out import genus_of, is_held_out
-from hyperspec.datasets.splits import HELD_OUT
+from hyperspec.datasets.splits import HELD_OUT, genus_of, is_held_out
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import BUILT_IN, chosen
 from hyperspec.evaluation.metrics import metric_of

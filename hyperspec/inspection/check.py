@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hyperspec.datasets.catalogue.checksums import ChecksumCache
+from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
-from hyperspec.datasets.catalogue.records import Catalogue, Problem
-from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.inspection.file_check import Looker
+from hyperspec.datasets.catalogue.records import (
+    Catalogue,
+    ChecksumCache,
+    Problem,
+    content_digest,
+    num_bytes,
+)
+from hyperspec.datasets.catalogue.scan import lone_headers, scan
 from hyperspec.inspection.findings import Look, Severity, findings
+from hyperspec.inspection.value_statistics import measure
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import CatalogueError, ConfigError
+from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
 from hyperspec.utils.progress import progress
 
 
@@ -123,9 +132,7 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     given = settings or CheckSettings()
     folder = Path(root)
     files, orphans = find_cubes(folder, given.pattern)
-    problems = [
-        Problem(_name(p, folder), "error", "is a header without its data file.") for p in orphans
-    ]
+    problems = lone_headers(folder, orphans)
     frames = _frames(folder, files, given, problems)
     kinds = {path: frame_kind(path) or "specimen" for path in files}
     kinds |= {path: kind for kind, path in frames.items() if path is not None}
@@ -161,12 +168,13 @@ def _look_at_all(
 ) -> tuple[Look, ...]:
     found = []
     with (
-        Looker(settings.axis, settings.saturation, cache) as looker,
+        _heard_by_thread() as local,
         ThreadPoolExecutor(num_threads) as pool,
         progress("Reading cubes", len(kinds)) as advance,
     ):
         jobs = [
-            pool.submit(looker.look, path, _name(path, root), kind) for path, kind in kinds.items()
+            pool.submit(_look, Look(_name(path, root), kind), path, settings, cache, local)
+            for path, kind in kinds.items()
         ]
         try:
             for job in as_completed(jobs):
@@ -212,7 +220,8 @@ def _catalogue(
     if not usable:
         return None
     named = {kind: None if p is None else _name(p, root) for kind, p in frames.items()}
-    with Looker.quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # each was seen already
         return scan(
             root,
             labels=settings.labels,
@@ -228,3 +237,47 @@ def _catalogue(
 
 def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
+
+
+@contextmanager
+def _heard_by_thread() -> Iterator[threading.local]:
+    """Give warnings of the whole process to the thread that raised them, as its list ``heard``.
+
+    The filters of `warnings` belong to the process, so they are changed once for all threads.
+    """
+    local = threading.local()
+
+    def keep(message: Warning | str, *_: object, **__: object) -> None:
+        heard = getattr(local, "heard", None)
+        if heard is not None and str(message) not in heard:
+            heard.append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = keep
+        yield local
+
+
+def _look(
+    seen: Look, path: Path, settings: CheckSettings, cache: ChecksumCache, local: threading.local
+) -> Look:
+    """Open, measure and sum one file, whatever it is; warnings become part of what was seen."""
+    local.heard = []
+    try:
+        seen.num_bytes = num_bytes(path) if path.exists() else 0
+        cube, axis_given = open_with_own_axis(path, settings.axis)
+        with cube:
+            seen.shape, seen.dtype = cube.shape, str(cube.dtype)
+            seen.interleave = cube.metadata.get("interleave", "").strip("{} \t").lower() or None
+            seen.axis, seen.axis_given = cube.axis, axis_given
+            seen.measure = measure(cube, settings.saturation)
+        seen.digest = content_digest(path, cache)
+    except (HyperspecError, OSError) as error:
+        seen.error = str(error)
+    except Exception as error:  # noqa: BLE001  # one broken file never stops the check
+        seen.error = (
+            f"reading failed in an unforeseen way ({type(error).__name__}: {error}). Please "
+            "report it with the header."
+        )
+    seen.warnings = tuple(local.heard)
+    return seen

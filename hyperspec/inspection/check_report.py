@@ -26,8 +26,9 @@ JSON_VERSION = 1
 MAX_ROWS = 40
 MAX_PROBLEMS = 20
 _MIN_FILE = 16  # characters of a line of the column of files
+_MEASURED = ("missing_share", "saturated_share", "saturation_level", "low", "high", "brightness")
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warn[/]", "error": "[bold red]ERR[/]"}
-_COLOURS = {"warning": "yellow", "error": "bold red"}
+_COLOURS = {"error": "bold red", "warning": "yellow"}
 
 
 def print_report(report: CheckReport, console: Console, everything: bool = False) -> None:
@@ -53,17 +54,12 @@ def to_json(report: CheckReport) -> str:
     """Return the whole report as JSON; ``docs/checking.md`` names the fields."""
     catalogue = report.catalogue
     records = {} if catalogue is None else {r.file: r for r in catalogue.records}
-    cubes = []
-    for look in report.looks:
-        record = records.get(look.file)
-        cubes.append(
-            {
-                **_cube_fields(look, report),
-                "label": None if record is None else record.label,
-                "specimen": None if record is None else record.specimen,
-                "view": None if record is None else record.view,
-            }
-        )
+    named = ("label", "specimen", "view")
+    cubes = [
+        _cube_fields(look, report)
+        | {name: getattr(records.get(look.file), name, None) for name in named}
+        for look in report.looks
+    ]
     content = {
         "version": JSON_VERSION,
         "folder": str(report.root),
@@ -98,12 +94,7 @@ def _cube_fields(look: Look, report: CheckReport) -> dict[str, object]:
         "drift_nm": None
         if away is None
         else {"mean": away.mean_nm, "max": away.max_nm, "band": away.band},
-        "missing_share": None if seen is None else seen.missing_share,
-        "saturated_share": None if seen is None else seen.saturated_share,
-        "saturation_level": None if seen is None else seen.saturation_level,
-        "low": None if seen is None else _finite(seen.low),
-        "high": None if seen is None else _finite(seen.high),
-        "brightness": None if seen is None else _finite(seen.brightness),
+        **{name: _finite(getattr(seen, name, None)) for name in _MEASURED},
         "seconds": None if seen is None else round(seen.seconds, 6),
         "mb_per_second": None if seen is None else round(seen.mb_per_second, 1),
         "checksum": look.digest,
@@ -121,8 +112,8 @@ def _axis_fields(axis: SpectralAxis) -> dict[str, object]:
     }
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
 
 
 def _chosen(report: CheckReport, everything: bool) -> list[Look]:
@@ -141,7 +132,7 @@ def _left_out(report: CheckReport, rows: Sequence[Look]) -> str:
     odd = sum(look.file in found for look in hidden)
     parts = [f"{odd} more with findings"] if odd else []
     if len(hidden) > odd:
-        parts.append(f"{_count(len(hidden) - odd, 'file')} without findings")
+        parts.append(f"{counted(len(hidden) - odd, 'file')} without findings")
     return f"Not listed: {', '.join(parts)} (--all lists every file)."
 
 
@@ -199,8 +190,7 @@ def _columns(report: CheckReport, rows: Sequence[Look]) -> dict[str, list[str]]:
 
 
 def _drift(look: Look, expected: SpectralAxis) -> Drift | None:
-    known = look.axis is not None and not look.axis_given
-    return drift(expected, look.axis) if known and look.axis is not None else None
+    return None if look.axis is None or look.axis_given else drift(expected, look.axis)
 
 
 def _print_problems(
@@ -208,12 +198,11 @@ def _print_problems(
 ) -> None:
     from rich.padding import Padding
 
-    for severity in ("error", "warning"):
+    for severity, colour in _COLOURS.items():
         some = [p for p in problems if p.severity == severity]
         if not some:
             continue
-        colour = _COLOURS[severity]
-        console.print(f"[{colour}]{_count(len(some), severity)}[/]")
+        console.print(f"[{colour}]{counted(len(some), severity)}[/]")
         shown = some if everything else some[:MAX_PROBLEMS]
         for problem in shown:
             console.print(Padding(_line(problem, root), (0, 0, 0, 2)), highlight=False)
@@ -244,20 +233,20 @@ def _summary(report: CheckReport) -> list[str]:
     looks = report.looks
     kinds = Counter(look.kind for look in looks)
     total = sum(look.num_bytes for look in looks)
-    parts = [_count(kinds["specimen"], "cube") + _alike(looks)]
+    parts = [counted(kinds["specimen"], "cube") + _alike(looks)]
     parts += [f"{kinds[kind]} {kind} frame" for kind in ("white", "dark") if kinds[kind]]
     speed = total / max(report.seconds, 1e-9) / 1e6
     lines = [
         f"{', '.join(parts)}.",
         f"{_bytes(total)} read in {report.seconds:.1f} s "
-        f"({speed:.0f} MB/s with {_count(report.num_threads, 'thread')}, checksums included).",
+        f"({speed:.0f} MB/s with {counted(report.num_threads, 'thread')}, checksums included).",
     ]
     catalogue = report.catalogue
     if catalogue is not None:
         low, high = catalogue.axis.range_nm
         bad = len(catalogue.axis) - len(catalogue.axis.good_indices)
         lines.append(
-            f"Axis: {_count(len(catalogue.axis), 'band')}, {low:.1f} to {high:.1f} nm"
+            f"Axis: {counted(len(catalogue.axis), 'band')}, {low:.1f} to {high:.1f} nm"
             + (f", {bad} marked bad." if bad else ".")
         )
         lines.append(_label_line([r.label for r in catalogue.records],
@@ -286,7 +275,7 @@ def _alike(looks: Sequence[Look]) -> str:
 
 def _label_line(labels: Sequence[str | None], num_specimens: int) -> str:
     known = Counter(label for label in labels if label is not None)
-    specimens = _count(num_specimens, "specimen")
+    specimens = counted(num_specimens, "specimen")
     if not known:
         return f"Labels: none; {specimens}."
     few, many = min(known.values()), max(known.values())
@@ -294,7 +283,8 @@ def _label_line(labels: Sequence[str | None], num_specimens: int) -> str:
     return f"Labels: {len(known)}, on {each} cubes each; {specimens}."
 
 
-def _count(number: int, word: str) -> str:
+def counted(number: int, word: str) -> str:
+    """Write a number of things: ``1 file``, ``2 files``."""
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812  # the name that torch's own docum
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hyperspec.inspection.colour import RGB_NM
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RGB_NM = (650.0, 550.0, 450.0)
 # Outside this range the nearest bands to red, green and blue would all be one.
 VISIBLE_NM = (430.0, 670.0)
 # Displays expect about this power of linear light.
@@ -157,13 +157,11 @@ def rgb_bands(axis: SpectralAxis) -> list[int]:
 
 def _draw(sheet: SheetViews, axis: SpectralAxis, windows: Mapping[str, Sequence[float]]) -> Figure:
     # Without pyplot there is no global state and no display to look for.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(4, len(sheet.images) - 1) + 1
     rows = -(-(len(sheet.images) - 1) // (columns - 1))
     figure = Figure(figsize=(2.6 * columns, 4.0 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, 2] * rows)
     for panel in grid.ravel():
         panel.set_axis_off()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hyperspec.datasets.catalogue.records import Problem
+from hyperspec.datasets.catalogue.records import Problem, copies
 from hyperspec.inspection.value_statistics import Measure
 from hyperspec.spectra.axis import SpectralAxis
 
@@ -40,7 +41,6 @@ class Look:
         interleave: Order of the file as its header says.
         axis: Its own axis, or the given one.
         axis_given: Whether the axis was given since the header has none.
-        scale_factor: Stored value that stands for a reflectance of 1.
         measure: What its values tell.
         digest: Checksum of the data file.
         error: Why it cannot be read.
@@ -55,7 +55,6 @@ class Look:
     interleave: str | None = None
     axis: SpectralAxis | None = None
     axis_given: bool = False
-    scale_factor: float = 1.0
     measure: Measure | None = None
     digest: str | None = None
     error: str | None = None
@@ -101,50 +100,45 @@ def findings(
             found.append(Problem(look.file, "error", look.error))
         found += [Problem(look.file, "warning", text) for text in look.warnings]
         if look.measure is not None:
-            found += [Problem(look.file, *item) for item in _of_values(look, look.measure)]
+            found += _of_values(look, look.measure)
         if expected is not None and look.axis is not None and not look.axis_given:
-            found += [Problem(look.file, *item) for item in _of_axis(look.axis, expected,
-                                                                     tolerance_nm)]  # fmt: skip
-    return [*found, *_dark(looks), *_frames_fit(looks), *_duplicates(looks)]
+            found += _of_axis(look.file, look.axis, expected, tolerance_nm)
+    return [*found, *_dark(looks), *_frames_fit(looks), *copies((x.digest, x.file) for x in looks)]
 
 
-_Item = tuple[Literal["warning", "error"], str]
-
-
-def _of_values(look: Look, seen: Measure) -> Iterator[_Item]:
+def _of_values(look: Look, seen: Measure) -> Iterator[Problem]:
+    error = partial(Problem, look.file, "error")
+    warning = partial(Problem, look.file, "warning")
     if seen.missing_share == 1:
-        yield "error", "holds no value at all: everything is nodata or not finite."
+        yield error("holds no value at all: everything is nodata or not finite.")
         return
     if seen.low == seen.high:
-        yield "error", f"is blank: every value is {seen.low:g}."
+        yield error(f"is blank: every value is {seen.low:g}.")
         return
     if seen.missing_share > MAX_MISSING:
-        yield "warning", f"{seen.missing_share:.1%} of its values are nodata or not finite."
+        yield warning(f"{seen.missing_share:.1%} of its values are nodata or not finite.")
     if seen.saturated_share > MAX_SATURATED:
         lost = " Reflectance above it is lost." if look.kind == "white" else ""
         level = seen.saturation_level
-        yield (
-            "warning",
-            f"{seen.saturated_share:.2%} of its values are saturated (at {level:g}).{lost}",
+        yield warning(
+            f"{seen.saturated_share:.2%} of its values are saturated (at {level:g}).{lost}"
         )
     shape = look.shape
     assert shape is not None  # it was measured
     if seen.empty_bands:
-        yield (
-            "warning",
-            f"holds no value in {_bands(seen.empty_bands)}; mark them bad in the header (bbl).",
+        yield warning(
+            f"holds no value in {_listed('band', seen.empty_bands)}; mark them bad in the header "
+            "(bbl)."
         )
     if seen.flat_bands and shape[1] * shape[2] >= _MIN_PIXELS:
-        yield (
-            "warning",
-            f"holds one value everywhere in {_bands(seen.flat_bands)}; if the sensor is dead "
-            "there, mark them bad in the header (bbl).",
+        yield warning(
+            f"holds one value everywhere in {_listed('band', seen.flat_bands)}; if the sensor is "
+            "dead there, mark them bad in the header (bbl)."
         )
     dropped = _inner(seen.flat_lines, shape[1])
     if dropped and shape[2] > 1:
-        yield (
-            "warning",
-            f"holds one value everywhere in {_listed('line', dropped)}: did the scan drop frames?",
+        yield warning(
+            f"holds one value everywhere in {_listed('line', dropped)}: did the scan drop frames?"
         )
 
 
@@ -156,15 +150,17 @@ def _inner(lines: Sequence[int], count: int) -> list[int]:
     return [line for line in lines if first < line < last]
 
 
-def _of_axis(axis: SpectralAxis, expected: SpectralAxis, tolerance_nm: float) -> Iterator[_Item]:
+def _of_axis(
+    file: str, axis: SpectralAxis, expected: SpectralAxis, tolerance_nm: float
+) -> Iterator[Problem]:
     away = drift(expected, axis)
     if away is None:
         (low, high), (first, last) = axis.range_nm, expected.range_nm
-        yield (
-            "error",
+        text = (
             f"has {len(axis)} bands from {low:.1f} to {high:.1f} nm; the expected sensor has "
-            f"{len(expected)} from {first:.1f} to {last:.1f} nm.",
+            f"{len(expected)} from {first:.1f} to {last:.1f} nm."
         )
+        yield Problem(file, "error", text)
     elif away.max_nm > tolerance_nm:
         spacing = np.diff(np.sort(expected.wavelengths_nm))
         half = float(np.median(spacing)) / 2 if spacing.size else np.inf
@@ -174,9 +170,8 @@ def _of_axis(axis: SpectralAxis, expected: SpectralAxis, tolerance_nm: float) ->
             f"{expected.wavelengths_nm[away.band]:.2f} nm), {away.mean_nm:+.2f} nm on average."
         )
         if away.max_nm > half:
-            yield "error", f"{text} That is more than half a band: bands are mistaken for others."
-        else:
-            yield "warning", text
+            text += " That is more than half a band: bands are mistaken for others."
+        yield Problem(file, "error" if away.max_nm > half else "warning", text)
 
 
 def _dark(looks: Sequence[Look]) -> Iterator[Problem]:
@@ -223,21 +218,6 @@ def _frames_fit(looks: Sequence[Look]) -> Iterator[Problem]:
                 f"frame of their sensor setting (data.{frame.kind}), or train with "
                 "data.calibrate=none.",
             )  # fmt: skip
-
-
-def _duplicates(looks: Sequence[Look]) -> Iterator[Problem]:
-    first: dict[str, str] = {}
-    for look in looks:
-        if look.digest is None:
-            continue
-        same = first.setdefault(look.digest, look.file)
-        if same != look.file:
-            text = f"has the same content as {same}; one of the two is probably a wrong copy."
-            yield Problem(look.file, "warning", text)
-
-
-def _bands(indices: Sequence[int]) -> str:
-    return _listed("band", indices)
 
 
 def _listed(word: str, indices: Sequence[int], limit: int = 6) -> str:

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.files import band_files, find_header
-from hyperspec.cubes.mask_files import find_mask
-from hyperspec.cubes.open import Cube, open_cube
-from hyperspec.cubes.window import Window
+from hyperspec.cubes.files import band_files, find_header, find_mask
+from hyperspec.cubes.open import Cube, open_cube, read_cube
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.preparation.foreground import otsu_foreground, read_mask
 from hyperspec.inspection.colour import ColourWeights, colour_weights, nearest_bands
@@ -47,14 +45,7 @@ class CubeInfo:
     """What a look at one cube tells.
 
     Args:
-        path: The data file.
-        header_path: Its header, when there is one.
-        fields: The header's fields.
-        shape: Bands, lines, samples.
-        dtype: Type of the stored values.
-        nodata: Stored value of missing pixels.
-        scale_factor: Stored value that stands for a reflectance of 1.
-        axis: Band centres.
+        cube: The cube, closed.
         measure: What the stored values tell.
         calibration: How reflectance was reached, in words.
         is_reflectance: Whether 1 means a perfect white.
@@ -67,14 +58,7 @@ class CubeInfo:
         rgb: Their values, shape ``(3, H, W)``.
     """
 
-    path: Path
-    header_path: Path | None
-    fields: dict[str, str]
-    shape: tuple[int, int, int]
-    dtype: np.dtype[np.generic]
-    nodata: float | None
-    scale_factor: float
-    axis: SpectralAxis
+    cube: Cube
     measure: Measure
     calibration: str
     is_reflectance: bool
@@ -113,20 +97,12 @@ def look_at(
         calibration, words = None, "none asked for"
         if calibrate == "auto":
             calibration, words = _calibration(cube, white, dark)
-        source = _Source(cube, calibration)
         colours = colour_weights(cube.axis)
         rgb_bands = nearest_bands(cube.axis)
-        brightness, xyz, rgb = _planes(source, colours, rgb_bands)
+        brightness, xyz, rgb = _planes(cube, calibration, colours, rgb_bands)
         foreground, found_by = _foreground(cube, brightness)
         return CubeInfo(
-            path=cube.path,
-            header_path=cube.header_path,
-            fields=dict(cube.metadata),
-            shape=cube.shape,
-            dtype=cube.dtype,
-            nodata=cube.nodata,
-            scale_factor=cube.scale_factor,
-            axis=cube.axis,
+            cube=cube,
             measure=seen,
             calibration=words,
             is_reflectance=calibration is not None
@@ -134,7 +110,7 @@ def look_at(
             or (cube.dtype.kind == "f" and seen.high <= _MAX_REFLECTANCE),
             foreground=foreground,
             foreground_source=found_by,
-            spectrum=_spectrum(source, foreground),
+            spectrum=_spectrum(cube, calibration, foreground),
             colours=colours,
             xyz=xyz,
             rgb_bands=rgb_bands,
@@ -142,44 +118,31 @@ def look_at(
         )
 
 
-class _Source:
-    """Calibrated values of an open cube, block by block."""
-
-    def __init__(self, cube: Cube, calibration: Calibration | None) -> None:
-        self.cube = cube
-        self._calibration = calibration
-
-    def blocks(self) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
-        """Yield rows and columns, and all bands there: ``(C, h, w)``, NaN where missing."""
-        for window in blocks(*self.cube.shape, itemsize=8):
-            yield self._place(window), self._read(window)
-
-    @staticmethod
-    def _place(window: Window) -> tuple[slice, slice]:
-        return (
-            slice(window.row, window.row + window.height),
-            slice(window.col, window.col + window.width),
-        )
-
-    def _read(self, window: Window) -> NDArray[np.float32]:
-        values = self.cube.read(None, window)
-        if self._calibration is not None:
-            values = self._calibration.apply(values, None, window.col)
+def _blocks(
+    cube: Cube, calibration: Calibration | None
+) -> Iterator[tuple[tuple[slice, slice], NDArray[np.float32]]]:
+    """Yield rows and columns, and all bands there: ``(C, h, w)``, NaN where missing."""
+    for window in blocks(*cube.shape, itemsize=8):
+        values = cube.read(None, window)
+        if calibration is not None:
+            values = calibration.apply(values, None, window.col)
         values[~np.isfinite(values)] = np.nan
-        return values
+        yield window.slices, values
 
 
 def _planes(
-    source: _Source, colours: ColourWeights | None, rgb_bands: list[int]
+    cube: Cube,
+    calibration: Calibration | None,
+    colours: ColourWeights | None,
+    rgb_bands: list[int],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None, NDArray[np.float32]]:
     """Return brightness (mean over good bands), XYZ and the three bands of each pixel."""
-    _, lines, samples = source.cube.shape
-    good = source.cube.axis.good_indices
-    brightness = np.empty((lines, samples), np.float32)
-    xyz = None if colours is None else np.empty((3, lines, samples))
-    rgb = np.empty((3, lines, samples), np.float32)
-    for place, values in source.blocks():
-        brightness[place] = values[good].mean(axis=0, dtype=np.float64)
+    frame = cube.shape[1:]
+    brightness = np.empty(frame, np.float32)
+    xyz = None if colours is None else np.empty((3, *frame))
+    rgb = np.empty((3, *frame), np.float32)
+    for place, values in _blocks(cube, calibration):
+        brightness[place] = values[cube.axis.good_indices].mean(axis=0, dtype=np.float64)
         rgb[:, *place] = values[rgb_bands]
         if xyz is not None and colours is not None:
             xyz[:, *place] = np.tensordot(colours.weights.T, values[colours.bands], axes=1)
@@ -196,17 +159,17 @@ def _foreground(cube: Cube, brightness: NDArray[np.float32]) -> tuple[NDArray[np
             return found, "mask image"
     elif (split := otsu_foreground(brightness)) is not None and split.any():
         return split, "Otsu"
-    if finite.any():
-        return finite, "whole frame"
-    return np.ones_like(finite), "whole frame"
+    return finite if finite.any() else np.ones_like(finite), "whole frame"
 
 
-def _spectrum(source: _Source, foreground: NDArray[np.bool_]) -> Spectrum:
+def _spectrum(
+    cube: Cube, calibration: Calibration | None, foreground: NDArray[np.bool_]
+) -> Spectrum:
     """Gather moments by blocks (Chan, Golub and LeVeque 1979, eq. 2.1)."""
-    bands = source.cube.num_bands
+    bands = cube.num_bands
     count, mean, square = np.zeros(bands), np.zeros(bands), np.zeros(bands)
     low, high = np.full(bands, np.inf), np.full(bands, -np.inf)
-    for place, values in source.blocks():
+    for place, values in _blocks(cube, calibration):
         pixels = values[:, foreground[place]].astype(np.float64)
         valid = np.isfinite(pixels)
         new = valid.sum(axis=1)
@@ -252,8 +215,8 @@ def _calibration(
             " alone" if paths else ""
         )
     try:
-        levels = {kind: _frame(path, cube) for kind, path in paths.items()}
-        calibration = Calibration.from_frames(levels["white"], levels["dark"])
+        levels = [read_cube(paths[kind], cube.axis) for kind in ("white", "dark")]
+        calibration = Calibration.from_frames(levels[0], levels[1])
         if calibration.dark.shape != (cube.num_bands, cube.num_samples):
             raise CubeError(
                 f"The frames have {calibration.dark.shape[0]} bands and "
@@ -265,8 +228,3 @@ def _calibration(
             raise
         return None, f"none: {error}"
     return calibration, f"{paths['white'].name}, {paths['dark'].name}"
-
-
-def _frame(path: Path, cube: Cube) -> NDArray[np.float32]:
-    with open_cube(path, cube.axis) as frame:
-        return frame.read()

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.cube import Cube
-from hyperspec.cubes.window import Window
+from hyperspec.cubes.cube import Cube, Window
 from hyperspec.utils.errors import CubeError
 
 BLOCK_BYTES = 16 * 2**20
@@ -125,8 +124,7 @@ class _Tally:
     def add(
         self, raw: NDArray[np.generic], window: Window, missing: NDArray[np.bool_] | None
     ) -> None:
-        rows = slice(window.row, window.row + window.height)
-        cols = slice(window.col, window.col + window.width)
+        rows, cols = window.slices
         if missing is None:
             low, high = raw.min(axis=2), raw.max(axis=2)
             mean = raw.mean(axis=0, dtype=np.float64)

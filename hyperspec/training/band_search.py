@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from hyperspec.datasets.loading.batch import Batch
-from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule

@@ -12,9 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hyperspec.datasets.loading.batch import Batch
-from hyperspec.datasets.loading.plane_cache import PlaneBank
-from hyperspec.datasets.loading.prefetch import ReadAhead
+from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank, ReadAhead
 from hyperspec.datasets.splits import Split
 from hyperspec.utils.errors import ConfigError
 

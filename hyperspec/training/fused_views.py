@@ -13,9 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hyperspec.datasets.loading.batch import Batch
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
-from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank
 from hyperspec.training.embedder import Embedder
 from hyperspec.transforms.augment import FoldedView, ViewParams, Views
 

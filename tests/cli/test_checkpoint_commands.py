@@ -17,7 +17,7 @@ from hyperspec.cli.main import main
 from hyperspec.cli.train import main as train
 from hyperspec.config import schema
 from hyperspec.config.plain import from_plain, to_plain
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.evaluation.evaluators.knn import knn_probe

@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from hyperspec.cli.commands.export import find_store
 from hyperspec.cli.main import main
 from hyperspec.config.compose_data import compose_views
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.labels import CsvLabels, NoLabels, PatternLabels
 from hyperspec.datasets.config import FolderData
 from hyperspec.spectra import SpectralAxis

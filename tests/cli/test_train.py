@@ -17,7 +17,7 @@ from train_fixtures import Runs, artifact
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.evaluation.embeddings import Embeddings
 from hyperspec.evaluation.evaluators import register_evaluator

@@ -6,9 +6,9 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.cubes.bandset import band_files
+from hyperspec.cubes.cube import Window
 from hyperspec.cubes.open import open_cube
-from hyperspec.cubes.window import Window
+from hyperspec.cubes.raster import band_files
 from hyperspec.inspection.info import look_at
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
@@ -112,6 +112,6 @@ def test_a_folder_without_rasters_is_none(tmp_path):
 
 def test_info_of_a_band_set(single):
     info = look_at(single)
-    assert info.shape == (5, 8, 9)
+    assert info.cube.shape == (5, 8, 9)
     np.testing.assert_array_equal(info.rgb, VALUES[[2, 1, 0]])
-    assert info.fields["band files"].startswith("scene_450nm.tif, scene_550nm.tif")
+    assert info.cube.metadata["band files"].startswith("scene_450nm.tif, scene_550nm.tif")

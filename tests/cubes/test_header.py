@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from cube_oracle import axis_of, header_text, write_pair
 
-from hyperspec.cubes.envi.header import parse_header, read_header
+from hyperspec.cubes.envi.header import parse_header
 from hyperspec.cubes.envi.wavelengths import axis_from_header, to_nanometres
+from hyperspec.cubes.files import read_header
 from hyperspec.cubes.open import open_cube
 from hyperspec.utils.errors import AxisError, CubeError
 

@@ -10,9 +10,9 @@ import pytest
 from cube_oracle import oracle
 from rasterio.errors import RasterioError
 
-from hyperspec.cubes.envi.header import read_header
+from hyperspec.cubes.cube import Window
+from hyperspec.cubes.files import read_header
 from hyperspec.cubes.open import open_cube
-from hyperspec.cubes.window import Window
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
 

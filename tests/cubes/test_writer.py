@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cube_oracle import CODES, axis_of, fixture_cube, oracle
 
-from hyperspec.cubes.envi.header import read_header
-from hyperspec.cubes.envi.writer import header_path, write_envi
+from hyperspec.cubes.envi.raw import header_path, write_envi
+from hyperspec.cubes.files import read_header
 from hyperspec.cubes.open import open_cube
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import CubeError
@@ -71,7 +71,7 @@ def test_floats_are_rounded_into_integers(tmp_path):
 
 
 def test_blocks_join_without_a_seam(tmp_path, monkeypatch):
-    monkeypatch.setattr("hyperspec.cubes.envi.writer._BLOCK_BYTES", 100)
+    monkeypatch.setattr("hyperspec.cubes.envi.raw._BLOCK_BYTES", 100)
     cube = fixture_cube((5, 7, 4))
     write_envi(tmp_path / "x.bil", cube, axis_of(5))
     np.testing.assert_array_equal(oracle(tmp_path / "x.bil"), cube)

@@ -9,14 +9,14 @@ import pytest
 import rasterio
 
 from hyperspec.cli.main import main
-from hyperspec.cubes import bandset as reading
-from hyperspec.cubes.envi.writer import write_envi
-from hyperspec.cubes.mask_files import find_mask
+from hyperspec.cubes import raster as reading
+from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import pack
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.info import look_at
 from hyperspec.spectra import SpectralAxis

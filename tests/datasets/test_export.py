@@ -9,16 +9,16 @@ import pytest
 import xarray
 from cube_oracle import oracle
 
-from hyperspec.cubes.envi.header import read_header
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.cubes.files import read_header
+from hyperspec.datasets import export as envi_module
 from hyperspec.datasets.catalogue.labels import CsvLabels, NoLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData
-from hyperspec.datasets.export import envi as envi_module
-from hyperspec.datasets.export.export import export_store
+from hyperspec.datasets.export import export_store
 from hyperspec.datasets.preparation.foreground import read_mask
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.store.pack import pack
+from hyperspec.datasets.store.packed import pack
 from hyperspec.spectra import SpectralAxis
 from hyperspec.training.data import open_source
 from hyperspec.utils.errors import CatalogueError, ConfigError

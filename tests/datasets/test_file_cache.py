@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from test_store_reading import drop, resident_bytes
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.store import file_cache as kept
 from hyperspec.datasets.store import shards
-from hyperspec.datasets.store.pack import pack
-from hyperspec.datasets.store.packed import Store
+from hyperspec.datasets.store import shards as kept
+from hyperspec.datasets.store.packed import Store, pack
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils import pread as bulk
 from hyperspec.utils.errors import CatalogueError

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from hyperspec.cubes.mask_files import find_mask
+from hyperspec.cubes.files import find_mask
 from hyperspec.datasets.preparation import foreground as masks
 from hyperspec.utils.errors import CubeError
 

@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from hyperspec.datasets.hold_out import is_held_out
-from hyperspec.datasets.splits import grouped_split
+from hyperspec.datasets.splits import grouped_split, is_held_out
 from hyperspec.utils.errors import SplitError
 
 NAMES = ["Papilio machaon", "Papilio ulysses", "Papiliona rara", "Vanessa io", "Morpho"]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.loading import plane_cache as banks
 from hyperspec.datasets.loading.plane_cache import (
@@ -22,8 +22,7 @@ from hyperspec.datasets.loading.plane_cache import (
 )
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.on_the_fly import DirectSource
-from hyperspec.datasets.store.pack import pack
-from hyperspec.datasets.store.packed import Store
+from hyperspec.datasets.store.packed import Store, pack
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import ConfigError
 

@@ -8,19 +8,18 @@ import pandas as pd
 import pytest
 from tolerance import rounding
 
-from hyperspec.cubes.envi.writer import write_envi
-from hyperspec.datasets.catalogue.checksums import combined
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.labels import PatternLabels
+from hyperspec.datasets.catalogue.records import combined
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData, TilesData
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import Preparer
-from hyperspec.datasets.store import pack as packing
+from hyperspec.datasets.store import packed as packing
 from hyperspec.datasets.store import packed as storing
 from hyperspec.datasets.store import shards
 from hyperspec.datasets.store.on_the_fly import DirectSource
-from hyperspec.datasets.store.pack import pack
-from hyperspec.datasets.store.packed import Store
+from hyperspec.datasets.store.packed import Store, pack
 from hyperspec.datasets.store.shards import Shards, runs
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
@@ -28,7 +28,7 @@ JOB = """
 import json, logging, sys
 from pathlib import Path
 logging.basicConfig(level=logging.INFO)
-from hyperspec.datasets.store import pack as packing
+from hyperspec.datasets.store import packed as packing
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.datasets.preparation.preparation import PrepareSettings

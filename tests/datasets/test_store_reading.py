@@ -9,9 +9,9 @@ import rasterio
 
 import hyperspec
 from hyperspec.cubes import cube as handle
-from hyperspec.cubes.envi import reader as envi
-from hyperspec.cubes.envi.writer import write_envi
-from hyperspec.cubes.window import Window
+from hyperspec.cubes.cube import Window
+from hyperspec.cubes.envi import raw as envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils import pread as bulk
 from hyperspec.utils.errors import HyperspecError

@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerance import rounding
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import TileSettings
-from hyperspec.datasets.store.tile_grid import blocks, windows
-from hyperspec.datasets.store.tiles import TileSource
+from hyperspec.datasets.store.on_the_fly import TileSource, blocks, windows
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError
 

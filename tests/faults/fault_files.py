@@ -234,7 +234,7 @@ def bad_data(shop: Workshop) -> Row:
 
 def _spoil(path: Path) -> None:
     """Turn a cube into floats with one band of NaN."""
-    from hyperspec.cubes.envi.writer import write_envi
+    from hyperspec.cubes.envi.raw import write_envi
     from hyperspec.cubes.open import open_cube
 
     with open_cube(path) as cube:

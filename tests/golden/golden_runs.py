@@ -15,11 +15,11 @@ from golden_record import Run
 from torch import Tensor, nn
 
 from hyperspec.bands import PROJECTIONS, STRATEGIES, CountedStrategy, Full, ListBands, Uniform
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import prepare
-from hyperspec.datasets.store.tiles import TileSource
+from hyperspec.datasets.store.on_the_fly import TileSource
 from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import DEFAULT
 from hyperspec.evaluation.embeddings import Held

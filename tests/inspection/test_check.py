@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from hyperspec.cli.main import main
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels
-from hyperspec.inspection import file_check as looking
+from hyperspec.inspection import check as looking
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.check_report import print_report, to_json
 from hyperspec.inspection.findings import drift

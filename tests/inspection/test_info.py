@@ -9,11 +9,16 @@ from matplotlib.image import imread, imsave
 from rich.console import Console
 
 from hyperspec.cli.main import main
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.inspection import info as looking
 from hyperspec.inspection.info import look_at
-from hyperspec.inspection.info_figures import write_pictures
-from hyperspec.inspection.info_report import half_blocks, print_info, shrink, sparkline
+from hyperspec.inspection.info_report import (
+    half_blocks,
+    print_info,
+    shrink,
+    sparkline,
+    write_pictures,
+)
 from hyperspec.inspection.value_statistics import blocks
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import ConfigError, CubeError
@@ -209,15 +214,15 @@ def test_the_command(cube, tmp_path, monkeypatch, capsys):
 
 def test_memory_is_that_of_blocks(cube, monkeypatch):
     seen = []
-    real = looking._Source._read
+    real = looking._blocks
 
-    def read(self, window):
-        values = real(self, window)
-        seen.append(values.nbytes)
-        return values
+    def noted(*given):
+        for place, values in real(*given):
+            seen.append(values.nbytes)
+            yield place, values
 
     monkeypatch.setattr(blocks, "__defaults__", (4000,))
-    monkeypatch.setattr(looking._Source, "_read", read)
+    monkeypatch.setattr(looking, "_blocks", noted)
     look_at(cube)
     assert max(seen) <= 4000
     assert sum(seen) == 2 * scene().nbytes

@@ -6,7 +6,7 @@ from cube_oracle import axis_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.open import open_cube
 from hyperspec.inspection.value_statistics import blocks, measure
 from hyperspec.spectra import SpectralAxis

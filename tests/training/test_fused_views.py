@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hyperspec.datasets.loading.batch import Batch
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
+from hyperspec.datasets.loading.plane_cache import Batch
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.models.config import HeadConfig, ResNetConfig, TinyConfig
 from hyperspec.models.encoder import Encoder, build_encoder

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hyperspec.datasets.loading.batch import Batch
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
+from hyperspec.datasets.loading.plane_cache import Batch
 from hyperspec.losses import CombinedConfig, LossConfig, NtXentConfig, VicRegConfig
 from hyperspec.models import CellHead, build_encoder, build_head
 from hyperspec.models.config import (

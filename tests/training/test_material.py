@@ -116,7 +116,7 @@ def test_unknown_store_is_refused(folder: Path) -> None:
 
 
 def test_an_export_is_trained_on_as_its_store_was(folder: Path) -> None:
-    from hyperspec.datasets.export.export import export_store
+    from hyperspec.datasets.export import export_store
 
     made = gather(data(folder), Uniform(n=5))
     exported = folder.parent / "exported"

@@ -11,7 +11,7 @@ import torch
 from test_local_training import NM, Specimens, step
 from torch import Tensor
 
-from hyperspec.datasets.loading.batch import Batch
+from hyperspec.datasets.loading.plane_cache import Batch
 from hyperspec.evaluation.similarity import window_retrieval
 from hyperspec.losses import Dcl, NtXent
 from hyperspec.losses.cross_modal import CrossModalLoss

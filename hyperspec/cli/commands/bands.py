@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hyperspec.bands.diagnostics import Pick, as_override
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_data, data_from, translate
 from hyperspec.cli.commands.options import (
     AXIS_HELP,
+    add_data,
     add_plugins,
+    data_from,
     load_plugins,
     parse_axis,
+    table_of,
+    translate,
     words_of,
+    write_text,
 )
 from hyperspec.utils.errors import BandError, ConfigError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
     from hyperspec.bands import Strategy
     from hyperspec.evaluation.signatures import Signature
     from hyperspec.spectra.axis import SpectralAxis
@@ -62,7 +72,7 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.bands.diagnostics import gather_evidence
-    from hyperspec.cli.commands.bands_report import draw, print_picks, to_csv
+    from hyperspec.cli.commands.bands import draw, print_picks, to_csv
 
     if words.resamples == 1 or words.resamples < 0:
         raise ConfigError(
@@ -90,9 +100,9 @@ def run(words: argparse.Namespace) -> int:
         )
     print_picks(picks, console)
     if words.json is not None:
-        _write(words.json, json.dumps([pick.to_dict() for pick in picks], indent=1) + "\n")
+        write_text(words.json, json.dumps([pick.to_dict() for pick in picks], indent=1) + "\n")
     if words.csv is not None:
-        _write(words.csv, to_csv(picks))
+        write_text(words.csv, to_csv(picks))
     figure = draw(picks, axis, [] if material is None else signatures_of(material))
     words.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(words.out, dpi=150, metadata={"Software": None})
@@ -161,8 +171,12 @@ def build_strategies(
         if wrong:
             allowed = ", ".join(sorted(own - {"n"})) or "nothing"
             raise ConfigError(f"--option sets {name}.{wrong[0]}; bands={name} takes {allowed}.")
-        extra = [{"n": n} for n in sizes] if "n" in own else [{}]
-        made += [_make(kind, {**more, **given.get(name, {})}) for more in extra]
+        for extra in [{"n": n} for n in sizes] if "n" in own else [{}]:
+            values = {**extra, **given.get(name, {})}
+            try:
+                made.append(kind(**values))
+            except TypeError as error:
+                raise BandError(f"bands={kind.name} cannot be made of {values}: {error}") from error
     return made
 
 
@@ -170,13 +184,6 @@ def _unfit(kind: type[Strategy], statistics: SpectralStatistics | None) -> bool:
     if statistics is None:
         return kind.needs_statistics
     return kind.supervised and len(statistics.classes) < 2
-
-
-def _make(kind: type[Strategy], values: dict[str, object]) -> Strategy:
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise BandError(f"bands={kind.name} cannot be made of {values}: {error}") from error
 
 
 def _options(texts: Sequence[str]) -> dict[str, dict[str, object]]:
@@ -235,7 +242,68 @@ def signatures_of(material: Material) -> list[Signature]:
     ]
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    print(f"wrote {path}")
+_SHOWN = 12  # wavelengths of one choice that the table shows
+
+
+def print_picks(picks: Sequence[Pick], console: Console) -> None:
+    """Print the table, and each choice as words for `hyperspec train`."""
+    numbers = ("n", "redundancy", "coverage", "stability [95%]", "shift nm", "seconds")
+    table = table_of(["strategy"], numbers)
+    table.add_column("nm", no_wrap=True)  # whole in the lines below
+    for pick in picks:
+        table.add_row(*_cells(pick))
+    console.print(table, highlight=False)
+    print("\nTo train on one of these sets:")
+    for pick in picks:
+        # Plain print: a wrapped line could not be pasted.
+        print(f"  # {label(pick)}\n  {as_override(pick.selection)}")
+
+
+def label(pick: Pick) -> str:
+    """Return a short name of a choice, such as ``pca 10``."""
+    return f"{pick.selection.strategy} {len(pick.selection)}"
+
+
+def _cells(pick: Pick) -> list[str]:
+    found = pick.stability
+    nm = [f"{value:.0f}" for value in pick.selection.wavelengths_nm]
+    if len(nm) > _SHOWN:
+        nm = [*nm[: _SHOWN - 2], f"... {nm[-1]}"]
+    agreement = "-"
+    if found is not None:
+        agreement = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    return [
+        pick.selection.strategy,
+        str(len(pick.selection)),
+        "-" if pick.redundancy is None else f"{pick.redundancy:.3f}",
+        f"{pick.selection.coverage:.2f}",
+        agreement,
+        "-" if pick.shift_nm is None else f"{pick.shift_nm:.1f}",
+        f"{pick.seconds:.3f}",
+        " ".join(nm),
+    ]
+
+
+def to_csv(picks: Sequence[Pick]) -> str:
+    """Return a row per chosen band: the choice's evidence beside each of its bands."""
+    text = io.StringIO()
+    columns = ("strategy", "n", "index", "wavelength_nm", "redundancy", "coverage", "stability",
+               "stability_low", "stability_high", "shift_nm", "seconds")  # fmt: skip
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for pick in picks:
+        whole = {k: v for k, v in pick.to_dict().items() if k in columns}
+        for index, nm in zip(pick.selection.indices, pick.selection.wavelengths_nm, strict=True):
+            writer.writerow({**whole, "index": index, "wavelength_nm": round(float(nm), 4)})
+    return text.getvalue()
+
+
+def draw(picks: Sequence[Pick], axis: SpectralAxis, signatures: Sequence[Signature]) -> Figure:
+    """Draw class mean spectra with the picks as marks under them; the marks alone without data."""
+    from hyperspec.evaluation.pictures import draw_marks
+    from hyperspec.evaluation.signatures import draw_signatures
+
+    marks = {label(pick): pick.selection.wavelengths_nm.tolist() for pick in picks}
+    if not signatures:
+        return draw_marks(marks, axis.range_nm)
+    return draw_signatures(signatures, axis.wavelengths_nm, marks_nm=marks)

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_data, data_from
-from hyperspec.cli.commands.options import AXIS_HELP, parse_axis
+from hyperspec.cli.commands.options import AXIS_HELP, add_data, data_from, parse_axis
 
 
 def add(commands: Commands) -> None:

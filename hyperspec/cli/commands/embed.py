@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_checkpoint, restored_from
+from hyperspec.cli.commands.options import add_checkpoint, restored_from, table_of
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def run(words: argparse.Namespace) -> int:
     from hyperspec.inference.assessment import Embedded
 
     if words.windows_nm is None:
-        for option, given in (("pool", words.windows_pool), ("", words.no_compare)):
+        asked = {"--windows-pool": words.windows_pool, "--no-compare": words.no_compare}
+        for name, given in asked.items():
             if given:
-                name = "--windows-pool" if option else "--no-compare"
                 raise ConfigError(f"{name} is about windows of bands; give --windows-nm too.")
         embedded = Embedded(restored_from(words, words.checkpoint))
         table, width = embedded.table(), embedded.features.shape[1]
@@ -102,11 +102,9 @@ def _by_windows(words: argparse.Namespace, embedded: Embedded) -> pd.DataFrame:
 
 def _show(report: pd.DataFrame) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    shown = Table(box=None, pad_edge=False)
-    for title in ("embedding", "bands", "median cosine", "shared 5 neighbours", "test k-NN"):
-        shown.add_column(title, no_wrap=True, justify="left" if title == "embedding" else "right")
+    numbers = ("bands", "median cosine", "shared 5 neighbours", "test k-NN")
+    shown = table_of(["embedding"], numbers)
     for name, bands, *values in report.to_numpy().tolist():
         cells = ["" if math.isnan(value) else f"{value:.3f}" for value in values]
         shown.add_row(name, str(bands), *cells)

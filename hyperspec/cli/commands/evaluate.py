@@ -1,21 +1,28 @@
-"""``hyperspec evaluate``: every measure of a trained encoder on held-out specimens."""
+"""``hyperspec evaluate``: every measure of a trained encoder on held-out specimens.
+
+With ``--bands`` encoders are scored on band sets that they were not trained on.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_checkpoint, restored_from
-from hyperspec.cli.commands.options import words_of
+from hyperspec.cli.commands.options import add_checkpoint, restored_from, table_of, words_of
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console
 
+    from hyperspec.bands import Strategy
     from hyperspec.inference.assessment import Assessment, Embedded
+    from hyperspec.inference.restore import Restored
+    from hyperspec.spectra.selection import BandSelection
 
 
 def add(commands: Commands) -> None:
@@ -51,7 +58,7 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     if words.bands is not None:
-        from hyperspec.cli.commands.evaluate_bands import run_matrix
+        from hyperspec.cli.commands.evaluate import run_matrix
 
         return run_matrix(words)
     if len(words.checkpoints) > 1:
@@ -105,18 +112,12 @@ def _seen(embedded: Embedded) -> str:
 
 def _print(found: Assessment, embedded: Embedded, console: Console) -> None:
     import numpy as np
-    from rich.table import Table
 
     from hyperspec.evaluation.metrics import metric_of
 
     rows = embedded.held(found.part)
-    table = Table(box=None, pad_edge=False, title_justify="left", title=(
-        f"\n{found.part}: {len(rows.files)} images of {len(set(rows.specimens))} specimens"
-    ))  # fmt: skip
-    for name in ("labels", "measure"):
-        table.add_column(name, no_wrap=True)
-    for name in ("value", "95% interval"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"\n{found.part}: {len(rows.files)} images of {len(set(rows.specimens))} specimens"
+    table = table_of(["labels", "measure"], ["value", "95% interval"], title)
     table.add_column("range", style="dim", no_wrap=True)
     for column, measures in [*found.by_column.items(), ("-", found.shape)]:
         for one in measures:
@@ -146,3 +147,110 @@ def _write(
         figure = draw_plane(points, labels, f"{found.part}, by {column}. {title}")
         name = f"{found.part}_{column}_{title.split(maxsplit=1)[0].strip(':').lower()}.png"
         figure.savefig(words.out / name, dpi=150, metadata={"Software": None})
+
+
+def run_matrix(words: argparse.Namespace) -> int:
+    """Evaluate every encoder on its own bands and on each set, print and write the matrix."""
+    from rich.console import Console
+
+    from hyperspec.evaluation.cross_band import cross_table, write_cross
+
+    strategies = parse_sets(words.bands)
+    scores: dict[tuple[str, str], np.ndarray] = {}
+    for path in words.checkpoints:
+        restored = restored_from(words, path)
+        if restored.embedder.reduction is not None:
+            raise ConfigError(
+                f"'{path}' was trained with bands={restored.trained.strategy}, whose channels are "
+                "sums of bands; --bands compares encoders of single bands."
+            )
+        own = f"{restored.trained.strategy}:{len(restored.trained)}"
+        name = own if own not in {encoder for encoder, _ in scores} else f"{own} ({path})"
+        for label, strategy in strategies.items():
+            there = restored.material
+            selection = strategy.select(there.source.axis, there.statistics)
+            same = there.selection.indices == selection.indices
+            moved = restored if same else on_bands(restored, selection)
+            scores[name, label] = knn_correct(moved, words)
+        specimens = [there.specimens[row] for row in there.split.parts()[words.part]]
+    table = cross_table(scores, specimens, num_resamples=words.resamples, seed=words.seed)
+    measured = f"{words.part} k-NN top-1"
+    shown = table_of(["trained on", "evaluated on", measured, "95% interval"])
+    for row in table:
+        shown.add_row(
+            row.encoder, row.bands, f"{row.value:.3f}", f"[{row.low:.3f}, {row.high:.3f}]"
+        )
+    Console().print(shown, highlight=False, markup=False)
+    for path in write_cross(table, words.out, f"{measured}, 95% intervals"):
+        print(f"wrote {path}")
+    return 0
+
+
+def parse_sets(text: str) -> dict[str, Strategy]:
+    """Return strategies by their words, such as ``uniform:10``; ``rgb`` and ``full`` have no n.
+
+    Raises:
+        ConfigError: If a word names no strategy.
+    """
+    from hyperspec.cli.commands.bands import build_strategies
+
+    found = {}
+    for word in words_of(text, "--bands"):
+        name, _, count = word.partition(":")
+        made = build_strategies(name, count or "1", [], None, option="--bands")
+        if bool(count) != hasattr(made[0], "n"):
+            raise ConfigError(
+                f"--bands holds '{word}'; give NAME:N for strategies with a number of bands and "
+                "NAME for the others, such as uniform:10,rgb."
+            )
+        found[word] = made[0]
+    return found
+
+
+def on_bands(restored: Restored, selection: BandSelection) -> Restored:
+    """Return an encoder on other bands; see :func:`hyperspec.inference.band_curve.on_bands`.
+
+    Raises:
+        ConfigError: If the encoder's stem is tied to its own bands.
+    """
+    from hyperspec.inference.band_curve import on_bands as embedder_on_bands
+    from hyperspec.models.stems.wavelength import WavelengthProjection
+    from hyperspec.transforms.config import CrossModalViews
+
+    embedder, config = restored.embedder, restored.config
+    if isinstance(config.views, CrossModalViews):
+        raise ConfigError(
+            "The encoder was trained with views=cross_modal: it belongs to its windows' bands and "
+            f"cannot take bands={selection.strategy} with {len(selection)}. Leave --bands out."
+        )
+    if not isinstance(embedder.encoder.projection, WavelengthProjection):
+        raise ConfigError(
+            f"The encoder was trained with model.stem={config.model.stem}, whose weights belong to "
+            f"its own {len(restored.trained)} bands; it cannot take bands={selection.strategy} "
+            f"with {len(selection)}. Train with model.stem=wavelength, or evaluate each encoder "
+            "on its own bands."
+        )
+    moved = embedder_on_bands(embedder, config.data.normalisation, restored.material, selection)
+    there = replace(restored.material, selection=selection)
+    return replace(restored, embedder=moved, material=there)
+
+
+def knn_correct(restored: Restored, words: argparse.Namespace) -> np.ndarray:
+    """Return for each labelled row of the part whether k-NN names it rightly, NaN without label."""
+    import numpy as np
+
+    from hyperspec.evaluation.evaluators.knn import knn_probe
+    from hyperspec.inference.assessment import Embedded
+
+    embedded = Embedded(restored)
+    columns = words_of(words.labels_column, "--labels-column")
+    if len(columns) > 1:
+        raise ConfigError("--bands takes one --labels-column.")
+    train = embedded.held("train", columns[0]).labelled()
+    held = embedded.held(words.part, columns[0])
+    rows = held.labelled()
+    k = restored.config.evaluation.k if words.k is None else words.k
+    result = knn_probe(train.features, train.labels, rows.features, rows.labels, k=k)
+    correct = np.full(len(held.labels), np.nan)
+    correct[[label is not None for label in held.labels]] = result.correct
+    return correct

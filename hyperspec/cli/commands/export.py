@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Find the store and write it."""
-    from hyperspec.datasets.export.export import export_store
+    from hyperspec.datasets.export import export_store
     from hyperspec.datasets.store.packed import Store
 
     store = Store.open(find_store(words.store, words.cache_dir))

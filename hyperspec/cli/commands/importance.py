@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_checkpoint, restored_from
-from hyperspec.cli.commands.options import words_of
+from hyperspec.cli.commands.options import add_checkpoint, restored_from, words_of
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +67,6 @@ def run(words: argparse.Namespace) -> int:
     regions = parse_regions(words.mark)
     encoders = [restored_from(words, path) for path in words.checkpoints]
     _check_alike(encoders)
-    tables, contrasts = [], []
     measured = [
         measure_importance(
             one,
@@ -82,8 +80,8 @@ def run(words: argparse.Namespace) -> int:
         )
         for one in encoders
     ]
-    for number, _ in enumerate(modes):
-        results = [found[number] for found in measured]
+    tables, contrasts = [], []
+    for results in zip(*measured, strict=True):  # one mode of every encoder
         tables.append(importance_table(results, num_resamples=words.resamples, seed=words.seed))
         if regions:
             contrasts += contrast_regions(

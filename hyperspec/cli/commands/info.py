@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_data, data_from
+from hyperspec.cli.commands.options import add_data, data_from
 
 
 def add(commands: Commands) -> None:
@@ -34,8 +34,7 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.inspection.info import look_at
-    from hyperspec.inspection.info_figures import write_pictures
-    from hyperspec.inspection.info_report import print_info
+    from hyperspec.inspection.info_report import print_info, write_pictures
 
     data = data_from(words, words.cube.parent)
     with warnings.catch_warnings(record=True) as heard:
@@ -53,7 +52,7 @@ def run(words: argparse.Namespace) -> int:
     if words.no_files:
         return 0
     out = Path() if words.out is None else words.out
-    if words.out is None and out.resolve() == info.path.resolve().parent:
+    if words.out is None and out.resolve() == info.cube.path.resolve().parent:
         print("No pictures: the current folder is the cube's, which is only read (--out DIR).")
         return 0
     for path in write_pictures(info, out):

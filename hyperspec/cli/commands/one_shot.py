@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.options import write_text
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,20 +25,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "one-shot", help="compare a one-shot curve with encoders trained on each of its sets"
     )
-    parser.add_argument(
-        "--curve",
-        required=True,
-        nargs="+",
-        metavar="SWEEP",
-        help="of experiment=one_shot_curve: its study, identity or folder",
-    )
-    parser.add_argument(
-        "--retrained",
-        required=True,
-        nargs="+",
-        metavar="SWEEP",
-        help="of experiment=one_shot_retrain: its study, identity or folder",
-    )
+    for option, name in (("--curve", "one_shot_curve"), ("--retrained", "one_shot_retrain")):
+        told = f"of experiment={name}: its study, identity or folder"
+        parser.add_argument(option, required=True, nargs="+", metavar="SWEEP", help=told)
     parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
     parser.add_argument("--out", type=Path, help="file that the table is written to (Markdown)")
     parser.add_argument("--resamples", type=int, default=2000)
@@ -56,9 +46,7 @@ def run(words: argparse.Namespace) -> int:
     text = found.markdown()
     print(text, end="")
     if words.out is not None:
-        words.out.parent.mkdir(parents=True, exist_ok=True)
-        words.out.write_text(text)
-        print(f"wrote {words.out}")
+        write_text(words.out, text)
     return 0
 
 
@@ -112,25 +100,22 @@ def paired(
             "needs three sets and one seed on both sides. Run experiment=one_shot_retrain on the "
             "strategies, counts and seeds of the curve."
         )
-    tables = [
-        side[(*p, s)].set_index("file") for side in (once, alone) for p in points for s in seeds
+    sides = [
+        {p: [side[(*p, s)].set_index("file") for s in seeds] for p in points}
+        for side in (once, alone)
     ]
+    tables = [table for side in sides for of_point in side.values() for table in of_point]
     files = sorted(set.intersection(*(set(table.index) for table in tables)))
     if not files:
         raise ConfigError(
             "The sweeps share no test image: they were run on other data or with another split."
         )
     specimens = [str(name) for name in tables[0].loc[files, "specimen"]]
-
-    def stacked(side: Said) -> dict[Key, np.ndarray]:
-        return {
-            p: np.stack(
-                [
-                    side[(*p, s)].set_index("file").loc[files, "knn_correct"].to_numpy(np.float64)
-                    for s in seeds
-                ]
-            )
-            for p in points
+    one_shot, retrained = (
+        {
+            p: np.stack([t.loc[files, "knn_correct"].to_numpy(np.float64) for t in of_point])
+            for p, of_point in side.items()
         }
-
-    return stacked(once), stacked(alone), specimens
+        for side in sides
+    )
+    return one_shot, retrained, specimens

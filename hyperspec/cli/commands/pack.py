@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_data, data_from
+from hyperspec.cli.commands.options import add_data, data_from
 
 
 def add(commands: Commands) -> None:
@@ -31,7 +31,7 @@ def run(words: argparse.Namespace) -> int:
     """Pack, and say what there is."""
     from hyperspec.datasets.config import FolderData, scan_folder
     from hyperspec.datasets.preparation.preparation import PrepareSettings
-    from hyperspec.datasets.store.pack import pack
+    from hyperspec.datasets.store.packed import pack
     from hyperspec.utils.errors import ConfigError
 
     if words.threads is not None and words.threads < 1:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.options import table_of
 
 if TYPE_CHECKING:
     from hyperspec.config.schema import Train
-    from hyperspec.runs.planning.memory import Forecast
 
 
 def add(commands: Commands) -> None:
@@ -31,9 +31,18 @@ def add(commands: Commands) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Predict and print."""
+    from rich.console import Console
+
     from hyperspec.runs.planning.memory import forecast
 
-    _print(forecast(composed(words.hydra_words)))
+    found = forecast(composed(words.hydra_words))
+    plan, table = found.plan, table_of(["memory"], ["MB"])
+    for name, size in [*plan.rows(), ("process", found.process), ("total", found.total)]:
+        table.add_row(name, f"{size / 1e6:.0f}")
+    Console().print(table, highlight=False)
+    print(f"{plan.flop / 1e9:.4g} GFLOP per step")
+    for line in found.lines():
+        print(line)
     return 0
 
 
@@ -50,20 +59,3 @@ def composed(words: Sequence[str]) -> Train:
     if OmegaConf.is_missing(config.data, "root"):
         config.data.root = "no_folder_given"
     return to_train(config)
-
-
-def _print(found: Forecast) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    plan = found.plan
-    table = Table(box=None, pad_edge=False)
-    table.add_column("memory", no_wrap=True)
-    table.add_column("MB", justify="right", no_wrap=True)
-    for name, size in [*plan.rows(), ("process", found.process), ("total", found.total)]:
-        table.add_row(name, f"{size / 1e6:.0f}")
-    console = Console()
-    console.print(table, highlight=False)
-    print(f"{plan.flop / 1e9:.4g} GFLOP per step")
-    for line in found.lines():
-        print(line)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import add_data, data_from, restored_beside
-from hyperspec.cli.commands.options import add_plugins
+from hyperspec.cli.commands.options import add_data, add_plugins, data_from, restored_beside
 from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:

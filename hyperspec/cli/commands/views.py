@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.data_words import OldFlag, add_data, words_from
+from hyperspec.cli.commands.options import OldFlag, add_data, words_from
 
 if TYPE_CHECKING:
     from hyperspec.datasets.config import FolderData

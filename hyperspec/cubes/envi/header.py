@@ -1,4 +1,4 @@
-"""ENVI headers: text to checked fields.
+"""ENVI headers: bytes from the disk to checked fields, and what kind of header it is.
 
 Only the layout is read strictly. Every other field is kept as text, so that the hundreds of keys
 that cameras add never stop a cube from opening.
@@ -6,7 +6,6 @@ that cameras add never stop a cube from opening.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +14,129 @@ from typing import Final
 
 import numpy as np
 
-from hyperspec.cubes.envi.header_text import (
-    is_envi,
-    is_esri,
-    parse_fields,
-    read_header_bytes,
-    short,
-)
-from hyperspec.cubes.files import require_header
 from hyperspec.utils.errors import CubeError
+
+# The largest header known to us has 0.2 MB; a data file taken for a header has more than this.
+MAX_HEADER_BYTES: Final = 16 * 2**20
+_LAYOUT_KEYS: Final = (
+    *("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order"),
+    *("wavelength", "wavelength units", "file type", "file compression"),
+)
+_POINTERS: Final = (b"version https://git-lfs", b"/annex/objects/")
+
+
+def read_header_bytes(path: Path) -> bytes:
+    """Return a header's bytes after looking at its size.
+
+    Raises:
+        CubeError: If the file cannot be read, is too large or a pointer of a large-file store.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_HEADER_BYTES:
+            raise CubeError(
+                f"{path} has {size} bytes, too many for a header (at most {MAX_HEADER_BYTES}); "
+                "is it a data file?"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise CubeError(f"The header {path} cannot be read: {error.strerror or error}.") from error
+    refuse_pointer(path, content)
+    return content
+
+
+def refuse_pointer(path: Path, start: bytes) -> None:
+    """Raise when a file begins like the pointer that large-file stores leave in place of data."""
+    if start[:200].startswith(_POINTERS[0]) or _POINTERS[1] in start[:200]:
+        size = re.search(rb"^size (\d{1,18})\s*$", start[:1000], re.MULTILINE)
+        real = f" for a file of {size[1].decode()} bytes" if size else ""
+        raise CubeError(
+            f"{path} is a pointer text of a large-file store (Git LFS or git-annex){real}, not the "
+            "file itself; fetch the content, for example with `git lfs pull`."
+        )
+
+
+def is_envi(content: bytes) -> bool:
+    """Tell whether a header's bytes begin with the word ENVI on a line of its own."""
+    first = content[:200].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return re.match(rb"ENVI\s*?(\r|\n|$)", first) is not None
+
+
+def is_esri(content: bytes) -> bool:
+    """Tell whether a header's bytes are those of an ESRI raster (`NROWS 20`, no equals sign)."""
+    text = content[:4000].lower()
+    return all(re.search(rb"^\s*" + key + rb"\s+\d", text, re.M) for key in (b"nrows", b"ncols"))
+
+
+def parse_fields(content: bytes, path: Path) -> dict[str, str]:
+    """Return every field of an ENVI header under its lower-case key.
+
+    Comment lines (`;`) are left out, also inside lists; of a key that comes twice the last value
+    counts, unless it tells the layout.
+
+    Raises:
+        CubeError: If a list is never closed, or a field of the layout is given twice differently.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # older cameras write the micro sign as one byte
+    fields: dict[str, str] = {}
+    # Not splitlines: it also breaks at form feeds and Unicode separators inside values.
+    lines = re.split(r"\r\n|\r|\n", text)
+    lines = [line for line in lines if not line.lstrip().startswith(";")]
+    nested = True
+    index = 1
+    while index < len(lines):
+        key, equals, value = lines[index].partition("=")
+        value = value.strip()
+        index += 1
+        if not equals:
+            continue
+        if value.startswith("{"):
+            closed = _close(lines, index - 1, nested)
+            if closed is None and nested:
+                # Braces that never balance: from here on the first `}` ends a list, as in GDAL.
+                nested = False
+                closed = _close(lines, index - 1, nested)
+            if closed is None:
+                raise CubeError(
+                    f"{path}: the list `{short(key.strip())} = {{` is never closed; add its `}}`."
+                )
+            value, index = closed
+        _store(fields, key, value, path)
+    return fields
+
+
+def _close(lines: list[str], start: int, nested: bool) -> tuple[str, int] | None:
+    """Return a braced value from line `start` on and the index of the line after it."""
+    depth = 0
+    parts: list[str] = []
+    for index in range(start, len(lines)):
+        line = lines[index] if index > start else lines[index].partition("=")[2].lstrip()
+        for brace in re.finditer(r"[{}]", line):
+            depth = depth + 1 if brace[0] == "{" else depth - 1
+            if brace[0] == "}" and (depth == 0 or not nested):
+                return "\n".join([*parts, line[: brace.end()]]), index + 1
+        parts.append(line)
+    return None
+
+
+def _store(fields: dict[str, str], key: str, value: str, path: Path) -> None:
+    name = " ".join(key.lower().split())
+    if name in _LAYOUT_KEYS and fields.get(name, value) != value:
+        raise CubeError(
+            f"{path}: `{name}` is given twice, as {short(fields[name])!r} and as "
+            f"{short(value)!r}; keep one."
+        )
+    fields[name] = value
+
+
+def short(text: str, limit: int = 60) -> str:
+    """Return text on one line, cut to a length that fits a message."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 3] + "..."
+
 
 # ENVI's `data type` codes and the NumPy types they stand for (ENVI Header Files, NV5 Geospatial).
 DATA_TYPES: Final[dict[int, np.dtype[np.generic]]] = {
@@ -38,7 +151,8 @@ DATA_TYPES: Final[dict[int, np.dtype[np.generic]]] = {
     15: np.dtype(np.uint64),
 }
 COMPLEX_TYPES: Final = {6: "complex64", 9: "complex128"}
-INTERLEAVES: Final = ("bil", "bip", "bsq")
+# Axes of a (band, line, sample) array in file order.
+FILE_ORDER: Final = {"bil": (1, 0, 2), "bip": (1, 2, 0), "bsq": (0, 1, 2)}
 
 
 @dataclass(frozen=True)
@@ -100,22 +214,6 @@ class EnviHeader:
         return [item.strip() for item in text.split(",")] if text else []
 
 
-def read_header(path: str | os.PathLike[str]) -> EnviHeader:
-    """Read an ENVI header.
-
-    Args:
-        path: The header, or the data file that it stands beside.
-
-    Raises:
-        CubeError: If the file is missing, no ENVI header, or its layout is incomplete or of a
-            kind that is not read.
-    """
-    header = Path(path)
-    if header.suffix.lower() != ".hdr":
-        header = require_header(header)
-    return parse_header(read_header_bytes(header), header)
-
-
 def parse_header(content: bytes, path: Path) -> EnviHeader:
     """Parse an ENVI header's bytes.
 
@@ -124,7 +222,8 @@ def parse_header(content: bytes, path: Path) -> EnviHeader:
         path: Its name for messages.
 
     Raises:
-        CubeError: As for :func:`read_header`.
+        CubeError: If it is no ENVI header, or its layout is incomplete or of a kind that is not
+            read.
     """
     if not is_envi(content):
         kind = "an ESRI header" if is_esri(content) else "no ENVI header"
@@ -146,13 +245,12 @@ def parse_header(content: bytes, path: Path) -> EnviHeader:
             "read; decompress the data file (gzip) and set the field to 0."
         )
     counts = {key: _count(fields, key, path) for key in ("lines", "samples", "bands")}
-    offset = _whole(fields, "header offset", path, default=0)
     return EnviHeader(
         path=path,
         **counts,
         dtype=_dtype(fields, path),
         interleave=_interleave(fields, counts["bands"], path),
-        offset=offset,
+        offset=_whole(fields, "header offset", path, default=0),
         fields=fields,
     )
 
@@ -203,7 +301,7 @@ def _interleave(fields: Mapping[str, str], bands: int, path: Path) -> str:
     value = fields.get("interleave", "").strip("{} \t").lower()
     if not value and bands == 1:
         return "bsq"  # the three are the same for one band
-    if value not in INTERLEAVES:
+    if value not in FILE_ORDER:
         seen = f"`interleave = {short(value)}`" if value else "the header has no `interleave`"
         raise CubeError(f"{path}: {seen}; it must be bil, bip or bsq.")
     return value

@@ -134,7 +134,6 @@ def _inferred(
                 warnings.warn(
                     f"{where} has {seen}; the values, {_span(centres)}, are read as {name}. Write "
                     "the unit into the header.",
-                    UserWarning,
                     stacklevel=2,
                 )
             return converted
@@ -144,25 +143,34 @@ def _inferred(
     )
 
 
-def _compare(header: EnviHeader, given: SpectralAxis) -> None:
-    if len(given) != header.bands:
+def check_given(given: SpectralAxis, bands: int, where: str) -> None:
+    """Refuse a given axis with another number of bands than ``where`` has.
+
+    Raises:
+        AxisError: Naming both counts.
+    """
+    if len(given) != bands:
         raise AxisError(
-            f"The given axis has {len(given)} bands, but {header.path} has {header.bands}; give "
-            "an axis of that many."
+            f"The given axis has {len(given)} bands, but {where} {bands}; give an axis of that "
+            "many."
         )
+
+
+def warn_replaced(own: SpectralAxis, given: SpectralAxis, what: str) -> None:
+    """Say where a given axis differs from a cube's own, which it replaces."""
+    different = own.differences(SpectralAxis(given.wavelengths_nm, None, own.good))
+    if different:
+        warnings.warn(f"{what} wavelengths; {'; '.join(different)}", stacklevel=4)
+
+
+def _compare(header: EnviHeader, given: SpectralAxis) -> None:
+    check_given(given, header.bands, f"{header.path} has")
     try:
         # Quiet by an argument: catch_warnings is not safe where threads open cubes.
         own = _own_axis(header, quiet=True)
     except AxisError:
         return  # an unreadable list is what the given axis is for
-    different = own.differences(SpectralAxis(given.wavelengths_nm, None, own.good))
-    if different:
-        warnings.warn(
-            f"{header.path}: the given axis replaces the header's wavelengths; "
-            + "; ".join(different),
-            UserWarning,
-            stacklevel=2,
-        )
+    warn_replaced(own, given, f"{header.path}: the given axis replaces the header's")
 
 
 def _numbers(header: EnviHeader, key: str) -> list[float]:
@@ -203,7 +211,6 @@ def _widths(
             warnings.warn(
                 f"{header.path}: `fwhm` has {widths.size} items for {header.bands} bands and is "
                 "left out; correct the list to use it.",
-                UserWarning,
                 stacklevel=2,
             )
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -62,7 +62,6 @@ class LabelSource(Protocol):
             root: The folder of the cubes.
             files: Paths of the cubes relative to ``root``, with forward slashes.
         """
-        ...
 
 
 @dataclass
@@ -80,19 +79,18 @@ class FolderLabels:
 
     def assign(self, root: Path, files: Sequence[str]) -> Assigned:
         """Label each file by its folder; files directly under the root stay without."""
-        known = {}
+        known = {name: unknown(root, name) for name in files}
+        lone = (
+            "lies directly in the data folder, so it has no folder to name its label "
+            "(data.labels=folder)"
+        )
         problems = []
         for name in files:
-            path = PurePosixPath(name)
-            if len(path.parts) == 1:
-                known[name] = unknown(root, name)
-                problems.append(
-                    (name, "lies directly in the data folder, so it has no folder to name its "
-                     "label (data.labels=folder)")
-                )  # fmt: skip
-                continue
-            label = path.parent.name
-            known[name] = FileLabels(unknown(root, name).specimen, label, labels={"folder": label})
+            label = PurePosixPath(name).parent.name
+            if label:
+                known[name] = replace(known[name], label=label, labels={"folder": label})
+            else:
+                problems.append((name, lone))
         return Assigned(known, tuple(problems))
 
 
@@ -125,19 +123,17 @@ class PatternLabels:
                 f"({self.pattern!r}) has the groups {_listed(regex.groupindex)}. Name one of "
                 "them, or add (?P<" + self.column + ">...) to the pattern."
             )
-        known = {}
+        known = {name: unknown(root, name) for name in files}
         problems = []
         for name in files:
             match = regex.fullmatch(bare_name(root / name))
             if match is None:
-                known[name] = unknown(root, name)
                 problems.append(
                     (name, f"does not fit data.labels.pattern {self.pattern!r}, so it has no label")
                 )
                 continue
             groups = {key: value for key, value in match.groupdict().items() if value is not None}
-            own_key = unknown(root, name).specimen
-            known[name] = _from_columns(own_key, groups, self.column, within=self.column)
+            known[name] = _from_columns(known[name].specimen, groups, self.column, self.column)
         return Assigned(known, tuple(problems))
 
 

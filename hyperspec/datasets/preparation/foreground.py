@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.mask_files import MASK_SUFFIXES
+from hyperspec.cubes.files import MASK_SUFFIXES
+from hyperspec.cubes.raster import open_quietly
 from hyperspec.utils.errors import CubeError
 
 # Share of the variance that Otsu's split explains. Half a Gaussian against its other half reaches
@@ -17,8 +16,6 @@ from hyperspec.utils.errors import CubeError
 # found noise, not a specimen. The margin covers a histogram of a few hundred pixels.
 MIN_SEPARABILITY = 0.67
 OTSU_BINS = 256
-
-_FILTERS = threading.Lock()
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -175,13 +172,6 @@ def _worst_band(image: NDArray[np.float32], good: NDArray[np.bool_]) -> int:
 
 
 def _read_image(path: Path) -> NDArray[np.generic]:
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    # The filters of `warnings` belong to the process, and cubes are prepared in threads.
-    with _FILTERS, warnings.catch_warnings():
-        # A mask has no place on Earth; rasterio warns about each such file.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(path) as source:
-            first: NDArray[np.generic] = source.read(1)
+    with open_quietly(path) as source:
+        first: NDArray[np.generic] = source.read(1)
     return first

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +25,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.datasets.catalogue.checksums import combined
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, combined
 from hyperspec.datasets.preparation.preparation import PrepareSettings
+from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.datasets.store.shards import Shards, runs, write_atomic
-from hyperspec.datasets.store.source import PreparedSource, check_rows, gather, plain_labels
+from hyperspec.datasets.store.source import PreparedSource, check_rows, gather
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.errors import CatalogueError
+from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +56,7 @@ _THREADS_FROM_PIECE = 64 * 2**10
 class Store(PreparedSource):
     """Packed specimen images; a :class:`hyperspec.datasets.store.source.SpecimenSource`.
 
-    Made by :func:`hyperspec.datasets.store.pack.pack`, opened by :meth:`open`.
+    Made by :func:`hyperspec.datasets.store.packed.pack`, opened by :meth:`open`.
     """
 
     def __init__(self, folder: Path, index: dict[str, Any], table: pd.DataFrame) -> None:
@@ -63,7 +66,8 @@ class Store(PreparedSource):
         self.settings = PrepareSettings(**index["settings"])
         axis = SpectralAxis.from_dict(index["axis"])
         super().__init__(axis, self.settings.size, self.settings.dtype)
-        self._hash: str = index["hash"]
+        self.hash: str = index["hash"]
+        """Sixteen hex digits of data, labels and preparation; the same as without a store."""
         self.shards = shards_of(folder.parent.parent, len(axis), self.settings)
 
     @classmethod
@@ -104,11 +108,6 @@ class Store(PreparedSource):
         return self._table
 
     @property
-    def hash(self) -> str:
-        """Sixteen hex digits of data, labels and preparation; the same as without a store."""
-        return self._hash
-
-    @property
     def num_bytes(self) -> int:
         """Size of all band planes on disk."""
         return len(self) * self.shards.file_bytes
@@ -131,9 +130,6 @@ class Store(PreparedSource):
 
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
         return self._all_masks[rows]
-
-    def _labels(self) -> list[str | None]:
-        return plain_labels(self.table)
 
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
         """Merge; the result for more than a few images is kept beside the store."""
@@ -197,22 +193,16 @@ def shards_of(cache_dir: Path, num_bands: int, settings: PrepareSettings) -> Sha
 
 
 def write_index(
-    folder: Path,
-    *,
-    keys: Sequence[str],
-    axis: SpectralAxis,
-    settings: PrepareSettings,
-    data_hash: str,
-    table: pd.DataFrame,
-    masks: NDArray[np.bool_],
+    folder: Path, preparer: Preparer, keys: Sequence[str], masks: NDArray[np.bool_]
 ) -> None:
     """Write a store's index; its JSON comes last and makes the store exist."""
+    table = preparer.catalogue.table()
     content = {
         "version": STORE_VERSION,
-        "hash": data_hash,
+        "hash": preparer.hash,
         "keys": list(keys),
-        "axis": axis.to_dict(),
-        "settings": asdict(settings),
+        "axis": preparer.catalogue.axis.to_dict(),
+        "settings": asdict(preparer.settings),
     }
     text = json.dumps({"content": content, "checksum": combined([content])})
     write_atomic(folder / _TABLE, lambda file: table.to_parquet(file, index=False))
@@ -225,3 +215,142 @@ def _damaged(path: Path, what: str) -> CatalogueError:
         f"The store's file {path} {what}. Delete {path.parent} and pack the folder again; prepared "
         "images that are intact are used again."
     )
+
+
+_LOG = logging.getLogger(__name__)
+
+# Kept free on the disk beyond what the pack needs: logs and checkpoints are written there too.
+_SPARE_BYTES = 64 * 2**20
+
+
+def pack(
+    catalogue: Catalogue,
+    settings: PrepareSettings,
+    cache_dir: Path | str,
+    *,
+    num_threads: int | None = None,
+    verify: bool = False,
+) -> Store:
+    """Return the store of a catalogue, preparing the cubes that no earlier pack prepared.
+
+    Several processes may ask at once: one packs, the others wait and use its work.
+
+    Args:
+        catalogue: The cubes.
+        settings: How they are prepared.
+        cache_dir: Folder of all stores; made when it does not exist. The cubes' own folder is only
+            read.
+        num_threads: Cubes prepared at once; by default as many as there are cores. Each holds one
+            cube in memory as float32.
+        verify: Read every packed plane and compare it with its checksum; what is damaged is packed
+            again. Sizes are compared in any case.
+
+    Raises:
+        CatalogueError: If cubes cannot be prepared (the others are, and are kept), or the disk has
+            too little room.
+    """
+    from filelock import FileLock, Timeout
+
+    preparer = Preparer(catalogue, settings)
+    cache = Path(cache_dir).resolve()
+    folder = cache / "stores" / preparer.hash
+    ready = _try_open(folder, verify)
+    if ready is not None:
+        return ready
+    cache.mkdir(parents=True, exist_ok=True)
+    # One lock per cache folder, since stores share shards.
+    lock = FileLock(cache / "pack.lock")
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        _LOG.info("Another process is packing into %s; waiting for it.", cache)
+        lock.acquire()
+    try:
+        # Waiting for the lock may have meant waiting for this very store.
+        return _try_open(folder, verify) or _build(preparer, cache, num_threads, verify)
+    except OSError as error:
+        raise CatalogueError(
+            f"Packing into {cache} stopped: {error}. What was prepared is kept; make room or "
+            "choose another data.cache_dir, and start again."
+        ) from error
+    finally:
+        lock.release()
+
+
+def _try_open(folder: Path, verify: bool) -> Store | None:
+    if not folder.is_dir():
+        return None
+    try:
+        return Store.open(folder, verify=verify)
+    except CatalogueError as error:
+        _LOG.warning("%s It is mended now.", error)
+        return None
+
+
+def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: bool) -> Store:
+    folder = cache / "stores" / preparer.hash
+    catalogue = preparer.catalogue
+    shards = shards_of(cache, len(catalogue.axis), preparer.settings)
+    shards.remove_leftovers()
+    keys = [preparer.key(record) for record in catalogue.records]
+    # A dictionary: two files of the same content share a shard.
+    missing = {
+        key: record
+        for key, record in zip(keys, catalogue.records, strict=True)
+        if shards.problem(key) is not None or (verify and not shards.is_intact(key))
+    }
+    _check_room(cache, shards, len(missing))
+    _prepare_all(preparer, shards, missing, num_threads or os.cpu_count() or 1)
+    write_index(folder, preparer, keys, np.stack([shards.mask(key) for key in keys]))
+    return Store.open(folder)
+
+
+def _prepare_all(
+    preparer: Preparer, shards: Shards, missing: dict[str, CubeRecord], num_threads: int
+) -> None:
+    from threadpoolctl import threadpool_limits
+
+    failures: list[str] = []
+
+    def prepare_one(item: tuple[str, CubeRecord]) -> None:
+        key, record = item
+        try:
+            shards.write(key, preparer.prepare(record))
+        except HyperspecError as error:
+            failures.append(str(error))
+
+    # One thread per cube: matrix products with threads of their own fight these for the cores
+    # (measured on two cores: three times the processor time).
+    limit = threadpool_limits(1 if num_threads > 1 else None, user_api="blas")
+    with (
+        limit,
+        ThreadPoolExecutor(num_threads) as pool,
+        progress("Preparing cubes", len(missing)) as advance,
+    ):
+        # Not map: after a failed write (disk full) what has not begun must not begin.
+        jobs = [pool.submit(prepare_one, item) for item in missing.items()]
+        try:
+            for job in jobs:
+                job.result()
+                advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    if failures:
+        more = f" And {len(failures) - 5} more." if len(failures) > 5 else ""
+        raise CatalogueError(
+            f"{len(failures)} of {len(missing)} cubes could not be prepared: "
+            f"{' '.join(sorted(failures)[:5])}{more} Mend them or take them out of the folder; the "
+            "others are kept as prepared."
+        )
+
+
+def _check_room(cache: Path, shards: Shards, count: int) -> None:
+    needed = count * shards.shard_bytes + _SPARE_BYTES
+    free = shutil.disk_usage(cache).free
+    if count and needed > free:
+        raise CatalogueError(
+            f"Packing {count} cubes needs about {needed / 1e9:.2f} GB in {cache}, which has "
+            f"{free / 1e9:.2f} GB free. Make room, choose another data.cache_dir, a smaller "
+            "data.size, or data.store=none."
+        )

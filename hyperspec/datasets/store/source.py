@@ -33,27 +33,17 @@ class SpecimenSource(Protocol):
     @property
     def table(self) -> pd.DataFrame:
         """One row per image: file, label, specimen, view, date and more."""
-        ...
 
-    @property
-    def axis(self) -> SpectralAxis:
-        """The axis of all C bands."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Lines and samples of an image, S."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """Type of the planes: float16 or float32."""
-        ...
+    axis: SpectralAxis
+    """The axis of all C bands."""
+    size: int
+    """Lines and samples of an image, S."""
+    dtype: np.dtype[np.floating]
+    """Type of the planes: float16 or float32."""
 
     @property
     def hash(self) -> str:
         """Sixteen hex digits of data, labels and preparation."""
-        ...
 
     def __len__(self) -> int: ...
 
@@ -67,17 +57,14 @@ class SpecimenSource(Protocol):
 
         They are put into ``out`` when that is given: contiguous, of this shape and ``dtype``.
         """
-        ...
 
     def masks(self, rows: Sequence[int]) -> NDArray[np.bool_]:
         """Return foregrounds ``(len(rows), S, S)``."""
-        ...
 
     def statistics(
         self, rows: Sequence[int], by: Sequence[str | None] | None = None
     ) -> SpectralStatistics:
         """Return the statistics of the rows' spectra, per class of ``by``."""
-        ...
 
 
 class PreparedSource(ABC):
@@ -92,6 +79,11 @@ class PreparedSource(ABC):
     def __init__(self, axis: SpectralAxis, size: int, dtype: str) -> None:
         self.axis, self.size = axis, size
         self.dtype: np.dtype[np.floating] = np.dtype(dtype)
+
+    @property
+    @abstractmethod
+    def table(self) -> pd.DataFrame:
+        """One row per image, its label among the columns."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -144,8 +136,9 @@ class PreparedSource(ABC):
         """
         chosen = check_rows(rows, len(self))
         if by is None:
-            labels = self._labels()
-            return self._statistics(chosen, [labels[row] for row in chosen])
+            labels = self.table["label"].tolist()
+            own = [labels[row] for row in chosen]
+            return self._statistics(chosen, [x if isinstance(x, str) else None for x in own])
         if len(by) != len(chosen):
             raise CatalogueError(f"There are {len(by)} classes for {len(chosen)} specimen images.")
         return self._statistics(chosen, list(by))
@@ -157,10 +150,6 @@ class PreparedSource(ABC):
 
     @abstractmethod
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]: ...
-
-    @abstractmethod
-    def _labels(self) -> Sequence[str | None]:
-        """Return the label of each row of the table."""
 
     @abstractmethod
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics: ...
@@ -231,8 +220,3 @@ def gather(
             ]
             groups.append(SpectralStatistics.merge(named))
     return SpectralStatistics.merge(groups)
-
-
-def plain_labels(table: pd.DataFrame) -> list[str | None]:
-    """Return the label column with None where it is missing."""
-    return [label if isinstance(label, str) else None for label in table["label"]]

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from hyperspec.datasets.loading.batch import Batch
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
-from hyperspec.datasets.loading.plane_cache import predicted_bytes
+from hyperspec.datasets.loading.plane_cache import Batch, predicted_bytes
 from hyperspec.losses.nt_xent import NtXent
 from hyperspec.training.allocator import KEPT_BELOW
 from hyperspec.training.simclr import SimCLR

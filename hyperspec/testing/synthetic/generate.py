@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.envi.writer import write_envi
+from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.design import Design, build_design
 from hyperspec.testing.synthetic.scene import VIEWS, Optics, Traits, render

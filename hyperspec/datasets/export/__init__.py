@@ -1,1 +1,0 @@
-"""Prepared specimens written in other formats."""
