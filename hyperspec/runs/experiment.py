@@ -77,11 +77,7 @@ def prepare(config: Train) -> Material:
 
 
 def execute(context: RunContext) -> Outcome:
-    """Choose bands, train, score, and log: one experiment.
-
-    Args:
-        context: With what :func:`prepare` gathered.
-    """
+    """Choose bands, train, score, and log: one experiment on what :func:`prepare` gathered."""
     config, leads = context.config, world()[0] == 0
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with cpu_threads(config.hardware.threads):
@@ -144,11 +140,6 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
 
     A job of a sweep whose identity has a finished run takes that run's result; one that was
     interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
-
-    Args:
-        config: The checked config.
-        run: The job's tracked run.
-        job: What Hydra knows of the job.
     """
     set_libraries_aside()
     free_memory()  # after a job that failed

@@ -37,12 +37,11 @@ _SOURCE = "source"  # stands among the versions where the package's source count
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run of the same identity that ended well."""
+    """A run of the same identity that ended well, with the metrics that are the objective."""
 
     run_id: str
     objective: Objective
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Metrics that are the objective, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,16 +77,12 @@ def identity(
     plugins: Mapping[str, str] | None = None,
     source: str | None = None,
 ) -> Identity:
-    """Return the identity of a job.
+    """Return the identity of a job by its checked config, a dataclass of dataclasses.
 
-    Args:
-        config: The checked config, a dataclass of dataclasses; the class of each counts.
-        data_hash: Hash of the specimens.
-        split_hash: Hash of the split.
-        results: Versions of the parts that the job uses, by name.
-        plugins: Hash of the source of each plug-in that the job loads, by name.
-        source: Hash of the package's source where it counts, empty where it does not; by default
-            what :func:`hyperspec.utils.source_tree.changed_source` says.
+    ``results`` are the versions of the parts that the job uses, ``plugins`` the hashes of the
+    source of those that it loads, both by name. ``source`` is the hash of the package's source
+    where it counts, empty where it does not; by default what
+    :func:`hyperspec.utils.source_tree.changed_source` says.
 
     Raises:
         ConfigError: If the config holds something that has no stable text.
@@ -177,12 +172,7 @@ def find_finished(connection: Connection, wanted: str) -> Finished | None:
 
 
 def why_trained_again(connection: Connection, wanted: Identity) -> str | None:
-    """Return why a job is trained although one of the same settings was finished, or None.
-
-    Args:
-        connection: Store and experiment.
-        wanted: The job, of which no finished run was found.
-    """
+    """Return why a job is trained although one of the same settings was finished, or None."""
     try:
         same = Tag.SETTINGS.equals(wanted.settings)
         runs = connection.search(same, ended("FINISHED"), limit=1)

@@ -46,16 +46,11 @@ class Rhythm:
 def claim(
     connection: Connection, wanted: str, run_id: str | None = None, rhythm: Rhythm | None = None
 ) -> Iterator[None]:
-    """Hold an identity while its job runs, so that no other sweep runs it at the same time.
+    """Hold a job's identity while it runs, so that no other sweep runs it at the same time.
 
     Look for a finished run inside the claim: the one who waited then finds the result of the one
-    who held it.
-
-    Args:
-        connection: The store.
-        wanted: The job's identity.
-        run_id: The job's own run on the store; without it the claim reaches one machine.
-        rhythm: Of looks and beats.
+    who held it. ``run_id`` is the job's own run on the store; without it the claim reaches one
+    machine.
     """
     database = database_path(connection.uri)
     root = Path(tempfile.gettempdir()) if database is None else database.parent

@@ -40,11 +40,8 @@ def adopt(run: JobRun, found: Finished) -> Objective:
 def continue_history(run: JobRun, run_id: str, until_step: int, whole: Sequence[str] = ()) -> None:
     """Copy the metrics that an interrupted run logged before its checkpoint, and name the run.
 
-    Args:
-        run: The run that goes on.
-        run_id: The interrupted one.
-        until_step: Optimizer steps of the checkpoint.
-        whole: Beginnings of the names of metrics of an earlier stage, which was over by then.
+    ``until_step`` has the optimizer steps of the checkpoint; ``whole`` begins the names of metrics
+    of an earlier stage, which was over by then.
     """
     # Its process may have died with lines that the store does not have yet.
     send_outbox(run.connection.outbox, only=run.connection.uri)

@@ -21,9 +21,6 @@ def parts_of(config: Train) -> dict[str, int]:
     """Return the parts that a job uses with their versions, sorted by name.
 
     What a plug-in brings is not in the table; its source counts instead.
-
-    Args:
-        config: The checked config.
     """
     return {part: RESULTS[part] for part in sorted(set(_used(config))) if part in RESULTS}
 

@@ -86,10 +86,8 @@ def leave_all(
 ) -> None:
     """End other processes with all below them: first softly (SIGINT), then hard.
 
-    Args:
-        processes: Those that run a job.
-        seconds: How long they may take to leave by themselves.
-        over: Says that their jobs have ended, so that none needs more time.
+    They may take some seconds to leave by themselves, less when ``over`` says that their jobs have
+    ended, so that none needs more time.
     """
     below = [child for process in processes for child in _below(process)]
     for process in processes:

@@ -37,13 +37,7 @@ class Request:
 
 
 def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence[str]) -> Request:
-    """Read and check what a search is asked for.
-
-    Args:
-        config: The composed config of the multirun.
-        sweeper: Options of the sweeper: ``params``, ``direction``, ``pruner``, ``sampler``,
-            ``custom_search_space``.
-        words: Overrides of the command line.
+    """Read what a search is asked for: by the multirun's config, its sweeper, the words typed.
 
     Raises:
         ConfigError: If parts of it contradict each other; the message names both.

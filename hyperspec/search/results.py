@@ -134,7 +134,6 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
 
 
 def _table(study: optuna.Study, outcome: Outcome) -> str:
-    """Return all trials as CSV: number, state, whether it is among the best, values, overrides."""
     best = {trial.number for trial in outcome.best}
     text = io.StringIO()
     writer = csv.writer(text)

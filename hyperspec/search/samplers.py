@@ -38,12 +38,7 @@ class Grid(GridSampler):
 
 
 def build_sampler(config: Mapping[str, Any], space: SearchSpace, drawn: int) -> BaseSampler:
-    """Return the sampler for a study's next trial.
-
-    Args:
-        config: ``hydra.sweeper.sampler``.
-        space: What is searched.
-        drawn: Trials that the study has.
+    """Return the sampler of ``hydra.sweeper`` for the next trial of a study that has some.
 
     Raises:
         ConfigError: If an option is wrong, or a grid meets a range without steps.

@@ -83,9 +83,7 @@ class SearchSpace:
     def suggest(self, trial: Trial, extend: Callable[[Trial], object] | None = None) -> list[str]:
         """Draw a trial's values; return its overrides.
 
-        Args:
-            trial: The trial to draw for.
-            extend: Draws more of them (``hydra.sweeper.custom_search_space``).
+        ``extend`` draws more of them (``hydra.sweeper.custom_search_space``).
         """
         drawn = {name: _suggest(trial, name, d) for name, d in self.always.items()}
         closed = list(self.branches)
@@ -108,12 +106,7 @@ class SearchSpace:
 
 
 def read_space(params: Mapping[str, str], arguments: Sequence[str], given: Branches) -> SearchSpace:
-    """Read a space from the sweeper's parameters, the command line and ``search.branches``.
-
-    Args:
-        params: ``hydra.sweeper.params``.
-        arguments: Overrides of the command line.
-        given: ``search.branches``.
+    """Read a space from ``hydra.sweeper.params``, the command line and ``search.branches``.
 
     Raises:
         ConfigError: If a key is both searched and fixed (every trial would be alike in it), or a

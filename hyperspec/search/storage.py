@@ -135,13 +135,10 @@ def absolute_storage(storage: Any, cwd: Path, sweep_dir: Path) -> str:
 def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECONDS) -> BaseStorage:
     """Open a study's database; its calls are repeated until it answers.
 
-    Args:
-        address: Absolute SQLAlchemy address.
-        fresh: Whether it may be begun; otherwise a missing SQLite file is waited for.
-        patience: Seconds after which opening and each call give up.
+    A ``fresh`` one may be begun; otherwise a missing SQLite file is waited for.
 
     Raises:
-        TrackingError: If it does not answer for that long, now or at any call.
+        TrackingError: If it does not answer for ``patience`` seconds, now or at any call.
     """
     options: dict[str, Any] = {"pool_pre_ping": True}
     if sqlite_path(address) is not None:
@@ -168,15 +165,11 @@ def _find_file(address: str) -> None:
 def database_lock(address: str, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Hold a lock of a PostgreSQL database, which ends with the connection that holds it.
 
-    Several addresses may lead to one database, so that the lock has the same key in each.
-
-    Args:
-        address: SQLAlchemy address.
-        patience: Seconds after which an unreachable database is given up; who holds the lock is
-            waited for without a limit.
+    Several addresses may lead to one database, so that the lock has the same key in each. Who holds
+    the lock is waited for without a limit.
 
     Raises:
-        TrackingError: If the database does not answer for that long.
+        TrackingError: If the database does not answer for ``patience`` seconds.
     """
     engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 

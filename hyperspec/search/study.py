@@ -41,16 +41,9 @@ def open_study(
     pruner: optuna.pruners.BasePruner,
     space: Space,
 ) -> optuna.Study:
-    """Open a study, or begin it.
+    """Open a study, or begin it; without a name it is one that no later start finds.
 
     Call it under :func:`study_lock`: on a fresh database parallel processes race for the tables.
-
-    Args:
-        name: Name of the study; None begins a nameless one that no later start finds.
-        storage: Its database.
-        directions: ``maximize`` or ``minimize`` per objective.
-        pruner: What stops trials early.
-        space: What is searched.
 
     Raises:
         ConfigError: If it was begun with another space or other directions.
@@ -151,11 +144,6 @@ def unseen(study: optuna.Study, space: SearchSpace, seed: int) -> dict[str, Any]
     """Return one of the points that no trial of a small space has, by chance; None without.
 
     Call it under :func:`study_lock`.
-
-    Args:
-        study: The study.
-        space: What is searched.
-        seed: Of the choice.
     """
     if space.size > _SMALL:
         return None

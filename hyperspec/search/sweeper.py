@@ -85,12 +85,6 @@ class _Drawn:
 class Search:
     """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`.
 
-    Args:
-        options: Of ``hydra.sweeper``.
-        config: The composed config of the multirun.
-        launcher: What runs jobs.
-        loader: What composes them.
-
     Raises:
         ConfigError: If no trial is asked for.
     """
@@ -197,7 +191,6 @@ class Search:
         return _Drawn(trial, words, seeds)
 
     def _extend(self) -> Callable[[Trial], object] | None:
-        """Return what draws more values of a trial, or None."""
         target = self.options["custom_search_space"]
         if not target:
             return None
@@ -215,7 +208,6 @@ class Search:
             self._tell(study, one, asked)
 
     def _launch(self, drawn: Sequence[_Drawn], places: slice) -> None:
-        """Run jobs of some trials together, and note how each ended."""
         todo = [(one, place) for one in drawn for place in range(len(one.seeds))[places]]
         if not todo:
             return
@@ -248,7 +240,6 @@ class Search:
         return values is None or PRUNED in current(study, drawn.trial).user_attrs
 
     def _tell(self, study: optuna.Study, drawn: _Drawn, asked: Request) -> None:
-        """Record a trial as COMPLETE, PRUNED or FAIL."""
         trial, reached = drawn.trial, []
         for outcome in drawn.outcomes:
             values, reason = _values(outcome, len(study.directions))

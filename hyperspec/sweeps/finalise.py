@@ -27,11 +27,8 @@ class Ending:
 def close_sweep(run: JobRun, error: BaseException | None) -> Ending:
     """Send what waits, close the parent and the jobs that the controller itself left open.
 
-    When the store is away, the jobs are counted from their journals, and stay there.
-
-    Args:
-        run: The parent.
-        error: What ended the sweep, if anything did.
+    When the store is away, the jobs are counted from their journals, and stay there. ``error`` is
+    what ended the sweep, if anything did.
     """
     from hyperspec.tracking.cleanup import send_outbox
     from hyperspec.tracking.retry import UnreachableError

@@ -86,9 +86,7 @@ def check_busy(config: DictConfig, connection: Connection, command: str) -> str 
 def free_keys(schema: Any, place: str = "") -> Iterator[str]:
     """Return the keys that decide no result, as a schema marks them; a sweep may change them.
 
-    Args:
-        schema: Class of the config; a config without a schema has no such keys.
-        place: What stands before its keys.
+    A config without a schema has no such keys. ``place`` stands before its keys.
     """
     if not dataclasses.is_dataclass(schema):
         return

@@ -24,14 +24,9 @@ _SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "
 
 
 def log_models(connection: Connection, data: SweepData, which: str) -> str | None:
-    """Log the encoder of the best job, or of all, and return the address of the best one's.
+    """Log the encoder of the ``best`` job, of ``all`` or of ``none``; return the best's address.
 
     A job that took another's result is left to the run that trained; a run has one model at most.
-
-    Args:
-        connection: Store and experiment of the sweep.
-        data: The sweep's jobs.
-        which: ``none``, ``best`` or ``all``.
     """
     best = best_job(data)
     if which == "none" or best is None:

@@ -107,11 +107,9 @@ class Plan:
 def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Plan:
     """Compose and check the jobs of a multirun, inside of Hydra.
 
-    Args:
-        config: The composed config of the multirun, with ``hydra``.
-        check: Raises a HyperspecError when a job's config is wrong.
-        limit: Most jobs to compose. Of a larger grid, and of a search, each value is checked once
-            beside the first values of the others, and a grid is filled up by a seeded sample.
+    ``check`` raises a HyperspecError when a job's config is wrong. At most ``limit`` jobs are
+    composed: of a larger grid, and of a search, each value is checked once beside the first values
+    of the others, and a grid is filled up by a seeded sample.
     """
     loader = GlobalHydra.instance().config_loader()
     axes = tuple(_axes(config, loader))

@@ -49,11 +49,8 @@ def send_outbox(
     A journal without an end is one of a process that was killed: its run is closed as FAILED, a
     sweep's as KILLED. After the first trouble with a store the rest of its runs waits.
 
-    Args:
-        outbox: The folder.
-        uri: Where to, instead of the address that each run began with.
-        only: Address whose runs are sent; those of all by default.
-        sent: Called with a line for each run that was sent.
+    Runs go to ``uri`` instead of the address that each began with; ``only`` leaves out those of
+    other addresses; ``sent`` is called with a line for each run that was sent.
     """
     found, away = Delivery(), dict[str, str]()
     connections: dict[tuple[str, str], Connection] = {}
@@ -89,7 +86,6 @@ def send_outbox(
 
 
 def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
-    """Send one journal, and remove it."""
     parent = journal.head.tags.get(Tag.PARENT, "")
     orphan = parent.startswith(LOCAL) and not (journal.folder.parent / parent).exists()
     uploader = Uploader(journal, connection, orphans=orphan, uncertain=True)
@@ -142,10 +138,7 @@ def close_stale(connection: Connection) -> list[str]:
     """Close every RUNNING run of the experiment whose process on this machine is gone.
 
     Jobs become FAILED, parents of sweeps KILLED. Runs of other machines and runs that carry no
-    process are left alone.
-
-    Returns:
-        The identities of the closed runs.
+    process are left alone. Returns the identities of the closed runs.
     """
     closed = []
     for run in connection.search(ended("RUNNING")):
@@ -159,12 +152,9 @@ def close_stale(connection: Connection) -> list[str]:
 
 
 def close_children(connection: Connection, parent_run_id: str, status: Status) -> list[str]:
-    """Close a sweep's jobs that still say RUNNING when the sweep is over.
+    """Close a sweep's jobs that still say RUNNING when the sweep is over; return which.
 
     Their processes are gone or about to go: a sweep ends when all its jobs have returned.
-
-    Returns:
-        The identities of the closed runs.
     """
     closed = []
     for run in connection.search(ended("RUNNING"), Tag.PARENT.equals(parent_run_id)):

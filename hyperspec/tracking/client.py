@@ -49,10 +49,7 @@ _LOCK_SECONDS = 120.0  # for the one that creates the tables: 2 s, 60 s on a mac
 class Connection:
     """A store and the experiment in it that runs go to; either may be out of reach for a while.
 
-    Args:
-        uri: Absolute address.
-        experiment: Name of the experiment.
-        outbox: Folder that keeps what runs have to say until the store has it.
+    The outbox is the folder that keeps what runs have to say until the store has it.
     """
 
     def __init__(self, uri: str, experiment: str, outbox: Path) -> None:
@@ -205,12 +202,9 @@ def connect(
 ) -> Connection:
     """Open the store and the experiment, creating both at first use.
 
-    Args:
-        uri: See :func:`resolve_uri`.
-        experiment: Name of the experiment.
-        base: Folder that a relative path in ``uri`` starts from.
-        outbox: Folder for what the store does not have yet; see :func:`outbox_folder`.
-        offline: Whether a store that does not answer will do: runs then wait in the outbox.
+    A relative path in ``uri`` starts from ``base``, see :func:`resolve_uri`; for ``outbox`` see
+    :func:`outbox_folder`. With ``offline`` a store that does not answer will do: runs then wait in
+    the outbox.
 
     Raises:
         UnreachableError: If the store does not answer and ``offline`` is false.
@@ -236,14 +230,9 @@ def connect(
 
 
 def outbox_folder(uri: str, base: Path | None = None, given: str | None = None) -> Path:
-    """Return the folder that keeps what a store does not have yet.
+    """Return the folder that keeps what a store does not have yet: as ``given`` by the config.
 
-    It lies beside a SQLite file, and in the folder of the command for a server.
-
-    Args:
-        uri: Absolute address.
-        base: Folder of the command; the current one by default.
-        given: ``tracking.outbox``.
+    By default it lies beside a SQLite file, and in the folder of the command for a server.
     """
     start = (base or Path.cwd()).absolute()
     if given:

@@ -34,15 +34,9 @@ def copy_run(
 
     The light copy has parameters, metrics with their history, tags and artifacts without
     checkpoints. Its tag ``hyperspec.resumed_from`` names the run that trained, also after several
-    copies, and ``hyperspec.seconds`` how long that took. With metrics alone the tag is
-    ``hyperspec.continued_from``. A source that was deleted is told.
-
-    Args:
-        client: Client of the store.
-        source: The run to copy.
-        target: The run to write.
-        until_step: Last step of the metrics to copy; None makes the light copy.
-        whole: Beginnings of the names of metrics that are copied whatever their step.
+    copies, and ``hyperspec.seconds`` how long that took. With ``until_step``, the last step of the
+    metrics to copy, the tag is ``hyperspec.continued_from``; metrics whose names begin as ``whole``
+    says are copied whatever their step. A source that was deleted is told.
     """
     from mlflow.exceptions import MlflowException
 

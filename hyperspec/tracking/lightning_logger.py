@@ -17,9 +17,6 @@ class RunLogger(Logger):
     """Send Lightning's metrics to a :class:`JobRun` in batches.
 
     It never ends the run: evaluation follows the fit, and the run's own context closes it.
-
-    Args:
-        run: The run to write to.
     """
 
     def __init__(self, run: JobRun) -> None:

@@ -6,12 +6,7 @@ from hyperspec.tracking.run import JobRun, Status
 
 
 class NullRun(JobRun):
-    """What code that logs is given where another process logs the same: no store, no files.
-
-    Args:
-        name: Name of the run that the other process writes.
-        run_id: Its identity.
-    """
+    """What code that logs is given where another process logs the same: no store, no files."""
 
     def __init__(self, name: str, run_id: str) -> None:
         # Not the parent's: that opens a journal and a thread.

@@ -117,11 +117,7 @@ def search_runs(
 ) -> list[RunRecord]:
     """Return the runs that meet all conditions, the newest first, from as many pages as it takes.
 
-    Args:
-        client: Client of the store.
-        experiments: Identities of the experiments to look in.
-        conditions: Such as :meth:`Tag.equals` and :func:`ended` give.
-        limit: Most runs to return.
+    Conditions are such as :meth:`Tag.equals` and :func:`ended` give.
     """
     query = " and ".join(conditions)
     found: list[RunRecord] = []

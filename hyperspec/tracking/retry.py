@@ -111,12 +111,9 @@ def retry(
 
 
 def retry_store(call: Callable[[], T], seconds: float, what: str) -> T:
-    """Call until the store answers, with growing pauses.
+    """Call until the store answers, with growing pauses; again only after :func:`is_trouble`.
 
-    Args:
-        call: What to do; done again only after trouble, see :func:`is_trouble`.
-        seconds: Time after which the trouble is raised; 0 tries once.
-        what: The store, for the message.
+    Trouble is raised after so many ``seconds``, 0 tries once; ``what`` names the store then.
 
     Raises:
         UnreachableError: If the trouble lasts.

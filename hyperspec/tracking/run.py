@@ -51,14 +51,8 @@ def start_run(
 ) -> JobRun:
     """Create a run; use the result as a context manager so that it always ends.
 
-    Args:
-        connection: Store and experiment.
-        name: Readable name, see :func:`hyperspec.tracking.names.run_name`.
-        parent_run_id: Run of the sweep that this one is nested under.
-        kind: ``sweep`` for the parent of a sweep.
-        tags: Searchable tags.
-        params: Dotted names with text values.
-        flush_seconds: Longest wait of a metric, seconds.
+    ``tags`` are searchable, ``params`` have dotted names, and ``flush_seconds`` is the longest wait
+    of a metric. The parent of a sweep is of the kind ``sweep``; its jobs are nested under its run.
     """
     own = {
         Tag.KIND: kind,
@@ -97,14 +91,9 @@ def _begin_journal(connection: Connection, head: Head) -> Journal:
 class JobRun:
     """A run that is being written. Made by :func:`start_run`.
 
-    What is logged goes to a journal on disk at once, and to the store from a thread of its own:
-    no step waits for a server, and an outage costs nothing but time. There is no global active
-    run: two of these in one process never mix.
-
-    Args:
-        connection: Store and experiment.
-        journal: The run's journal, freshly begun.
-        flush_seconds: Longest wait of a line before it is sent, seconds.
+    What is logged goes to a journal on disk at once, and to the store from a thread of its own,
+    ``flush_seconds`` later at most: no step waits for a server, and an outage costs nothing but
+    time. There is no global active run: two of these in one process never mix.
     """
 
     def __init__(self, connection: Connection, journal: Journal, flush_seconds: float) -> None:
@@ -202,12 +191,7 @@ class JobRun:
         return value[: PARAM_LIMIT - len(note)] + note
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Keep metrics for the next batch; characters that MLflow refuses in a name become ``_``.
-
-        Args:
-            metrics: Names and values.
-            step: Step of the run that they belong to.
-        """
+        """Keep metrics for the next batch; characters that MLflow refuses in names become ``_``."""
         values = {_REFUSED.sub("_", name): float(value) for name, value in metrics.items()}
         self.last |= values
         now = _now_ms()
@@ -291,9 +275,7 @@ class JobRun:
     def finish(self, status: Status = "FINISHED", reason: str | None = None) -> None:
         """Write what waits and close the run; what the store does not take stays in the outbox.
 
-        Args:
-            status: How it ended.
-            reason: One line why, kept as a tag.
+        The reason, one line, is kept as a tag.
         """
         if reason is not None:
             self.set_tags({Tag.REASON: reason})

@@ -28,12 +28,7 @@ EVERY_SECONDS = 10.0  # as MLflow's own monitor
 
 
 class SystemMetrics(pl.Callback):
-    """Log processor, memory, disk, network and GPU at the start, the end and in between.
-
-    Args:
-        run: The run to log to.
-        every_seconds: Least time between two samples.
-    """
+    """Log processor, memory, disk, network and GPU at the start, the end and in between."""
 
     def __init__(self, run: JobRun, every_seconds: float = EVERY_SECONDS) -> None:
         self.run, self.every_seconds = run, every_seconds

@@ -30,11 +30,6 @@ class UiCommand:
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> UiCommand:
     """Return the command that serves a store.
 
-    Args:
-        uri: A store that MLflow opens itself (SQLite, PostgreSQL).
-        host: Address to listen on.
-        port: Port to listen on, 1 to 65535.
-
     Raises:
         TrackingError: If the store is a server already, or there is no such file.
     """

@@ -59,21 +59,8 @@ class RankError(HyperspecError):
 class Order:
     """What another process is told, pickled in a folder of the job's own.
 
-    Args:
-        config: The checked config.
-        split: Rows of the parts.
-        statistics: Of the training part.
-        selection: The chosen bands.
-        data_hash: Of the specimens that rank 0 has opened.
-        ckpt: Checkpoint to go on from, if any.
-        search_ckpt: The same for the search of ``bands=learned``.
-        searches: Whether there is such a search.
-        slots: Folder of the job's checkpoints.
-        output_dir: Folder of the job.
-        name: Of the run, and its identity.
-        run_id: Identity of the run.
-        port: Where rank 0 is met.
-        processes: Number of all.
+    ``data_hash`` is of the specimens that rank 0 has opened, ``slots`` the folder of the job's
+    checkpoints, ``port`` where rank 0 is met, and ``processes`` the number of all.
     """
 
     config: Train
@@ -95,10 +82,6 @@ class Order:
 @contextlib.contextmanager
 def together(context: RunContext, slots: Path) -> Iterator[RunContext]:
     """Hold a group of as many processes as the config has devices; nothing for a single one.
-
-    Args:
-        context: Of the job.
-        slots: Folder of its checkpoints.
 
     Yields:
         The context to train with: null threads become a share of the cores.

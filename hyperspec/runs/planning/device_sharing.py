@@ -25,9 +25,6 @@ def check_sharing(jobs: Sequence[Train]) -> None:
 
     The largest jobs may meet: as many of them as share a device have to fit.
 
-    Args:
-        jobs: Checked configs of a sweep.
-
     Raises:
         ConfigError: If they do not fit.
     """

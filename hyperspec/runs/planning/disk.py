@@ -23,9 +23,6 @@ _BYTES = 4
 def disk_need(config: Train) -> DiskNeed:
     """Predict the packed planes that are missing, and the size of a checkpoint, in bytes.
 
-    Args:
-        config: A checked config.
-
     Raises:
         HyperspecError: If the folder holds no cube that can be read.
     """

@@ -36,9 +36,8 @@ _SPECTRA = 64  # random ones; their statistics decide no shape
 class Folder:
     """What is known of a folder from its file names and one header.
 
-    Args:
-        axis: Of the first cube; the mission's where there is none.
-        num_images: Cubes, or windows of tiles; 0 where there is no folder.
+    The axis is the first cube's, the mission's where there is none; images are cubes, or windows of
+    tiles.
     """
 
     axis: SpectralAxis
@@ -48,11 +47,7 @@ class Folder:
 class StandIn:
     """A source of random reflectance: shapes and types as of real specimens.
 
-    Args:
-        axis: Of its bands.
-        size: Lines and samples of an image.
-        num_images: Its length; 0 where only shapes are asked for.
-        dtype: Of the planes.
+    It has ``num_images`` of ``size`` lines and samples; 0 where only shapes are asked for.
     """
 
     def __init__(
@@ -116,14 +111,9 @@ def look(data: Data) -> Folder:
 
 
 def stand_in(config: Train, axis: SpectralAxis, num_images: int = 0) -> Material:
-    """Return material of a config's shapes.
+    """Return material of a config's shapes, with some random images where more is asked for.
 
     A strategy that reads statistics is replaced by evenly spread bands: as many, found at once.
-
-    Args:
-        config: The checked config.
-        axis: Of the specimens.
-        num_images: Random images behind it; 0 where only shapes are asked for.
     """
     data = config.data
     tiles = isinstance(data, TilesData)

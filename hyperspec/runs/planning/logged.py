@@ -34,10 +34,6 @@ def foretell(context: RunContext, module: SimCLR) -> None:
     A plan is remembered in ``data.cache_dir`` by what decides it: the jobs of a sweep that differ
     in seed or rate share one. The peak is that of the process, or of the GPU's allocator, as
     ``cost/peak_memory_mb`` measures it.
-
-    Args:
-        context: Of the run, which takes the two numbers.
-        module: The module, before it is trained.
     """
     config, material = context.config, context.data
     settings = settings_of(config, 0)
@@ -114,7 +110,6 @@ def _key(config: Train, material: Material, module: SimCLR, settings: StepSettin
 
 
 def _read(path: Path) -> Plan | None:
-    """Return a remembered plan; None where there is none that can be read."""
     try:
         return Plan(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):

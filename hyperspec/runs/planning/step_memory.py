@@ -103,12 +103,9 @@ def plan_step(
 ) -> Plan:
     """Predict what training a module takes.
 
-    Args:
-        module: On its device; it is left as it is, and no random number is taken.
-        settings: Of the step.
-        context: Makes what Lightning puts around a step, such as autocast.
-        num_images: Images of the source, all parts.
-        itemsize: Bytes of a stored value.
+    The module is left as it is, and no random number is taken. ``context`` makes what Lightning
+    puts around a step, such as autocast; ``num_images`` are those of all parts, ``itemsize`` the
+    bytes of a stored value.
     """
     device = module.device.type
     trained = [p for p in module.parameters() if p.requires_grad]

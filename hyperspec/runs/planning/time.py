@@ -38,15 +38,7 @@ _RESULTS = (Param.NUM_FEATURES,)  # logged by the run, in no config
 
 @dataclass(frozen=True)
 class Seen:
-    """An earlier run.
-
-    Args:
-        shape: What its time depends on besides bands and epochs.
-        n: Bands.
-        epochs: Passes over the training part.
-        train_seconds: Time of its training.
-        seconds: Time of the whole job.
-    """
+    """An earlier run: its shape is what its time depends on besides bands and epochs."""
 
     shape: tuple[tuple[str, str], ...]
     n: float
@@ -69,11 +61,8 @@ Need = Callable[[Any], DiskNeed]
 def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: Need | None) -> str:
     """Say how long a sweep's jobs will take and what they will write, in two lines.
 
-    Args:
-        config: The composed config of the multirun.
-        checked: The checked configs of the jobs that were composed.
-        num_jobs: Jobs in all.
-        need: Says what a job writes; None leaves the disk out.
+    ``checked`` are the configs of the jobs that were composed; ``need`` says what a job writes,
+    None leaves the disk out.
     """
     base = Path(config.hydra.runtime.cwd)
     seen = earlier_runs(str(config.tracking.uri), str(config.tracking.experiment), base)
@@ -93,12 +82,9 @@ def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: 
 def forecast_time(
     jobs: Sequence[Mapping[str, str]], num_jobs: int, seen: Sequence[Seen]
 ) -> TimeForecast:
-    """Predict the time of a sweep from earlier runs.
+    """Predict the time of a sweep from the flat configs of the jobs that were composed.
 
-    Args:
-        jobs: Flat configs of the jobs that were composed.
-        num_jobs: Jobs in all; those that were not composed count with the mean of the others.
-        seen: Earlier runs of this machine.
+    The others of its ``num_jobs`` count with their mean.
     """
     known, used = [], set()
     for job in jobs:
@@ -137,13 +123,7 @@ def shape_of(params: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Seen]:
-    """Read the newest finished runs of this machine; none where there is no store yet.
-
-    Args:
-        uri: Tracking store.
-        experiment: MLflow experiment of the sweep.
-        base: Folder that a relative path in ``uri`` starts from.
-    """
+    """Read the newest finished runs of this machine; none where there is no store yet."""
     try:
         address = resolve_uri(uri, base)
     except TrackingError:  # told when the sweep opens its store

@@ -83,12 +83,9 @@ class Pool(Protocol):
 
 
 class Slots:
-    """Places of jobs that run at once, each with its share of the machine.
+    """Places of jobs that run at once, each with its share of the machine: CPU threads and GPUs.
 
-    Args:
-        size: How many.
-        threads: CPU threads of each.
-        gpus: GPUs to share out; None leaves all visible to all.
+    Without a number of GPUs to share out all visible ones are left to all.
     """
 
     def __init__(self, size: int, threads: int, gpus: int | None) -> None:

@@ -28,15 +28,9 @@ def make_pool(
     folder: Path,
     options: Mapping[str, Any],
 ) -> Pool:
-    """Return a pool.
+    """Return a pool of the kind ``joblib``, ``submitit_local`` or ``ray`` for a sweep's folder.
 
-    Args:
-        kind: ``joblib``, ``submitit_local`` or ``ray``.
-        size: Jobs at once.
-        threads: CPU threads of a job.
-        gpus: GPUs to share out, or None.
-        folder: The sweep's folder.
-        options: What the pool itself takes.
+    See :class:`Slots` for its size, threads and GPUs; ``options`` are what the pool itself takes.
 
     Raises:
         ConfigError: If the kind is unknown, its package is missing or an option is unknown.
@@ -112,10 +106,8 @@ class LokyPool:
 class SubmititPool:
     """Processes of submitit's local executor: the code path of SLURM, without a cluster.
 
-    Args:
-        slots: Jobs at once, and their share of the machine.
-        folder: The sweep's folder; logs and results go to ``.submitit`` in it.
-        timeout_min: Minutes after which a job is interrupted and started again.
+    Logs and results go to ``.submitit`` in the sweep's folder. A job is interrupted and started
+    again after ``timeout_min`` minutes.
     """
 
     def __init__(self, slots: Slots, folder: Path, timeout_min: float = 60 * 24 * 7) -> None:

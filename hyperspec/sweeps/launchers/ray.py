@@ -12,12 +12,9 @@ from hyperspec.sweeps.launchers.base import LostError, Slots, Work, wait_until
 
 
 class RayPool:
-    """Tasks of Ray.
+    """Tasks of Ray; ``init`` and ``remote`` are arguments of ``ray.init`` and ``ray.remote``.
 
-    Args:
-        slots: Jobs at once at most, and their share of the machine.
-        init: Arguments of ``ray.init``; ``address`` joins a cluster that runs.
-        remote: Arguments of ``ray.remote``, such as ``num_gpus``.
+    An ``address`` in ``init`` joins a cluster that runs.
     """
 
     def __init__(

@@ -24,13 +24,7 @@ _STYLES |= {FAILED: "bold red", LOST: "bold red"}
 
 @dataclass(frozen=True)
 class Overview:
-    """What is known of a sweep before its first job.
-
-    Args:
-        title: Name of the study.
-        total: Jobs that the sweep will have in the end.
-        shared: Overrides that all jobs have.
-    """
+    """What is known of a sweep before its first job: study, jobs in the end, overrides of all."""
 
     title: str
     total: int
@@ -60,13 +54,7 @@ def best_of(states: Sequence[JobState]) -> JobState | None:
 
 
 def seconds_left(total: int, states: Sequence[JobState], now: float) -> float:
-    """Predict the rest from the mean of the jobs that trained to their end; NaN before the first.
-
-    Args:
-        total: Jobs of the sweep.
-        states: Those that have started.
-        now: Seconds since the epoch.
-    """
+    """Predict the rest from the mean of the jobs that trained to their end; NaN before that."""
     took = [s.seconds for s in states if s.state in (FINISHED, STOPPED)]
     over = sum(state.ended for state in states)
     if over >= total:

@@ -23,10 +23,7 @@ _LOOK_SECONDS = 1.0  # between two looks at the sweep's folder
 class Watcher:
     """Looks at a sweep's folder every second, from a thread of the controller.
 
-    Args:
-        folder: The sweep's folder.
-        overview: What is known before the first job.
-        style: ``rich`` or ``plain``.
+    The view is ``rich``, a screen, or ``plain``, a line per job that has ended.
     """
 
     def __init__(self, folder: Path, overview: Overview, style: str) -> None:

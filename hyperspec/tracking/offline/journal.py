@@ -64,11 +64,7 @@ class WaitingRun(RunRecord):
 
 
 class Journal:
-    """One run's folder, locked for this process.
-
-    Args:
-        folder: The folder; it must exist and hold ``run.json``. See :meth:`create`, :meth:`open`.
-    """
+    """One run's folder, locked for this process; see :meth:`create` and :meth:`open`."""
 
     def __init__(self, folder: Path, head: Head, lock: FileLock) -> None:
         self.folder, self.head, self._lock = folder, head, lock
@@ -241,7 +237,6 @@ def read_run_id(folder: Path) -> str | None:
 
 
 def _ends_torn(path: Path) -> bool:
-    """Say whether the last line was cut short by a crash."""
     try:
         with path.open("rb") as file:
             if file.seek(0, os.SEEK_END) == 0:

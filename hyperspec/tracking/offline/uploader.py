@@ -46,13 +46,10 @@ _LARGEST = sys.float_info.max
 
 
 class Uploader:
-    """Sends one run's journal.
+    """Sends one run's journal, which this process holds.
 
-    Args:
-        journal: The journal, held by this process.
-        connection: Where to; its experiment may still be unknown.
-        orphans: Whether a run whose parent is nowhere to be found is sent all the same.
-        uncertain: Whether what follows the last known line may have arrived before.
+    ``orphans`` sends a run all the same whose parent is nowhere to be found; ``uncertain`` says
+    that what follows the last known line may have arrived before.
     """
 
     def __init__(
@@ -209,7 +206,6 @@ def find_local(connection: Connection, local_id: str) -> str | None:
 
 
 def _missing(connection: Connection, run_id: str, metrics: list[Metric]) -> list[Metric]:
-    """Return the rows that the run does not have yet."""
     known = {
         _row(metric)
         for key in {metric.key for metric in metrics}
@@ -244,9 +240,7 @@ def _path(journal: Journal, entry: Entry) -> Path:
 class Background:
     """A thread that sends what is written to the journal, so that no step waits for a store.
 
-    Args:
-        uploader: What sends; its journal is closed by the thread when it ends.
-        flush_seconds: Longest wait before lines are sent, seconds.
+    Lines wait ``flush_seconds`` at most. The thread closes the journal when it ends.
     """
 
     def __init__(self, uploader: Uploader, flush_seconds: float) -> None:
@@ -274,12 +268,9 @@ class Background:
             self._changed.notify_all()
 
     def drain(self, seconds: float | None = None) -> bool:
-        """Send what waits now; return whether the store has everything.
+        """Send what waits now, for some seconds at most; return whether the store has everything.
 
         A server in trouble is tried at most twice; a locked SQLite file for up to 60 s.
-
-        Args:
-            seconds: Longest wait, seconds.
         """
         longest = LOCKED_SECONDS if self._is_file else DRAIN_SECONDS
         deadline = time.monotonic() + (longest if seconds is None else seconds)
@@ -299,11 +290,7 @@ class Background:
     def close(self, seconds: float | None = None) -> bool:
         """Send what waits and let go of the journal; what is not sent stays in its folder.
 
-        Args:
-            seconds: Longest wait, seconds.
-
-        Returns:
-            Whether the store has everything.
+        Waits for some seconds at most, and returns whether the store has everything.
         """
         complete = self.drain(seconds)
         with self._changed:
