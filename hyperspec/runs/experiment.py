@@ -18,7 +18,7 @@ from hyperspec.inference.band_curve import log_curve, plan_curve
 from hyperspec.inference.importance import log_importance
 from hyperspec.inference.restore import Restored
 from hyperspec.runs.distributed.processes import together
-from hyperspec.runs.identity import Objective, find_finished, identity, why_trained_again
+from hyperspec.runs.identity import Objective, find_finished, identity, parts_of, why_trained_again
 from hyperspec.runs.job_context import JobContext
 from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
@@ -31,7 +31,6 @@ from hyperspec.runs.out_of_memory import (
 from hyperspec.runs.planning.logged import foretell
 from hyperspec.runs.provenance import describe
 from hyperspec.runs.resume import adopt, continue_history
-from hyperspec.runs.used_parts import parts_of
 from hyperspec.search.trial import TrialReporter
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName, Tag

@@ -19,15 +19,22 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from hyperspec.bands import Learned
+from hyperspec.config.schema import Train
+from hyperspec.datasets.config import TilesData
+from hyperspec.losses.config import CombinedConfig
+from hyperspec.models import OPTIONS
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.offline.journal import waiting_runs
 from hyperspec.tracking.record import RunRecord, ended
-from hyperspec.tracking.retry import UnreachableError
+from hyperspec.tracking.store_state import UnreachableError
+from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.results_version import RESULTS
 from hyperspec.utils.source_tree import DIGITS, changed_source
 
 log = logging.getLogger(__name__)
@@ -207,3 +214,58 @@ def _result(run: RunRecord) -> Finished | None:
         return None
     known = dict(zip(named, values, strict=True))
     return Finished(run.run_id, values if several else values[0], known)
+
+
+# Every job is scored by these.
+_ALWAYS = ("splits", "statistics", "head", "training", "views.spatial")
+_SCORES = ("evaluation.probes", "evaluation.retrieval", "evaluation.shape", "evaluation.intervals")
+
+
+def parts_of(config: Train) -> dict[str, int]:
+    """Return the parts that a job uses with their versions, sorted by name.
+
+    What a plug-in brings is not in the table; its source counts instead.
+    """
+    return {part: RESULTS[part] for part in sorted(set(_used(config))) if part in RESULTS}
+
+
+def _used(config: Train) -> Iterator[str]:
+    yield from (*_ALWAYS, *_SCORES)
+    yield "preparation.tiles" if isinstance(config.data, TilesData) else "preparation.folder"
+    yield f"normalisation.{config.data.normalisation}"
+    yield f"bands.{config.bands.name}"
+    yield f"stems.{config.model.stem}"
+    yield from (f"backbones.{one}" for one, kind in OPTIONS.items() if type(config.model) is kind)
+    yield f"losses.{config.loss.name}"
+    if isinstance(config.loss, CombinedConfig):
+        yield f"losses.{config.loss.global_loss.name}"
+    yield from _views(config.views)
+    yield from _training(config)
+    if config.evaluation.controls:
+        yield "evaluation.controls"
+    if config.evaluation.importance:
+        yield "evaluation.importance"
+    if config.evaluation.curve_strategies:
+        yield "evaluation.curve"
+        yield from (f"bands.{name}" for name in config.evaluation.curve_strategies)
+
+
+def _views(views: ViewsConfig) -> Iterator[str]:
+    if views.noise_sd > 0:
+        yield "views.noise"
+    widths = (views.shift_nm, views.smooth_fwhm_nm, views.erase_nm)
+    if views.scales or max(*widths, views.drop_probability, views.mix_max) > 0:
+        yield "views.spectral"
+    if isinstance(views, CrossModalViews):
+        yield "views.cross_modal"
+
+
+def _training(config: Train) -> Iterator[str]:
+    if config.hardware.micro_batch is not None:
+        yield "training.micro_batch"
+    if config.schedule:
+        yield "training.schedule"
+    if config.schedule or config.ckpt is not None or isinstance(config.bands, Learned):
+        yield "training.growth"
+    if config.model.sampling_minimum is not None:
+        yield "training.band_sampling"

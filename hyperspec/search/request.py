@@ -12,8 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from hyperspec.config.sweep import SearchConfig
 from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.objective import objective_names
-from hyperspec.search.options import branches_of, num_seeds
-from hyperspec.search.space import SearchSpace, read_space
+from hyperspec.search.space import SearchSpace, branches_of, num_seeds, read_space
 from hyperspec.search.trial import build_pruner
 from hyperspec.utils.errors import ConfigError
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
@@ -26,12 +26,33 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from hyperspec.search.options import Branches
 from hyperspec.tracking.names import as_text
 from hyperspec.utils.errors import ConfigError
+
+Branches = Mapping[str, Mapping[str, Mapping[str, str]]]
+
+
+def num_trials(config: DictConfig) -> int | None:
+    """Return the trials of a search, or None of a grid."""
+    found = OmegaConf.select(config, "hydra.sweeper.n_trials")
+    return None if found is None else int(found)
+
+
+def num_seeds(config: DictConfig) -> int:
+    """Return the jobs of one trial."""
+    return int(OmegaConf.select(config, "search.seeds") or 1)
+
+
+def branches_of(config: DictConfig) -> Branches:
+    """Return ``search.branches``."""
+    found = OmegaConf.select(config, "search.branches")
+    plain = {} if found is None else OmegaConf.to_container(found, resolve=True)
+    return cast(Branches, plain)
+
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 Space = dict[str, Distribution]

@@ -29,7 +29,6 @@ from optuna.trial import Trial, TrialState
 from hyperspec.search.request import Request, bare, read_request
 from hyperspec.search.results import OVERRIDES, find_outcome, publish
 from hyperspec.search.samplers import build_sampler
-from hyperspec.search.seed_aggregation import pooled
 from hyperspec.search.storage import absolute_storage, open_storage
 from hyperspec.search.study import (
     ask,
@@ -39,6 +38,7 @@ from hyperspec.search.study import (
     is_in_line,
     is_repeated,
     open_study,
+    pooled,
     requeue_orphans,
     study_lock,
     unseen,

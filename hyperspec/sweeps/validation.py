@@ -21,8 +21,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hyperspec.search.options import Branches, branches_of, num_seeds, num_trials
 from hyperspec.search.request import check_search
+from hyperspec.search.space import Branches, branches_of, num_seeds, num_trials
 from hyperspec.utils.errors import HyperspecError
 
 Check = Callable[[DictConfig], object]

@@ -22,13 +22,17 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from hyperspec.tracking.contract import Tag
-from hyperspec.tracking.health import SQLITE, database_path, has_experiment, is_locked, knock
 from hyperspec.tracking.record import RunRecord, search_runs
-from hyperspec.tracking.retry import (
+from hyperspec.tracking.store_state import (
     LOCKED_SECONDS,
+    SQLITE,
     UnreachableError,
     bound_requests,
+    database_path,
     first_line,
+    has_experiment,
+    is_locked,
+    knock,
     retry_store,
 )
 from hyperspec.utils.errors import TrackingError

@@ -15,8 +15,13 @@ from hyperspec import __version__
 from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.prefetch import num_buffers
-from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
-from hyperspec.runs.planning.step_settings import settings_of, step_context
+from hyperspec.runs.planning.step_memory import (
+    Plan,
+    StepSettings,
+    plan_step,
+    settings_of,
+    step_context,
+)
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material

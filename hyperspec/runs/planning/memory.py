@@ -11,8 +11,14 @@ import torch
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import choose_residency, predicted_bytes
 from hyperspec.runs.planning.dummy_data import Folder, build, look, stand_in
-from hyperspec.runs.planning.step_memory import Context, Plan, StepSettings, plan_step
-from hyperspec.runs.planning.step_settings import settings_of, step_context
+from hyperspec.runs.planning.step_memory import (
+    Context,
+    Plan,
+    StepSettings,
+    plan_step,
+    settings_of,
+    step_context,
+)
 from hyperspec.training.devices import choose_device
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.errors import ConfigError

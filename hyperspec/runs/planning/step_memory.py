@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hyperspec.config.hardware import Hardware
+from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.batch import Batch
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.datasets.loading.plane_cache import predicted_bytes
 from hyperspec.losses.nt_xent import NtXent
 from hyperspec.training.allocator import KEPT_BELOW
+from hyperspec.training.devices import count_devices
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.noise import BANK_STARTS, BLOCK, NoiseSource
 from hyperspec.transforms.sampler import ViewParams, ViewSampler
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from hyperspec.runs.planning.fake_tensors import Watch
+
 
 Context = Callable[[], AbstractContextManager[Any]]
 _TRACED = 3  # micro-batches that are traced; every further one costs its features alone
@@ -322,3 +326,27 @@ def _fake(module: SimCLR, mode: FakeTensorMode, itemsize: int) -> SimCLR:
     with FakeCopyMode(mode):
         fake = copy.deepcopy(module, memo)
     return fake.train()
+
+
+def settings_of(config: Train, num_images: int) -> StepSettings:
+    """Return what a config says of a step; with few specimens all of them are the batch."""
+    hardware = config.hardware
+    batch = config.batch_size
+    if num_images:
+        batch = max(min(batch, round(config.data.split.fractions[0] * num_images)), 2)
+    devices = count_devices(hardware)
+    batch = max(batch // devices, 1)
+    micro = hardware.micro_batch
+    if hardware.check_micro_batch:  # the first batch is computed whole, too
+        micro = None
+    return StepSettings(batch, micro, hardware.accumulate, devices)
+
+
+def step_context(hardware: Hardware) -> Context:
+    """Return what Lightning puts around a step at a precision: autocast, or nothing."""
+    kind = "cuda" if torch.cuda.is_available() and hardware.accelerator != "cpu" else "cpu"
+    name, _, mixed = hardware.precision.partition("-")
+    narrow = {"bf16": torch.bfloat16, "16": torch.float16}.get(name)
+    if narrow is None or mixed != "mixed":
+        return lambda: torch.autocast(kind, enabled=False)
+    return lambda: torch.autocast(kind, dtype=narrow)

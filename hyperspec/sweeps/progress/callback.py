@@ -16,7 +16,7 @@ from hyperspec.runs.job_state import begin, end
 from hyperspec.sweeps.validation import count_jobs
 
 if TYPE_CHECKING:
-    from hyperspec.sweeps.progress.watcher import Watcher
+    from hyperspec.sweeps.progress.view import Watcher
 
 
 class LiveCallback(Callback):
@@ -38,8 +38,7 @@ class LiveCallback(Callback):
         style = _style(str(OmegaConf.select(config, "sweep.live") or "off"))
         if style == "off":
             return
-        from hyperspec.sweeps.progress.view import Overview
-        from hyperspec.sweeps.progress.watcher import Watcher
+        from hyperspec.sweeps.progress.view import Overview, Watcher
 
         folder = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)
         seeds = int(OmegaConf.select(config, "search.seeds") or 1)

@@ -1,19 +1,35 @@
-"""The words and the picture of a sweep that runs: counts, best so far, time left."""
+"""What a sweep shows while it runs: counts, best so far, time left, from its folder alone."""
 
 from __future__ import annotations
 
+import logging
 import math
+import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hyperspec.runs.job_state import FAILED, FINISHED, LOST, RUNNING, STOPPED, TAKEN, JobState
+from hyperspec.runs.job_state import (
+    FAILED,
+    FINISHED,
+    LOST,
+    RUNNING,
+    STOPPED,
+    TAKEN,
+    JobState,
+    Reader,
+)
+from hyperspec.utils.terminal import OWN_VIEW
 from hyperspec.utils.text import duration
 
 _SHOWN = 4  # running jobs with a line of their own
@@ -134,3 +150,62 @@ def _counts(states: Sequence[JobState]) -> Text:
 def _cut(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0  # between two looks at the sweep's folder
+
+
+class Watcher:
+    """Looks at a sweep's folder every second, from a thread of the controller.
+
+    The view is ``rich``, a screen, or ``plain``, a line per job that has ended.
+    """
+
+    def __init__(self, folder: Path, overview: Overview, style: str) -> None:
+        self._reader, self._overview = Reader(folder), overview
+        self._told: set[tuple[str, float]] = set()
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep view", daemon=True)
+        self._live = Live(console=Console(), auto_refresh=False) if style == "rich" else None
+        self._environment = os.environ.get(OWN_VIEW)
+
+    def start(self) -> None:
+        """Show the view and start looking."""
+        if self._live is not None:
+            os.environ[OWN_VIEW] = "1"  # workers inherit it: no bars of their own
+            self._live.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look once more and end."""
+        self._over.set()
+        self._thread.join()
+        self.look()
+        if self._live is not None:
+            self._live.stop()
+            if self._environment is None:
+                os.environ.pop(OWN_VIEW, None)
+
+    def look(self) -> None:
+        """Read the folder and show what is new."""
+        with self._lock:
+            states = self._reader.states()
+            now = time.time()
+            if self._live is not None:
+                self._live.update(panel(self._overview, states, now), refresh=True)
+                return
+            ended = [state for state in states if state.ended]
+            ended.sort(key=lambda state: state.started + state.seconds)
+            for place, state in enumerate(ended, 1):
+                if (state.name, state.started) not in self._told:
+                    self._told.add((state.name, state.started))
+                    print(line(self._overview, states, state, place, now), flush=True)
+
+    def _run(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except (OSError, ValueError) as error:  # a folder that is away for a moment
+                log.debug("the view of the sweep is not up to date: %s", error)
