@@ -119,10 +119,7 @@ def _measure(
 
 
 def _log(
-    context: RunContext,
-    trained: Trained,
-    metrics: dict[str, float],
-    objectives: dict[str, float],
+    context: RunContext, trained: Trained, metrics: dict[str, float], objectives: dict[str, float]
 ) -> Objective:
     """Log all metrics, and return the objective as the sweep takes it."""
     values = tuple(objectives.values())

@@ -68,11 +68,7 @@ class Identity:
     @property
     def tags(self) -> dict[str, str]:
         """What a run of the job is found by, and what explains why it was not."""
-        return {
-            Tag.IDENTITY: self.hash,
-            Tag.SETTINGS: self.settings,
-            Tag.RESULTS: self.results,
-        }
+        return {Tag.IDENTITY: self.hash, Tag.SETTINGS: self.settings, Tag.RESULTS: self.results}
 
 
 def identity(

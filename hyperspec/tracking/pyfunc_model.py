@@ -98,12 +98,7 @@ def log_encoder(
 
 
 def save_encoder(
-    path: Path,
-    checkpoint: Path,
-    num_features: int,
-    *,
-    loader: str,
-    described: Model | None = None,
+    path: Path, checkpoint: Path, num_features: int, *, loader: str, described: Model | None = None
 ) -> None:
     """Write the model's folder; see :func:`log_encoder`."""
     with _quiet():

@@ -184,12 +184,7 @@ def rehearse(
 
 
 def _step(
-    fake: SimCLR,
-    batch: int,
-    settings: StepSettings,
-    context: Context,
-    itemsize: int,
-    watch: Watch,
+    fake: SimCLR, batch: int, settings: StepSettings, context: Context, itemsize: int, watch: Watch
 ) -> tuple[int, list[tuple[torch.Size, int]]]:
     """Run forward and backward; return the gradients' bytes and shapes of what was embedded."""
     trained = [p for p in fake.parameters() if p.requires_grad]

@@ -21,12 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def make_pool(
-    kind: str,
-    size: int,
-    threads: int,
-    gpus: int | None,
-    folder: Path,
-    options: Mapping[str, Any],
+    kind: str, size: int, threads: int, gpus: int | None, folder: Path, options: Mapping[str, Any]
 ) -> Pool:
     """Return a pool of the kind ``joblib``, ``submitit_local`` or ``ray`` for a sweep's folder.
 

@@ -316,9 +316,7 @@ def grouped(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield group
 
 
-def merged(
-    group: Sequence[Entry],
-) -> tuple[dict[str, str], dict[str, str], list[Sequence[Any]]]:
+def merged(group: Sequence[Entry]) -> tuple[dict[str, str], dict[str, str], list[Sequence[Any]]]:
     """Return the tags, the parameters and the rows of metrics of several lines."""
     tags: dict[str, str] = {}
     params: dict[str, str] = {}
