@@ -55,10 +55,8 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
     prunes = pruner.get("name", "none") != "none"
     if prunes:
         _check_pruning(config, str(pruner["name"]), directions)
-    if settings.seeds > 1 and "seed" in {
-        *space.always,
-        *(n for b in space.branches for n in b.space),
-    }:
+    drawn = {*space.always, *(name for branch in space.branches for name in branch.space)}
+    if settings.seeds > 1 and "seed" in drawn:
         raise ConfigError(
             f"search.seeds={settings.seeds} runs each trial with several seeds, and seed is "
             "searched too. Take seed out of hydra.sweeper.params, or give search.seeds=1."
@@ -92,11 +90,7 @@ def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:
 
 
 def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
-    """Return the direction of each objective.
-
-    Raises:
-        ConfigError: If there are not as many as objectives, or one is no direction.
-    """
+    """Return the direction of each objective, as given or as is natural to it."""
     plain = bare(given)
     if plain in (None, "auto"):
         return tuple(natural_direction(name) for name in objectives)
@@ -118,11 +112,7 @@ def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_pruning(config: DictConfig, name: str, directions: Sequence[str]) -> None:
-    """Refuse a pruner that could not work, or that would stop the best trials.
-
-    Raises:
-        ConfigError: With the way out.
-    """
+    """Refuse a pruner that could not work, or that would stop the best trials."""
     off = "Take hydra/sweeper/pruner=none"
     if len(directions) > 1:
         raise ConfigError(
@@ -164,8 +154,6 @@ def check_search(config: DictConfig) -> None:
         ConfigError: If parts of it contradict each other, or no search is there to read them.
     """
     if OmegaConf.select(config, "hydra.sweeper.pruner") is not None:
-        # Imported here: Optuna takes a second, and a grid needs none.
-
         words = [str(word) for word in config.hydra.overrides.task]
         read_request(config, config.hydra.sweeper, words)
         return

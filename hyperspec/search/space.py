@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -168,14 +168,8 @@ def _read_branches(given: Branches) -> Iterator[Branch]:
 
 
 def _check_branches(space: SearchSpace) -> None:
-    """Refuse branches that no trial can reach, and keys that are drawn or fixed elsewhere.
-
-    Raises:
-        ConfigError: Naming the branch.
-    """
-    drawn = {**space.always}
-    for branch in space.branches:
-        drawn |= branch.space
+    """Refuse branches that no trial can reach, and keys that are drawn or fixed elsewhere."""
+    drawn = {**space.always, **{k: v for b in space.branches for k, v in b.space.items()}}
     for branch in space.branches:
         place = f"search.branches.{branch.key}.{branch.value}"
         for name in branch.space:
@@ -185,22 +179,23 @@ def _check_branches(space: SearchSpace) -> None:
         if branch.key in space.fixed:
             continue
         if branch.key not in drawn:
-            near = difflib.get_close_matches(branch.key, list(drawn), n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
             raise ConfigError(
-                f"{place} hangs on {branch.key}, which is not searched.{hint} Searched are "
-                f"{', '.join(sorted(drawn)) or 'none'}."
+                f"{place} hangs on {branch.key}, which is not searched.{_hint(branch.key, drawn)} "
+                f"Searched are {', '.join(sorted(drawn)) or 'none'}."
             )
         distribution = drawn[branch.key]
         if isinstance(distribution, CategoricalDistribution):
             values = [as_text(choice) for choice in distribution.choices]
             if branch.value not in values:
-                near = difflib.get_close_matches(branch.value, values, n=1)
-                hint = f" Did you mean {near[0]}?" if near else ""
                 raise ConfigError(
-                    f"{place}: {branch.key} is never {branch.value}.{hint} Its values are "
-                    f"{', '.join(values)}."
+                    f"{place}: {branch.key} is never {branch.value}.{_hint(branch.value, values)} "
+                    f"Its values are {', '.join(values)}."
                 )
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def choices(distribution: Distribution) -> Sequence[Any] | None:
@@ -239,11 +234,7 @@ def _read_words(words: Sequence[str]) -> tuple[Space, dict[str, Any], list[str]]
 
 
 def _distribution(override: Override) -> Distribution:
-    """Return what an override draws from, as the stock Optuna sweeper reads it.
-
-    Raises:
-        ConfigError: If it is a range without values, or no choice, range or interval.
-    """
+    """Return what an override draws from, as the stock Optuna sweeper reads it."""
     sweep = override.value()
     if isinstance(sweep, IntervalSweep):
         ends: tuple[Any, Any] = (sweep.start, sweep.end)

@@ -22,6 +22,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from hyperspec.search.optuna_internals import cached
+from hyperspec.tracking.store_state import database_path, shown
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
@@ -112,23 +113,10 @@ def _cause(error: BaseException) -> str:
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
 
 
-def shown(address: str) -> str:
-    """Return an address without its password."""
-    scheme, mark, rest = address.partition("://")
-    account, at, place = rest.rpartition("@")
-    return f"{scheme}{mark}{account.partition(':')[0]}{at}{place}"
-
-
-def sqlite_path(address: str) -> Path | None:
-    """Return the file of a SQLite address, or None for another database."""
-    path = address.removeprefix("sqlite:///")
-    return Path(path) if path != address and path else None
-
-
 def absolute_storage(storage: Any, cwd: Path, sweep_dir: Path) -> str:
     """Return the storage's address; a relative SQLite file starts at the command's folder."""
     address = f"sqlite:///{sweep_dir / 'optuna.db'}" if storage is None else str(storage)
-    path = sqlite_path(address)
+    path = database_path(address)
     return address if path is None else f"sqlite:///{cwd / path}"
 
 
@@ -141,7 +129,7 @@ def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECOND
         TrackingError: If it does not answer for ``patience`` seconds, now or at any call.
     """
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if sqlite_path(address) is not None:
+    if database_path(address) is not None:
         # SQLite waits by itself too, in silence; what is longer than that is told.
         options = {"connect_args": {"timeout": min(5.0, patience / 20)}}
 
@@ -156,7 +144,7 @@ def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECOND
 
 def _find_file(address: str) -> None:
     """Refuse, as a database does that is away, when the file of a SQLite address is missing."""
-    path = sqlite_path(address)
+    path = database_path(address)
     if path is not None and not path.exists():
         raise OperationalError("connect", None, FileNotFoundError(f"no file {path}"))
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
 import random
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, cast
 
 import optuna
@@ -22,7 +19,8 @@ from optuna.trial import Trial, TrialState
 
 from hyperspec.search.optuna_internals import reopen
 from hyperspec.search.space import SearchSpace, Space
-from hyperspec.search.storage import database_lock, sqlite_path
+from hyperspec.search.storage import database_lock
+from hyperspec.tracking.store_state import lock_path
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
@@ -74,14 +72,9 @@ def study_lock(storage: str) -> AbstractContextManager[object]:
     With PostgreSQL it is the database's own and spans all machines; else a file's, which spans the
     processes of one machine, or those that share the SQLite file's folder.
     """
-    path = sqlite_path(storage)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path.with_name(f".{path.name}.lock"))
     if storage.startswith("postgresql"):
         return database_lock(storage)
-    digest = hashlib.blake2b(storage.encode(), digest_size=8).hexdigest()
-    return FileLock(Path(tempfile.gettempdir()) / f"hyperspec-study-{digest}.lock")
+    return FileLock(lock_path(storage, "study"))
 
 
 def requeue_orphans(study: optuna.Study, storage: BaseStorage) -> list[int]:
@@ -177,11 +170,7 @@ def count(study: optuna.Study) -> int:
 
 
 def _check_space(study: optuna.Study, space: Space) -> None:
-    """Hold a stored study to the space that it was begun with.
-
-    Raises:
-        ConfigError: With the differences.
-    """
+    """Hold a stored study to the space that it was begun with."""
     now = {name: json.loads(distribution_to_json(d)) for name, d in space.items()}
     then = study.user_attrs.get(_SPACE)
     if then is None:

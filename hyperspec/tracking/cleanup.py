@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.tracking.client import Connection, connect
 from hyperspec.tracking.contract import LOCAL, Tag
-from hyperspec.tracking.offline.journal import Entry, Journal, pending, read_entries, read_head
+from hyperspec.tracking.offline.journal import Journal, pending, read_entries, read_head
 from hyperspec.tracking.offline.uploader import Uploader
 from hyperspec.tracking.record import RunRecord, ended
 from hyperspec.tracking.store_state import UnreachableError, first_line, is_trouble
@@ -89,10 +89,11 @@ def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
     parent = journal.head.tags.get(Tag.PARENT, "")
     orphan = parent.startswith(LOCAL) and not (journal.folder.parent / parent).exists()
     uploader = Uploader(journal, connection, orphans=orphan, uncertain=True)
-    lines = read_entries(journal.folder)
-    if not any(line["op"] == "end" for line in lines):
-        for line in _closing_lines(journal):
-            journal.append(line)
+    if not any(line["op"] == "end" for line in read_entries(journal.folder)):
+        head = journal.head
+        status, reason = _left_behind(RunRecord(head.local_id, head.name, "RUNNING", head.tags))
+        journal.append({"op": "tags", "tags": {Tag.REASON: reason}})
+        journal.append({"op": "end", "status": status, "time_ms": int(time.time() * 1000)})
         journal.secure()
     run_id = uploader.open_run()
     for _ in uploader.send(journal.entries()):
@@ -100,13 +101,6 @@ def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
     found.refused += uploader.refused
     found.sent.append(run_id)
     journal.close(remove=True, refused=uploader.refused)
-
-
-def _closing_lines(journal: Journal) -> Iterator[Entry]:
-    head = journal.head
-    status, reason = _left_behind(RunRecord(head.local_id, head.name, "RUNNING", head.tags))
-    yield {"op": "tags", "tags": {Tag.REASON: reason}}
-    yield {"op": "end", "status": status, "time_ms": int(time.time() * 1000)}
 
 
 def _left_behind(run: RunRecord) -> tuple[Status, str]:

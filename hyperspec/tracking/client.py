@@ -8,12 +8,10 @@ open the store side by side.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -33,7 +31,9 @@ from hyperspec.tracking.store_state import (
     has_experiment,
     is_locked,
     knock,
+    lock_path,
     retry_store,
+    shown,
 )
 from hyperspec.utils.errors import TrackingError
 
@@ -69,8 +69,7 @@ class Connection:
     @property
     def shown_uri(self) -> str:
         """The address without its password."""
-        parts = urlsplit(self.uri)
-        return self.uri.replace(f":{parts.password}@", "@") if parts.password else self.uri
+        return shown(self.uri)
 
     @property
     def client(self) -> MlflowClient:
@@ -274,17 +273,12 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _create_alone(connection: Connection) -> None:
-    """Create the tables and the experiment while no other process of this machine does.
-
-    Raises:
-        UnreachableError: If the store does not answer.
-        TrackingError: If another process keeps the lock.
-    """
+    """Create the tables and the experiment while no other process of this machine does."""
     # Before the lock: several seconds that each process would otherwise wait for each other one.
     import mlflow.store.tracking.sqlalchemy_store
     import mlflow.tracking  # noqa: F401
 
-    path = _lock_path(connection.uri)
+    path = lock_path(connection.uri, "tracking")
     try:
         with FileLock(path, timeout=_LOCK_SECONDS):
             if not has_experiment(connection.uri, connection.experiment):
@@ -295,15 +289,6 @@ def _create_alone(connection: Connection) -> None:
             f"for {_LOCK_SECONDS:.0f} s ({path} is locked). Start again when it is done, or end "
             "the process that holds the file."
         ) from error
-
-
-def _lock_path(uri: str) -> Path:
-    database = database_path(uri)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        return database.with_name(f".{database.name}.lock")
-    digest = hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"hyperspec-tracking-{digest}.lock"
 
 
 def _slug(name: str) -> str:

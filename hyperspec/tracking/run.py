@@ -74,23 +74,20 @@ def start_run(
     head = Head(
         new_local_id(), connection.uri, connection.experiment, name, _now_ms(), {**own, **clipped}
     )
-    run = JobRun(connection, _begin_journal(connection, head), flush_seconds)
+    try:
+        journal = Journal.create(connection.outbox, head)
+    except OSError as error:
+        raise TrackingError(
+            f"What runs have to say is kept in {connection.outbox} until the store has it, and "
+            f"that folder cannot be written ({error}). Choose another with tracking.outbox=FOLDER."
+        ) from error
+    run = JobRun(connection, journal, flush_seconds)
     try:
         run.log_params(params or {})
     except BaseException as error:
         run.fail(error)
         raise
     return run
-
-
-def _begin_journal(connection: Connection, head: Head) -> Journal:
-    try:
-        return Journal.create(connection.outbox, head)
-    except OSError as error:
-        raise TrackingError(
-            f"What runs have to say is kept in {connection.outbox} until the store has it, and "
-            f"that folder cannot be written ({error}). Choose another with tracking.outbox=FOLDER."
-        ) from error
 
 
 class JobRun:
@@ -223,11 +220,9 @@ class JobRun:
     ) -> None:
         """Take over another run's result, or its metrics up to a step, when both are on the store.
 
-        Args:
-            run_id: The other run; see :func:`hyperspec.tracking.copy_run.copy_run`.
-            until_step: Last step of the metrics; None takes over everything but checkpoints.
-            metrics: What is known of its metrics already, for as long as the store is away.
-            whole: Beginnings of the names of metrics that are taken over whatever their step.
+        See :func:`hyperspec.tracking.copy_run.copy_run`; without a step everything but checkpoints
+        is taken over. ``metrics`` is what is known of them already, for as long as the store is
+        away.
         """
         self.last |= metrics or {}
         entry = {"op": "copy", "source": run_id, "until_step": until_step, "whole": [*whole]}
@@ -260,11 +255,10 @@ class JobRun:
         """Write plain values as JSON, or as YAML when ``artifact`` ends in ``.yaml``."""
         import yaml
 
-        plain = dict(value)
         if artifact.endswith((".yaml", ".yml")):
-            self.log_text(yaml.dump(plain, indent=2, default_flow_style=False), artifact)
+            self.log_text(yaml.dump(dict(value), indent=2, default_flow_style=False), artifact)
         else:
-            self.log_text(json.dumps(plain, indent=2, default=str), artifact)
+            self.log_text(json.dumps(dict(value), indent=2, default=str), artifact)
 
     def log_figure(self, figure: Figure, artifact: str) -> None:
         """Write a matplotlib figure; the ending of ``artifact`` names the format."""
@@ -293,13 +287,12 @@ class JobRun:
         even when the rest cannot be.
         """
         text = "".join(traceback.format_exception(error))
-        steps: tuple[Callable[[], object], ...] = (
+        for note in (
             lambda: self.set_tags({Tag.REASON: describe(error)}),
             lambda: self.log_text(text, Artifact.TRACEBACK),
-        )
-        for step in steps:
+        ):
             try:
-                step()
+                note()
             except Exception:
                 log.warning("%s: part of the failure could not be logged", self.name, exc_info=True)
         if interrupted(error):
@@ -324,11 +317,7 @@ class JobRun:
 
 
 def _check_names(kind: str, values: Mapping[str, str]) -> None:
-    """Refuse names here: the store would only say so when the run is long over.
-
-    Raises:
-        TrackingError: With the first name that MLflow would not take.
-    """
+    """Refuse names here: the store would only say so when the run is long over."""
     for name in values:
         alone = posixpath.normpath(name) == name and not name.startswith(("/", "."))
         if not name or _REFUSED.search(name) or len(name) > _NAME_LIMIT or not alone:

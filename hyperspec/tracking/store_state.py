@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import socket
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -158,7 +160,24 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 def database_path(uri: str) -> Path | None:
     """Return the file behind a SQLite address, or None for a server."""
-    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) and uri != SQLITE else None
+
+
+def lock_path(uri: str, what: str) -> Path:
+    """Return a lock file beside a SQLite file, or one of this machine for a server."""
+    database = database_path(uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        return database.with_name(f".{database.name}.lock")
+    digest = hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"hyperspec-{what}-{digest}.lock"
+
+
+def shown(address: str) -> str:
+    """Return an address without its password."""
+    scheme, mark, rest = address.partition("://")
+    account, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}{account.partition(':')[0]}{at}{place}"
 
 
 def is_locked(database: Path) -> bool:
@@ -222,11 +241,7 @@ def has_experiment(uri: str, name: str) -> bool:
 
 
 def _experiment_in_server(uri: str, name: str) -> bool:
-    """Say whether a database server already holds the experiment.
-
-    Raises:
-        UnreachableError: If the server does not answer.
-    """
+    """Say whether a database server, which must answer, already holds the experiment."""
     from sqlalchemy import NullPool, create_engine, text
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -53,11 +53,9 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> UiCommand
     if root is not None:
         words += ["--default-artifact-root", root.as_uri(), "--no-serve-artifacts"]
     # Job execution starts a dozen more processes, for features that no sweep uses.
-    environment = {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    return UiCommand(tuple(words), environment, f"http://{_readable(host)}:{port}")
+    off = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    readable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return UiCommand(tuple(words), off, f"http://{readable}:{port}")
 
 
 def launch_ui(uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
@@ -83,7 +81,3 @@ def launch_ui(uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
                 return 0
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _readable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host

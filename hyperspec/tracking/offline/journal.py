@@ -97,9 +97,7 @@ class Journal:
         lock = FileLock(folder / _LOCK, thread_local=False)
         try:
             lock.acquire(timeout=0)
-        except Timeout:
-            return None
-        except OSError:  # removed by another process meanwhile
+        except (Timeout, OSError):  # held, or removed meanwhile, by another process
             return None
         head = read_head(folder)
         if head is None:
@@ -238,11 +236,7 @@ def read_run_id(folder: Path) -> str | None:
 
 def _ends_torn(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
+        return path.read_bytes()[-1:] not in (b"", b"\n")
     except OSError:
         return False
 

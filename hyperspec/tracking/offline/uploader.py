@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.tracking.contract import LOCAL, Tag
@@ -130,7 +129,8 @@ class Uploader:
         (entry,) = group
         client = self.connection.client
         if kind == "artifact":
-            path = _path(self.journal, entry)
+            # Absolute where there was no room for a copy: then the original is sent.
+            path = self.journal.folder / str(entry["file"])
             if path.exists():
                 client.log_artifact(run_id, str(path), entry.get("folder"))
             else:
@@ -173,11 +173,7 @@ class Uploader:
         client.set_terminated(run_id, status, int(str(entry["time_ms"])))
 
     def _source(self, run_id: str) -> str:
-        """Return the identity on the store of a run that is to be copied.
-
-        Raises:
-            UnreachableError: If the store does not have all of it yet.
-        """
+        """Return the identity on the store of a run to be copied, which must be there whole."""
         outbox = self.journal.folder.parent
         for folder in outbox.iterdir() if outbox.is_dir() else ():
             if folder != self.journal.folder and run_id in (folder.name, read_run_id(folder)):
@@ -185,11 +181,7 @@ class Uploader:
         return self._resolve(run_id)
 
     def _resolve(self, run_id: str) -> str:
-        """Return a run's identity on the store.
-
-        Raises:
-            UnreachableError: If it has none yet.
-        """
+        """Return a run's identity on the store, which must have one already."""
         if not run_id.startswith(LOCAL):
             return run_id
         found = find_local(self.connection, run_id)
@@ -230,11 +222,6 @@ def _datasets(entry: Entry) -> list[DatasetInput]:
         )
         for found in (inputs if isinstance(inputs, list) else [])
     ]
-
-
-def _path(journal: Journal, entry: Entry) -> Path:
-    # Absolute when there was no room for a copy: then the original is sent.
-    return journal.folder / str(entry["file"])
 
 
 class Background:
