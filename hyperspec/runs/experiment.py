@@ -55,12 +55,10 @@ class ObjectiveError(HyperspecError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment ended with.
+    """What an experiment ended with; NaN in processes that train along with rank 0.
 
-    Args:
-        objective: What ``config.objective`` names: a value, or several in its order; the last score
-            when the sweep stopped the training. NaN from processes that train along with rank 0.
-        stopped: Epoch and score at which the sweep stopped it early.
+    The objective is what ``config.objective`` names: a value, or several in its order; the last
+    score when the sweep stopped the training, at the epoch and score of ``stopped``.
     """
 
     objective: Objective
@@ -165,11 +163,7 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
 
 
 def _check_finite(objective: Objective) -> None:
-    """Refuse a result that is no number: a search or a report would stumble over it later.
-
-    Raises:
-        ObjectiveError: If it is not finite, or missing.
-    """
+    """Refuse a result that is no number: a search or a report would stumble over it later."""
     values = objective if isinstance(objective, tuple) else (objective,)
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         raise ObjectiveError(

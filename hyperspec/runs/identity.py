@@ -160,18 +160,14 @@ def find_finished(connection: Connection, wanted: str) -> Finished | None:
     except UnreachableError as error:
         log.warning("whether the job was finished before is not known: %s", error)
         runs = []
-    for run in runs:
-        found = _result(run)
-        if found is not None:
-            return found
+    here = (connection.uri, connection.experiment, "FINISHED", wanted)
     # What the store does not have yet waits beside it.
-    for waiting in reversed(waiting_runs(connection.outbox)):
-        same = (waiting.uri, waiting.experiment) == (connection.uri, connection.experiment)
-        if same and waiting.status == "FINISHED" and waiting.tag(Tag.IDENTITY) == wanted:
-            found = _result(waiting)
-            if found is not None:
-                return found
-    return None
+    waiting = [
+        run
+        for run in reversed(waiting_runs(connection.outbox))
+        if (run.uri, run.experiment, run.status, run.tag(Tag.IDENTITY)) == here
+    ]
+    return next((found for run in (*runs, *waiting) if (found := _result(run)) is not None), None)
 
 
 def why_trained_again(connection: Connection, wanted: Identity) -> str | None:
@@ -182,16 +178,13 @@ def why_trained_again(connection: Connection, wanted: Identity) -> str | None:
     except UnreachableError:
         return None  # find_finished has said so
     for run in runs:
-        before, now = (_versions(one) for one in (run.tag(Tag.RESULTS), wanted.results))
+        said = (run.tag(Tag.RESULTS), wanted.results)
+        before, now = (dict(word.split("=", 1) for word in one.split()) for one in said)
         changed = [part for part in sorted({*before, *now}) if before.get(part) != now.get(part)]
         if changed:
             reasons = [_reason(part, before.get(part), now.get(part)) for part in changed]
             return f"finished before as run {run.run_id}, but {', '.join(reasons)} since then"
     return None
-
-
-def _versions(results: str) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in results.split())
 
 
 def _reason(part: str, before: str | None, now: str | None) -> str:

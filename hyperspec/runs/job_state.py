@@ -29,18 +29,10 @@ LOST = "lost"  # its process is gone without a word
 
 @dataclass(frozen=True)
 class JobState:
-    """One job.
+    """One job: its folder below the sweep's, all its overrides, and one of the states above.
 
-    Args:
-        name: Its folder below the sweep's.
-        words: Overrides, all of them.
-        state: One of the words above.
-        started: Seconds since the epoch.
-        seconds: How long it took; 0 while it runs.
-        objective: What it returned; NaN without.
-        reason: Why it failed, in one line.
-        host: Machine of its process.
-        process: That process, see :func:`hyperspec.utils.process.process_tag`.
+    It has started at so many seconds since the epoch; ``reason`` says in a line why it failed, and
+    ``process`` is one as :func:`hyperspec.utils.process.process_tag` names them.
     """
 
     name: str
@@ -48,6 +40,7 @@ class JobState:
     state: str
     started: float
     seconds: float = 0.0
+    """How long it took; 0 while it runs."""
     objective: float = math.nan
     reason: str = ""
     host: str = field(default_factory=host_name)
@@ -61,13 +54,14 @@ class JobState:
 
 def begin(config: DictConfig) -> None:
     """Note that a job has started."""
-    _write(_folder(config), JobState(_name(config), _words(config), RUNNING, time.time()))
+    name = str(config.hydra.sweep.subdir)
+    _write(_folder(config), JobState(name, _words(config), RUNNING, time.time()))
 
 
 def end(config: DictConfig, outcome: JobReturn) -> None:
     """Note how a job ended."""
-    folder, name = _folder(config), _name(config)
-    before = _read(folder / f"{_slug(name)}.json")
+    folder, name = _folder(config), str(config.hydra.sweep.subdir)
+    before = _read(_file(folder, name))
     started = time.time() if before is None else before.started
     seconds = time.time() - started
     if outcome.status != JobStatus.COMPLETED:
@@ -122,12 +116,8 @@ def _folder(config: DictConfig) -> Path:
     return Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir) / FOLDER
 
 
-def _name(config: DictConfig) -> str:
-    return str(config.hydra.sweep.subdir)
-
-
-def _slug(name: str) -> str:
-    return name.replace(os.sep, "_")
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(os.sep, '_')}.json"
 
 
 def _words(config: DictConfig) -> tuple[str, ...]:
@@ -140,7 +130,7 @@ def _first(returned: object) -> float:
 
 
 def _write(folder: Path, state: JobState) -> None:
-    write_text(folder / f"{_slug(state.name)}.json", json.dumps(asdict(state)))
+    write_text(_file(folder, state.name), json.dumps(asdict(state)))
 
 
 def _read(path: Path) -> JobState | None:

@@ -115,7 +115,9 @@ def _end() -> None:
     deadline = time.monotonic() + LEAVE_SECONDS
     if _jobs:
         with contextlib.suppress(ValueError, ProcessLookupError):  # its thread is gone
-            signal.pthread_kill(_main_thread(), signal.SIGINT)
+            ident = threading.main_thread().ident
+            assert ident is not None, "the main thread has been started"
+            signal.pthread_kill(ident, signal.SIGINT)
     while _jobs and time.monotonic() < deadline:
         time.sleep(0.05)
     for close in list(_jobs):
@@ -134,12 +136,6 @@ def _below(process: psutil.Process) -> list[psutil.Process]:
         return list(process.children(recursive=True))
     except psutil.Error:
         return []
-
-
-def _main_thread() -> int:
-    ident = threading.main_thread().ident
-    assert ident is not None, "the main thread has been started"
-    return ident
 
 
 def _hear_interruptions() -> None:

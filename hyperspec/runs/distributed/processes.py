@@ -42,6 +42,7 @@ from hyperspec.utils.errors import HyperspecError
 log = logging.getLogger(__name__)
 
 ORDER, FAILURE = "order.pkl", "failure_{rank}.json"
+_HERE = "here/{rank}"  # the store's key by which a process says that it is there
 # Rank 0 scores between stages while the others wait; a dead process is noticed in other ways.
 PATIENCE = timedelta(days=1)
 _START_SECONDS = 300.0  # for the others to import torch and to be there
@@ -120,7 +121,7 @@ def together(context: RunContext, slots: Path) -> Iterator[RunContext]:
 def join(rank: int, processes: int, port: int, device: torch.device) -> None:
     """Become one of the group's processes; rank 0 has made the store at that port."""
     store = TCPStore("127.0.0.1", port, processes, timeout=PATIENCE)
-    store.set(_here(rank), "")
+    store.set(_HERE.format(rank=rank), "")
     _join(store, rank, processes, device)
 
 
@@ -158,20 +159,13 @@ def _start(
         processes,
     )
     (folder / ORDER).write_bytes(pickle.dumps(order))
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "hyperspec.runs.distributed.worker",
-        str(folder),
-    ]
+    words = [sys.executable, "-W", "ignore", "-m", "hyperspec.runs.distributed.worker", str(folder)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for rank in range(1, processes):
         # Its standard input ends when this process does, whatever ends it. A session of its own:
         # Ctrl-C is for rank 0, which ends the others.
         other = subprocess.Popen(
-            [*command, str(rank)], stdin=subprocess.PIPE, start_new_session=True, env=environment
+            [*words, str(rank)], stdin=subprocess.PIPE, start_new_session=True, env=environment
         )
         others.append(other)
     _await(store, others)
@@ -181,7 +175,7 @@ def _start(
 
 def _await(store: TCPStore, others: list[subprocess.Popen[bytes]]) -> None:
     """Wait until each other process is there, or one of them is gone."""
-    wanted = [_here(rank) for rank in range(1, len(others) + 1)]
+    wanted = [_HERE.format(rank=rank) for rank in range(1, len(others) + 1)]
     deadline = time.monotonic() + _START_SECONDS
     while not store.check(wanted):
         if any(other.poll() is not None for other in others):
@@ -192,11 +186,6 @@ def _await(store: TCPStore, others: list[subprocess.Popen[bytes]]) -> None:
                 "again on a machine that is less busy, or with hardware.devices=1."
             )
         time.sleep(0.02)
-
-
-def _here(rank: int) -> str:
-    """Return the store's key by which a process says that it is there."""
-    return f"here/{rank}"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hyperspec.bands import Learned, ProjectionStrategy, Strategy, Uniform
 from hyperspec.config.schema import Train
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
-from hyperspec.datasets.config import Data, FolderData, TilesData
+from hyperspec.datasets.config import Data, TilesData
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.source import Bands
 from hyperspec.models.config import PretrainableConfig
@@ -100,11 +101,8 @@ def look(data: Data) -> Folder:
         with open_cube(cubes[0], axis) as cube:
             tiles = 1
             if isinstance(data, TilesData):
-                tiles = int(
-                    np.prod(
-                        [max((side - data.tile) // data.stride + 1, 0) for side in cube.shape[1:]]
-                    )
-                )
+                sides = cube.shape[1:]
+                tiles = math.prod(max((n - data.tile) // data.stride + 1, 0) for n in sides)
             return Folder(cube.axis, tiles * len(cubes))
     except (HyperspecError, IndexError):
         return Folder(axis or mission_axis(), 0)
@@ -117,13 +115,7 @@ def stand_in(config: Train, axis: SpectralAxis, num_images: int = 0) -> Material
     """
     data = config.data
     tiles = isinstance(data, TilesData)
-    size = (
-        data.tile
-        if isinstance(data, TilesData)
-        else data.size
-        if isinstance(data, FolderData)
-        else 64
-    )
+    size = int(getattr(data, "tile" if tiles else "size", 64))
     source = StandIn(axis, size, num_images, np.dtype(np.float32 if tiles else np.float16))
     statistics = source.statistics([])
     rows = np.arange(num_images)

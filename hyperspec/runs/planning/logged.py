@@ -51,9 +51,8 @@ def foretell(context: RunContext, module: SimCLR) -> None:
         module.bank.residency.mode != "mmap",
         _read_ahead(config, module),
     )
-    kept = (
-        Path(config.data.cache_dir) / "plans" / f"{_key(config, material, module, settings)}.json"
-    )
+    key = _key(config, material, module, settings)
+    kept = Path(config.data.cache_dir) / "plans" / f"{key}.json"
     try:
         plan = _read(kept)
         if plan is None:

@@ -10,6 +10,7 @@ import torch
 
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import choose_residency, predicted_bytes
+from hyperspec.losses.grad_cache import check_batch_independent
 from hyperspec.runs.planning.dummy_data import Folder, build, look, stand_in
 from hyperspec.runs.planning.step_memory import (
     Context,
@@ -29,18 +30,11 @@ _LARGEST = 4096  # specimens of a micro-batch that are thought of
 
 @dataclass(frozen=True)
 class Forecast:
-    """The plan of a config and what there is.
+    """The plan of a config's step and what there is: bytes, a device and its kind.
 
-    Args:
-        config: The checked config.
-        plan: Of its step.
-        free: Free bytes of the device.
-        process: Bytes of the process itself: Python and libraries; 0 on a GPU.
-        device: Its kind.
-        folder: What is known of the specimens.
-        largest_micro_batch: The largest that fits; None where none fits, or where the model
-            cannot be trained in micro-batches.
-        exact: Whether the model can be trained in micro-batches.
+    ``process`` has the bytes of Python and libraries, 0 on a GPU; ``exact`` says whether the model
+    can be trained in micro-batches, of which the largest that fits is None where none fits or not
+    so.
     """
 
     config: Train
@@ -107,8 +101,8 @@ def forecast(config: Train) -> Forecast:
         HyperspecError: If the config cannot be built.
     """
     folder, device = look(config.data), choose_device(config.hardware)
-    module = build(config, stand_in(config, folder.axis), torch.device("cpu"))
-    itemsize = stand_in(config, folder.axis).source.dtype.itemsize
+    material = stand_in(config, folder.axis)
+    module, itemsize = build(config, material, torch.device("cpu")), material.source.dtype.itemsize
     settings = settings_of(config, folder.num_images)
     if folder.num_images:
         size, bands = module.views.source_size, len(module.views.wavelengths_nm)
@@ -118,33 +112,18 @@ def forecast(config: Train) -> Forecast:
         settings = dataclasses.replace(settings, resident=mode != "mmap")
     context = step_context(config.hardware)
     plan = plan_step(module, settings, context, folder.num_images, itemsize)
-    free = psutil.virtual_memory().available
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    exact = _batch_independent(module)
-    largest = None
-    if exact:
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    process, largest = 0, None
+    if exact := _batch_independent(module):
         largest = _largest(module, settings, context, folder.num_images, itemsize, free)
-    process = psutil.Process().memory_info().rss - _bytes_of(module)
-    return Forecast(
-        config,
-        plan,
-        free,
-        process if device.type == "cpu" else 0,
-        device.type,
-        folder,
-        largest,
-        exact,
-    )
-
-
-def _bytes_of(module: SimCLR) -> int:
-    return sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+    if device.type == "cpu":
+        own = sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+        process = psutil.Process().memory_info().rss - own
+    return Forecast(config, plan, free, process, device.type, folder, largest, exact)
 
 
 def _batch_independent(module: SimCLR) -> bool:
-    from hyperspec.losses.grad_cache import check_batch_independent
-
     try:
         for inside in (module.encoder, module.cell_head):
             if inside is not None:
@@ -169,8 +148,7 @@ def _largest(
         asked = dataclasses.replace(settings, micro_batch=micro)
         return plan_step(module, asked, context, num_images, itemsize).total
 
-    room = _USED * free
-    one = needs(1)
+    room, one = _USED * free, needs(1)
     if one > room:
         return None
     some = min(4, batch)

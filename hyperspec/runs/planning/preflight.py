@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from hyperspec.datasets.config import Data
     from hyperspec.runs.planning.memory import Forecast
 
+log = logging.getLogger(__name__)
+
+_USED = 0.9  # share of the free memory that all jobs together may take
+_CONTEXT = 600e6  # bytes of a CUDA context with its libraries, once per process
+_MOST = 24  # different jobs that are predicted; 0.2 to 1.5 s each
+
 
 def check_data(jobs: Sequence[Train]) -> None:
     """Open the specimens of all jobs, so that a missing or damaged file is found before them.
 
-    Jobs that share a device are also predicted to fit on it.
-
-    What is not packed yet is packed here; the first job would have to.
-
-    Args:
-        jobs: Checked configs.
+    What is not packed yet is packed here; the first job would have to. Jobs that share a device are
+    also predicted to fit on it.
 
     Raises:
         HyperspecError: With the files that cannot be used, or the memory that is missing.
     """
-    from hyperspec.runs.planning.preflight import check_sharing
     from hyperspec.training.data import open_source
 
     opened: list[Data] = []
@@ -37,13 +38,6 @@ def check_data(jobs: Sequence[Train]) -> None:
             open_source(job.data)
             opened.append(job.data)
     check_sharing(jobs)
-
-
-log = logging.getLogger(__name__)
-
-_USED = 0.9  # share of the free memory that all jobs together may take
-_CONTEXT = 600e6  # bytes of a CUDA context with its libraries, once per process
-_MOST = 24  # different jobs that are predicted; 0.2 to 1.5 s each
 
 
 def check_sharing(jobs: Sequence[Train]) -> None:
@@ -61,8 +55,7 @@ def check_sharing(jobs: Sequence[Train]) -> None:
 
     at_once = max(job.hardware.jobs_per_device for job in sharing)
     found = [forecast(job) for job in _different(sharing)]
-    needs = sorted((_bytes(one) for one in found), reverse=True)
-    most, free = needs[0], found[0].free
+    most, free = max(map(_bytes, found)), found[0].free
     together = most * at_once
     log.info(
         "%d jobs share a device (%s): up to %.0f MB each, %.0f MB together, %.0f MB free",

@@ -325,15 +325,13 @@ def _fake(module: SimCLR, mode: FakeTensorMode, itemsize: int) -> SimCLR:
 
 def settings_of(config: Train, num_images: int) -> StepSettings:
     """Return what a config says of a step; with few specimens all of them are the batch."""
-    hardware = config.hardware
-    batch = config.batch_size
+    hardware, batch = config.hardware, config.batch_size
     if num_images:
         batch = max(min(batch, round(config.data.split.fractions[0] * num_images)), 2)
     devices = count_devices(hardware)
     batch = max(batch // devices, 1)
-    micro = hardware.micro_batch
-    if hardware.check_micro_batch:  # the first batch is computed whole, too
-        micro = None
+    # The first batch is computed whole, too, where it is checked.
+    micro = None if hardware.check_micro_batch else hardware.micro_batch
     return StepSettings(batch, micro, hardware.accumulate, devices)
 
 

@@ -104,14 +104,11 @@ def _job_seconds(job: Mapping[str, str], same: Sequence[Seen]) -> float:
     beside = float(np.median([max(run.seconds - run.train_seconds, 0.0) for run in same]))
     # Strategies without a number of bands take all there are.
     n = to_number(job.get("bands.n"), float(bands.max()))
-    if len(set(bands.tolist())) < 2:
-        rate = float(np.median(rates))
-    else:
+    rate = float(np.median(rates))
+    if len(set(bands.tolist())) > 1:
         slope, start = np.polyfit(bands, rates, 1)
-        # More bands never take less time, and noise must not say so beyond the runs seen.
-        rate = max(float(start + max(slope, 0.0) * n), float(rates.min()) / 2)
-        if slope <= 0:
-            rate = float(np.median(rates))
+        if slope > 0:  # more bands never take less time, and noise must not say so
+            rate = max(float(start + slope * n), float(rates.min()) / 2)
     return beside + rate * to_number(job.get("epochs"), 1.0)
 
 
@@ -149,7 +146,7 @@ def _seen(run: RunRecord) -> Seen | None:
     n, epochs = run.number(Param.NUM_BANDS), run.number("epochs")
     if run.tag(Tag.KIND) != "job" or run.has(Tag.RESUMED) or trained is None:
         return None
-    if math.isnan(n) or math.isnan(epochs):
+    if math.isnan(n + epochs):
         return None
     return Seen(shape_of(run.params), n, epochs, trained, run.seconds)
 
