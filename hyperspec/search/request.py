@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -41,7 +41,8 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
     Raises:
         ConfigError: If parts of it contradict each other; the message names both.
     """
-    settings = _settings(config)
+    given = _plain(config.get("search"))  # a program without that key has its defaults
+    settings = SearchConfig(**given)
     space = read_space(_plain(sweeper.get("params")), words, settings.branches)
     if not space.labelled and sweeper.get("custom_search_space") is None:
         raise ConfigError(
@@ -69,15 +70,6 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
         )
     seed = space.fixed.get("seed", config.get("seed", 0))
     return Request(space, objectives, directions, settings, int(seed), prunes)
-
-
-def _settings(config: DictConfig) -> SearchConfig:
-    """Read ``search``; a program without that key has its defaults."""
-    given = config.get("search")
-    if given is None:
-        return SearchConfig()
-    plain = OmegaConf.to_container(given, resolve=True)
-    return SearchConfig(**cast(dict[str, Any], plain))
 
 
 def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:

@@ -173,10 +173,8 @@ class Search:
         fixed = {f"{name}={value}" for name, value in asked.space.fixed.items()}
         apart = [w for w in words if w not in fixed and w not in asked.space.deletions]
         trial.set_user_attr(OVERRIDES, apart)
-        many = asked.settings.seeds > 1
-        first = asked.first_seed
-        seeds = [first + i if many else None for i in range(asked.settings.seeds)]
-        return _Drawn(trial, words, seeds)
+        many, first = asked.settings.seeds, asked.first_seed
+        return _Drawn(trial, words, [first + i if many > 1 else None for i in range(many)])
 
     def _extend(self) -> Callable[[Trial], object] | None:
         target = self.options["custom_search_space"]

@@ -32,11 +32,11 @@ def opening(config: DictConfig, study: str, command: str, space: Mapping[str, st
     parts = [f"Study **{study}**: {asked}" if asked else f"Study **{study}**."]
     parts.append("```\n" + command + "\n```")
     if space:
-        rows = [f"| `{key}` | {_cell(value)} |" for key, value in space.items()]
+        shown = {key: value.replace("|", "\\|") for key, value in space.items()}
+        rows = [f"| `{key}` | `{value}` |" for key, value in shown.items()]
         parts.append("\n".join(["| setting | values |", "|---|---|", *rows]))
-    parts.append(HOW_TO_READ)
-    parts.append("The report is under *Artifacts*, `report/report.html`, when the sweep has ended.")
-    return "\n\n".join(parts)
+    ending = "The report is under *Artifacts*, `report/report.html`, when the sweep has ended."
+    return "\n\n".join([*parts, HOW_TO_READ, ending])
 
 
 def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | None) -> str:
@@ -104,7 +104,3 @@ def _tested(best: pd.Series) -> str:
         if value is not None and value == value:  # not NaN
             return f", test {metric.title} {value:.3f}"
     return ""
-
-
-def _cell(value: str) -> str:
-    return "`" + value.replace("|", "\\|") + "`"

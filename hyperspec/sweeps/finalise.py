@@ -72,11 +72,7 @@ def close_sweep(run: JobRun, error: BaseException | None) -> Ending:
 
 
 def _stored(run: JobRun, close: Status | None) -> SweepData:
-    """Return the sweep from the store, after closing its open jobs.
-
-    Raises:
-        UnreachableError: If the store is away or does not know the sweep.
-    """
+    """Return the sweep from the store, which must know it, after closing its open jobs."""
     from hyperspec.report.load import load_sweep
     from hyperspec.tracking.cleanup import close_children
     from hyperspec.tracking.store_state import UnreachableError

@@ -101,10 +101,8 @@ def free_keys(schema: Any, place: str = "") -> Iterator[str]:
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     keys = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
-    told = [
-        f"{key} was {then.get(key, 'not set')} and is {now.get(key, 'not set')}"
-        for key in keys[:_SHOWN]
-    ]
+    pairs = [(key, then.get(key, "not set"), now.get(key, "not set")) for key in keys[:_SHOWN]]
+    told = [f"{key} was {before} and is {after}" for key, before, after in pairs]
     return [*told, f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else told
 
 

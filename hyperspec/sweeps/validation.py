@@ -82,8 +82,7 @@ class Plan:
         """What the sweep is about to run, in a few lines."""
         varied = [axis for axis in self.axes if len(axis.words) > 1 or not axis.whole]
         lines = [f"sweep: {self.num_jobs} job{'s' * (self.num_jobs != 1)}"]
-        for axis in varied:
-            lines.append(f"  {axis.key}: {axis.shown}")
+        lines += [f"  {axis.key}: {axis.shown}" for axis in varied]
         lines += [f"  {line}" for line in self.told]
         if self.num_checked < self.num_jobs:
             lines.append(f"  checked: {self.num_checked} jobs, every value at least once")
@@ -123,8 +122,7 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         composer = _Composer(loader, config, way)
         for job in jobs[: max(0, limit - checked)]:
             checked += 1
-            problem = composer.problem(job, check)
-            if problem is not None:
+            if (problem := composer.problem(job, check)) is not None:
                 seen.setdefault(problem, []).append(job)
     fixed = {axis.words[0] for axis in axes if len(axis.words) == 1}
     problems = tuple(

@@ -62,22 +62,15 @@ def run_name(
     """
     parts = [strategy, f"n={n:03d}"]
     if temperature is not None:
-        parts.append(f"t={_fixed(temperature)}")
+        short = math.isclose(temperature, round(temperature, 2))
+        parts.append(f"t={temperature:.2f}" if short else f"t={temperature:.4g}")
     if lr is not None:
-        parts.append(f"lr={_power(lr)}")
+        mantissa, exponent = f"{lr:.3e}".split("e")
+        parts.append(f"lr={mantissa.rstrip('0').rstrip('.')}e{int(exponent)}")
     parts += [f"{key}={value}" for key, value in (extra or {}).items()]
     if seed is not None:
         parts.append(f"seed={seed}")
     return " ".join(parts)
-
-
-def _fixed(value: float) -> str:
-    return f"{value:.2f}" if math.isclose(value, round(value, 2)) else f"{value:.4g}"
-
-
-def _power(value: float) -> str:
-    mantissa, exponent = f"{value:.3e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:

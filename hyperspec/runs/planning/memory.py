@@ -30,11 +30,11 @@ _LARGEST = 4096  # specimens of a micro-batch that are thought of
 
 @dataclass(frozen=True)
 class Forecast:
-    """The plan of a config's step and what there is: bytes, a device and its kind.
+    """The plan of a config's step and what there is: bytes, and the kind of the device.
 
-    ``process`` has the bytes of Python and libraries, 0 on a GPU; ``exact`` says whether the model
-    can be trained in micro-batches, of which the largest that fits is None where none fits or not
-    so.
+    ``process`` has the bytes of Python and libraries, 0 on a GPU. ``exact`` says whether the model
+    can be trained in micro-batches; the largest that fits is None where it cannot, or where none
+    fits.
     """
 
     config: Train

@@ -68,11 +68,9 @@ class HyperspecLauncher(Launcher):
         gpus: int | None = None,
         options: DictConfig | None = None,
     ) -> None:
-        for name, value, least in (("n_jobs", n_jobs, 1), ("gpus", gpus, 1)):
-            if value is not None and value != -1 and value < least:
-                raise ConfigError(
-                    f"hydra.launcher.{name} is {value}; give at least {least}, or null."
-                )
+        for name, value in (("n_jobs", n_jobs), ("gpus", gpus)):
+            if value is not None and value != -1 and value < 1:
+                raise ConfigError(f"hydra.launcher.{name} is {value}; give at least 1, or null.")
         if retries < 0:
             raise ConfigError(f"hydra.launcher.retries is {retries}; give 0 or more.")
         self.kind, self.n_jobs, self.retries, self.gpus = pool, n_jobs, retries, gpus
@@ -101,14 +99,8 @@ class HyperspecLauncher(Launcher):
         self._sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
         self._sweep_dir.mkdir(parents=True, exist_ok=True)
         if self._pool is None:
-            self._pool = make_pool(
-                self.kind,
-                self._at_once(),
-                self._threads(),
-                self._gpus(),
-                self._sweep_dir,
-                self.options,
-            )
+            share = (self._at_once(), self._threads(), self._gpus())
+            self._pool = make_pool(self.kind, *share, self._sweep_dir, self.options)
         self._work = Work(self._context, config, self._task, Singleton.get_state())
         log.info("%d jobs, %d at once (%s)", len(job_overrides), self._pool.size, self.kind)
         jobs = [_Job(initial_job_idx + i, list(words)) for i, words in enumerate(job_overrides)]

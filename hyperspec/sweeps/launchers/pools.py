@@ -164,16 +164,14 @@ def _living(pids: Sequence[int]) -> list[psutil.Process]:
 
 @contextlib.contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in settings}
+    before = {key: os.environ[key] for key in settings if key in os.environ}
     os.environ.update(settings)
     try:
         yield
     finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        for key in settings:
+            del os.environ[key]
+        os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -239,14 +237,10 @@ class RayPool:
         """See Pool."""
         self.slots.give(self._running.pop(handle))
         errors = self._ray.exceptions
+        crashed = (errors.WorkerCrashedError, errors.NodeDiedError)
         try:
             found: JobReturn = self._ray.get(handle)
-        except (
-            errors.WorkerCrashedError,
-            errors.NodeDiedError,
-            errors.OutOfMemoryError,
-            errors.RaySystemError,
-        ) as error:
+        except (*crashed, errors.OutOfMemoryError, errors.RaySystemError) as error:
             raise LostError(type(error).__name__) from error
         return found
 

@@ -90,8 +90,7 @@ def line(
 ) -> str:
     """Return one line about a job that has ended."""
     total = overview.num_total(states)
-    parts = [f"sweep {place}/{total}", overview.words(state)]
-    parts.append(_outcome(state))
+    parts = [f"sweep {place}/{total}", overview.words(state), _outcome(state)]
     if state.state != LOST:
         parts.append(duration(state.seconds))
     left = seconds_left(total, states, now)
