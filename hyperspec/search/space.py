@@ -257,8 +257,7 @@ def _distribution(override: Override) -> Distribution:
 def _stepped(values: range | FloatRange) -> Distribution | None:
     """Return the distribution of a range, or None when its ends or steps are no exact floats.
 
-    Raises:
-        IndexError, ZeroDivisionError: If it has no values.
+    Without values it raises an IndexError or a ZeroDivisionError.
     """
     if isinstance(values, range):
         first, last = sorted((values[0], values[-1]))

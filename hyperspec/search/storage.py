@@ -22,14 +22,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from hyperspec.search.optuna_internals import cached
-from hyperspec.tracking.store_state import database_path, shown
+from hyperspec.tracking.store_state import database_path, retry, shown
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 600.0
 _LOCK_KEY = 4_850_116_301  # of the advisory lock; any number that nobody else takes
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_PAUSES = 0.1, 5.0  # between two tries, the first and the longest, seconds
 
 
 class _Waiting:
@@ -69,42 +69,41 @@ def _repeat(
     before: Callable[[], None] = lambda: None,
 ) -> Any:
     """Make a call, after ``before`` when it was refused, with growing waits in between."""
-    started, wait, refused, place = time.monotonic(), _FIRST_WAIT, False, shown(address)
-    while True:
+    started, refused, place = time.monotonic(), False, shown(address)
+
+    def attempt() -> Any:
+        if not refused:
+            return call()
+        before()
         try:
-            if refused:
-                before()
             result = call()
         except UpdateFinishedTrialError:
-            if not refused:
-                raise
-            return True  # an earlier try was written, and only its answer was lost
-        except (StorageInternalError, OperationalError, InterfaceError) as error:
-            if not _is_refusal(error):
-                raise
-            waited = time.monotonic() - started
-            if waited >= patience:
-                raise TrackingError(
-                    f"The study's database {place} has not answered for {waited:.0f} seconds "
-                    f"({_cause(error)}). What jobs have finished is kept with their runs; give the "
-                    "same command again when the database is back."
-                ) from error
-            if not refused:
-                log.warning("the study's database %s is away: %s; waiting", place, _cause(error))
-            refused = True
-            time.sleep(min(wait, max(0.0, patience - waited)))
-            wait = min(2 * wait, _LONGEST_WAIT)
-        else:
-            if refused:
-                log.warning("the study's database is back after %.1f s", time.monotonic() - started)
-            return result
+            result = True  # an earlier try was written, and only its answer was lost
+        log.warning("the study's database is back after %.1f s", time.monotonic() - started)
+        return result
+
+    def waits(error: Exception) -> None:
+        nonlocal refused
+        refused = True
+        log.warning("the study's database %s is away: %s; waiting", place, _cause(error))
+
+    def gives_up(error: Exception) -> Exception:
+        return TrackingError(
+            f"The study's database {place} has not answered for {time.monotonic() - started:.0f} "
+            f"seconds ({_cause(error)}). What jobs have finished is kept with their runs; give the "
+            "same command again when the database is back."
+        )
+
+    return retry(
+        attempt, patience, is_trouble=_is_refusal, waits=waits, gives_up=gives_up, pauses=_PAUSES
+    )
 
 
-def _is_refusal(error: BaseException) -> bool:
+def _is_refusal(error: BaseException | None) -> bool:
     """Say whether the database could not be used, in contrast to a wrong call."""
     if isinstance(error, StorageInternalError):
-        return isinstance(error.__cause__, OperationalError | InterfaceError)
-    return True
+        error = error.__cause__
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 def _cause(error: BaseException) -> str:

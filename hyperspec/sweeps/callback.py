@@ -203,11 +203,7 @@ def _refusing() -> Iterator[None]:
 def _announce(config: DictConfig, check: Check, need: Need | None) -> list[object]:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
 
-    Returns the checked configs of its jobs.
-
-    Raises:
-        HyperspecError: With the problems.
-        SystemExit: With status 0 after a dry run.
+    Returns the checked configs of its jobs; after a dry run it leaves with status 0.
     """
     from hyperspec.runs.planning.time import predict
 

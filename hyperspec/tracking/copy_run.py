@@ -51,7 +51,11 @@ def copy_run(
         return
     if until_step is None:
         _copy_names(client, found, target)
-        _copy_artifacts(client, source, target)
+        with tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
+            for entry in client.list_artifacts(source):
+                if entry.path != Folder.CHECKPOINTS:
+                    local = client.download_artifacts(source, entry.path, folder)
+                    client.log_artifact(target, str(Path(local)))
         if found.datasets:
             client.log_inputs(target, found.datasets)
     _copy_metrics(client, found, target, until_step, whole)
@@ -91,11 +95,3 @@ def _copy_metrics(
     ]
     for start in range(0, len(rows), _BATCH):
         client.log_batch(target, metrics=rows[start : start + _BATCH])
-
-
-def _copy_artifacts(client: MlflowClient, source: str, target: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
-        for entry in client.list_artifacts(source):
-            if entry.path != Folder.CHECKPOINTS:
-                local = client.download_artifacts(source, entry.path, folder)
-                client.log_artifact(target, str(Path(local)))

@@ -27,16 +27,11 @@ _DIGEST_LIMIT = 36  # characters, MLflow's
 
 @dataclass(frozen=True)
 class DataPart:
-    """One part of a split.
+    """One part of a split: ``train``, ``validation``, ``test`` or ``held_out``.
 
-    Args:
-        part: ``train``, ``validation``, ``test`` or ``held_out``.
-        root: Folder of the cubes.
-        data_hash: Hash of all specimens, their labels and preparation.
-        split_hash: Hash of what lies in which part.
-        image_shape: C, H, W of a prepared image, all bands of the axis.
-        dtype: Type of its values.
-        counts: Numbers that describe the part, such as images and specimens.
+    ``data_hash`` is of all specimens, their labels and preparation; ``split_hash`` of what lies in
+    which part. ``image_shape`` is C, H, W of a prepared image, all bands of the axis. Counts are
+    numbers that describe the part, such as images and specimens.
     """
 
     part: str

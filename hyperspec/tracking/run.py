@@ -287,10 +287,11 @@ class JobRun:
         even when the rest cannot be.
         """
         text = "".join(traceback.format_exception(error))
-        for note in (
+        notes: tuple[Callable[[], object], ...] = (
             lambda: self.set_tags({Tag.REASON: describe(error)}),
             lambda: self.log_text(text, Artifact.TRACEBACK),
-        ):
+        )
+        for note in notes:
             try:
                 note()
             except Exception:

@@ -88,17 +88,15 @@ def retry(
     is_trouble: Callable[[Exception], bool],
     waits: Callable[[Exception], object],
     gives_up: Callable[[Exception], Exception],
+    pauses: tuple[float, float] = (FIRST_PAUSE, LONGEST_PAUSE),
 ) -> T:
-    """Return what a call returns.
+    """Return what a call returns, made again after growing pauses from the first to the longest.
 
-    Args:
-        call: What to do.
-        seconds: Time after which trouble is raised; 0 tries once.
-        is_trouble: Says which errors may pass; others are raised at once.
-        waits: Told of the first trouble.
-        gives_up: Makes of the last trouble what is raised.
+    ``is_trouble`` says which errors may pass; others are raised at once. ``waits`` is told of the
+    first trouble, and ``gives_up`` makes of the last one what is raised after so many seconds; 0
+    tries once.
     """
-    deadline, pause, failed = time.monotonic() + seconds, FIRST_PAUSE, False
+    deadline, (pause, longest), failed = time.monotonic() + seconds, pauses, False
     while True:
         try:
             return call()
@@ -115,7 +113,7 @@ def retry(
                 waits(error)
             failed = True
         time.sleep(min(pause, max(left, 0.01)))
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, longest)
 
 
 def retry_store(call: Callable[[], T], seconds: float, what: str) -> T:

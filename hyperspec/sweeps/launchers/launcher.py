@@ -24,8 +24,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec.sweeps.launchers.base import LostError, Pool, Work
-from hyperspec.sweeps.launchers.pools import make_pool
+from hyperspec.sweeps.launchers.pools import LostError, Pool, Work, make_pool
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.parent import IN_SWEEP, find_parent
 from hyperspec.tracking.record import read_run

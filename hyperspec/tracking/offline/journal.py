@@ -34,7 +34,7 @@ _LINKED = 4 << 20  # bytes from which a file is linked, not copied: checkpoints,
 MAX_METRICS, MAX_NAMES = 900, 100  # rows, and parameters or tags, that MLflow takes in one call
 BATCHED = ("tags", "params", "metrics")
 
-Entry = dict[str, object]
+Entry = dict[str, Any]  # as JSON has it
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Journal:
         self.run_id, self.sent = _read_sent(folder)
         self._file: IO[str] | None = None
         self._torn = False
-        self._next = 1 + max((int(str(entry["seq"])) for entry in self.entries()), default=0)
+        self._next = 1 + max((int(entry["seq"]) for entry in self.entries()), default=0)
 
     @classmethod
     def create(cls, outbox: Path, head: Head) -> Journal:
@@ -135,7 +135,7 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Return the lines that are not known to be sent, in order; torn lines are left out."""
-        return [e for e in read_entries(self.folder) if int(str(e["seq"])) > self.sent]
+        return [e for e in read_entries(self.folder) if int(e["seq"]) > self.sent]
 
     def keep_file(self, source: Path, name: str) -> str:
         """Keep a file until it is sent; return where, relative to the folder.
@@ -176,12 +176,10 @@ class Journal:
             log.warning("%s cannot be written: %s", self.folder / _SENT, error)
 
     def close(self, remove: bool = False, refused: Sequence[str] = ()) -> None:
-        """Let go of the folder.
+        """Let go of the folder, and remove it when everything was sent.
 
-        Args:
-            remove: Whether everything was sent, so that it is not needed any more.
-            refused: What the store will never take; the folder then goes to ``refused`` beside
-                the outbox, with these texts in ``refused.txt``.
+        With lines that the store will never take it goes to ``refused`` beside the outbox instead,
+        with their texts in ``refused.txt``.
         """
         self._close_file()
         if remove and refused:
@@ -268,12 +266,10 @@ def waiting_runs(outbox: Path) -> list[WaitingRun]:
             continue
         tags, metrics, status = dict(head.tags), dict[str, float](), "RUNNING"
         for entry in read_entries(folder):
-            tags |= _texts(entry.get("tags"))
-            known = entry.get("metrics")
-            metrics |= known if isinstance(known, dict) else {}
-            rows = entry.get("rows")
-            metrics |= {row[0]: float(row[1]) for row in rows} if isinstance(rows, list) else {}
-            status = str(entry["status"]) if entry["op"] == "end" else status
+            tags |= entry.get("tags", {})
+            metrics |= entry.get("metrics", {})
+            metrics |= {name: float(value) for name, value, *_ in entry.get("rows", ())}
+            status = entry["status"] if entry["op"] == "end" else status
         found.append(
             WaitingRun(
                 head.local_id,
@@ -316,12 +312,7 @@ def merged(group: Sequence[Entry]) -> tuple[dict[str, str], dict[str, str], list
     params: dict[str, str] = {}
     rows: list[Sequence[Any]] = []
     for entry in group:
-        tags |= _texts(entry.get("tags"))
-        params |= _texts(entry.get("params"))
-        found = entry.get("rows")
-        rows += found if isinstance(found, list) else []
+        tags |= entry.get("tags", {})
+        params |= entry.get("params", {})
+        rows += entry.get("rows", [])
     return tags, params, rows
-
-
-def _texts(value: object) -> dict[str, str]:
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}

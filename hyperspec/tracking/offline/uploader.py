@@ -106,7 +106,7 @@ class Uploader:
                 self._send_singly(run_id, group)
             self._uncertain = False
             done += len(group)
-            self.journal.set_sent(int(str(group[-1]["seq"])))
+            self.journal.set_sent(int(group[-1]["seq"]))
             yield done
 
     def _send_singly(self, run_id: str, group: Sequence[Entry]) -> None:
@@ -136,10 +136,8 @@ class Uploader:
             else:
                 log.error("%s: the file %s is gone", self.journal.head.name, path)
         elif kind == "copy":
-            source, until = self._source(str(entry["source"])), entry.get("until_step")
-            names = entry.get("whole")
-            whole = tuple(map(str, names)) if isinstance(names, list) else ()
-            copy_run(client, source, run_id, until if isinstance(until, int) else None, whole)
+            source, whole = self._source(entry["source"]), tuple(entry.get("whole", ()))
+            copy_run(client, source, run_id, entry.get("until_step"), whole)
         elif kind == "datasets":
             client.log_inputs(run_id, _datasets(entry))
         elif kind == "end":
@@ -170,7 +168,7 @@ class Uploader:
             known = read_run(client, run_id)
             if known.status != status and known.has(Tag.REASON):
                 client.delete_tag(run_id, Tag.REASON)
-        client.set_terminated(run_id, status, int(str(entry["time_ms"])))
+        client.set_terminated(run_id, status, int(entry["time_ms"]))
 
     def _source(self, run_id: str) -> str:
         """Return the identity on the store of a run to be copied, which must be there whole."""
@@ -215,12 +213,11 @@ def _row(metric: Metric) -> tuple[str, int, int, str]:
 def _datasets(entry: Entry) -> list[DatasetInput]:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    inputs = entry.get("inputs")
     return [
         DatasetInput(
             Dataset(**found["dataset"]), [InputTag(k, v) for k, v in found["tags"].items()]
         )
-        for found in (inputs if isinstance(inputs, list) else [])
+        for found in entry["inputs"]
     ]
 
 
@@ -241,9 +238,6 @@ class Background:
         name = f"uploader-{self.journal.head.local_id[-8:]}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
-
-    def __len__(self) -> int:
-        return len(self._queue)
 
     def put(self, entry: Entry) -> None:
         """Write a line to the journal and put it in line for sending."""
