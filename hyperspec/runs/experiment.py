@@ -205,8 +205,7 @@ def _train(config: Train, data: Material, run: JobRun, job: JobContext, slots: S
 def _attempt(
     config: Train, data: Material, run: JobRun, job: JobContext, slots: Slots
 ) -> Objective:
-    session = open_session(config, run, job, slots)
-    device = choose_device(config.hardware)
+    session, device = open_session(config, run, job, slots), choose_device(config.hardware)
     context = RunContext(config, data, device, run, job.output_dir, session, foretell)
     with together(context, slots.folder) as shared:
         outcome = execute(shared)
@@ -220,14 +219,12 @@ def _attempt(
 
 def open_session(config: Train, run: JobRun, job: JobContext, slots: Slots) -> Session:
     """Return what the sweep asks of the job's training; a job of its own keeps checkpoints too."""
-    soft = StopSoftly()
-    keep = KeepCheckpoints(slots, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft)
+    soft, seconds = StopSoftly(), config.sweep.checkpoint_seconds
+    keep = KeepCheckpoints(slots, seconds, run.run_id, run.secure, soft)
     latest, search = slots.latest(), None
     if isinstance(config.bands, Learned):
         earlier = Slots(slots.folder / "search")
-        keep_search = KeepCheckpoints(
-            earlier, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft
-        )
+        keep_search = KeepCheckpoints(earlier, seconds, run.run_id, run.secure, soft)
         search = Session(earlier.latest(), [soft, keep_search], keep=earlier.keep)
     if latest is not None:
         _go_on(run, latest, "the training", whole=(MetricName.SEARCH,) if search else ())

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -76,7 +75,9 @@ def end(config: DictConfig, outcome: JobReturn) -> None:
     else:
         mark = folder.parent / name / _MARK
         kind = mark.read_text(encoding="utf-8") if mark.is_file() else FINISHED
-        value = _first(outcome.return_value)
+        found = outcome.return_value
+        first = found[0] if isinstance(found, tuple | list) and found else found
+        value = float(first) if isinstance(first, int | float) else math.nan
         state = JobState(name, _words(config), kind, started, seconds, value)
     _write(folder, state)
 
@@ -128,11 +129,6 @@ def _words(config: DictConfig) -> tuple[str, ...]:
     return tuple(str(word) for word in config.hydra.overrides.task)
 
 
-def _first(returned: object) -> float:
-    value = returned[0] if isinstance(returned, tuple | list) and returned else returned
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
 def _write(folder: Path, state: JobState) -> None:
     write_text(_file(folder, state.name), json.dumps(asdict(state)))
 
@@ -140,10 +136,8 @@ def _write(folder: Path, state: JobState) -> None:
 def _read(path: Path) -> JobState | None:
     if not path.is_file():
         return None
-    content: Mapping[str, object] = json.loads(path.read_text(encoding="utf-8"))
-    words = content["words"]
-    assert isinstance(words, list)
-    return JobState(**{**content, "words": tuple(words)})  # type: ignore[arg-type]  # as written
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return JobState(**{**content, "words": tuple(content["words"])})
 
 
 @dataclass(frozen=True)

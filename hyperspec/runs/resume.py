@@ -49,11 +49,7 @@ def continue_history(run: JobRun, run_id: str, until_step: int, whole: Sequence[
 
 
 def give_up_after(parent: ParentInfo, max_failures: int) -> None:
-    """Refuse to start a job when enough others of its sweep have failed.
-
-    Raises:
-        SweepGivenUpError: If so many have.
-    """
+    """Start no job more when so many of its sweep have failed: raise a SweepGivenUpError."""
     connection = connect(parent.tracking_uri, parent.experiment, offline=True)
     try:
         failed = len(connection.search(Tag.PARENT.equals(parent.parent_run_id), ended("FAILED")))

@@ -81,10 +81,7 @@ def requeue_orphans(study: optuna.Study, storage: BaseStorage) -> list[int]:
     """Close trials whose controller on this machine is dead, and put their values in line again.
 
     Call it under :func:`study_lock`: trials are asked for and signed under it, so that one without
-    a signature lost its controller in between.
-
-    Returns:
-        Numbers of the closed trials.
+    a signature lost its controller in between. Returns the numbers of the closed trials.
     """
     closed = []
     for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

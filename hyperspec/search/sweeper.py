@@ -71,11 +71,7 @@ class _Drawn:
 
 
 class Search:
-    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`.
-
-    Raises:
-        ConfigError: If no trial is asked for.
-    """
+    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`."""
 
     def __init__(
         self,

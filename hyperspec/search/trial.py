@@ -61,8 +61,7 @@ def trial_number(sweep_dir: Path) -> int | None:
 def build_pruner(config: Mapping[str, object]) -> optuna.pruners.BasePruner:
     """Return Optuna's pruner for ``{"name": "median", "n_startup_trials": 5, ...}``.
 
-    Raises:
-        ConfigError: If the name or an argument is unknown.
+    A ConfigError names what is unknown of that.
     """
     import optuna
 

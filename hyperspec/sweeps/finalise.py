@@ -57,8 +57,7 @@ def close_sweep(run: JobRun, error: BaseException | None) -> Ending:
     reason = describe(error) if error is not None else None
     if failed and not stopped:
         reason = f"{failed} of {total} jobs failed"
-    outcome: Status = "FINISHED" if reason is None else "FAILED"
-    run.finish("KILLED" if stopped else outcome, reason)
+    run.finish("KILLED" if stopped else "FAILED" if reason else "FINISHED", reason)
     try:
         if away is not None:
             raise UnreachableError(away)

@@ -73,11 +73,7 @@ class Connection:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client.
-
-        Raises:
-            UnreachableError: If the store does not answer.
-        """
+        """MLflow's client; an UnreachableError says that the store does not answer."""
         if self._client is None:
             self._client = open_client(self.uri)
         return self._client
@@ -85,18 +81,13 @@ class Connection:
     def ask(self, call: Callable[[MlflowClient], T]) -> T:
         """Read from the store; a moment of trouble is waited for, 60 s of a locked SQLite file.
 
-        Raises:
-            UnreachableError: If the store does not answer.
+        Trouble that lasts is an UnreachableError.
         """
         seconds = LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
         return retry_store(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
 
     def search(self, *conditions: str, limit: int | None = None) -> list[RunRecord]:
-        """Return the experiment's runs that meet all conditions, the newest first.
-
-        Raises:
-            UnreachableError: If the store does not answer.
-        """
+        """Return the experiment's runs that meet all conditions, newest first; see :meth:`ask`."""
         return self.ask(
             lambda client: search_runs(client, [self.known_experiment()], conditions, limit=limit)
         )
@@ -121,21 +112,15 @@ class Connection:
 def resolve_uri(uri: str, base: Path | None = None) -> str:
     """Return the address with an absolute path, since a relative one makes a store per folder.
 
-    Args:
-        uri: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a path that ends in ``.db``, or
-            the address of a server.
-        base: Folder that relative paths start from; the current one by default.
+    It is ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a path that ends in ``.db``, or the
+    address of a server. Relative paths start from ``base``, the current folder by default.
 
     Raises:
         TrackingError: If the address is of a kind that cannot hold runs.
     """
     text = uri.strip()
-    if text.startswith(SQLITE):
-        path = text.removeprefix(SQLITE)
-    elif text.endswith(".db") and "://" not in text:
-        path = text
-    else:
-        path = ""
+    is_file = text.startswith(SQLITE) or (text.endswith(".db") and "://" not in text)
+    path = text.removeprefix(SQLITE) if is_file else ""
     if path and path != ":memory:":
         absolute = (base or Path.cwd()) / Path(path).expanduser()
         return f"{SQLITE}{Path(os.path.abspath(absolute))}"
@@ -250,7 +235,8 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
     found: Experiment | None = client.get_experiment_by_name(name)
     if found is None:
         root = artifact_root(uri)
-        location = None if root is None else (root / _slug(name)).as_uri()
+        slug = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"
+        location = None if root is None else (root / slug).as_uri()
         try:
             # The kind opens the UI on training runs instead of on chat traces.
             kind: dict[str, str] = {Tag.EXPERIMENT_KIND: "custom_model_development"}
@@ -289,7 +275,3 @@ def _create_alone(connection: Connection) -> None:
             f"for {_LOCK_SECONDS:.0f} s ({path} is locked). Start again when it is done, or end "
             "the process that holds the file."
         ) from error
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"

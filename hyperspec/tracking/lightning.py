@@ -83,14 +83,7 @@ class SystemMetrics(pl.Callback):
         """Take the first sample."""
         self.sample(trainer)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **words: Any) -> None:
         """Take a sample when the last one is old enough."""
         if time.monotonic() - self._last >= self.every_seconds:
             self.sample(trainer)

@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from hyperspec.tracking.client import Connection
@@ -119,11 +118,7 @@ class JobRun:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client of the store, for reading.
-
-        Raises:
-            UnreachableError: If the store does not answer.
-        """
+        """MLflow's client of the store, for reading; see :attr:`Connection.client`."""
         return self.connection.client
 
     @property
@@ -134,12 +129,7 @@ class JobRun:
     def __enter__(self) -> JobRun:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.status != "RUNNING":
             return
         if error is None or (isinstance(error, SystemExit) and not error.code):
@@ -152,11 +142,7 @@ class JobRun:
             self.fail(error)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or replace tags.
-
-        Raises:
-            TrackingError: If MLflow would refuse a name.
-        """
+        """Set or replace tags; a name that MLflow would refuse is a TrackingError."""
         _check_names("tag", tags)
         clipped = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
         for part in _parts(clipped):

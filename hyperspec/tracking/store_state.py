@@ -181,13 +181,15 @@ def shown(address: str) -> str:
 def is_locked(database: Path) -> bool:
     """Say whether another process holds a SQLite file so that it cannot be read."""
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            connection.execute("SELECT name FROM sqlite_master LIMIT 1")
-    except sqlite3.OperationalError as error:
-        return "locked" in str(error)
-    except sqlite3.Error:
-        return False
+        _ask(database, "SELECT name FROM sqlite_master LIMIT 1")
+    except sqlite3.Error as error:
+        return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
     return False
+
+
+def _ask(database: Path, query: str, *values: str) -> object:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(query, values).fetchone()
 
 
 def knock(uri: str) -> None:
@@ -232,8 +234,7 @@ def has_experiment(uri: str, name: str) -> bool:
         return False
     query = "SELECT 1 FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(query, (name,)).fetchone() is not None
+        return _ask(database, query, name) is not None
     except sqlite3.Error:
         return False  # tables not there yet, or locked by their creator: take the locked road
 

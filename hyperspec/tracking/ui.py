@@ -59,11 +59,7 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> UiCommand
 
 
 def launch_ui(uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve the UI until it is interrupted; return the server's exit status.
-
-    Raises:
-        TrackingError: See :func:`ui_command`.
-    """
+    """Serve the UI until it is interrupted, see :func:`ui_command`; return its exit status."""
     command = ui_command(uri, host, port)
     print(f"MLflow UI: {command.url}/{_PAGE}  (Ctrl-C ends it)", flush=True)
     # Started where the store lies: MLflow writes a folder of its own into the current one.

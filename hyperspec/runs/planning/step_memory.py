@@ -146,9 +146,8 @@ def rehearse(
 ) -> tuple[int, int, int]:
     """Run a step on fake tensors.
 
-    Returns:
-        Bytes at the worst moment beyond weights and gradients, bytes of the largest block that the
-        heap of a CPU keeps when it is freed, and FLOP.
+    Returns bytes at the worst moment beyond weights and gradients, bytes of the largest block that
+    the heap of a CPU keeps when it is freed, and FLOP.
     """
     # Loading it takes a second or two; a plan that is remembered needs none of it.
     from torch._subclasses.fake_tensor import FakeTensorMode

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 _LOOKED_AT = 1000  # newest finished runs
 _SHAPE = ("model.", "head.", "hardware.", "views.")
 _SHAPE_WORDS = ("batch_size", "data.size", "data.root")
-_RESULTS = (Param.NUM_FEATURES,)  # logged by the run, in no config
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,8 @@ def _job_seconds(job: Mapping[str, str], same: Sequence[Seen]) -> float:
 def shape_of(params: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return the settings that the time of a job depends on, besides bands and epochs."""
     kept = {k: v for k, v in params.items() if k.startswith(_SHAPE) or k in _SHAPE_WORDS}
-    return tuple(sorted((k, v) for k, v in kept.items() if k not in _RESULTS))
+    kept.pop(Param.NUM_FEATURES, None)  # logged by the run, in no config
+    return tuple(sorted(kept.items()))
 
 
 def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Seen]:
