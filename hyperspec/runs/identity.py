@@ -7,8 +7,7 @@ counts only where somebody changed what it says since the golden numbers were wr
 
 Fields of the schema marked ``metadata={"identity": False}`` (paths, workers, logging) are left out;
 those marked ``"unless default"`` count where they are set, so that jobs from before the field keep
-their identity;
-fields marked ``metadata={"content": True}`` name a file and count by what is in it.
+their identity; fields marked ``metadata={"content": True}`` name a file and count by what is in it.
 """
 
 from __future__ import annotations

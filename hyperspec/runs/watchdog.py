@@ -26,8 +26,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5  # between looks at the controller
 # A job that is asked to leave gets a checkpoint out at the end of its epoch if that comes in time
-# (hyperspec.training.callbacks.graceful_stop), then closes its run. All of it stays well below 10
-# s.
+# (hyperspec.training.callbacks.graceful_stop), then closes its run, all of it well below 10 s.
 LEAVE_SECONDS = 7.0
 _CLOSE_SECONDS = 1.5  # for closing the run from outside when the job does not
 

@@ -19,22 +19,10 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
+from hyperspec.tracking import store_state
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.record import RunRecord, search_runs
-from hyperspec.tracking.store_state import (
-    LOCKED_SECONDS,
-    SQLITE,
-    UnreachableError,
-    bound_requests,
-    database_path,
-    first_line,
-    has_experiment,
-    is_locked,
-    knock,
-    lock_path,
-    retry_store,
-    shown,
-)
+from hyperspec.tracking.store_state import SQLITE, UnreachableError, database_path, first_line
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -69,7 +57,7 @@ class Connection:
     @property
     def shown_uri(self) -> str:
         """The address without its password."""
-        return shown(self.uri)
+        return store_state.shown(self.uri)
 
     @property
     def client(self) -> MlflowClient:
@@ -83,8 +71,9 @@ class Connection:
 
         Trouble that lasts is an UnreachableError.
         """
-        seconds = LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
-        return retry_store(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
+        seconds = store_state.LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
+        place = f"tracking.uri={self.shown_uri}"
+        return store_state.retry_store(lambda: call(self.client), seconds, place)
 
     def search(self, *conditions: str, limit: int | None = None) -> list[RunRecord]:
         """Return the experiment's runs that meet all conditions, newest first; see :meth:`ask`."""
@@ -101,9 +90,9 @@ class Connection:
         """
         if not self.experiment_id:
             client = self.client
-            self.experiment_id = retry_store(
+            self.experiment_id = store_state.retry_store(
                 lambda: _get_or_create(client, self.uri, self.experiment),
-                LOCKED_SECONDS if database_path(self.uri) else 0.0,
+                store_state.LOCKED_SECONDS if database_path(self.uri) else 0.0,
                 f"tracking.uri={self.shown_uri}",
             )
         return self.experiment_id
@@ -155,7 +144,7 @@ def open_client(uri: str) -> MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It prints a traceback for every busy moment of a database; ours say it in a line.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    bound_requests()
+    store_state.bound_requests()
     database = database_path(uri)
     if database is not None:
         try:
@@ -166,13 +155,11 @@ def open_client(uri: str) -> MlflowClient:
                 "Choose another place with tracking.uri=sqlite:////folder/mlflow.db."
             ) from error
     else:
-        knock(uri)
+        store_state.knock(uri)
+    locked = database is not None and store_state.is_locked(database)
+    seconds, place = store_state.LOCKED_SECONDS if locked else 0.0, f"tracking.uri={uri}"
     try:
-        return retry_store(
-            lambda: MlflowClient(tracking_uri=uri),
-            LOCKED_SECONDS if database is not None and is_locked(database) else 0.0,
-            f"tracking.uri={uri}",
-        )
+        return store_state.retry_store(lambda: MlflowClient(tracking_uri=uri), seconds, place)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, UnreachableError) as error:
         raise TrackingError(
             f"tracking.uri={uri} cannot be opened ({first_line(error)}). Check the address, or "
@@ -202,7 +189,7 @@ def connect(
     connection = Connection(address, experiment, outbox_folder(address, base, outbox))
     try:
         # A tracking server makes its tables at its own start.
-        if not address.startswith("http") and not has_experiment(address, experiment):
+        if not address.startswith("http") and not store_state.has_experiment(address, experiment):
             _create_alone(connection)
         connection.known_experiment()
     except UnreachableError as error:
@@ -264,10 +251,10 @@ def _create_alone(connection: Connection) -> None:
     import mlflow.store.tracking.sqlalchemy_store
     import mlflow.tracking  # noqa: F401
 
-    path = lock_path(connection.uri, "tracking")
+    path = store_state.lock_path(connection.uri, "tracking")
     try:
         with FileLock(path, timeout=_LOCK_SECONDS):
-            if not has_experiment(connection.uri, connection.experiment):
+            if not store_state.has_experiment(connection.uri, connection.experiment):
                 connection.known_experiment()
     except Timeout as error:
         raise TrackingError(
