@@ -39,6 +39,9 @@ from hyperspec.utils.source_tree import DIGITS, changed_source
 log = logging.getLogger(__name__)
 Objective = float | tuple[float, ...]
 _SOURCE = "source"  # stands among the versions where the package's source counts
+# Every job uses these, and is scored by those.
+_ALWAYS = ("splits", "statistics", "head", "training", "views.spatial")
+_SCORES = ("evaluation.probes", "evaluation.retrieval", "evaluation.shape", "evaluation.intervals")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,11 +205,6 @@ def _result(run: RunRecord) -> Finished | None:
         return None
     known = dict(zip(named, values, strict=True))
     return Finished(run.run_id, values if several else values[0], known)
-
-
-# Every job is scored by these.
-_ALWAYS = ("splits", "statistics", "head", "training", "views.spatial")
-_SCORES = ("evaluation.probes", "evaluation.retrieval", "evaluation.shape", "evaluation.intervals")
 
 
 def parts_of(config: Train) -> dict[str, int]:

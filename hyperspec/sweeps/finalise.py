@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from hyperspec.tracking.run import JobRun, Status
 
 
+log = logging.getLogger(__name__)
+
+LOADER = "hyperspec.inference.cube_embedder:open_embedder"
+_SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "data.size")
+
+
 @dataclass(frozen=True)
 class Ending:
     """How a sweep ended."""
@@ -92,12 +98,6 @@ def _count_waiting(run: JobRun) -> tuple[int, int]:
     jobs = [w for w in waiting_runs(run.connection.outbox) if w.tag(Tag.PARENT) in own]
     bad = [w for w in jobs if w.status != "FINISHED" and not w.has(Tag.PRUNED)]
     return len(bad), len(jobs)
-
-
-log = logging.getLogger(__name__)
-
-LOADER = "hyperspec.inference.cube_embedder:open_embedder"
-_SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "data.size")
 
 
 def log_models(connection: Connection, data: SweepData, which: str) -> str | None:

@@ -27,6 +27,10 @@ from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.names import flatten
 from hyperspec.tracking.run import JobRun
 
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 10.0  # as MLflow's own monitor
+
 
 class RunLogger(Logger):
     """Send Lightning's metrics to a :class:`JobRun` in batches.
@@ -64,11 +68,6 @@ class RunLogger(Logger):
     def finalize(self, status: str) -> None:
         """Put what was logged on the disk at the end of a fit, also of a failed one."""
         self.run.secure()
-
-
-log = logging.getLogger(__name__)
-
-EVERY_SECONDS = 10.0  # as MLflow's own monitor
 
 
 class SystemMetrics(pl.Callback):

@@ -30,6 +30,9 @@ LOCKED_SECONDS = 60.0  # longest wait for a SQLite file that another process hol
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}
 _TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 _TROUBLE |= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
+SQLITE = "sqlite:///"
+_KNOCK_SECONDS = 5.0
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class UnreachableError(TrackingError):
@@ -149,11 +152,6 @@ def _caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
             return True
         found = found.__cause__ or found.__context__
     return False
-
-
-SQLITE = "sqlite:///"
-_KNOCK_SECONDS = 5.0
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def database_path(uri: str) -> Path | None:

@@ -32,6 +32,9 @@ from hyperspec.runs.job_state import (
 from hyperspec.utils.terminal import OWN_VIEW
 from hyperspec.utils.text import duration
 
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0  # between two looks at the sweep's folder
 _SHOWN = 4  # running jobs with a line of their own
 _FAILURES = 3  # and failed ones
 _STYLES = {FINISHED: "green", TAKEN: "green", STOPPED: "yellow", RUNNING: "cyan"}
@@ -149,11 +152,6 @@ def _counts(states: Sequence[JobState]) -> Text:
 def _cut(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
-
-
-log = logging.getLogger(__name__)
-
-_LOOK_SECONDS = 1.0  # between two looks at the sweep's folder
 
 
 class Watcher:
