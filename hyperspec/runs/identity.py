@@ -162,14 +162,16 @@ def find_finished(connection: Connection, wanted: str) -> Finished | None:
     except UnreachableError as error:
         log.warning("whether the job was finished before is not known: %s", error)
         runs = []
-    here = (connection.uri, connection.experiment, "FINISHED", wanted)
-    # What the store does not have yet waits beside it.
-    waiting = [
+    found = next(filter(None, map(_result, runs)), None)
+    if found is not None:
+        return found
+    same = (connection.uri, connection.experiment, "FINISHED", wanted)
+    waiting = (  # what the store does not have yet waits beside it
         run
         for run in reversed(waiting_runs(connection.outbox))
-        if (run.uri, run.experiment, run.status, run.tag(Tag.IDENTITY)) == here
-    ]
-    return next((found for run in (*runs, *waiting) if (found := _result(run)) is not None), None)
+        if (run.uri, run.experiment, run.status, run.tag(Tag.IDENTITY)) == same
+    )
+    return next(filter(None, map(_result, waiting)), None)
 
 
 def why_trained_again(connection: Connection, wanted: Identity) -> str | None:

@@ -272,7 +272,7 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         for key in settings:
-            del os.environ[key]
+            os.environ.pop(key, None)
         os.environ.update(before)
 
 
