@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 
 from hyperspec.bands import Learned
 from hyperspec.config import plugins
@@ -18,20 +21,12 @@ from hyperspec.inference.band_curve import log_curve, plan_curve
 from hyperspec.inference.importance import log_importance
 from hyperspec.inference.restore import Restored
 from hyperspec.runs.distributed.processes import together
-from hyperspec.runs.identity import Objective, find_finished, identity, why_trained_again
-from hyperspec.runs.job_context import JobContext
-from hyperspec.runs.job_state import STOPPED, TAKEN, mark
+from hyperspec.runs.identity import Objective, find_finished, identity, parts_of, why_trained_again
+from hyperspec.runs.job_state import STOPPED, TAKEN, JobContext, mark
 from hyperspec.runs.locks import claim
-from hyperspec.runs.out_of_memory import (
-    OutOfMemoryError,
-    free_memory,
-    is_out_of_memory,
-    set_libraries_aside,
-)
 from hyperspec.runs.planning.logged import foretell
 from hyperspec.runs.provenance import describe
 from hyperspec.runs.resume import adopt, continue_history
-from hyperspec.runs.used_parts import parts_of
 from hyperspec.search.trial import TrialReporter
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName, Tag
@@ -50,18 +45,20 @@ from hyperspec.utils.errors import ConfigError, HyperspecError
 log = logging.getLogger(__name__)
 
 
+class OutOfMemoryError(HyperspecError):
+    """The job needs more memory than there is."""
+
+
 class ObjectiveError(HyperspecError):
     """The job gave no finite objective."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment ended with.
+    """What an experiment ended with; NaN in processes that train along with rank 0.
 
-    Args:
-        objective: What ``config.objective`` names: a value, or several in its order; the last score
-            when the sweep stopped the training. NaN from processes that train along with rank 0.
-        stopped: Epoch and score at which the sweep stopped it early.
+    The objective is what ``config.objective`` names: a value, or several in its order; the last
+    score when the sweep stopped the training, at the epoch and score of ``stopped``.
     """
 
     objective: Objective
@@ -77,11 +74,7 @@ def prepare(config: Train) -> Material:
 
 
 def execute(context: RunContext) -> Outcome:
-    """Choose bands, train, score, and log: one experiment.
-
-    Args:
-        context: With what :func:`prepare` gathered.
-    """
+    """Choose bands, train, score, and log: one experiment on what :func:`prepare` gathered."""
     config, leads = context.config, world()[0] == 0
     pl.seed_everything(config.seed, workers=True, verbose=False)
     with cpu_threads(config.hardware.threads):
@@ -124,10 +117,7 @@ def _measure(
 
 
 def _log(
-    context: RunContext,
-    trained: Trained,
-    metrics: dict[str, float],
-    objectives: dict[str, float],
+    context: RunContext, trained: Trained, metrics: dict[str, float], objectives: dict[str, float]
 ) -> Objective:
     """Log all metrics, and return the objective as the sweep takes it."""
     values = tuple(objectives.values())
@@ -144,11 +134,6 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
 
     A job of a sweep whose identity has a finished run takes that run's result; one that was
     interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
-
-    Args:
-        config: The checked config.
-        run: The job's tracked run.
-        job: What Hydra knows of the job.
     """
     set_libraries_aside()
     free_memory()  # after a job that failed
@@ -178,11 +163,7 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
 
 
 def _check_finite(objective: Objective) -> None:
-    """Refuse a result that is no number: a search or a report would stumble over it later.
-
-    Raises:
-        ObjectiveError: If it is not finite, or missing.
-    """
+    """Refuse a result that is no number: a search or a report would stumble over it later."""
     values = objective if isinstance(objective, tuple) else (objective,)
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
         raise ObjectiveError(
@@ -224,8 +205,7 @@ def _train(config: Train, data: Material, run: JobRun, job: JobContext, slots: S
 def _attempt(
     config: Train, data: Material, run: JobRun, job: JobContext, slots: Slots
 ) -> Objective:
-    session = open_session(config, run, job, slots)
-    device = choose_device(config.hardware)
+    session, device = open_session(config, run, job, slots), choose_device(config.hardware)
     context = RunContext(config, data, device, run, job.output_dir, session, foretell)
     with together(context, slots.folder) as shared:
         outcome = execute(shared)
@@ -239,14 +219,12 @@ def _attempt(
 
 def open_session(config: Train, run: JobRun, job: JobContext, slots: Slots) -> Session:
     """Return what the sweep asks of the job's training; a job of its own keeps checkpoints too."""
-    soft = StopSoftly()
-    keep = KeepCheckpoints(slots, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft)
+    soft, seconds = StopSoftly(), config.sweep.checkpoint_seconds
+    keep = KeepCheckpoints(slots, seconds, run.run_id, run.secure, soft)
     latest, search = slots.latest(), None
     if isinstance(config.bands, Learned):
         earlier = Slots(slots.folder / "search")
-        keep_search = KeepCheckpoints(
-            earlier, config.sweep.checkpoint_seconds, run.run_id, run.secure, soft
-        )
+        keep_search = KeepCheckpoints(earlier, seconds, run.run_id, run.secure, soft)
         search = Session(earlier.latest(), [soft, keep_search], keep=earlier.keep)
     if latest is not None:
         _go_on(run, latest, "the training", whole=(MetricName.SEARCH,) if search else ())
@@ -261,3 +239,34 @@ def _go_on(run: JobRun, ckpt: Path, what: str, whole: tuple[str, ...] = ()) -> N
     log.info("%s: goes on with %s from step %d of run %s", run.name, what, step, before)
     if before != run.run_id:
         continue_history(run, before, step, whole)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that the memory of the device or of the host did not suffice."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+@cache
+def set_libraries_aside() -> None:
+    """Spare the half a million objects of the imported libraries each search for cycles.
+
+    They stay for good anyhow; without them a search takes milliseconds instead of half a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def free_memory() -> None:
+    """Give back the planes of a job that is over.
+
+    Lightning's trainer and module hold each other, so that they would stay until Python happens to
+    search for cycles: two data sets in memory at once.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

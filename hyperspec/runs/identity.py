@@ -7,8 +7,7 @@ counts only where somebody changed what it says since the golden numbers were wr
 
 Fields of the schema marked ``metadata={"identity": False}`` (paths, workers, logging) are left out;
 those marked ``"unless default"`` count where they are set, so that jobs from before the field keep
-their identity;
-fields marked ``metadata={"content": True}`` name a file and count by what is in it.
+their identity; fields marked ``metadata={"content": True}`` name a file and count by what is in it.
 """
 
 from __future__ import annotations
@@ -19,30 +18,39 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from hyperspec.bands import Learned
+from hyperspec.config.schema import Train
+from hyperspec.datasets.config import TilesData
+from hyperspec.losses.config import CombinedConfig
+from hyperspec.models import OPTIONS
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.offline.journal import waiting_runs
 from hyperspec.tracking.record import RunRecord, ended
-from hyperspec.tracking.retry import UnreachableError
+from hyperspec.tracking.store_state import UnreachableError
+from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.results_version import RESULTS
 from hyperspec.utils.source_tree import DIGITS, changed_source
 
 log = logging.getLogger(__name__)
 Objective = float | tuple[float, ...]
 _SOURCE = "source"  # stands among the versions where the package's source counts
+# Every job uses these, and is scored by those.
+_ALWAYS = ("splits", "statistics", "head", "training", "views.spatial")
+_SCORES = ("evaluation.probes", "evaluation.retrieval", "evaluation.shape", "evaluation.intervals")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run of the same identity that ended well."""
+    """A run of the same identity that ended well, with the metrics that are the objective."""
 
     run_id: str
     objective: Objective
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Metrics that are the objective, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +70,7 @@ class Identity:
     @property
     def tags(self) -> dict[str, str]:
         """What a run of the job is found by, and what explains why it was not."""
-        return {
-            Tag.IDENTITY: self.hash,
-            Tag.SETTINGS: self.settings,
-            Tag.RESULTS: self.results,
-        }
+        return {Tag.IDENTITY: self.hash, Tag.SETTINGS: self.settings, Tag.RESULTS: self.results}
 
 
 def identity(
@@ -78,16 +82,12 @@ def identity(
     plugins: Mapping[str, str] | None = None,
     source: str | None = None,
 ) -> Identity:
-    """Return the identity of a job.
+    """Return the identity of a job by its checked config, a dataclass of dataclasses.
 
-    Args:
-        config: The checked config, a dataclass of dataclasses; the class of each counts.
-        data_hash: Hash of the specimens.
-        split_hash: Hash of the split.
-        results: Versions of the parts that the job uses, by name.
-        plugins: Hash of the source of each plug-in that the job loads, by name.
-        source: Hash of the package's source where it counts, empty where it does not; by default
-            what :func:`hyperspec.utils.source_tree.changed_source` says.
+    ``results`` are the versions of the parts that the job uses, ``plugins`` the hashes of the
+    source of those that it loads, both by name. ``source`` is the hash of the package's source
+    where it counts, empty where it does not; by default what
+    :func:`hyperspec.utils.source_tree.changed_source` says.
 
     Raises:
         ConfigError: If the config holds something that has no stable text.
@@ -162,43 +162,33 @@ def find_finished(connection: Connection, wanted: str) -> Finished | None:
     except UnreachableError as error:
         log.warning("whether the job was finished before is not known: %s", error)
         runs = []
-    for run in runs:
-        found = _result(run)
-        if found is not None:
-            return found
-    # What the store does not have yet waits beside it.
-    for waiting in reversed(waiting_runs(connection.outbox)):
-        same = (waiting.uri, waiting.experiment) == (connection.uri, connection.experiment)
-        if same and waiting.status == "FINISHED" and waiting.tag(Tag.IDENTITY) == wanted:
-            found = _result(waiting)
-            if found is not None:
-                return found
-    return None
+    found = next(filter(None, map(_result, runs)), None)
+    if found is not None:
+        return found
+    same = (connection.uri, connection.experiment, "FINISHED", wanted)
+    waiting = (  # what the store does not have yet waits beside it
+        run
+        for run in reversed(waiting_runs(connection.outbox))
+        if (run.uri, run.experiment, run.status, run.tag(Tag.IDENTITY)) == same
+    )
+    return next(filter(None, map(_result, waiting)), None)
 
 
 def why_trained_again(connection: Connection, wanted: Identity) -> str | None:
-    """Return why a job is trained although one of the same settings was finished, or None.
-
-    Args:
-        connection: Store and experiment.
-        wanted: The job, of which no finished run was found.
-    """
+    """Return why a job is trained although one of the same settings was finished, or None."""
     try:
         same = Tag.SETTINGS.equals(wanted.settings)
         runs = connection.search(same, ended("FINISHED"), limit=1)
     except UnreachableError:
         return None  # find_finished has said so
     for run in runs:
-        before, now = (_versions(one) for one in (run.tag(Tag.RESULTS), wanted.results))
+        said = (run.tag(Tag.RESULTS), wanted.results)
+        before, now = (dict(word.split("=", 1) for word in one.split()) for one in said)
         changed = [part for part in sorted({*before, *now}) if before.get(part) != now.get(part)]
         if changed:
             reasons = [_reason(part, before.get(part), now.get(part)) for part in changed]
             return f"finished before as run {run.run_id}, but {', '.join(reasons)} since then"
     return None
-
-
-def _versions(results: str) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in results.split())
 
 
 def _reason(part: str, before: str | None, now: str | None) -> str:
@@ -217,3 +207,53 @@ def _result(run: RunRecord) -> Finished | None:
         return None
     known = dict(zip(named, values, strict=True))
     return Finished(run.run_id, values if several else values[0], known)
+
+
+def parts_of(config: Train) -> dict[str, int]:
+    """Return the parts that a job uses with their versions, sorted by name.
+
+    What a plug-in brings is not in the table; its source counts instead.
+    """
+    return {part: RESULTS[part] for part in sorted(set(_used(config))) if part in RESULTS}
+
+
+def _used(config: Train) -> Iterator[str]:
+    yield from (*_ALWAYS, *_SCORES)
+    yield "preparation.tiles" if isinstance(config.data, TilesData) else "preparation.folder"
+    yield f"normalisation.{config.data.normalisation}"
+    yield f"bands.{config.bands.name}"
+    yield f"stems.{config.model.stem}"
+    yield from (f"backbones.{one}" for one, kind in OPTIONS.items() if type(config.model) is kind)
+    yield f"losses.{config.loss.name}"
+    if isinstance(config.loss, CombinedConfig):
+        yield f"losses.{config.loss.global_loss.name}"
+    yield from _views(config.views)
+    yield from _training(config)
+    if config.evaluation.controls:
+        yield "evaluation.controls"
+    if config.evaluation.importance:
+        yield "evaluation.importance"
+    if config.evaluation.curve_strategies:
+        yield "evaluation.curve"
+        yield from (f"bands.{name}" for name in config.evaluation.curve_strategies)
+
+
+def _views(views: ViewsConfig) -> Iterator[str]:
+    if views.noise_sd > 0:
+        yield "views.noise"
+    widths = (views.shift_nm, views.smooth_fwhm_nm, views.erase_nm)
+    if views.scales or max(*widths, views.drop_probability, views.mix_max) > 0:
+        yield "views.spectral"
+    if isinstance(views, CrossModalViews):
+        yield "views.cross_modal"
+
+
+def _training(config: Train) -> Iterator[str]:
+    if config.hardware.micro_batch is not None:
+        yield "training.micro_batch"
+    if config.schedule:
+        yield "training.schedule"
+    if config.schedule or config.ckpt is not None or isinstance(config.bands, Learned):
+        yield "training.growth"
+    if config.model.sampling_minimum is not None:
+        yield "training.band_sampling"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.config import groups, plugins, schema
 from hyperspec.config.compose import overrides_of
 from hyperspec.evaluation.metrics import printed
 from hyperspec.runs.identity import Objective
-from hyperspec.runs.job_context import JobContext, is_single_run
+from hyperspec.runs.job_state import JobContext, is_single_run
 from hyperspec.runs.resume import give_up_after
 from hyperspec.runs.watchdog import closing, watch
 from hyperspec.search.trial import trial_number
@@ -115,13 +115,7 @@ def _name(config: DictConfig) -> str:
 def _record_refused(config: DictConfig, context: JobContext, error: HyperspecError) -> None:
     if context.parent is None:
         return
-    tracking = TrackingConfig()
-    params = names.flatten(groups.to_plain(config)) if _complete(config) else {}
-    run = _start(tracking, context, " ".join(context.overrides) or "refused", params)
-    run.fail(error)
-
-
-def _complete(config: DictConfig) -> bool:
-    from omegaconf import OmegaConf
-
-    return not OmegaConf.missing_keys(config)
+    complete = not OmegaConf.missing_keys(config)
+    params = names.flatten(groups.to_plain(config)) if complete else {}
+    name = " ".join(context.overrides) or "refused"
+    _start(TrackingConfig(), context, name, params).fail(error)

@@ -1,4 +1,4 @@
-"""How far the jobs of a sweep are: a small file per job in the sweep's folder.
+"""What Hydra knows of a job, and how far it is: a small file per job in the sweep's folder.
 
 Jobs write them in whatever process they run in; the controller reads them. No tracking store is
 asked, so that the view of a sweep outlives an outage of it.
@@ -10,13 +10,16 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from hyperspec.config.compose import overrides_of
+from hyperspec.tracking.parent import ParentInfo, find_parent
 from hyperspec.utils.atomic import write_text
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
@@ -29,18 +32,10 @@ LOST = "lost"  # its process is gone without a word
 
 @dataclass(frozen=True)
 class JobState:
-    """One job.
+    """One job: its folder below the sweep's, all its overrides, and one of the states above.
 
-    Args:
-        name: Its folder below the sweep's.
-        words: Overrides, all of them.
-        state: One of the words above.
-        started: Seconds since the epoch.
-        seconds: How long it took; 0 while it runs.
-        objective: What it returned; NaN without.
-        reason: Why it failed, in one line.
-        host: Machine of its process.
-        process: That process, see :func:`hyperspec.utils.process.process_tag`.
+    It has started at so many seconds since the epoch; ``reason`` says in a line why it failed, and
+    ``process`` is one as :func:`hyperspec.utils.process.process_tag` names them.
     """
 
     name: str
@@ -48,6 +43,7 @@ class JobState:
     state: str
     started: float
     seconds: float = 0.0
+    """How long it took; 0 while it runs."""
     objective: float = math.nan
     reason: str = ""
     host: str = field(default_factory=host_name)
@@ -61,13 +57,14 @@ class JobState:
 
 def begin(config: DictConfig) -> None:
     """Note that a job has started."""
-    _write(_folder(config), JobState(_name(config), _words(config), RUNNING, time.time()))
+    name = str(config.hydra.sweep.subdir)
+    _write(_folder(config), JobState(name, _words(config), RUNNING, time.time()))
 
 
 def end(config: DictConfig, outcome: JobReturn) -> None:
     """Note how a job ended."""
-    folder, name = _folder(config), _name(config)
-    before = _read(folder / f"{_slug(name)}.json")
+    folder, name = _folder(config), str(config.hydra.sweep.subdir)
+    before = _read(_file(folder, name))
     started = time.time() if before is None else before.started
     seconds = time.time() - started
     if outcome.status != JobStatus.COMPLETED:
@@ -78,7 +75,9 @@ def end(config: DictConfig, outcome: JobReturn) -> None:
     else:
         mark = folder.parent / name / _MARK
         kind = mark.read_text(encoding="utf-8") if mark.is_file() else FINISHED
-        value = _first(outcome.return_value)
+        found = outcome.return_value
+        first = found[0] if isinstance(found, tuple | list) and found else found
+        value = float(first) if isinstance(first, int | float) else math.nan
         state = JobState(name, _words(config), kind, started, seconds, value)
     _write(folder, state)
 
@@ -122,31 +121,51 @@ def _folder(config: DictConfig) -> Path:
     return Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir) / FOLDER
 
 
-def _name(config: DictConfig) -> str:
-    return str(config.hydra.sweep.subdir)
-
-
-def _slug(name: str) -> str:
-    return name.replace(os.sep, "_")
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(os.sep, '_')}.json"
 
 
 def _words(config: DictConfig) -> tuple[str, ...]:
     return tuple(str(word) for word in config.hydra.overrides.task)
 
 
-def _first(returned: object) -> float:
-    value = returned[0] if isinstance(returned, tuple | list) and returned else returned
-    return float(value) if isinstance(value, int | float) else math.nan
-
-
 def _write(folder: Path, state: JobState) -> None:
-    write_text(folder / f"{_slug(state.name)}.json", json.dumps(asdict(state)))
+    write_text(_file(folder, state.name), json.dumps(asdict(state)))
 
 
 def _read(path: Path) -> JobState | None:
     if not path.is_file():
         return None
-    content: Mapping[str, object] = json.loads(path.read_text(encoding="utf-8"))
-    words = content["words"]
-    assert isinstance(words, list)
-    return JobState(**{**content, "words": tuple(words)})  # type: ignore[arg-type]  # as written
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return JobState(**{**content, "words": tuple(content["words"])})
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What Hydra knows of the job: its folder, its sweep, the words that set it apart."""
+
+    output_dir: Path
+    sweep_dir: Path | None
+    parent: ParentInfo | None
+    overrides: tuple[str, ...]
+    choices: dict[str, str]
+
+    @classmethod
+    def current(cls, config: DictConfig) -> JobContext:
+        """Read it from Hydra; outside of Hydra a job runs in the current folder."""
+        if not HydraConfig.initialized():
+            return cls(Path.cwd(), None, None, (), {})
+        hydra = HydraConfig.get()
+        sweep_dir = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
+        return cls(
+            Path(hydra.runtime.output_dir),
+            sweep_dir,
+            None if sweep_dir is None else find_parent(sweep_dir),
+            tuple(hydra.overrides.task),
+            overrides_of(config),
+        )
+
+
+def is_single_run() -> bool:
+    """Say whether Hydra runs this job alone, not as one of a sweep."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN

@@ -11,11 +11,12 @@ Source: L. Lamport, "A new solution of Dijkstra's concurrent programming problem
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,8 @@ from filelock import FileLock, Timeout
 
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Tag
-from hyperspec.tracking.health import database_path
 from hyperspec.tracking.record import RunRecord, ended, read_run, search_runs
-from hyperspec.tracking.retry import store_errors
+from hyperspec.tracking.store_state import database_path, store_errors
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
@@ -46,16 +46,11 @@ class Rhythm:
 def claim(
     connection: Connection, wanted: str, run_id: str | None = None, rhythm: Rhythm | None = None
 ) -> Iterator[None]:
-    """Hold an identity while its job runs, so that no other sweep runs it at the same time.
+    """Hold a job's identity while it runs, so that no other sweep runs it at the same time.
 
     Look for a finished run inside the claim: the one who waited then finds the result of the one
-    who held it.
-
-    Args:
-        connection: The store.
-        wanted: The job's identity.
-        run_id: The job's own run on the store; without it the claim reaches one machine.
-        rhythm: Of looks and beats.
+    who held it. ``run_id`` is the job's own run on the store; without it the claim reaches one
+    machine.
     """
     database = database_path(connection.uri)
     root = Path(tempfile.gettempdir()) if database is None else database.parent
@@ -70,19 +65,14 @@ def claim(
             lock.acquire()
         stack.callback(lock.release)
         if database is None and run_id is not None:
-            lease = _lease(connection, run_id, wanted, rhythm or Rhythm())
-            if lease is not None:
+            try:
+                with store_errors():
+                    lease = _Lease(connection, run_id, wanted, rhythm or Rhythm())
+            except TrackingError as error:
+                log.warning("job %s is claimed on this machine alone: %s", wanted, error)
+            else:
                 stack.enter_context(lease.held())
         yield
-
-
-def _lease(connection: Connection, run_id: str, wanted: str, rhythm: Rhythm) -> _Lease | None:
-    try:
-        with store_errors():
-            return _Lease(connection, run_id, wanted, rhythm)
-    except TrackingError as error:
-        log.warning("job %s is claimed on this machine alone: %s", wanted, error)
-        return None
 
 
 class _Lease:
@@ -112,7 +102,7 @@ class _Lease:
         finally:
             self._over.set()
             beating.join()
-            self._try(lambda: self._tag(Tag.CLAIM, ""))
+            self._try_tag(Tag.CLAIM, "")
 
     def _wait(self, ticket: int) -> None:
         told = False
@@ -123,9 +113,8 @@ class _Lease:
             time.sleep(self.rhythm.look)
 
     def _goes_first(self, run: RunRecord, ticket: int) -> bool:
-        theirs = _ticket(run)
-        choosing = theirs == 0
-        return choosing or (theirs, run.run_id) < (ticket, self.run_id)
+        theirs = _ticket(run)  # 0 while it is being chosen
+        return theirs == 0 or (theirs, run.run_id) < (ticket, self.run_id)
 
     def _others(self) -> list[RunRecord]:
         """Return the living contenders besides this one."""
@@ -152,18 +141,16 @@ class _Lease:
         return silent
 
     def _beat(self) -> None:
-        count = 0
+        count = itertools.count(1)
         while not self._over.wait(self.rhythm.beat):
-            count += 1
-            number = str(count)
-            self._try(lambda number=number: self._tag(Tag.BEAT, number))  # type: ignore[misc]
+            self._try_tag(Tag.BEAT, str(next(count)))
 
     def _tag(self, key: str, value: str) -> None:
         self.client.set_tag(self.run_id, key, value)
 
-    def _try(self, call: Callable[[], None]) -> None:
+    def _try_tag(self, key: str, value: str) -> None:
         try:
-            call()
+            self._tag(key, value)
         except Exception:
             log.warning("the claim on job %s could not be written", self.wanted, exc_info=True)
 

@@ -50,34 +50,26 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
     run.log_figure(picture(material), Artifact.BANDS_PICTURE)
     if isinstance(selection, BandProjection):
         run.log_figure(draw_responses(selection), Artifact.RESPONSES_PICTURE)
-    run.log_params(
-        {
-            Param.NUM_BANDS: str(len(selection)),
-            Param.NUM_CUBES: str(len(material.source)),
-            Param.NUM_SPECIMENS: str(len(set(material.specimens))),
-        }
-    )
+    params: dict[str, str] = {
+        Param.NUM_BANDS: str(len(selection)),
+        Param.NUM_CUBES: str(len(material.source)),
+        Param.NUM_SPECIMENS: str(len(set(material.specimens))),
+    }
+    run.log_params(params)
     run.log_datasets(data_parts(material, config))
-    run.set_tags(
-        {
-            Tag.STRATEGY: selection.strategy,
-            Tag.NUM_BANDS: str(len(selection)),
-            Tag.BANDS_HASH: selection.hash,
-            Tag.WAVELENGTHS: names.as_text(
-                [round(float(nm), 2) for nm in selection.wavelengths_nm]
-            ),
-            Tag.SPLIT_HASH: material.split.hash,
-            Tag.DATA_HASH: material.source.hash,
-            Tag.NUM_CLASSES: str(len(material.classes)),
-            Tag.NAME: names.run_name(
-                selection.strategy,
-                len(selection),
-                getattr(config.loss, "temperature", None),
-                config.lr,
-                config.seed,
-            ),
-        }
-    )
+    temperature, n = getattr(config.loss, "temperature", None), len(selection)
+    wavelengths = [round(float(nm), 2) for nm in selection.wavelengths_nm]
+    tags: dict[str, str] = {
+        Tag.STRATEGY: selection.strategy,
+        Tag.NUM_BANDS: str(n),
+        Tag.BANDS_HASH: selection.hash,
+        Tag.WAVELENGTHS: names.as_text(wavelengths),
+        Tag.SPLIT_HASH: material.split.hash,
+        Tag.DATA_HASH: material.source.hash,
+        Tag.NUM_CLASSES: str(len(material.classes)),
+        Tag.NAME: names.run_name(selection.strategy, n, temperature, config.lr, config.seed),
+    }
+    run.set_tags(tags)
 
 
 def picture(material: Material) -> Figure:

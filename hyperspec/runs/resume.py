@@ -11,8 +11,8 @@ from hyperspec.tracking.client import connect
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.parent import ParentInfo
 from hyperspec.tracking.record import ended
-from hyperspec.tracking.retry import UnreachableError
 from hyperspec.tracking.run import JobRun
+from hyperspec.tracking.store_state import UnreachableError
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)
@@ -40,11 +40,8 @@ def adopt(run: JobRun, found: Finished) -> Objective:
 def continue_history(run: JobRun, run_id: str, until_step: int, whole: Sequence[str] = ()) -> None:
     """Copy the metrics that an interrupted run logged before its checkpoint, and name the run.
 
-    Args:
-        run: The run that goes on.
-        run_id: The interrupted one.
-        until_step: Optimizer steps of the checkpoint.
-        whole: Beginnings of the names of metrics of an earlier stage, which was over by then.
+    ``until_step`` has the optimizer steps of the checkpoint; ``whole`` begins the names of metrics
+    of an earlier stage, which was over by then.
     """
     # Its process may have died with lines that the store does not have yet.
     send_outbox(run.connection.outbox, only=run.connection.uri)
@@ -52,11 +49,7 @@ def continue_history(run: JobRun, run_id: str, until_step: int, whole: Sequence[
 
 
 def give_up_after(parent: ParentInfo, max_failures: int) -> None:
-    """Refuse to start a job when enough others of its sweep have failed.
-
-    Raises:
-        SweepGivenUpError: If so many have.
-    """
+    """Start no job more when so many of its sweep have failed: raise a SweepGivenUpError."""
     connection = connect(parent.tracking_uri, parent.experiment, offline=True)
     try:
         failed = len(connection.search(Tag.PARENT.equals(parent.parent_run_id), ended("FAILED")))

@@ -26,8 +26,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5  # between looks at the controller
 # A job that is asked to leave gets a checkpoint out at the end of its epoch if that comes in time
-# (hyperspec.training.callbacks.graceful_stop), then closes its run. All of it stays well below 10
-# s.
+# (hyperspec.training.callbacks.graceful_stop), then closes its run, all of it well below 10 s.
 LEAVE_SECONDS = 7.0
 _CLOSE_SECONDS = 1.5  # for closing the run from outside when the job does not
 
@@ -86,10 +85,8 @@ def leave_all(
 ) -> None:
     """End other processes with all below them: first softly (SIGINT), then hard.
 
-    Args:
-        processes: Those that run a job.
-        seconds: How long they may take to leave by themselves.
-        over: Says that their jobs have ended, so that none needs more time.
+    They may take some seconds to leave by themselves, less when ``over`` says that their jobs have
+    ended, so that none needs more time.
     """
     below = [child for process in processes for child in _below(process)]
     for process in processes:
@@ -117,7 +114,9 @@ def _end() -> None:
     deadline = time.monotonic() + LEAVE_SECONDS
     if _jobs:
         with contextlib.suppress(ValueError, ProcessLookupError):  # its thread is gone
-            signal.pthread_kill(_main_thread(), signal.SIGINT)
+            ident = threading.main_thread().ident
+            assert ident is not None, "the main thread has been started"
+            signal.pthread_kill(ident, signal.SIGINT)
     while _jobs and time.monotonic() < deadline:
         time.sleep(0.05)
     for close in list(_jobs):
@@ -136,12 +135,6 @@ def _below(process: psutil.Process) -> list[psutil.Process]:
         return list(process.children(recursive=True))
     except psutil.Error:
         return []
-
-
-def _main_thread() -> int:
-    ident = threading.main_thread().ident
-    assert ident is not None, "the main thread has been started"
-    return ident
 
 
 def _hear_interruptions() -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hyperspec.config.sweep import SearchConfig
 from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.objective import objective_names
-from hyperspec.search.options import branches_of, num_seeds
-from hyperspec.search.space import SearchSpace, read_space
+from hyperspec.search.space import SearchSpace, branches_of, num_seeds, read_space
 from hyperspec.search.trial import build_pruner
 from hyperspec.utils.errors import ConfigError
 
@@ -37,18 +36,13 @@ class Request:
 
 
 def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence[str]) -> Request:
-    """Read and check what a search is asked for.
-
-    Args:
-        config: The composed config of the multirun.
-        sweeper: Options of the sweeper: ``params``, ``direction``, ``pruner``, ``sampler``,
-            ``custom_search_space``.
-        words: Overrides of the command line.
+    """Read what a search is asked for: by the multirun's config, its sweeper, the words typed.
 
     Raises:
         ConfigError: If parts of it contradict each other; the message names both.
     """
-    settings = _settings(config)
+    given = _plain(config.get("search"))  # a program without that key has its defaults
+    settings = SearchConfig(**given)
     space = read_space(_plain(sweeper.get("params")), words, settings.branches)
     if not space.labelled and sweeper.get("custom_search_space") is None:
         raise ConfigError(
@@ -62,10 +56,8 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
     prunes = pruner.get("name", "none") != "none"
     if prunes:
         _check_pruning(config, str(pruner["name"]), directions)
-    if settings.seeds > 1 and "seed" in {
-        *space.always,
-        *(n for b in space.branches for n in b.space),
-    }:
+    drawn = {*space.always, *(name for branch in space.branches for name in branch.space)}
+    if settings.seeds > 1 and "seed" in drawn:
         raise ConfigError(
             f"search.seeds={settings.seeds} runs each trial with several seeds, and seed is "
             "searched too. Take seed out of hydra.sweeper.params, or give search.seeds=1."
@@ -80,15 +72,6 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
     return Request(space, objectives, directions, settings, int(seed), prunes)
 
 
-def _settings(config: DictConfig) -> SearchConfig:
-    """Read ``search``; a program without that key has its defaults."""
-    given = config.get("search")
-    if given is None:
-        return SearchConfig()
-    plain = OmegaConf.to_container(given, resolve=True)
-    return SearchConfig(**cast(dict[str, Any], plain))
-
-
 def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:
     """Return the names of what is optimised; a program without the key numbers them."""
     if "objective" in config:
@@ -99,11 +82,7 @@ def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:
 
 
 def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
-    """Return the direction of each objective.
-
-    Raises:
-        ConfigError: If there are not as many as objectives, or one is no direction.
-    """
+    """Return the direction of each objective, as given or as is natural to it."""
     plain = bare(given)
     if plain in (None, "auto"):
         return tuple(natural_direction(name) for name in objectives)
@@ -125,11 +104,7 @@ def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_pruning(config: DictConfig, name: str, directions: Sequence[str]) -> None:
-    """Refuse a pruner that could not work, or that would stop the best trials.
-
-    Raises:
-        ConfigError: With the way out.
-    """
+    """Refuse a pruner that could not work, or that would stop the best trials."""
     off = "Take hydra/sweeper/pruner=none"
     if len(directions) > 1:
         raise ConfigError(
@@ -171,8 +146,6 @@ def check_search(config: DictConfig) -> None:
         ConfigError: If parts of it contradict each other, or no search is there to read them.
     """
     if OmegaConf.select(config, "hydra.sweeper.pruner") is not None:
-        # Imported here: Optuna takes a second, and a grid needs none.
-
         words = [str(word) for word in config.hydra.overrides.task]
         read_request(config, config.hydra.sweeper, words)
         return

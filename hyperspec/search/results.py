@@ -20,7 +20,7 @@ from hyperspec.tracking.client import connect
 from hyperspec.tracking.contract import TAG_LIMIT, Artifact, Tag
 from hyperspec.tracking.parent import find_parent
 from hyperspec.tracking.record import read_run
-from hyperspec.tracking.retry import store_errors
+from hyperspec.tracking.store_state import store_errors
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)
@@ -98,20 +98,15 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
     ``optimization_results.yaml`` is what the stock sweeper writes, and more.
     """
     results: dict[str, Any] = {"name": "optuna", "n_trials": num_trials}
-    listed = [
-        {
-            "trial": trial.number,
-            "params": dict(trial.params),
-            "values": list(trial.values),
-            "overrides": overrides(trial),
-        }
-        for trial in outcome.best
-    ]
     if len(outcome.objectives) > 1:
+        listed = [
+            {"trial": t.number, "params": t.params, "values": t.values, "overrides": overrides(t)}
+            for t in outcome.best
+        ]
         results |= {"objectives": list(outcome.objectives), "solutions": listed}
     elif outcome.best:
         best = outcome.best[0]
-        results |= {"best_params": dict(best.params), "best_value": best.value}
+        results |= {"best_params": best.params, "best_value": best.value}
         results |= {"best_trial": best.number}
     OmegaConf.save(OmegaConf.create(results), folder / "optimization_results.yaml")
     print(f"\n{outcome.text}", flush=True)
@@ -134,7 +129,6 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
 
 
 def _table(study: optuna.Study, outcome: Outcome) -> str:
-    """Return all trials as CSV: number, state, whether it is among the best, values, overrides."""
     best = {trial.number for trial in outcome.best}
     text = io.StringIO()
     writer = csv.writer(text)

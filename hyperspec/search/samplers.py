@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-import optuna
 from hydra.utils import instantiate
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler
-from optuna.trial import FrozenTrial, TrialState
 
 from hyperspec.search.space import SearchSpace, choices
 from hyperspec.utils.errors import ConfigError
@@ -27,23 +25,12 @@ TRUSTED = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 class Grid(GridSampler):
     """A grid that does not stop Optuna's own loop at its last point: there is none here."""
 
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
+    def after_trial(self, *args: Any, **words: Any) -> None:
         """Do nothing; the search counts its trials itself."""
 
 
 def build_sampler(config: Mapping[str, Any], space: SearchSpace, drawn: int) -> BaseSampler:
-    """Return the sampler for a study's next trial.
-
-    Args:
-        config: ``hydra.sweeper.sampler``.
-        space: What is searched.
-        drawn: Trials that the study has.
+    """Return the sampler of ``hydra.sweeper`` for the next trial of a study that has some.
 
     Raises:
         ConfigError: If an option is wrong, or a grid meets a range without steps.

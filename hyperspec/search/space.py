@@ -10,11 +10,11 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
@@ -26,12 +26,33 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from hyperspec.search.options import Branches
 from hyperspec.tracking.names import as_text
 from hyperspec.utils.errors import ConfigError
+
+Branches = Mapping[str, Mapping[str, Mapping[str, str]]]
+
+
+def num_trials(config: DictConfig) -> int | None:
+    """Return the trials of a search, or None of a grid."""
+    found = OmegaConf.select(config, "hydra.sweeper.n_trials")
+    return None if found is None else int(found)
+
+
+def num_seeds(config: DictConfig) -> int:
+    """Return the jobs of one trial."""
+    return int(OmegaConf.select(config, "search.seeds") or 1)
+
+
+def branches_of(config: DictConfig) -> Branches:
+    """Return ``search.branches``."""
+    found = OmegaConf.select(config, "search.branches")
+    plain = {} if found is None else OmegaConf.to_container(found, resolve=True)
+    return cast(Branches, plain)
+
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 Space = dict[str, Distribution]
@@ -83,9 +104,7 @@ class SearchSpace:
     def suggest(self, trial: Trial, extend: Callable[[Trial], object] | None = None) -> list[str]:
         """Draw a trial's values; return its overrides.
 
-        Args:
-            trial: The trial to draw for.
-            extend: Draws more of them (``hydra.sweeper.custom_search_space``).
+        ``extend`` draws more of them (``hydra.sweeper.custom_search_space``).
         """
         drawn = {name: _suggest(trial, name, d) for name, d in self.always.items()}
         closed = list(self.branches)
@@ -108,12 +127,7 @@ class SearchSpace:
 
 
 def read_space(params: Mapping[str, str], arguments: Sequence[str], given: Branches) -> SearchSpace:
-    """Read a space from the sweeper's parameters, the command line and ``search.branches``.
-
-    Args:
-        params: ``hydra.sweeper.params``.
-        arguments: Overrides of the command line.
-        given: ``search.branches``.
+    """Read a space from ``hydra.sweeper.params``, the command line and ``search.branches``.
 
     Raises:
         ConfigError: If a key is both searched and fixed (every trial would be alike in it), or a
@@ -154,14 +168,8 @@ def _read_branches(given: Branches) -> Iterator[Branch]:
 
 
 def _check_branches(space: SearchSpace) -> None:
-    """Refuse branches that no trial can reach, and keys that are drawn or fixed elsewhere.
-
-    Raises:
-        ConfigError: Naming the branch.
-    """
-    drawn = {**space.always}
-    for branch in space.branches:
-        drawn |= branch.space
+    """Refuse branches that no trial can reach, and keys that are drawn or fixed elsewhere."""
+    drawn = {**space.always, **{k: v for b in space.branches for k, v in b.space.items()}}
     for branch in space.branches:
         place = f"search.branches.{branch.key}.{branch.value}"
         for name in branch.space:
@@ -171,22 +179,23 @@ def _check_branches(space: SearchSpace) -> None:
         if branch.key in space.fixed:
             continue
         if branch.key not in drawn:
-            near = difflib.get_close_matches(branch.key, list(drawn), n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
             raise ConfigError(
-                f"{place} hangs on {branch.key}, which is not searched.{hint} Searched are "
-                f"{', '.join(sorted(drawn)) or 'none'}."
+                f"{place} hangs on {branch.key}, which is not searched.{_hint(branch.key, drawn)} "
+                f"Searched are {', '.join(sorted(drawn)) or 'none'}."
             )
         distribution = drawn[branch.key]
         if isinstance(distribution, CategoricalDistribution):
             values = [as_text(choice) for choice in distribution.choices]
             if branch.value not in values:
-                near = difflib.get_close_matches(branch.value, values, n=1)
-                hint = f" Did you mean {near[0]}?" if near else ""
                 raise ConfigError(
-                    f"{place}: {branch.key} is never {branch.value}.{hint} Its values are "
-                    f"{', '.join(values)}."
+                    f"{place}: {branch.key} is never {branch.value}.{_hint(branch.value, values)} "
+                    f"Its values are {', '.join(values)}."
                 )
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def choices(distribution: Distribution) -> Sequence[Any] | None:
@@ -225,11 +234,7 @@ def _read_words(words: Sequence[str]) -> tuple[Space, dict[str, Any], list[str]]
 
 
 def _distribution(override: Override) -> Distribution:
-    """Return what an override draws from, as the stock Optuna sweeper reads it.
-
-    Raises:
-        ConfigError: If it is a range without values, or no choice, range or interval.
-    """
+    """Return what an override draws from, as the stock Optuna sweeper reads it."""
     sweep = override.value()
     if isinstance(sweep, IntervalSweep):
         ends: tuple[Any, Any] = (sweep.start, sweep.end)
@@ -252,8 +257,7 @@ def _distribution(override: Override) -> Distribution:
 def _stepped(values: range | FloatRange) -> Distribution | None:
     """Return the distribution of a range, or None when its ends or steps are no exact floats.
 
-    Raises:
-        IndexError, ZeroDivisionError: If it has no values.
+    Without values it raises an IndexError or a ZeroDivisionError.
     """
     if isinstance(values, range):
         first, last = sorted((values[0], values[-1]))

@@ -22,13 +22,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from hyperspec.search.optuna_internals import cached
+from hyperspec.tracking.store_state import database_path, retry, shown
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 600.0
 _LOCK_KEY = 4_850_116_301  # of the advisory lock; any number that nobody else takes
-_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+_PAUSES = 0.1, 5.0  # between two tries, the first and the longest, seconds
 
 
 class _Waiting:
@@ -68,42 +69,41 @@ def _repeat(
     before: Callable[[], None] = lambda: None,
 ) -> Any:
     """Make a call, after ``before`` when it was refused, with growing waits in between."""
-    started, wait, refused, place = time.monotonic(), _FIRST_WAIT, False, shown(address)
-    while True:
+    started, refused, place = time.monotonic(), False, shown(address)
+
+    def attempt() -> Any:
+        if not refused:
+            return call()
+        before()
         try:
-            if refused:
-                before()
             result = call()
         except UpdateFinishedTrialError:
-            if not refused:
-                raise
-            return True  # an earlier try was written, and only its answer was lost
-        except (StorageInternalError, OperationalError, InterfaceError) as error:
-            if not _is_refusal(error):
-                raise
-            waited = time.monotonic() - started
-            if waited >= patience:
-                raise TrackingError(
-                    f"The study's database {place} has not answered for {waited:.0f} seconds "
-                    f"({_cause(error)}). What jobs have finished is kept with their runs; give the "
-                    "same command again when the database is back."
-                ) from error
-            if not refused:
-                log.warning("the study's database %s is away: %s; waiting", place, _cause(error))
-            refused = True
-            time.sleep(min(wait, max(0.0, patience - waited)))
-            wait = min(2 * wait, _LONGEST_WAIT)
-        else:
-            if refused:
-                log.warning("the study's database is back after %.1f s", time.monotonic() - started)
-            return result
+            result = True  # an earlier try was written, and only its answer was lost
+        log.warning("the study's database is back after %.1f s", time.monotonic() - started)
+        return result
+
+    def waits(error: Exception) -> None:
+        nonlocal refused
+        refused = True
+        log.warning("the study's database %s is away: %s; waiting", place, _cause(error))
+
+    def gives_up(error: Exception) -> Exception:
+        return TrackingError(
+            f"The study's database {place} has not answered for {time.monotonic() - started:.0f} "
+            f"seconds ({_cause(error)}). What jobs have finished is kept with their runs; give the "
+            "same command again when the database is back."
+        )
+
+    return retry(
+        attempt, patience, is_trouble=_is_refusal, waits=waits, gives_up=gives_up, pauses=_PAUSES
+    )
 
 
-def _is_refusal(error: BaseException) -> bool:
+def _is_refusal(error: BaseException | None) -> bool:
     """Say whether the database could not be used, in contrast to a wrong call."""
     if isinstance(error, StorageInternalError):
-        return isinstance(error.__cause__, OperationalError | InterfaceError)
-    return True
+        error = error.__cause__
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 def _cause(error: BaseException) -> str:
@@ -112,39 +112,23 @@ def _cause(error: BaseException) -> str:
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
 
 
-def shown(address: str) -> str:
-    """Return an address without its password."""
-    scheme, mark, rest = address.partition("://")
-    account, at, place = rest.rpartition("@")
-    return f"{scheme}{mark}{account.partition(':')[0]}{at}{place}"
-
-
-def sqlite_path(address: str) -> Path | None:
-    """Return the file of a SQLite address, or None for another database."""
-    path = address.removeprefix("sqlite:///")
-    return Path(path) if path != address and path else None
-
-
 def absolute_storage(storage: Any, cwd: Path, sweep_dir: Path) -> str:
     """Return the storage's address; a relative SQLite file starts at the command's folder."""
     address = f"sqlite:///{sweep_dir / 'optuna.db'}" if storage is None else str(storage)
-    path = sqlite_path(address)
+    path = database_path(address)
     return address if path is None else f"sqlite:///{cwd / path}"
 
 
 def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECONDS) -> BaseStorage:
     """Open a study's database; its calls are repeated until it answers.
 
-    Args:
-        address: Absolute SQLAlchemy address.
-        fresh: Whether it may be begun; otherwise a missing SQLite file is waited for.
-        patience: Seconds after which opening and each call give up.
+    A ``fresh`` one may be begun; otherwise a missing SQLite file is waited for.
 
     Raises:
-        TrackingError: If it does not answer for that long, now or at any call.
+        TrackingError: If it does not answer for ``patience`` seconds, now or at any call.
     """
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if sqlite_path(address) is not None:
+    if database_path(address) is not None:
         # SQLite waits by itself too, in silence; what is longer than that is told.
         options = {"connect_args": {"timeout": min(5.0, patience / 20)}}
 
@@ -159,7 +143,7 @@ def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECOND
 
 def _find_file(address: str) -> None:
     """Refuse, as a database does that is away, when the file of a SQLite address is missing."""
-    path = sqlite_path(address)
+    path = database_path(address)
     if path is not None and not path.exists():
         raise OperationalError("connect", None, FileNotFoundError(f"no file {path}"))
 
@@ -168,15 +152,11 @@ def _find_file(address: str) -> None:
 def database_lock(address: str, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Hold a lock of a PostgreSQL database, which ends with the connection that holds it.
 
-    Several addresses may lead to one database, so that the lock has the same key in each.
-
-    Args:
-        address: SQLAlchemy address.
-        patience: Seconds after which an unreachable database is given up; who holds the lock is
-            waited for without a limit.
+    Several addresses may lead to one database, so that the lock has the same key in each. Who holds
+    the lock is waited for without a limit.
 
     Raises:
-        TrackingError: If the database does not answer for that long.
+        TrackingError: If the database does not answer for ``patience`` seconds.
     """
     engine = create_engine(address, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
+import math
 import random
-import tempfile
+import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, cast
 
 import optuna
@@ -20,7 +19,8 @@ from optuna.trial import Trial, TrialState
 
 from hyperspec.search.optuna_internals import reopen
 from hyperspec.search.space import SearchSpace, Space
-from hyperspec.search.storage import database_lock, sqlite_path
+from hyperspec.search.storage import database_lock
+from hyperspec.tracking.store_state import lock_path
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
@@ -41,16 +41,9 @@ def open_study(
     pruner: optuna.pruners.BasePruner,
     space: Space,
 ) -> optuna.Study:
-    """Open a study, or begin it.
+    """Open a study, or begin it; without a name it is one that no later start finds.
 
     Call it under :func:`study_lock`: on a fresh database parallel processes race for the tables.
-
-    Args:
-        name: Name of the study; None begins a nameless one that no later start finds.
-        storage: Its database.
-        directions: ``maximize`` or ``minimize`` per objective.
-        pruner: What stops trials early.
-        space: What is searched.
 
     Raises:
         ConfigError: If it was begun with another space or other directions.
@@ -79,24 +72,16 @@ def study_lock(storage: str) -> AbstractContextManager[object]:
     With PostgreSQL it is the database's own and spans all machines; else a file's, which spans the
     processes of one machine, or those that share the SQLite file's folder.
     """
-    path = sqlite_path(storage)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path.with_name(f".{path.name}.lock"))
     if storage.startswith("postgresql"):
         return database_lock(storage)
-    digest = hashlib.blake2b(storage.encode(), digest_size=8).hexdigest()
-    return FileLock(Path(tempfile.gettempdir()) / f"hyperspec-study-{digest}.lock")
+    return FileLock(lock_path(storage, "study"))
 
 
 def requeue_orphans(study: optuna.Study, storage: BaseStorage) -> list[int]:
     """Close trials whose controller on this machine is dead, and put their values in line again.
 
     Call it under :func:`study_lock`: trials are asked for and signed under it, so that one without
-    a signature lost its controller in between.
-
-    Returns:
-        Numbers of the closed trials.
+    a signature lost its controller in between. Returns the numbers of the closed trials.
     """
     closed = []
     for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -151,11 +136,6 @@ def unseen(study: optuna.Study, space: SearchSpace, seed: int) -> dict[str, Any]
     """Return one of the points that no trial of a small space has, by chance; None without.
 
     Call it under :func:`study_lock`.
-
-    Args:
-        study: The study.
-        space: What is searched.
-        seed: Of the choice.
     """
     if space.size > _SMALL:
         return None
@@ -187,11 +167,7 @@ def count(study: optuna.Study) -> int:
 
 
 def _check_space(study: optuna.Study, space: Space) -> None:
-    """Hold a stored study to the space that it was begun with.
-
-    Raises:
-        ConfigError: With the differences.
-    """
+    """Hold a stored study to the space that it was begun with."""
     now = {name: json.loads(distribution_to_json(d)) for name, d in space.items()}
     then = study.user_attrs.get(_SPACE)
     if then is None:
@@ -212,3 +188,38 @@ def _brief(space: Mapping[str, Any], key: str) -> str:
     if key not in space:
         return "not searched"
     return json.dumps(space[key].get("attributes", space[key]), sort_keys=True)
+
+
+def pooled(
+    values: Sequence[Sequence[float]],
+    directions: Sequence[str],
+    tell: str = "mean",
+    confidence: float = 0.8,
+) -> list[float]:
+    """Fold what each seed reached into one value per objective.
+
+    The mean, or the cautious end of its one-sided interval, mean - t s / sqrt(k), with the standard
+    deviation s of the k seeds (k - 1 in its denominator) and the quantile t of Student's
+    distribution with k - 1 degrees of freedom. For an objective to minimise it is the upper end,
+    mean + t s / sqrt(k): of two equal means the steadier one is better in both cases.
+
+    Args:
+        values: Of each seed one value per objective, all finite.
+        directions: ``maximize`` or ``minimize`` per objective.
+        tell: ``mean`` or ``lower``.
+        confidence: Of the one-sided interval, 0.5 to 1, both excluded.
+
+    Source: Student 1908, "The probable error of a mean".
+    """
+    count = len(values)
+    columns = list(zip(*values, strict=True))
+    means = [statistics.fmean(column) for column in columns]
+    if tell == "mean" or count < 2:
+        return means
+    from scipy.stats import t as student
+
+    reach = float(student.ppf(confidence, count - 1)) / math.sqrt(count)
+    return [
+        mean + (reach if direction == "minimize" else -reach) * statistics.stdev(column)
+        for mean, column, direction in zip(means, columns, directions, strict=True)
+    ]

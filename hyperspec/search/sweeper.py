@@ -26,23 +26,11 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
+from hyperspec.search import study as stored
 from hyperspec.search.request import Request, bare, read_request
 from hyperspec.search.results import OVERRIDES, find_outcome, publish
 from hyperspec.search.samplers import build_sampler
-from hyperspec.search.seed_aggregation import pooled
 from hyperspec.search.storage import absolute_storage, open_storage
-from hyperspec.search.study import (
-    ask,
-    count,
-    current,
-    drop_duplicate,
-    is_in_line,
-    is_repeated,
-    open_study,
-    requeue_orphans,
-    study_lock,
-    unseen,
-)
 from hyperspec.search.trial import (
     FOLLOWS_VARIABLE,
     PRUNED,
@@ -83,17 +71,7 @@ class _Drawn:
 
 
 class Search:
-    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`.
-
-    Args:
-        options: Of ``hydra.sweeper``.
-        config: The composed config of the multirun.
-        launcher: What runs jobs.
-        loader: What composes them.
-
-    Raises:
-        ConfigError: If no trial is asked for.
-    """
+    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`."""
 
     def __init__(
         self,
@@ -132,7 +110,7 @@ class Search:
         while not self._hopeless() and (drawn := self._next(study, asked)):
             self._batch(study, drawn, asked)
         outcome = find_outcome(study, asked.objectives, asked.directions)
-        publish(study, outcome, count(study), self.folder)
+        publish(study, outcome, stored.count(study), self.folder)
         if self.uncomposed:
             raise ConfigError(
                 f"{len(self.uncomposed)} trials could not be composed. The first: "
@@ -141,10 +119,10 @@ class Search:
 
     def _open(self, asked: Request) -> optuna.Study:
         """Open the study, close what dead controllers left, and leave a note for the jobs."""
-        with study_lock(self.address):
+        with stored.study_lock(self.address):
             storage = open_storage(self.address, fresh=True)
             study = self._open_or_fork(asked, storage)
-            requeue_orphans(study, storage)
+            stored.requeue_orphans(study, storage)
         write_study(self.folder, StudyNote(study.study_name, self.address, self.options["pruner"]))
         log.info("study %s: %s", study.study_name, self.address)
         return study
@@ -156,7 +134,7 @@ class Search:
         space, directions = asked.space.labelled, asked.directions
         for name in names(wanted) if wanted and fork else (wanted,):
             try:
-                return open_study(name, storage, directions, pruner, space)
+                return stored.open_study(name, storage, directions, pruner, space)
             except ConfigError:
                 if not fork:
                     raise
@@ -165,8 +143,8 @@ class Search:
 
     def _next(self, study: optuna.Study, asked: Request) -> list[_Drawn]:
         """Draw as many trials as run side by side and are missing to the total."""
-        with study_lock(self.address):
-            missing = self.n_trials - count(study)
+        with stored.study_lock(self.address):
+            missing = self.n_trials - stored.count(study)
             return [self._draw(study, asked) for _ in range(min(missing, self.n_jobs))]
 
     def _draw(self, study: optuna.Study, asked: Request) -> _Drawn:
@@ -178,26 +156,23 @@ class Search:
         """
         for left in reversed(range(_REDRAWS)):
             drawn = len(study.get_trials(deepcopy=False))
-            point = None if left else unseen(study, asked.space, seed=drawn)
+            point = None if left else stored.unseen(study, asked.space, seed=drawn)
             if point is not None:
                 study.enqueue_trial(point)
             study.sampler = build_sampler(self.options["sampler"], asked.space, drawn)
-            wanted = not left or is_in_line(study)
-            trial = ask(study)
+            wanted = not left or stored.is_in_line(study)
+            trial = stored.ask(study)
             words = asked.space.suggest(trial, self._extend())
-            if wanted or not is_repeated(study, trial):
+            if wanted or not stored.is_repeated(study, trial):
                 break
-            drop_duplicate(study, trial)
+            stored.drop_duplicate(study, trial)
         fixed = {f"{name}={value}" for name, value in asked.space.fixed.items()}
         apart = [w for w in words if w not in fixed and w not in asked.space.deletions]
         trial.set_user_attr(OVERRIDES, apart)
-        many = asked.settings.seeds > 1
-        first = asked.first_seed
-        seeds = [first + i if many else None for i in range(asked.settings.seeds)]
-        return _Drawn(trial, words, seeds)
+        many, first = asked.settings.seeds, asked.first_seed
+        return _Drawn(trial, words, [first + i if many > 1 else None for i in range(many)])
 
     def _extend(self) -> Callable[[Trial], object] | None:
-        """Return what draws more values of a trial, or None."""
         target = self.options["custom_search_space"]
         if not target:
             return None
@@ -215,7 +190,6 @@ class Search:
             self._tell(study, one, asked)
 
     def _launch(self, drawn: Sequence[_Drawn], places: slice) -> None:
-        """Run jobs of some trials together, and note how each ended."""
         todo = [(one, place) for one in drawn for place in range(len(one.seeds))[places]]
         if not todo:
             return
@@ -245,10 +219,9 @@ class Search:
     def _stopped(self, study: optuna.Study, drawn: _Drawn) -> bool:
         """Say whether a trial has ended: stopped early, or its first job failed."""
         values, _ = _values(drawn.outcomes[0], len(study.directions))
-        return values is None or PRUNED in current(study, drawn.trial).user_attrs
+        return values is None or PRUNED in stored.current(study, drawn.trial).user_attrs
 
     def _tell(self, study: optuna.Study, drawn: _Drawn, asked: Request) -> None:
-        """Record a trial as COMPLETE, PRUNED or FAIL."""
         trial, reached = drawn.trial, []
         for outcome in drawn.outcomes:
             values, reason = _values(outcome, len(study.directions))
@@ -256,7 +229,7 @@ class Search:
                 self._fail(study, trial, reason)
                 return
             reached.append(values)
-        if PRUNED in current(study, trial).user_attrs:
+        if PRUNED in stored.current(study, trial).user_attrs:
             study.tell(trial, state=TrialState.PRUNED)
             log.info("trial %d was stopped early", trial.number)
             return
@@ -264,7 +237,7 @@ class Search:
         if settings.seeds > 1:
             by_seed = {str(s): v for s, v in zip(drawn.seeds, reached, strict=True)}
             trial.set_user_attr(_SEEDS, by_seed)
-        told = pooled(reached, asked.directions, settings.tell, settings.confidence)
+        told = stored.pooled(reached, asked.directions, settings.tell, settings.confidence)
         study.tell(trial, told)
 
     def _fail(self, study: optuna.Study, trial: Trial, reason: str) -> None:

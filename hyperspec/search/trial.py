@@ -61,8 +61,7 @@ def trial_number(sweep_dir: Path) -> int | None:
 def build_pruner(config: Mapping[str, object]) -> optuna.pruners.BasePruner:
     """Return Optuna's pruner for ``{"name": "median", "n_startup_trials": 5, ...}``.
 
-    Raises:
-        ConfigError: If the name or an argument is unknown.
+    A ConfigError names what is unknown of that.
     """
     import optuna
 
@@ -102,9 +101,6 @@ class TrialReporter:
         Of a trial of several seeds the first alone reports: it is compared with the first of the
         other trials, like with like, and the others run when it was not stopped.
 
-        Args:
-            sweep_dir: ``hydra.sweep.dir`` of the job.
-
         Raises:
             TrackingError: If the study has no such trial.
         """
@@ -129,14 +125,10 @@ class TrialReporter:
             ) from error
 
     def report(self, value: float, step: int) -> bool:
-        """Report a score; return True when the trial should stop.
+        """Report an epoch's score, unless it is not finite; return True when the trial should stop.
 
         Stop softly then (``trainer.should_stop = True``) and return the last score: the sweeper
         records the trial as PRUNED whatever the job returns.
-
-        Args:
-            value: Score at this step; not reported when it is not finite.
-            step: Epoch, 0 or more.
         """
         if self._lost or not math.isfinite(value):
             return False

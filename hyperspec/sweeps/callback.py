@@ -12,7 +12,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -83,72 +84,49 @@ class SweepCallback(Callback):
             raise SystemExit(1) from error
 
     def _begin(self, config: DictConfig) -> None:
-        try:
+        with _refusing():
             check_launcher(config)
-        except HyperspecError as error:
-            print(f"\nerror: {error}", file=sys.stderr)
-            raise SystemExit(2) from error
-        if self._check is not None:
-            checked = _announce(config, self._check, self._need)
-            self._check_data(checked)
+            if self._check is not None:
+                checked = _announce(config, self._check, self._need)
+                if self._data is not None:
+                    self._data(checked)
         from hyperspec.tracking.cleanup import catch_up
         from hyperspec.tracking.client import connect
         from hyperspec.tracking.run import start_run
 
         base = Path(config.hydra.runtime.cwd)
         self._sweep_dir = base / str(config.hydra.sweep.dir)
-        try:
+        space = _space(config)
+        tracking, outbox = config.tracking, config.tracking.get("outbox")
+        with _refusing():
             connection = connect(
-                config.tracking.uri,
-                config.tracking.experiment,
-                base,
-                outbox=config.tracking.get("outbox"),
-                offline=True,
+                tracking.uri, tracking.experiment, base, outbox=outbox, offline=True
             )
             catch_up(connection)
             busy = check_busy(config, connection, command_line(config))
-            self._sweep_dir = settle_folder(config, self._sweep_dir, _space(config))
-        except HyperspecError as error:
-            print(f"\nerror: {error}", file=sys.stderr)
-            raise SystemExit(2) from error
+            self._sweep_dir = settle_folder(config, self._sweep_dir, space)
         if busy is not None:
             print(busy, flush=True)
         study = str(config.get("study") or "sweep")
         name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
-        tags, params = _tags(config, study), {**_varied(config), **kept_margin(config)}
+        command = command_line(config)  # with the folder that was settled on
+        described = opening(config, study, command, space)
+        tags: dict[str, str] = {Tag.STUDY: study, Tag.COMMAND: command, Tag.NOTE: described}
+        # Under names of their own: with the jobs' names the parent's lists of values would turn
+        # the axes of MLflow's charts, which draw parents too, from numbers into words.
+        params = {Param.SPACE.of(key): value for key, value in space.items()}
+        params |= kept_margin(config)
         run = start_run(connection, name, kind="sweep", tags=tags, params=params)
         try:
-            note = ParentInfo(
-                run.run_id,
-                connection.uri,
-                connection.experiment,
-                study,
-                name,
-                host_name(),
-                process_tag(),
-                scheduler_job(),
-                str(connection.outbox),
-            )
+            who = (host_name(), process_tag(), scheduler_job())
+            where = (connection.uri, connection.experiment)
+            note = ParentInfo(run.run_id, *where, study, name, *who, str(connection.outbox))
             write_parent(self._sweep_dir, note)
         except BaseException as error:
             run.fail(error)
             raise
         self._run = run
         self._old_handler = _exit_on_terminate()
-
-    def _check_data(self, checked: Sequence[object]) -> None:
-        """Open the specimens of all jobs, and refuse the sweep when they cannot be used.
-
-        Raises:
-            SystemExit: With status 2.
-        """
-        if self._data is None:
-            return
-        try:
-            self._data(checked)
-        except HyperspecError as error:
-            print(f"\nerror: {error}", file=sys.stderr)
-            raise SystemExit(2) from error
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close the parent, report, and leave with status 1 when a job failed."""
@@ -183,7 +161,7 @@ class SweepCallback(Callback):
         from mlflow.exceptions import MlflowException
 
         from hyperspec.sweeps.description import closing
-        from hyperspec.sweeps.log_models import log_models
+        from hyperspec.sweeps.finalise import log_models
 
         connection = run.connection
         try:
@@ -197,7 +175,7 @@ class SweepCallback(Callback):
 
     def _report(self, run: JobRun, data: SweepData) -> None:
         from hyperspec.report.output import print_report, write_report
-        from hyperspec.tracking.retry import UnreachableError
+        from hyperspec.tracking.store_state import UnreachableError
 
         paths = write_report(data, self._sweep_dir / "report")
         print_report(data, paths)
@@ -212,14 +190,20 @@ class SweepCallback(Callback):
             log.warning("the report is in %s, and not with its run: %s", self._sweep_dir, error)
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in a line why a sweep is not started, and leave with status 2."""
+    try:
+        yield
+    except HyperspecError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
 def _announce(config: DictConfig, check: Check, need: Need | None) -> list[object]:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
 
-    Returns:
-        The checked configs of its jobs.
-
-    Raises:
-        SystemExit: With status 2 after problems, 0 after a dry run.
+    Returns the checked configs of its jobs; after a dry run it leaves with status 0.
     """
     from hyperspec.runs.planning.time import predict
 
@@ -227,36 +211,17 @@ def _announce(config: DictConfig, check: Check, need: Need | None) -> list[objec
     try:
         plan = make_plan(config, lambda made: checked.append(check(made)))
     except (HydraException, HyperspecError) as error:
-        print(f"\nerror: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from error
+        raise HyperspecError(" ".join(str(error).split())) from error
     if plan.problems:
-        print(f"\nerror: {plan.complaint}", file=sys.stderr)
-        raise SystemExit(2)
+        raise HyperspecError(plan.complaint)
     if any(axis.key == Param.MARGIN and len(axis.words) > 1 for axis in plan.axes):
-        print(f"\nerror: {Param.MARGIN} has several values; a sweep has one.", file=sys.stderr)
-        raise SystemExit(2)
+        raise HyperspecError(f"{Param.MARGIN} has several values; a sweep has one.")
     print(plan.text, flush=True)
     print(predict(config, checked, plan.num_jobs, need), flush=True)
     if OmegaConf.select(config, "sweep.dry_run"):
         print("dry run: every job is sound; none was started")
         raise SystemExit(0)
     return checked
-
-
-def _tags(config: DictConfig, study: str) -> dict[str, str]:
-
-    command = command_line(config)
-    note = opening(config, study, command, _space(config))
-    return {Tag.STUDY: study, Tag.COMMAND: command, Tag.NOTE: note}
-
-
-def _varied(config: DictConfig) -> dict[str, str]:
-    """Return the space as parameters of the parent.
-
-    Under names of their own: with the jobs' names the parent's lists of values would turn the axes
-    of MLflow's charts, which draw parents too, from numbers into words.
-    """
-    return {Param.SPACE.of(key): value for key, value in _space(config).items()}
 
 
 def kept_margin(config: DictConfig) -> dict[str, str]:

@@ -27,33 +27,22 @@ In the list of runs, select this sweep's jobs and press *Compare*, or open *Char
 
 
 def opening(config: DictConfig, study: str, command: str, space: Mapping[str, str]) -> str:
-    """Describe a sweep before its jobs.
-
-    Args:
-        config: The composed config of the multirun.
-        study: Name of the study.
-        command: What starts it again.
-        space: What it varies or sets: keys and values as they are typed.
-    """
+    """Describe a sweep before its jobs; ``space`` is what it varies or sets, as typed."""
     asked = question(config)
     parts = [f"Study **{study}**: {asked}" if asked else f"Study **{study}**."]
     parts.append("```\n" + command + "\n```")
     if space:
-        rows = [f"| `{key}` | {_cell(value)} |" for key, value in space.items()]
+        shown = {key: value.replace("|", "\\|") for key, value in space.items()}
+        rows = [f"| `{key}` | `{value}` |" for key, value in shown.items()]
         parts.append("\n".join(["| setting | values |", "|---|---|", *rows]))
-    parts.append(HOW_TO_READ)
-    parts.append("The report is under *Artifacts*, `report/report.html`, when the sweep has ended.")
-    return "\n\n".join(parts)
+    ending = "The report is under *Artifacts*, `report/report.html`, when the sweep has ended."
+    return "\n\n".join([*parts, HOW_TO_READ, ending])
 
 
 def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | None) -> str:
     """Return the description of a sweep that has ended: question and outcome, then the rest.
 
-    Args:
-        before: The description so far.
-        data: The sweep's jobs.
-        experiment_id: Experiment of the runs, for links.
-        model_uri: Address of the best job's model, when it was logged.
+    It takes the place of the one ``before``, and names the best job's model when that was logged.
     """
     run_id = data.sweeps[0].run_id
     page = f"#/experiments/{experiment_id}/runs"
@@ -115,7 +104,3 @@ def _tested(best: pd.Series) -> str:
         if value is not None and value == value:  # not NaN
             return f", test {metric.title} {value:.3f}"
     return ""
-
-
-def _cell(value: str) -> str:
-    return "`" + value.replace("|", "\\|") + "`"

@@ -66,10 +66,9 @@ def settle_folder(config: DictConfig, folder: Path, space: Mapping[str, str]) ->
 
 
 def check_busy(config: DictConfig, connection: Connection, command: str) -> str | None:
-    """Say whether the same command runs now; return a line that tells what that means.
+    """Say in a line whether the same command runs now, and what that means.
 
-    Raises:
-        ConfigError: If it does and ``sweep.when_busy`` is ``refuse``.
+    It is a ConfigError when ``sweep.when_busy`` is ``refuse``.
     """
     if connection.offline:
         return None
@@ -108,9 +107,7 @@ def usual_values(schema: Any, place: str = "") -> Iterator[tuple[str, object]]:
 def free_keys(schema: Any, place: str = "") -> Iterator[str]:
     """Return the keys that decide no result, as a schema marks them; a sweep may change them.
 
-    Args:
-        schema: Class of the config; a config without a schema has no such keys.
-        place: What stands before its keys.
+    A config without a schema has no such keys. ``place`` stands before its keys.
     """
     if not dataclasses.is_dataclass(schema):
         return
@@ -125,10 +122,8 @@ def free_keys(schema: Any, place: str = "") -> Iterator[str]:
 
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     keys = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
-    told = [
-        f"{key} was {then.get(key, 'not set')} and is {now.get(key, 'not set')}"
-        for key in keys[:_SHOWN]
-    ]
+    pairs = [(key, then.get(key, "not set"), now.get(key, "not set")) for key in keys[:_SHOWN]]
+    told = [f"{key} was {before} and is {after}" for key, before, after in pairs]
     return [*told, f"and {len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else told
 
 

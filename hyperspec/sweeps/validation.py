@@ -21,8 +21,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from hyperspec.search.options import Branches, branches_of, num_seeds, num_trials
 from hyperspec.search.request import check_search
+from hyperspec.search.space import Branches, branches_of, num_seeds, num_trials
 from hyperspec.utils.errors import HyperspecError
 
 Check = Callable[[DictConfig], object]
@@ -82,8 +82,7 @@ class Plan:
         """What the sweep is about to run, in a few lines."""
         varied = [axis for axis in self.axes if len(axis.words) > 1 or not axis.whole]
         lines = [f"sweep: {self.num_jobs} job{'s' * (self.num_jobs != 1)}"]
-        for axis in varied:
-            lines.append(f"  {axis.key}: {axis.shown}")
+        lines += [f"  {axis.key}: {axis.shown}" for axis in varied]
         lines += [f"  {line}" for line in self.told]
         if self.num_checked < self.num_jobs:
             lines.append(f"  checked: {self.num_checked} jobs, every value at least once")
@@ -107,11 +106,9 @@ class Plan:
 def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Plan:
     """Compose and check the jobs of a multirun, inside of Hydra.
 
-    Args:
-        config: The composed config of the multirun, with ``hydra``.
-        check: Raises a HyperspecError when a job's config is wrong.
-        limit: Most jobs to compose. Of a larger grid, and of a search, each value is checked once
-            beside the first values of the others, and a grid is filled up by a seeded sample.
+    ``check`` raises a HyperspecError when a job's config is wrong. At most ``limit`` jobs are
+    composed: of a larger grid, and of a search, each value is checked once beside the first values
+    of the others, and a grid is filled up by a seeded sample.
     """
     loader = GlobalHydra.instance().config_loader()
     axes = tuple(_axes(config, loader))
@@ -125,8 +122,7 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         composer = _Composer(loader, config, way)
         for job in jobs[: max(0, limit - checked)]:
             checked += 1
-            problem = composer.problem(job, check)
-            if problem is not None:
+            if (problem := composer.problem(job, check)) is not None:
                 seen.setdefault(problem, []).append(job)
     fixed = {axis.words[0] for axis in axes if len(axis.words) == 1}
     problems = tuple(

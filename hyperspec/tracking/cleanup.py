@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.tracking.client import Connection, connect
 from hyperspec.tracking.contract import LOCAL, Tag
-from hyperspec.tracking.offline.journal import Entry, Journal, pending, read_entries, read_head
+from hyperspec.tracking.offline.journal import Journal, pending, read_entries, read_head
 from hyperspec.tracking.offline.uploader import Uploader
 from hyperspec.tracking.record import RunRecord, ended
-from hyperspec.tracking.retry import UnreachableError, first_line, is_trouble
+from hyperspec.tracking.store_state import UnreachableError, first_line, is_trouble
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -49,11 +49,8 @@ def send_outbox(
     A journal without an end is one of a process that was killed: its run is closed as FAILED, a
     sweep's as KILLED. After the first trouble with a store the rest of its runs waits.
 
-    Args:
-        outbox: The folder.
-        uri: Where to, instead of the address that each run began with.
-        only: Address whose runs are sent; those of all by default.
-        sent: Called with a line for each run that was sent.
+    Runs go to ``uri`` instead of the address that each began with; ``only`` leaves out those of
+    other addresses; ``sent`` is called with a line for each run that was sent.
     """
     found, away = Delivery(), dict[str, str]()
     connections: dict[tuple[str, str], Connection] = {}
@@ -89,14 +86,14 @@ def send_outbox(
 
 
 def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
-    """Send one journal, and remove it."""
     parent = journal.head.tags.get(Tag.PARENT, "")
     orphan = parent.startswith(LOCAL) and not (journal.folder.parent / parent).exists()
     uploader = Uploader(journal, connection, orphans=orphan, uncertain=True)
-    lines = read_entries(journal.folder)
-    if not any(line["op"] == "end" for line in lines):
-        for line in _closing_lines(journal):
-            journal.append(line)
+    if not any(line["op"] == "end" for line in read_entries(journal.folder)):
+        head = journal.head
+        status, reason = _left_behind(RunRecord(head.local_id, head.name, "RUNNING", head.tags))
+        journal.append({"op": "tags", "tags": {Tag.REASON: reason}})
+        journal.append({"op": "end", "status": status, "time_ms": int(time.time() * 1000)})
         journal.secure()
     run_id = uploader.open_run()
     for _ in uploader.send(journal.entries()):
@@ -104,13 +101,6 @@ def _send(journal: Journal, connection: Connection, found: Delivery) -> None:
     found.refused += uploader.refused
     found.sent.append(run_id)
     journal.close(remove=True, refused=uploader.refused)
-
-
-def _closing_lines(journal: Journal) -> Iterator[Entry]:
-    head = journal.head
-    status, reason = _left_behind(RunRecord(head.local_id, head.name, "RUNNING", head.tags))
-    yield {"op": "tags", "tags": {Tag.REASON: reason}}
-    yield {"op": "end", "status": status, "time_ms": int(time.time() * 1000)}
 
 
 def _left_behind(run: RunRecord) -> tuple[Status, str]:
@@ -142,10 +132,7 @@ def close_stale(connection: Connection) -> list[str]:
     """Close every RUNNING run of the experiment whose process on this machine is gone.
 
     Jobs become FAILED, parents of sweeps KILLED. Runs of other machines and runs that carry no
-    process are left alone.
-
-    Returns:
-        The identities of the closed runs.
+    process are left alone. Returns the identities of the closed runs.
     """
     closed = []
     for run in connection.search(ended("RUNNING")):
@@ -159,12 +146,9 @@ def close_stale(connection: Connection) -> list[str]:
 
 
 def close_children(connection: Connection, parent_run_id: str, status: Status) -> list[str]:
-    """Close a sweep's jobs that still say RUNNING when the sweep is over.
+    """Close a sweep's jobs that still say RUNNING when the sweep is over; return which.
 
     Their processes are gone or about to go: a sweep ends when all its jobs have returned.
-
-    Returns:
-        The identities of the closed runs.
     """
     closed = []
     for run in connection.search(ended("RUNNING"), Tag.PARENT.equals(parent_run_id)):

@@ -8,12 +8,10 @@ open the store side by side.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,16 +19,10 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
+from hyperspec.tracking import store_state
 from hyperspec.tracking.contract import Tag
-from hyperspec.tracking.health import SQLITE, database_path, has_experiment, is_locked, knock
 from hyperspec.tracking.record import RunRecord, search_runs
-from hyperspec.tracking.retry import (
-    LOCKED_SECONDS,
-    UnreachableError,
-    bound_requests,
-    first_line,
-    retry_store,
-)
+from hyperspec.tracking.store_state import SQLITE, UnreachableError, database_path, first_line
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -49,10 +41,7 @@ _LOCK_SECONDS = 120.0  # for the one that creates the tables: 2 s, 60 s on a mac
 class Connection:
     """A store and the experiment in it that runs go to; either may be out of reach for a while.
 
-    Args:
-        uri: Absolute address.
-        experiment: Name of the experiment.
-        outbox: Folder that keeps what runs have to say until the store has it.
+    The outbox is the folder that keeps what runs have to say until the store has it.
     """
 
     def __init__(self, uri: str, experiment: str, outbox: Path) -> None:
@@ -68,16 +57,11 @@ class Connection:
     @property
     def shown_uri(self) -> str:
         """The address without its password."""
-        parts = urlsplit(self.uri)
-        return self.uri.replace(f":{parts.password}@", "@") if parts.password else self.uri
+        return store_state.shown(self.uri)
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client.
-
-        Raises:
-            UnreachableError: If the store does not answer.
-        """
+        """MLflow's client; an UnreachableError says that the store does not answer."""
         if self._client is None:
             self._client = open_client(self.uri)
         return self._client
@@ -85,18 +69,14 @@ class Connection:
     def ask(self, call: Callable[[MlflowClient], T]) -> T:
         """Read from the store; a moment of trouble is waited for, 60 s of a locked SQLite file.
 
-        Raises:
-            UnreachableError: If the store does not answer.
+        Trouble that lasts is an UnreachableError.
         """
-        seconds = LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
-        return retry_store(lambda: call(self.client), seconds, f"tracking.uri={self.shown_uri}")
+        seconds = store_state.LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
+        place = f"tracking.uri={self.shown_uri}"
+        return store_state.retry_store(lambda: call(self.client), seconds, place)
 
     def search(self, *conditions: str, limit: int | None = None) -> list[RunRecord]:
-        """Return the experiment's runs that meet all conditions, the newest first.
-
-        Raises:
-            UnreachableError: If the store does not answer.
-        """
+        """Return the experiment's runs that meet all conditions, newest first; see :meth:`ask`."""
         return self.ask(
             lambda client: search_runs(client, [self.known_experiment()], conditions, limit=limit)
         )
@@ -110,9 +90,9 @@ class Connection:
         """
         if not self.experiment_id:
             client = self.client
-            self.experiment_id = retry_store(
+            self.experiment_id = store_state.retry_store(
                 lambda: _get_or_create(client, self.uri, self.experiment),
-                LOCKED_SECONDS if database_path(self.uri) else 0.0,
+                store_state.LOCKED_SECONDS if database_path(self.uri) else 0.0,
                 f"tracking.uri={self.shown_uri}",
             )
         return self.experiment_id
@@ -121,21 +101,15 @@ class Connection:
 def resolve_uri(uri: str, base: Path | None = None) -> str:
     """Return the address with an absolute path, since a relative one makes a store per folder.
 
-    Args:
-        uri: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a path that ends in ``.db``, or
-            the address of a server.
-        base: Folder that relative paths start from; the current one by default.
+    It is ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a path that ends in ``.db``, or the
+    address of a server. Relative paths start from ``base``, the current folder by default.
 
     Raises:
         TrackingError: If the address is of a kind that cannot hold runs.
     """
     text = uri.strip()
-    if text.startswith(SQLITE):
-        path = text.removeprefix(SQLITE)
-    elif text.endswith(".db") and "://" not in text:
-        path = text
-    else:
-        path = ""
+    is_file = text.startswith(SQLITE) or (text.endswith(".db") and "://" not in text)
+    path = text.removeprefix(SQLITE) if is_file else ""
     if path and path != ":memory:":
         absolute = (base or Path.cwd()) / Path(path).expanduser()
         return f"{SQLITE}{Path(os.path.abspath(absolute))}"
@@ -170,7 +144,7 @@ def open_client(uri: str) -> MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It prints a traceback for every busy moment of a database; ours say it in a line.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    bound_requests()
+    store_state.bound_requests()
     database = database_path(uri)
     if database is not None:
         try:
@@ -181,13 +155,11 @@ def open_client(uri: str) -> MlflowClient:
                 "Choose another place with tracking.uri=sqlite:////folder/mlflow.db."
             ) from error
     else:
-        knock(uri)
+        store_state.knock(uri)
+    locked = database is not None and store_state.is_locked(database)
+    seconds, place = store_state.LOCKED_SECONDS if locked else 0.0, f"tracking.uri={uri}"
     try:
-        return retry_store(
-            lambda: MlflowClient(tracking_uri=uri),
-            LOCKED_SECONDS if database is not None and is_locked(database) else 0.0,
-            f"tracking.uri={uri}",
-        )
+        return store_state.retry_store(lambda: MlflowClient(tracking_uri=uri), seconds, place)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, UnreachableError) as error:
         raise TrackingError(
             f"tracking.uri={uri} cannot be opened ({first_line(error)}). Check the address, or "
@@ -205,12 +177,9 @@ def connect(
 ) -> Connection:
     """Open the store and the experiment, creating both at first use.
 
-    Args:
-        uri: See :func:`resolve_uri`.
-        experiment: Name of the experiment.
-        base: Folder that a relative path in ``uri`` starts from.
-        outbox: Folder for what the store does not have yet; see :func:`outbox_folder`.
-        offline: Whether a store that does not answer will do: runs then wait in the outbox.
+    A relative path in ``uri`` starts from ``base``, see :func:`resolve_uri`; for ``outbox`` see
+    :func:`outbox_folder`. With ``offline`` a store that does not answer will do: runs then wait in
+    the outbox.
 
     Raises:
         UnreachableError: If the store does not answer and ``offline`` is false.
@@ -220,7 +189,7 @@ def connect(
     connection = Connection(address, experiment, outbox_folder(address, base, outbox))
     try:
         # A tracking server makes its tables at its own start.
-        if not address.startswith("http") and not has_experiment(address, experiment):
+        if not address.startswith("http") and not store_state.has_experiment(address, experiment):
             _create_alone(connection)
         connection.known_experiment()
     except UnreachableError as error:
@@ -236,14 +205,9 @@ def connect(
 
 
 def outbox_folder(uri: str, base: Path | None = None, given: str | None = None) -> Path:
-    """Return the folder that keeps what a store does not have yet.
+    """Return the folder that keeps what a store does not have yet: as ``given`` by the config.
 
-    It lies beside a SQLite file, and in the folder of the command for a server.
-
-    Args:
-        uri: Absolute address.
-        base: Folder of the command; the current one by default.
-        given: ``tracking.outbox``.
+    By default it lies beside a SQLite file, and in the folder of the command for a server.
     """
     start = (base or Path.cwd()).absolute()
     if given:
@@ -258,7 +222,8 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
     found: Experiment | None = client.get_experiment_by_name(name)
     if found is None:
         root = artifact_root(uri)
-        location = None if root is None else (root / _slug(name)).as_uri()
+        slug = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"
+        location = None if root is None else (root / slug).as_uri()
         try:
             # The kind opens the UI on training runs instead of on chat traces.
             kind: dict[str, str] = {Tag.EXPERIMENT_KIND: "custom_model_development"}
@@ -281,20 +246,15 @@ def _get_or_create(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def _create_alone(connection: Connection) -> None:
-    """Create the tables and the experiment while no other process of this machine does.
-
-    Raises:
-        UnreachableError: If the store does not answer.
-        TrackingError: If another process keeps the lock.
-    """
+    """Create the tables and the experiment while no other process of this machine does."""
     # Before the lock: several seconds that each process would otherwise wait for each other one.
     import mlflow.store.tracking.sqlalchemy_store
     import mlflow.tracking  # noqa: F401
 
-    path = _lock_path(connection.uri)
+    path = store_state.lock_path(connection.uri, "tracking")
     try:
         with FileLock(path, timeout=_LOCK_SECONDS):
-            if not has_experiment(connection.uri, connection.experiment):
+            if not store_state.has_experiment(connection.uri, connection.experiment):
                 connection.known_experiment()
     except Timeout as error:
         raise TrackingError(
@@ -302,16 +262,3 @@ def _create_alone(connection: Connection) -> None:
             f"for {_LOCK_SECONDS:.0f} s ({path} is locked). Start again when it is done, or end "
             "the process that holds the file."
         ) from error
-
-
-def _lock_path(uri: str) -> Path:
-    database = database_path(uri)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        return database.with_name(f".{database.name}.lock")
-    digest = hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
-    return Path(tempfile.gettempdir()) / f"hyperspec-tracking-{digest}.lock"
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "experiment"

@@ -9,11 +9,7 @@ from hyperspec.utils.errors import ConfigError
 
 @dataclass
 class TrackingConfig:
-    """Store, experiment and rhythm of logging.
-
-    Raises:
-        ConfigError: If a value is empty or outside its range.
-    """
+    """Store, experiment and rhythm of logging; a ConfigError for what is empty or out of range."""
 
     uri: str = "sqlite:///mlflow.db"
     """MLflow tracking URI: a SQLite file (relative to the folder of the command), or a server."""
@@ -32,23 +28,19 @@ class TrackingConfig:
     ``.hyperspec/outbox`` beside a SQLite file, and in the folder of the command for a server."""
 
     def __post_init__(self) -> None:
-        if not self.uri.strip():
-            raise ConfigError(
-                "tracking.uri is empty. Give a store, for example "
-                "tracking.uri=sqlite:///mlflow.db or tracking.uri=http://127.0.0.1:5000."
-            )
-        if not self.experiment.strip():
-            raise ConfigError(
-                "tracking.experiment is empty. Give a name, for example "
-                "tracking.experiment=hyperspec."
-            )
+        examples = {
+            "uri": "a store, for example tracking.uri=sqlite:///mlflow.db or "
+            "tracking.uri=http://127.0.0.1:5000",
+            "experiment": "a name, for example tracking.experiment=hyperspec",
+            "outbox": "a folder, or null for .hyperspec/outbox",
+        }
+        for name, wanted in examples.items():
+            value = getattr(self, name)
+            if value is not None and not value.strip():
+                raise ConfigError(f"tracking.{name} is empty. Give {wanted}.")
         if self.log_model not in ("none", "best", "all"):
             raise ConfigError(
                 f"tracking.log_model is '{self.log_model}'; choose none, best or all."
-            )
-        if self.outbox is not None and not self.outbox.strip():
-            raise ConfigError(
-                "tracking.outbox is empty. Give a folder, or null for .hyperspec/outbox."
             )
         if not 0 <= self.flush_seconds <= 600:
             raise ConfigError(

@@ -34,15 +34,9 @@ def copy_run(
 
     The light copy has parameters, metrics with their history, tags and artifacts without
     checkpoints. Its tag ``hyperspec.resumed_from`` names the run that trained, also after several
-    copies, and ``hyperspec.seconds`` how long that took. With metrics alone the tag is
-    ``hyperspec.continued_from``. A source that was deleted is told.
-
-    Args:
-        client: Client of the store.
-        source: The run to copy.
-        target: The run to write.
-        until_step: Last step of the metrics to copy; None makes the light copy.
-        whole: Beginnings of the names of metrics that are copied whatever their step.
+    copies, and ``hyperspec.seconds`` how long that took. With ``until_step``, the last step of the
+    metrics to copy, the tag is ``hyperspec.continued_from``; metrics whose names begin as ``whole``
+    says are copied whatever their step. A source that was deleted is told.
     """
     from mlflow.exceptions import MlflowException
 
@@ -57,7 +51,11 @@ def copy_run(
         return
     if until_step is None:
         _copy_names(client, found, target)
-        _copy_artifacts(client, source, target)
+        with tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
+            for entry in client.list_artifacts(source):
+                if entry.path != Folder.CHECKPOINTS:
+                    local = client.download_artifacts(source, entry.path, folder)
+                    client.log_artifact(target, str(Path(local)))
         if found.datasets:
             client.log_inputs(target, found.datasets)
     _copy_metrics(client, found, target, until_step, whole)
@@ -97,11 +95,3 @@ def _copy_metrics(
     ]
     for start in range(0, len(rows), _BATCH):
         client.log_batch(target, metrics=rows[start : start + _BATCH])
-
-
-def _copy_artifacts(client: MlflowClient, source: str, target: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
-        for entry in client.list_artifacts(source):
-            if entry.path != Folder.CHECKPOINTS:
-                local = client.download_artifacts(source, entry.path, folder)
-                client.log_artifact(target, str(Path(local)))

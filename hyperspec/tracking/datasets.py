@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from mlflow.data.dataset import Dataset
-from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import DatasetInput, InputTag
@@ -28,16 +27,11 @@ _DIGEST_LIMIT = 36  # characters, MLflow's
 
 @dataclass(frozen=True)
 class DataPart:
-    """One part of a split.
+    """One part of a split: ``train``, ``validation``, ``test`` or ``held_out``.
 
-    Args:
-        part: ``train``, ``validation``, ``test`` or ``held_out``.
-        root: Folder of the cubes.
-        data_hash: Hash of all specimens, their labels and preparation.
-        split_hash: Hash of what lies in which part.
-        image_shape: C, H, W of a prepared image, all bands of the axis.
-        dtype: Type of its values.
-        counts: Numbers that describe the part, such as images and specimens.
+    ``data_hash`` is of all specimens, their labels and preparation; ``split_hash`` of what lies in
+    which part. ``image_shape`` is C, H, W of a prepared image, all bands of the axis. Counts are
+    numbers that describe the part, such as images and specimens.
     """
 
     part: str
@@ -58,7 +52,10 @@ class SpecimenDataset(Dataset):
 
     def __init__(self, part: DataPart) -> None:
         self.part = part
-        super().__init__(_source(part.root), f"{part.root.name} ({part.part})")
+        # By name: resolving a path tries every kind of source, and warns that two would do.
+        place = json.dumps({"uri": str(part.root.absolute())})
+        source = get_dataset_source_from_json(place, source_type="local")
+        super().__init__(source, f"{part.root.name} ({part.part})")
 
     def _compute_digest(self) -> str:
         return f"{self.part.data_hash}-{self.part.split_hash}"[:_DIGEST_LIMIT]
@@ -87,9 +84,3 @@ def as_input(part: DataPart) -> DatasetInput:
     """Return the link from a run to a part that it used."""
     entity = SpecimenDataset(part)._to_mlflow_entity()
     return DatasetInput(entity, [InputTag(Tag.DATA_CONTEXT, CONTEXTS.get(part.part, part.part))])
-
-
-def _source(root: Path) -> DatasetSource:
-    # By name: resolving a path tries every kind of source, and warns that two would do.
-    text = json.dumps({"uri": str(root.absolute())})
-    return get_dataset_source_from_json(text, source_type="local")

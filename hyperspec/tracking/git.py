@@ -12,16 +12,11 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def git_tags(directory: Path | None = None) -> dict[str, str]:
-    """Return commit and "changed since" of the package's checkout, else of the current folder's.
+    """Return commit and "changed since" of a checkout as two tags; none outside one or without git.
 
-    An installed package inside somebody's project is not that project's code: the package's own
-    folder counts only when git tracks it.
-
-    Args:
-        directory: A checkout to describe instead.
-
-    Returns:
-        Two tags, or none outside a checkout and without git.
+    By default of the package's checkout, else of the current folder's. An installed package inside
+    somebody's project is not that project's code: the package's own folder counts only when git
+    tracks it.
     """
     if directory is not None:
         return dict(_describe(directory.resolve()))
@@ -39,7 +34,6 @@ def _describe(directory: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """Return git's answer, or None when it has none."""
     try:
         answer = subprocess.run(
             ["git", "-C", str(directory), *arguments],

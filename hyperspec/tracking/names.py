@@ -11,16 +11,11 @@ from typing import TypeGuard
 
 
 def flatten(config: object, prefix: str = "") -> dict[str, str]:
-    """Return a nested config as dotted names with plain text values.
+    """Return a nested config as dotted names such as ``bands.n`` with plain text values.
 
-    Args:
-        config: Nested mappings, dataclasses and sequences of plain values. A sequence of plain
-            values stays one parameter; a sequence of mappings gets numbered names.
-        prefix: Name of ``config`` itself; empty at the top.
-
-    Returns:
-        Names such as ``bands.n`` with the text of their values; ``null`` for None, ``true`` and
-        ``false`` for booleans, so that they read as they are typed on the command line.
+    A sequence of plain values stays one parameter; a sequence of mappings gets numbered names.
+    ``prefix`` is the name of ``config`` itself. Values read as they are typed on the command line:
+    ``null`` for None, ``true`` and ``false`` for booleans.
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         config = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
@@ -62,32 +57,20 @@ def run_name(
 ) -> str:
     """Return a readable name that sorts well, such as ``uniform n=050 t=0.10 lr=1e-3 seed=0``.
 
-    Args:
-        strategy: Name of the band strategy.
-        n: Number of bands, 0 to 9999; padded to three digits so that text order is number order.
-        temperature: Temperature of the loss; left out when the loss has none.
-        lr: Learning rate.
-        seed: Seed of the job.
-        extra: Other settings that set the job apart, put before the seed.
+    The number of bands, 0 to 9999, is padded to three digits so that text order is number order.
+    ``extra`` has other settings that set the job apart, put before the seed.
     """
     parts = [strategy, f"n={n:03d}"]
     if temperature is not None:
-        parts.append(f"t={_fixed(temperature)}")
+        short = math.isclose(temperature, round(temperature, 2))
+        parts.append(f"t={temperature:.2f}" if short else f"t={temperature:.4g}")
     if lr is not None:
-        parts.append(f"lr={_power(lr)}")
+        mantissa, exponent = f"{lr:.3e}".split("e")
+        parts.append(f"lr={mantissa.rstrip('0').rstrip('.')}e{int(exponent)}")
     parts += [f"{key}={value}" for key, value in (extra or {}).items()]
     if seed is not None:
         parts.append(f"seed={seed}")
     return " ".join(parts)
-
-
-def _fixed(value: float) -> str:
-    return f"{value:.2f}" if math.isclose(value, round(value, 2)) else f"{value:.4g}"
-
-
-def _power(value: float) -> str:
-    mantissa, exponent = f"{value:.3e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:

@@ -19,15 +19,11 @@ class ParentInfo:
     """What a job needs to put its run under the sweep's."""
 
     parent_run_id: str
-    """MLflow run of the sweep."""
     tracking_uri: str
     """Absolute address of the store."""
     experiment: str
-    """MLflow experiment of the sweep and its jobs."""
     study: str
-    """Study that the sweep belongs to."""
     name: str
-    """Readable name of the parent run."""
     host: str = ""
     """Machine of the controller."""
     process: str = ""
@@ -56,12 +52,8 @@ def find_parent(sweep_dir: Path) -> ParentInfo | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        known = {
-            field.name: str(content[field.name])
-            for field in fields(ParentInfo)
-            if field.name in content
-        }
-        return ParentInfo(**known)
+        known = [field.name for field in fields(ParentInfo) if field.name in content]
+        return ParentInfo(**{name: str(content[name]) for name in known})
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise TrackingError(
             f"{path} does not name the sweep's run ({error}). Start the sweep again, or remove "

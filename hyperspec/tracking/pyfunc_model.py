@@ -59,16 +59,7 @@ class CubeEncoder(PythonModel):
         model_input: pd.DataFrame,
         params: Mapping[str, Any] | None = None,
     ) -> NDArray[np.float32]:
-        """Embed cubes.
-
-        Args:
-            context: Unused; the checkpoint is open already.
-            model_input: One row per cube.
-            params: Unused; there are none.
-
-        Returns:
-            Shape ``(N, F)``.
-        """
+        """Embed cubes, one per row of the table; return shape ``(N, F)``."""
         return self._embed([str(file) for file in model_input[COLUMN]])
 
 
@@ -82,19 +73,12 @@ def log_encoder(
     step: int = 0,
     about: Mapping[str, str] | None = None,
 ) -> LoggedModel:
-    """Log a checkpoint as the model ``encoder`` of its run.
+    """Log a checkpoint as the model ``encoder`` of the run that trained it.
 
-    Args:
-        connection: Store and experiment of the run.
-        run_id: The run that trained it.
-        checkpoint: Its file.
-        num_features: F, numbers of an embedding.
-        loader: ``module:function`` that takes the checkpoint's path and returns what embeds.
-        step: Last step of the training.
-        about: Settings to show with the model, such as ``bands.n``.
-
-    Returns:
-        MLflow's entry; its ``model_uri`` is what ``mlflow.pyfunc.load_model`` takes.
+    ``num_features`` is F, the numbers of an embedding; ``loader`` is ``module:function`` that takes
+    the checkpoint's path and returns what embeds; ``step`` the last one of the training. Settings
+    in ``about``, such as ``bands.n``, are shown with the model. What is returned has the
+    ``model_uri`` that ``mlflow.pyfunc.load_model`` takes.
     """
     client = connection.client
     logged = client.create_logged_model(
@@ -114,12 +98,7 @@ def log_encoder(
 
 
 def save_encoder(
-    path: Path,
-    checkpoint: Path,
-    num_features: int,
-    *,
-    loader: str,
-    described: Model | None = None,
+    path: Path, checkpoint: Path, num_features: int, *, loader: str, described: Model | None = None
 ) -> None:
     """Write the model's folder; see :func:`log_encoder`."""
     with _quiet():

@@ -100,11 +100,7 @@ def to_number(text: str | None, otherwise: float = math.nan) -> float:
 
 
 def read_run(client: MlflowClient, run_id: str) -> RunRecord:
-    """Return a run.
-
-    Raises:
-        MlflowException: If there is none of that identity.
-    """
+    """Return a run; an MlflowException says that there is none of that identity."""
     return RunRecord.of(client.get_run(run_id))
 
 
@@ -117,11 +113,7 @@ def search_runs(
 ) -> list[RunRecord]:
     """Return the runs that meet all conditions, the newest first, from as many pages as it takes.
 
-    Args:
-        client: Client of the store.
-        experiments: Identities of the experiments to look in.
-        conditions: Such as :meth:`Tag.equals` and :func:`ended` give.
-        limit: Most runs to return.
+    Conditions are such as :meth:`Tag.equals` and :func:`ended` give.
     """
     query = " and ".join(conditions)
     found: list[RunRecord] = []

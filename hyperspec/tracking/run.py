@@ -11,16 +11,19 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import PARAM_LIMIT, TAG_LIMIT, Artifact, Folder, Tag
 from hyperspec.tracking.git import git_tags
-from hyperspec.tracking.health import database_path
 from hyperspec.tracking.offline.journal import MAX_METRICS, MAX_NAMES, Head, Journal, new_local_id
 from hyperspec.tracking.offline.uploader import Background, Uploader
-from hyperspec.tracking.retry import LOCKED_SECONDS, UnreachableError, retry_store
+from hyperspec.tracking.store_state import (
+    LOCKED_SECONDS,
+    UnreachableError,
+    database_path,
+    retry_store,
+)
 from hyperspec.utils.errors import TrackingError
 from hyperspec.utils.process import host_name, process_tag
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from hyperspec.tracking.datasets import DataPart
+
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +55,8 @@ def start_run(
 ) -> JobRun:
     """Create a run; use the result as a context manager so that it always ends.
 
-    Args:
-        connection: Store and experiment.
-        name: Readable name, see :func:`hyperspec.tracking.names.run_name`.
-        parent_run_id: Run of the sweep that this one is nested under.
-        kind: ``sweep`` for the parent of a sweep.
-        tags: Searchable tags.
-        params: Dotted names with text values.
-        flush_seconds: Longest wait of a metric, seconds.
+    ``tags`` are searchable, ``params`` have dotted names, and ``flush_seconds`` is the longest wait
+    of a metric. The parent of a sweep is of the kind ``sweep``; its jobs are nested under its run.
     """
     own = {
         Tag.KIND: kind,
@@ -75,7 +73,14 @@ def start_run(
     head = Head(
         new_local_id(), connection.uri, connection.experiment, name, _now_ms(), {**own, **clipped}
     )
-    run = JobRun(connection, _begin_journal(connection, head), flush_seconds)
+    try:
+        journal = Journal.create(connection.outbox, head)
+    except OSError as error:
+        raise TrackingError(
+            f"What runs have to say is kept in {connection.outbox} until the store has it, and "
+            f"that folder cannot be written ({error}). Choose another with tracking.outbox=FOLDER."
+        ) from error
+    run = JobRun(connection, journal, flush_seconds)
     try:
         run.log_params(params or {})
     except BaseException as error:
@@ -84,27 +89,12 @@ def start_run(
     return run
 
 
-def _begin_journal(connection: Connection, head: Head) -> Journal:
-    try:
-        return Journal.create(connection.outbox, head)
-    except OSError as error:
-        raise TrackingError(
-            f"What runs have to say is kept in {connection.outbox} until the store has it, and "
-            f"that folder cannot be written ({error}). Choose another with tracking.outbox=FOLDER."
-        ) from error
-
-
 class JobRun:
     """A run that is being written. Made by :func:`start_run`.
 
-    What is logged goes to a journal on disk at once, and to the store from a thread of its own:
-    no step waits for a server, and an outage costs nothing but time. There is no global active
-    run: two of these in one process never mix.
-
-    Args:
-        connection: Store and experiment.
-        journal: The run's journal, freshly begun.
-        flush_seconds: Longest wait of a line before it is sent, seconds.
+    What is logged goes to a journal on disk at once, and to the store from a thread of its own,
+    ``flush_seconds`` later at most: no step waits for a server, and an outage costs nothing but
+    time. There is no global active run: two of these in one process never mix.
     """
 
     def __init__(self, connection: Connection, journal: Journal, flush_seconds: float) -> None:
@@ -128,11 +118,7 @@ class JobRun:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client of the store, for reading.
-
-        Raises:
-            UnreachableError: If the store does not answer.
-        """
+        """MLflow's client of the store, for reading; see :attr:`Connection.client`."""
         return self.connection.client
 
     @property
@@ -143,12 +129,7 @@ class JobRun:
     def __enter__(self) -> JobRun:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.status != "RUNNING":
             return
         if error is None or (isinstance(error, SystemExit) and not error.code):
@@ -161,11 +142,7 @@ class JobRun:
             self.fail(error)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or replace tags.
-
-        Raises:
-            TrackingError: If MLflow would refuse a name.
-        """
+        """Set or replace tags; a name that MLflow would refuse is a TrackingError."""
         _check_names("tag", tags)
         clipped = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
         for part in _parts(clipped):
@@ -202,12 +179,7 @@ class JobRun:
         return value[: PARAM_LIMIT - len(note)] + note
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Keep metrics for the next batch; characters that MLflow refuses in a name become ``_``.
-
-        Args:
-            metrics: Names and values.
-            step: Step of the run that they belong to.
-        """
+        """Keep metrics for the next batch; characters that MLflow refuses in names become ``_``."""
         values = {_REFUSED.sub("_", name): float(value) for name, value in metrics.items()}
         self.last |= values
         now = _now_ms()
@@ -234,11 +206,9 @@ class JobRun:
     ) -> None:
         """Take over another run's result, or its metrics up to a step, when both are on the store.
 
-        Args:
-            run_id: The other run; see :func:`hyperspec.tracking.copy_run.copy_run`.
-            until_step: Last step of the metrics; None takes over everything but checkpoints.
-            metrics: What is known of its metrics already, for as long as the store is away.
-            whole: Beginnings of the names of metrics that are taken over whatever their step.
+        See :func:`hyperspec.tracking.copy_run.copy_run`; without a step everything but checkpoints
+        is taken over. ``metrics`` is what is known of them already, for as long as the store is
+        away.
         """
         self.last |= metrics or {}
         entry = {"op": "copy", "source": run_id, "until_step": until_step, "whole": [*whole]}
@@ -271,11 +241,10 @@ class JobRun:
         """Write plain values as JSON, or as YAML when ``artifact`` ends in ``.yaml``."""
         import yaml
 
-        plain = dict(value)
         if artifact.endswith((".yaml", ".yml")):
-            self.log_text(yaml.dump(plain, indent=2, default_flow_style=False), artifact)
+            self.log_text(yaml.dump(dict(value), indent=2, default_flow_style=False), artifact)
         else:
-            self.log_text(json.dumps(plain, indent=2, default=str), artifact)
+            self.log_text(json.dumps(dict(value), indent=2, default=str), artifact)
 
     def log_figure(self, figure: Figure, artifact: str) -> None:
         """Write a matplotlib figure; the ending of ``artifact`` names the format."""
@@ -291,9 +260,7 @@ class JobRun:
     def finish(self, status: Status = "FINISHED", reason: str | None = None) -> None:
         """Write what waits and close the run; what the store does not take stays in the outbox.
 
-        Args:
-            status: How it ended.
-            reason: One line why, kept as a tag.
+        The reason, one line, is kept as a tag.
         """
         if reason is not None:
             self.set_tags({Tag.REASON: reason})
@@ -306,13 +273,13 @@ class JobRun:
         even when the rest cannot be.
         """
         text = "".join(traceback.format_exception(error))
-        steps: tuple[Callable[[], object], ...] = (
+        notes: tuple[Callable[[], object], ...] = (
             lambda: self.set_tags({Tag.REASON: describe(error)}),
             lambda: self.log_text(text, Artifact.TRACEBACK),
         )
-        for step in steps:
+        for note in notes:
             try:
-                step()
+                note()
             except Exception:
                 log.warning("%s: part of the failure could not be logged", self.name, exc_info=True)
         if interrupted(error):
@@ -337,11 +304,7 @@ class JobRun:
 
 
 def _check_names(kind: str, values: Mapping[str, str]) -> None:
-    """Refuse names here: the store would only say so when the run is long over.
-
-    Raises:
-        TrackingError: With the first name that MLflow would not take.
-    """
+    """Refuse names here: the store would only say so when the run is long over."""
     for name in values:
         alone = posixpath.normpath(name) == name and not name.startswith(("/", "."))
         if not name or _REFUSED.search(name) or len(name) > _NAME_LIMIT or not alone:
@@ -386,3 +349,36 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # no name for this user number, as in a bare container
         return "unknown"
+
+
+class NullRun(JobRun):
+    """What code that logs is given where another process logs the same: no store, no files."""
+
+    def __init__(self, name: str, run_id: str) -> None:
+        # Not the parent's: that opens a journal and a thread.
+        self.name, self.run_id = name, run_id
+        self.status = "RUNNING"
+        self.last = {}
+
+    @property
+    def stored_id(self) -> str | None:
+        """Identity of the run."""
+        return self.run_id
+
+    def _pass(self, *args: object, **words: object) -> None:
+        """Keep nothing."""
+
+    set_tags = log_params = log_metrics = log_datasets = copy_from = secure = _pass
+    log_artifact = log_text = log_dict = log_figure = _pass
+
+    def flush(self) -> bool:
+        """Nothing ever waits."""
+        return True
+
+    def finish(self, status: Status = "FINISHED", reason: str | None = None) -> None:
+        """Note the status."""
+        self.status = status
+
+    def fail(self, error: BaseException) -> None:
+        """Note the status."""
+        self.status = "FAILED"

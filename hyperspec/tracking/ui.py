@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperspec.tracking.client import artifact_root, resolve_uri
-from hyperspec.tracking.health import database_path
+from hyperspec.tracking.store_state import database_path
 from hyperspec.utils.errors import TrackingError
 
 # Opens on training runs; MLflow's own first page is about chat traces.
@@ -29,11 +29,6 @@ class UiCommand:
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> UiCommand:
     """Return the command that serves a store.
-
-    Args:
-        uri: A store that MLflow opens itself (SQLite, PostgreSQL).
-        host: Address to listen on.
-        port: Port to listen on, 1 to 65535.
 
     Raises:
         TrackingError: If the store is a server already, or there is no such file.
@@ -58,19 +53,13 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> UiCommand
     if root is not None:
         words += ["--default-artifact-root", root.as_uri(), "--no-serve-artifacts"]
     # Job execution starts a dozen more processes, for features that no sweep uses.
-    environment = {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    return UiCommand(tuple(words), environment, f"http://{_readable(host)}:{port}")
+    off = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    readable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return UiCommand(tuple(words), off, f"http://{readable}:{port}")
 
 
 def launch_ui(uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve the UI until it is interrupted; return the server's exit status.
-
-    Raises:
-        TrackingError: See :func:`ui_command`.
-    """
+    """Serve the UI until it is interrupted, see :func:`ui_command`; return its exit status."""
     command = ui_command(uri, host, port)
     print(f"MLflow UI: {command.url}/{_PAGE}  (Ctrl-C ends it)", flush=True)
     # Started where the store lies: MLflow writes a folder of its own into the current one.
@@ -88,7 +77,3 @@ def launch_ui(uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
                 return 0
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _readable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host

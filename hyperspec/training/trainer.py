@@ -14,8 +14,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 
 from hyperspec.models.encoder import Encoder
 from hyperspec.tracking.contract import Artifact, Folder, Param
-from hyperspec.tracking.lightning_logger import RunLogger
-from hyperspec.tracking.system_metrics import SystemMetrics
+from hyperspec.tracking.lightning import RunLogger, SystemMetrics
 from hyperspec.training.allocator import heap_for_steps
 from hyperspec.training.callbacks.band_sampling import BandSampling
 from hyperspec.training.callbacks.guards import CheckCachedGradient, NoticeCollapse

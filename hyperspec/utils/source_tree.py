@@ -42,7 +42,7 @@ NOT_COMPUTING = (
     ),
     *("utils/results_version", "utils/source_tree", "utils/terminal", "utils/progress"),
     *("runs/context", "runs/identity", "runs/job", "runs/job_state", "runs/locks"),
-    *("runs/planning", "runs/provenance", "runs/resume", "runs/used_parts", "runs/watchdog"),
+    *("runs/planning", "runs/provenance", "runs/resume", "runs/watchdog"),
 )
 
 

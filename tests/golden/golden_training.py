@@ -30,9 +30,9 @@ from hyperspec.evaluation.config import Evaluation
 from hyperspec.losses.config import CombinedConfig, NtXentConfig, VicRegConfig
 from hyperspec.models.config import HeadConfig, TinyConfig
 from hyperspec.runs.experiment import execute
-from hyperspec.runs.used_parts import parts_of
+from hyperspec.runs.identity import parts_of
 from hyperspec.tracking.config import TrackingConfig
-from hyperspec.tracking.null_run import NullRun
+from hyperspec.tracking.run import NullRun
 from hyperspec.training.context import RunContext
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.simclr import SimCLR

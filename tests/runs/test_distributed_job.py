@@ -19,7 +19,7 @@ from hyperspec.cli.commands.plan import composed
 from hyperspec.cli.train import main
 from hyperspec.config.hardware import Hardware
 from hyperspec.runs.distributed import processes as module
-from hyperspec.runs.planning.step_settings import settings_of
+from hyperspec.runs.planning.step_memory import settings_of
 from hyperspec.training.devices import count_devices
 from hyperspec.utils.errors import ConfigError
 

@@ -17,8 +17,7 @@ from hyperspec.cli.main import main as hyperspec
 from hyperspec.runs.planning.dummy_data import Folder, build, stand_in
 from hyperspec.runs.planning.fake_tensors import Watch, convolution_scratch, no_scratch
 from hyperspec.runs.planning.memory import Forecast, forecast
-from hyperspec.runs.planning.step_memory import StepSettings, plan_step
-from hyperspec.runs.planning.step_settings import settings_of
+from hyperspec.runs.planning.step_memory import StepSettings, plan_step, settings_of
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.training.simclr import SimCLR
 

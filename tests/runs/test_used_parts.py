@@ -11,7 +11,7 @@ from hyperspec.config import groups
 from hyperspec.config.compose import config_dir
 from hyperspec.losses.config import CombinedConfig, DclConfig, NtXentConfig, VicRegConfig
 from hyperspec.models.config import STEMS, ConvNextConfig, ResNetConfig, TinyConfig, VitConfig
-from hyperspec.runs.used_parts import parts_of
+from hyperspec.runs.identity import parts_of
 from hyperspec.transforms.normalisation.normalisation import NORMALISATIONS
 from hyperspec.utils.results_version import RESULTS
 

@@ -14,8 +14,8 @@ from hyperspec.config.sweep import SearchConfig
 from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.objective import objective_names
 from hyperspec.search.request import Request, read_request
-from hyperspec.search.seed_aggregation import pooled
 from hyperspec.search.space import Distribution, SearchSpace, choices, read_space
+from hyperspec.search.study import pooled
 from hyperspec.utils.errors import ConfigError
 
 BRANCHES = {

@@ -19,9 +19,8 @@ from sweep_study import Study
 
 from hyperspec.config.compose import config_dir
 from hyperspec.sweeps.launchers import launcher as launchers
-from hyperspec.sweeps.launchers.base import Slots
 from hyperspec.sweeps.launchers.launcher import HyperspecLauncher
-from hyperspec.sweeps.launchers.pools import make_pool
+from hyperspec.sweeps.launchers.pools import Slots, make_pool
 from hyperspec.tracking.client import open_client
 from hyperspec.utils.errors import ConfigError
 

@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from sweep_study import Study
 
 from hyperspec.cli.train import main
-from hyperspec.runs import out_of_memory
+from hyperspec.runs.experiment import is_out_of_memory
 from hyperspec.tracking.client import open_client
 from hyperspec.training.simclr import SimCLR
 
@@ -88,11 +88,11 @@ def test_the_second_try_can_be_too_large_too(study: Study, small_memory: Memory)
 
 
 def test_memory_errors_are_told_from_others() -> None:
-    assert out_of_memory.is_out_of_memory(MemoryError())
+    assert is_out_of_memory(MemoryError())
     cpu = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")
-    assert out_of_memory.is_out_of_memory(cpu)
-    assert not out_of_memory.is_out_of_memory(RuntimeError("shapes do not fit"))
-    assert not out_of_memory.is_out_of_memory(ValueError("out of memory"))
+    assert is_out_of_memory(cpu)
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def test_a_hopeless_sweep_is_given_up(study: Study, capsys: pytest.CaptureFixture[str]) -> None:

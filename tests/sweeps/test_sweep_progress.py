@@ -28,8 +28,7 @@ from hyperspec.runs.job_state import (
     end,
     mark,
 )
-from hyperspec.sweeps.progress.view import Overview, best_of, line, panel, seconds_left
-from hyperspec.sweeps.progress.watcher import Watcher
+from hyperspec.sweeps.progress.view import Overview, Watcher, best_of, line, panel, seconds_left
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import process_tag
 from hyperspec.utils.terminal import OWN_VIEW, bars_wanted

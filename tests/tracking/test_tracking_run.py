@@ -219,7 +219,7 @@ def test_metrics_are_written_in_batches_off_the_step(
 
 def test_lightning_metrics_reach_the_run_and_the_run_stays_open(connection: Connection) -> None:
     import hyperspec  # noqa: F401 - lets Lightning import beside a CPU torch
-    from hyperspec.tracking.lightning_logger import RunLogger
+    from hyperspec.tracking.lightning import RunLogger
 
     with start_run(connection, "job") as run:
         logger = RunLogger(run)

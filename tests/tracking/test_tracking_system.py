@@ -8,8 +8,8 @@ import psutil
 import pytest
 
 from hyperspec.tracking.client import Connection
+from hyperspec.tracking.lightning import SystemMetrics
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.system_metrics import SystemMetrics
 
 
 def trainer(step: int, *, first: bool = True) -> Any:

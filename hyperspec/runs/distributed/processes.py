@@ -42,6 +42,7 @@ from hyperspec.utils.errors import HyperspecError
 log = logging.getLogger(__name__)
 
 ORDER, FAILURE = "order.pkl", "failure_{rank}.json"
+_HERE = "here/{rank}"  # the store's key by which a process says that it is there
 # Rank 0 scores between stages while the others wait; a dead process is noticed in other ways.
 PATIENCE = timedelta(days=1)
 _START_SECONDS = 300.0  # for the others to import torch and to be there
@@ -59,21 +60,8 @@ class RankError(HyperspecError):
 class Order:
     """What another process is told, pickled in a folder of the job's own.
 
-    Args:
-        config: The checked config.
-        split: Rows of the parts.
-        statistics: Of the training part.
-        selection: The chosen bands.
-        data_hash: Of the specimens that rank 0 has opened.
-        ckpt: Checkpoint to go on from, if any.
-        search_ckpt: The same for the search of ``bands=learned``.
-        searches: Whether there is such a search.
-        slots: Folder of the job's checkpoints.
-        output_dir: Folder of the job.
-        name: Of the run, and its identity.
-        run_id: Identity of the run.
-        port: Where rank 0 is met.
-        processes: Number of all.
+    ``data_hash`` is of the specimens that rank 0 has opened, ``slots`` the folder of the job's
+    checkpoints, ``port`` where rank 0 is met, and ``processes`` the number of all.
     """
 
     config: Train
@@ -95,10 +83,6 @@ class Order:
 @contextlib.contextmanager
 def together(context: RunContext, slots: Path) -> Iterator[RunContext]:
     """Hold a group of as many processes as the config has devices; nothing for a single one.
-
-    Args:
-        context: Of the job.
-        slots: Folder of its checkpoints.
 
     Yields:
         The context to train with: null threads become a share of the cores.
@@ -137,7 +121,7 @@ def together(context: RunContext, slots: Path) -> Iterator[RunContext]:
 def join(rank: int, processes: int, port: int, device: torch.device) -> None:
     """Become one of the group's processes; rank 0 has made the store at that port."""
     store = TCPStore("127.0.0.1", port, processes, timeout=PATIENCE)
-    store.set(_here(rank), "")
+    store.set(_HERE.format(rank=rank), "")
     _join(store, rank, processes, device)
 
 
@@ -175,20 +159,13 @@ def _start(
         processes,
     )
     (folder / ORDER).write_bytes(pickle.dumps(order))
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "hyperspec.runs.distributed.worker",
-        str(folder),
-    ]
+    words = [sys.executable, "-W", "ignore", "-m", "hyperspec.runs.distributed.worker", str(folder)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     for rank in range(1, processes):
         # Its standard input ends when this process does, whatever ends it. A session of its own:
         # Ctrl-C is for rank 0, which ends the others.
         other = subprocess.Popen(
-            [*command, str(rank)], stdin=subprocess.PIPE, start_new_session=True, env=environment
+            [*words, str(rank)], stdin=subprocess.PIPE, start_new_session=True, env=environment
         )
         others.append(other)
     _await(store, others)
@@ -198,7 +175,7 @@ def _start(
 
 def _await(store: TCPStore, others: list[subprocess.Popen[bytes]]) -> None:
     """Wait until each other process is there, or one of them is gone."""
-    wanted = [_here(rank) for rank in range(1, len(others) + 1)]
+    wanted = [_HERE.format(rank=rank) for rank in range(1, len(others) + 1)]
     deadline = time.monotonic() + _START_SECONDS
     while not store.check(wanted):
         if any(other.poll() is not None for other in others):
@@ -209,11 +186,6 @@ def _await(store: TCPStore, others: list[subprocess.Popen[bytes]]) -> None:
                 "again on a machine that is less busy, or with hardware.devices=1."
             )
         time.sleep(0.02)
-
-
-def _here(rank: int) -> str:
-    """Return the store's key by which a process says that it is there."""
-    return f"here/{rank}"
 
 
 @contextlib.contextmanager

@@ -22,9 +22,8 @@ from hyperspec.bands import Learned
 from hyperspec.config import plugins
 from hyperspec.config.schema import Train
 from hyperspec.runs.distributed.processes import ORDER, Order, RankError, join, note_failure
-from hyperspec.runs.experiment import execute
-from hyperspec.runs.out_of_memory import is_out_of_memory
-from hyperspec.tracking.null_run import NullRun
+from hyperspec.runs.experiment import execute, is_out_of_memory
+from hyperspec.tracking.run import NullRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots
 from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, open_source
@@ -47,11 +46,7 @@ def main(folder: Path, rank: int) -> int:
 
 
 def follow(order: Order, rank: int) -> None:
-    """Open the same specimens, join the group, and run the same training.
-
-    Raises:
-        RankError: If the specimens are not those that rank 0 has.
-    """
+    """Open the same specimens, or raise a RankError; join the group, and run the same training."""
     quieten()
     config = order.config
     plugins.load(config.plugins)

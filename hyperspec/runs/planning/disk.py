@@ -13,18 +13,13 @@ if TYPE_CHECKING:
     from hyperspec.config.schema import Train
     from hyperspec.datasets.config import Data
 
-
 _COPIES = 3  # of a float32 weight in a checkpoint: itself and AdamW's two moments
-
-
 _BYTES = 4
+_ARTIFACTS = 300_000  # bytes of a job's pictures and tables, as the demo's
 
 
 def disk_need(config: Train) -> DiskNeed:
     """Predict the packed planes that are missing, and the size of a checkpoint, in bytes.
-
-    Args:
-        config: A checked config.
 
     Raises:
         HyperspecError: If the folder holds no cube that can be read.
@@ -65,18 +60,9 @@ def _planes(data: Data) -> tuple[int, int, int]:
     return len(cubes), num_bands, max(len(cubes) - packed, 0) * shards.shard_bytes
 
 
-_ARTIFACTS = 300_000  # bytes of a job's pictures and tables, as the demo's
-
-
 @dataclass(frozen=True)
 class DiskNeed:
-    """What jobs write.
-
-    Args:
-        num_cubes: Cubes in the folder.
-        planes: Bytes to pack once; 0 when all are packed.
-        checkpoint: Bytes of a job's checkpoint.
-    """
+    """What jobs write: bytes to pack once, 0 when all is packed, and those of a checkpoint."""
 
     num_cubes: int
     planes: int

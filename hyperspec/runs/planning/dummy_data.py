@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from hyperspec.bands import Learned, ProjectionStrategy, Strategy, Uniform
 from hyperspec.config.schema import Train
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
-from hyperspec.datasets.config import Data, FolderData, TilesData
+from hyperspec.datasets.config import Data, TilesData
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.source import Bands
 from hyperspec.models.config import PretrainableConfig
@@ -36,9 +37,8 @@ _SPECTRA = 64  # random ones; their statistics decide no shape
 class Folder:
     """What is known of a folder from its file names and one header.
 
-    Args:
-        axis: Of the first cube; the mission's where there is none.
-        num_images: Cubes, or windows of tiles; 0 where there is no folder.
+    The axis is the first cube's, the mission's where there is none; images are cubes, or windows of
+    tiles.
     """
 
     axis: SpectralAxis
@@ -48,11 +48,7 @@ class Folder:
 class StandIn:
     """A source of random reflectance: shapes and types as of real specimens.
 
-    Args:
-        axis: Of its bands.
-        size: Lines and samples of an image.
-        num_images: Its length; 0 where only shapes are asked for.
-        dtype: Of the planes.
+    It has ``num_images`` of ``size`` lines and samples; 0 where only shapes are asked for.
     """
 
     def __init__(
@@ -105,35 +101,21 @@ def look(data: Data) -> Folder:
         with open_cube(cubes[0], axis) as cube:
             tiles = 1
             if isinstance(data, TilesData):
-                tiles = int(
-                    np.prod(
-                        [max((side - data.tile) // data.stride + 1, 0) for side in cube.shape[1:]]
-                    )
-                )
+                sides = cube.shape[1:]
+                tiles = math.prod(max((n - data.tile) // data.stride + 1, 0) for n in sides)
             return Folder(cube.axis, tiles * len(cubes))
     except (HyperspecError, IndexError):
         return Folder(axis or mission_axis(), 0)
 
 
 def stand_in(config: Train, axis: SpectralAxis, num_images: int = 0) -> Material:
-    """Return material of a config's shapes.
+    """Return material of a config's shapes, with some random images where more is asked for.
 
     A strategy that reads statistics is replaced by evenly spread bands: as many, found at once.
-
-    Args:
-        config: The checked config.
-        axis: Of the specimens.
-        num_images: Random images behind it; 0 where only shapes are asked for.
     """
     data = config.data
     tiles = isinstance(data, TilesData)
-    size = (
-        data.tile
-        if isinstance(data, TilesData)
-        else data.size
-        if isinstance(data, FolderData)
-        else 64
-    )
+    size = int(getattr(data, "tile" if tiles else "size", 64))
     source = StandIn(axis, size, num_images, np.dtype(np.float32 if tiles else np.float16))
     statistics = source.statistics([])
     rows = np.arange(num_images)

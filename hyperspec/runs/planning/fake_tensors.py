@@ -50,12 +50,9 @@ if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages that are alive, their peak, the largest one, and FLOP.
 
-    Enter it inside of a FakeTensorMode. What exists before is not counted.
-
-    Args:
-        scratch: Takes an operation, its inputs and its outputs; returns the bytes that its kernel
-            takes for itself while it runs.
-        below: Bytes from which on a storage is not taken for the largest.
+    Enter it inside of a FakeTensorMode. What exists before is not counted. ``scratch`` takes an
+    operation, its inputs and its outputs, and returns the bytes that its kernel takes for itself
+    while it runs; from ``below`` bytes on a storage is not taken for the largest.
     """
 
     def __init__(

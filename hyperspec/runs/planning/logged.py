@@ -15,8 +15,13 @@ from hyperspec import __version__
 from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import num_buffers
-from hyperspec.runs.planning.step_memory import Plan, StepSettings, plan_step
-from hyperspec.runs.planning.step_settings import settings_of, step_context
+from hyperspec.runs.planning.step_memory import (
+    Plan,
+    StepSettings,
+    plan_step,
+    settings_of,
+    step_context,
+)
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
@@ -34,10 +39,6 @@ def foretell(context: RunContext, module: SimCLR) -> None:
     A plan is remembered in ``data.cache_dir`` by what decides it: the jobs of a sweep that differ
     in seed or rate share one. The peak is that of the process, or of the GPU's allocator, as
     ``cost/peak_memory_mb`` measures it.
-
-    Args:
-        context: Of the run, which takes the two numbers.
-        module: The module, before it is trained.
     """
     config, material = context.config, context.data
     settings = settings_of(config, 0)
@@ -50,9 +51,8 @@ def foretell(context: RunContext, module: SimCLR) -> None:
         module.bank.residency.mode != "mmap",
         _read_ahead(config, module),
     )
-    kept = (
-        Path(config.data.cache_dir) / "plans" / f"{_key(config, material, module, settings)}.json"
-    )
+    key = _key(config, material, module, settings)
+    kept = Path(config.data.cache_dir) / "plans" / f"{key}.json"
     try:
         plan = _read(kept)
         if plan is None:
@@ -114,7 +114,6 @@ def _key(config: Train, material: Material, module: SimCLR, settings: StepSettin
 
 
 def _read(path: Path) -> Plan | None:
-    """Return a remembered plan; None where there is none that can be read."""
     try:
         return Plan(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):

@@ -10,9 +10,16 @@ import torch
 
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import choose_residency, predicted_bytes
+from hyperspec.losses.grad_cache import check_batch_independent
 from hyperspec.runs.planning.dummy_data import Folder, build, look, stand_in
-from hyperspec.runs.planning.step_memory import Context, Plan, StepSettings, plan_step
-from hyperspec.runs.planning.step_settings import settings_of, step_context
+from hyperspec.runs.planning.step_memory import (
+    Context,
+    Plan,
+    StepSettings,
+    plan_step,
+    settings_of,
+    step_context,
+)
 from hyperspec.training.devices import choose_device
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.errors import ConfigError
@@ -23,18 +30,11 @@ _LARGEST = 4096  # specimens of a micro-batch that are thought of
 
 @dataclass(frozen=True)
 class Forecast:
-    """The plan of a config and what there is.
+    """The plan of a config's step and what there is: bytes, and the kind of the device.
 
-    Args:
-        config: The checked config.
-        plan: Of its step.
-        free: Free bytes of the device.
-        process: Bytes of the process itself: Python and libraries; 0 on a GPU.
-        device: Its kind.
-        folder: What is known of the specimens.
-        largest_micro_batch: The largest that fits; None where none fits, or where the model
-            cannot be trained in micro-batches.
-        exact: Whether the model can be trained in micro-batches.
+    ``process`` has the bytes of Python and libraries, 0 on a GPU. ``exact`` says whether the model
+    can be trained in micro-batches; the largest that fits is None where it cannot, or where none
+    fits.
     """
 
     config: Train
@@ -95,14 +95,10 @@ class Forecast:
 
 
 def forecast(config: Train) -> Forecast:
-    """Predict a config's memory and work without its data.
-
-    Raises:
-        HyperspecError: If the config cannot be built.
-    """
+    """Predict a config's memory and work without its data; it must be one that can be built."""
     folder, device = look(config.data), choose_device(config.hardware)
-    module = build(config, stand_in(config, folder.axis), torch.device("cpu"))
-    itemsize = stand_in(config, folder.axis).source.dtype.itemsize
+    material = stand_in(config, folder.axis)
+    module, itemsize = build(config, material, torch.device("cpu")), material.source.dtype.itemsize
     settings = settings_of(config, folder.num_images)
     if folder.num_images:
         size, bands = module.views.source_size, len(module.views.wavelengths_nm)
@@ -112,33 +108,18 @@ def forecast(config: Train) -> Forecast:
         settings = dataclasses.replace(settings, resident=mode != "mmap")
     context = step_context(config.hardware)
     plan = plan_step(module, settings, context, folder.num_images, itemsize)
-    free = psutil.virtual_memory().available
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    exact = _batch_independent(module)
-    largest = None
-    if exact:
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else psutil.virtual_memory().available
+    process, largest = 0, None
+    if exact := _batch_independent(module):
         largest = _largest(module, settings, context, folder.num_images, itemsize, free)
-    process = psutil.Process().memory_info().rss - _bytes_of(module)
-    return Forecast(
-        config,
-        plan,
-        free,
-        process if device.type == "cpu" else 0,
-        device.type,
-        folder,
-        largest,
-        exact,
-    )
-
-
-def _bytes_of(module: SimCLR) -> int:
-    return sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+    if device.type == "cpu":
+        own = sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
+        process = psutil.Process().memory_info().rss - own
+    return Forecast(config, plan, free, process, device.type, folder, largest, exact)
 
 
 def _batch_independent(module: SimCLR) -> bool:
-    from hyperspec.losses.grad_cache import check_batch_independent
-
     try:
         for inside in (module.encoder, module.cell_head):
             if inside is not None:
@@ -163,8 +144,7 @@ def _largest(
         asked = dataclasses.replace(settings, micro_batch=micro)
         return plan_step(module, asked, context, num_images, itemsize).total
 
-    room = _USED * free
-    one = needs(1)
+    room, one = _USED * free, needs(1)
     if one > room:
         return None
     some = min(4, batch)

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hyperspec.config.hardware import Hardware
+from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.datasets.loading.plane_cache import Batch, predicted_bytes
 from hyperspec.losses.nt_xent import NtXent
 from hyperspec.training.allocator import KEPT_BELOW
+from hyperspec.training.devices import count_devices
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.noise import BANK_STARTS, BLOCK, NoiseSource
 from hyperspec.transforms.sampler import ViewParams, ViewSampler
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from hyperspec.runs.planning.fake_tensors import Watch
+
 
 Context = Callable[[], AbstractContextManager[Any]]
 _TRACED = 3  # micro-batches that are traced; every further one costs its features alone
@@ -102,12 +106,9 @@ def plan_step(
 ) -> Plan:
     """Predict what training a module takes.
 
-    Args:
-        module: On its device; it is left as it is, and no random number is taken.
-        settings: Of the step.
-        context: Makes what Lightning puts around a step, such as autocast.
-        num_images: Images of the source, all parts.
-        itemsize: Bytes of a stored value.
+    The module is left as it is, and no random number is taken. ``context`` makes what Lightning
+    puts around a step, such as autocast; ``num_images`` are those of all parts, ``itemsize`` the
+    bytes of a stored value.
     """
     device = module.device.type
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -144,9 +145,8 @@ def rehearse(
 ) -> tuple[int, int, int]:
     """Run a step on fake tensors.
 
-    Returns:
-        Bytes at the worst moment beyond weights and gradients, bytes of the largest block that the
-        heap of a CPU keeps when it is freed, and FLOP.
+    Returns bytes at the worst moment beyond weights and gradients, bytes of the largest block that
+    the heap of a CPU keeps when it is freed, and FLOP.
     """
     # Loading it takes a second or two; a plan that is remembered needs none of it.
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -182,12 +182,7 @@ def rehearse(
 
 
 def _step(
-    fake: SimCLR,
-    batch: int,
-    settings: StepSettings,
-    context: Context,
-    itemsize: int,
-    watch: Watch,
+    fake: SimCLR, batch: int, settings: StepSettings, context: Context, itemsize: int, watch: Watch
 ) -> tuple[int, list[tuple[torch.Size, int]]]:
     """Run forward and backward; return the gradients' bytes and shapes of what was embedded."""
     trained = [p for p in fake.parameters() if p.requires_grad]
@@ -324,3 +319,25 @@ def _fake(module: SimCLR, mode: FakeTensorMode, itemsize: int) -> SimCLR:
     with FakeCopyMode(mode):
         fake = copy.deepcopy(module, memo)
     return fake.train()
+
+
+def settings_of(config: Train, num_images: int) -> StepSettings:
+    """Return what a config says of a step; with few specimens all of them are the batch."""
+    hardware, batch = config.hardware, config.batch_size
+    if num_images:
+        batch = max(min(batch, round(config.data.split.fractions[0] * num_images)), 2)
+    devices = count_devices(hardware)
+    batch = max(batch // devices, 1)
+    # The first batch is computed whole, too, where it is checked.
+    micro = None if hardware.check_micro_batch else hardware.micro_batch
+    return StepSettings(batch, micro, hardware.accumulate, devices)
+
+
+def step_context(hardware: Hardware) -> Context:
+    """Return what Lightning puts around a step at a precision: autocast, or nothing."""
+    kind = "cuda" if torch.cuda.is_available() and hardware.accelerator != "cpu" else "cpu"
+    name, _, mixed = hardware.precision.partition("-")
+    narrow = {"bf16": torch.bfloat16, "16": torch.float16}.get(name)
+    if narrow is None or mixed != "mixed":
+        return lambda: torch.autocast(kind, enabled=False)
+    return lambda: torch.autocast(kind, dtype=narrow)

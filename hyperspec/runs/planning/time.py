@@ -20,10 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from hyperspec.runs.planning.disk import DiskNeed, disk_text
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import MetricName, Param, Tag
-from hyperspec.tracking.health import has_experiment
 from hyperspec.tracking.names import flatten
 from hyperspec.tracking.record import RunRecord, ended, search_runs, to_number
-from hyperspec.tracking.retry import store_errors
+from hyperspec.tracking.store_state import has_experiment, store_errors
 from hyperspec.utils.errors import HyperspecError, TrackingError
 from hyperspec.utils.process import host_name
 from hyperspec.utils.text import duration
@@ -33,20 +32,11 @@ log = logging.getLogger(__name__)
 _LOOKED_AT = 1000  # newest finished runs
 _SHAPE = ("model.", "head.", "hardware.", "views.")
 _SHAPE_WORDS = ("batch_size", "data.size", "data.root")
-_RESULTS = (Param.NUM_FEATURES,)  # logged by the run, in no config
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An earlier run.
-
-    Args:
-        shape: What its time depends on besides bands and epochs.
-        n: Bands.
-        epochs: Passes over the training part.
-        train_seconds: Time of its training.
-        seconds: Time of the whole job.
-    """
+    """An earlier run: its shape is what its time depends on besides bands and epochs."""
 
     shape: tuple[tuple[str, str], ...]
     n: float
@@ -69,11 +59,8 @@ Need = Callable[[Any], DiskNeed]
 def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: Need | None) -> str:
     """Say how long a sweep's jobs will take and what they will write, in two lines.
 
-    Args:
-        config: The composed config of the multirun.
-        checked: The checked configs of the jobs that were composed.
-        num_jobs: Jobs in all.
-        need: Says what a job writes; None leaves the disk out.
+    ``checked`` are the configs of the jobs that were composed; ``need`` says what a job writes,
+    None leaves the disk out.
     """
     base = Path(config.hydra.runtime.cwd)
     seen = earlier_runs(str(config.tracking.uri), str(config.tracking.experiment), base)
@@ -93,12 +80,9 @@ def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: 
 def forecast_time(
     jobs: Sequence[Mapping[str, str]], num_jobs: int, seen: Sequence[Seen]
 ) -> TimeForecast:
-    """Predict the time of a sweep from earlier runs.
+    """Predict the time of a sweep from the flat configs of the jobs that were composed.
 
-    Args:
-        jobs: Flat configs of the jobs that were composed.
-        num_jobs: Jobs in all; those that were not composed count with the mean of the others.
-        seen: Earlier runs of this machine.
+    The others of its ``num_jobs`` count with their mean.
     """
     known, used = [], set()
     for job in jobs:
@@ -119,31 +103,23 @@ def _job_seconds(job: Mapping[str, str], same: Sequence[Seen]) -> float:
     beside = float(np.median([max(run.seconds - run.train_seconds, 0.0) for run in same]))
     # Strategies without a number of bands take all there are.
     n = to_number(job.get("bands.n"), float(bands.max()))
-    if len(set(bands.tolist())) < 2:
-        rate = float(np.median(rates))
-    else:
+    rate = float(np.median(rates))
+    if len(set(bands.tolist())) > 1:
         slope, start = np.polyfit(bands, rates, 1)
-        # More bands never take less time, and noise must not say so beyond the runs seen.
-        rate = max(float(start + max(slope, 0.0) * n), float(rates.min()) / 2)
-        if slope <= 0:
-            rate = float(np.median(rates))
+        if slope > 0:  # more bands never take less time, and noise must not say so
+            rate = max(float(start + slope * n), float(rates.min()) / 2)
     return beside + rate * to_number(job.get("epochs"), 1.0)
 
 
 def shape_of(params: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return the settings that the time of a job depends on, besides bands and epochs."""
     kept = {k: v for k, v in params.items() if k.startswith(_SHAPE) or k in _SHAPE_WORDS}
-    return tuple(sorted((k, v) for k, v in kept.items() if k not in _RESULTS))
+    kept.pop(Param.NUM_FEATURES, None)  # logged by the run, in no config
+    return tuple(sorted(kept.items()))
 
 
 def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Seen]:
-    """Read the newest finished runs of this machine; none where there is no store yet.
-
-    Args:
-        uri: Tracking store.
-        experiment: MLflow experiment of the sweep.
-        base: Folder that a relative path in ``uri`` starts from.
-    """
+    """Read the newest finished runs of this machine; none where there is no store yet."""
     try:
         address = resolve_uri(uri, base)
     except TrackingError:  # told when the sweep opens its store
@@ -170,7 +146,7 @@ def _seen(run: RunRecord) -> Seen | None:
     n, epochs = run.number(Param.NUM_BANDS), run.number("epochs")
     if run.tag(Tag.KIND) != "job" or run.has(Tag.RESUMED) or trained is None:
         return None
-    if math.isnan(n) or math.isnan(epochs):
+    if math.isnan(n + epochs):
         return None
     return Seen(shape_of(run.params), n, epochs, trained, run.seconds)
 

@@ -24,8 +24,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec.sweeps.launchers.base import LostError, Pool, Work
-from hyperspec.sweeps.launchers.pools import make_pool
+from hyperspec.sweeps.launchers.pools import LostError, Pool, Work, make_pool
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.parent import IN_SWEEP, find_parent
 from hyperspec.tracking.record import read_run
@@ -68,11 +67,9 @@ class HyperspecLauncher(Launcher):
         gpus: int | None = None,
         options: DictConfig | None = None,
     ) -> None:
-        for name, value, least in (("n_jobs", n_jobs, 1), ("gpus", gpus, 1)):
-            if value is not None and value != -1 and value < least:
-                raise ConfigError(
-                    f"hydra.launcher.{name} is {value}; give at least {least}, or null."
-                )
+        for name, value in (("n_jobs", n_jobs), ("gpus", gpus)):
+            if value is not None and value != -1 and value < 1:
+                raise ConfigError(f"hydra.launcher.{name} is {value}; give at least 1, or null.")
         if retries < 0:
             raise ConfigError(f"hydra.launcher.retries is {retries}; give 0 or more.")
         self.kind, self.n_jobs, self.retries, self.gpus = pool, n_jobs, retries, gpus
@@ -101,14 +98,8 @@ class HyperspecLauncher(Launcher):
         self._sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
         self._sweep_dir.mkdir(parents=True, exist_ok=True)
         if self._pool is None:
-            self._pool = make_pool(
-                self.kind,
-                self._at_once(),
-                self._threads(),
-                self._gpus(),
-                self._sweep_dir,
-                self.options,
-            )
+            share = (self._at_once(), self._threads(), self._gpus())
+            self._pool = make_pool(self.kind, *share, self._sweep_dir, self.options)
         self._work = Work(self._context, config, self._task, Singleton.get_state())
         log.info("%d jobs, %d at once (%s)", len(job_overrides), self._pool.size, self.kind)
         jobs = [_Job(initial_job_idx + i, list(words)) for i, words in enumerate(job_overrides)]
@@ -222,11 +213,7 @@ def jobs_per_device(config: DictConfig) -> int:
 
 
 def check_launcher(config: DictConfig) -> None:
-    """Refuse jobs that are to share a device under a launcher that starts one at a time.
-
-    Raises:
-        ConfigError: If they are.
-    """
+    """Refuse jobs that are to share a device under a launcher that starts one at a time."""
     target = str(OmegaConf.select(config, "hydra.launcher._target_") or "")
     if (sharing := jobs_per_device(config)) > 1 and not target.endswith("HyperspecLauncher"):
         raise ConfigError(

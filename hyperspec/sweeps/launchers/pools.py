@@ -6,37 +6,128 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
-from hydra.core.utils import JobReturn
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
 
-from hyperspec.runs.watchdog import leave_all
-from hyperspec.sweeps.launchers.base import LostError, Pool, Slots, Work
+from hyperspec.runs.watchdog import LEAVE_SECONDS, leave_all, watch
+from hyperspec.tracking.parent import find_parent
 from hyperspec.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 
-def make_pool(
-    kind: str,
-    size: int,
-    threads: int,
-    gpus: int | None,
-    folder: Path,
-    options: Mapping[str, Any],
-) -> Pool:
-    """Return a pool.
+class LostError(Exception):
+    """The process of a job ended without a word."""
 
-    Args:
-        kind: ``joblib``, ``submitit_local`` or ``ray``.
-        size: Jobs at once.
-        threads: CPU threads of a job.
-        gpus: GPUs to share out, or None.
-        folder: The sweep's folder.
-        options: What the pool itself takes.
+
+@dataclass(frozen=True)
+class Work:
+    """What every job of a sweep shares; travels to the workers."""
+
+    context: HydraContext
+    config: DictConfig
+    task: TaskFunction
+    singletons: Any
+
+    def __call__(self, number: int, overrides: list[str], settings: Mapping[str, str]) -> JobReturn:
+        """Run a job, in a worker."""
+        os.environ.update(settings)
+        setup_globals()
+        Singleton.set_state(self.singletons)
+        parent = find_parent(Path(str(self.config.hydra.sweep.dir)).absolute())
+        if parent is not None:
+            watch(parent)
+        config = self.context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id = f"{config.hydra.job.name}_{number}"
+            config.hydra.job.num = number
+        HydraConfig.instance().set_config(config)
+        try:
+            return run_job(
+                hydra_context=self.context,
+                config=config,
+                task_function=self.task,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Hydra 1.4 hangs the job's JobReturn on these, which holds the exception again: on its
+            # way to the controller it would be pickled within itself until the worker is killed.
+            raise type(error)(*error.args) from None
+
+
+class Pool(Protocol):
+    """What a launcher asks of a pool."""
+
+    size: int
+    """Jobs at once."""
+
+    def submit(self, work: Work, number: int, overrides: list[str]) -> Any:
+        """Start a job; return its handle."""
+
+    def done(self, handle: Any) -> bool:
+        """Say whether a job has ended, in whatever way."""
+
+    def result(self, handle: Any) -> JobReturn:
+        """Return how a job that has ended went; a LostError says that its process was killed."""
+
+    def stop(self) -> None:
+        """End all workers, softly first."""
+
+
+class Slots:
+    """Places of jobs that run at once, each with its share of the machine: CPU threads and GPUs.
+
+    Without a number of GPUs to share out all visible ones are left to all.
+    """
+
+    def __init__(self, size: int, threads: int, gpus: int | None) -> None:
+        self.size, self.threads, self.gpus = size, threads, gpus
+        self._free = list(reversed(range(size)))
+
+    def take(self) -> int:
+        """Return a free slot, which is then taken."""
+        return self._free.pop()
+
+    def give(self, slot: int) -> None:
+        """Give a slot back."""
+        self._free.append(slot)
+
+    def settings(self, slot: int) -> dict[str, str]:
+        """Return the environment of the jobs in a slot."""
+        found = {"OMP_NUM_THREADS": str(self.threads)}
+        if self.gpus is not None:
+            # Numbers of the GPUs that this process may see, where it may not see all.
+            shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+            names = shown.split(",") if shown else [str(i) for i in range(self.gpus)]
+            found["CUDA_VISIBLE_DEVICES"] = names[slot % min(self.gpus, len(names))]
+        return found
+
+
+def wait_until(over: Any, seconds: float = LEAVE_SECONDS) -> bool:
+    """Wait until something is over; return whether it is."""
+    deadline = time.monotonic() + seconds
+    while not over() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(over())
+
+
+def make_pool(
+    kind: str, size: int, threads: int, gpus: int | None, folder: Path, options: Mapping[str, Any]
+) -> Pool:
+    """Return a pool of the kind ``joblib``, ``submitit_local`` or ``ray`` for a sweep's folder.
+
+    See :class:`Slots` for its size, threads and GPUs; ``options`` are what the pool itself takes.
 
     Raises:
         ConfigError: If the kind is unknown, its package is missing or an option is unknown.
@@ -48,8 +139,6 @@ def make_pool(
         if kind == "submitit_local":
             return SubmititPool(slots, folder, **options)
         if kind == "ray":
-            from hyperspec.sweeps.launchers.ray import RayPool
-
             return RayPool(slots, **options)
     except ModuleNotFoundError as error:
         extra = {"submitit_local": "slurm"}.get(kind, kind)
@@ -112,10 +201,8 @@ class LokyPool:
 class SubmititPool:
     """Processes of submitit's local executor: the code path of SLURM, without a cluster.
 
-    Args:
-        slots: Jobs at once, and their share of the machine.
-        folder: The sweep's folder; logs and results go to ``.submitit`` in it.
-        timeout_min: Minutes after which a job is interrupted and started again.
+    Logs and results go to ``.submitit`` in the sweep's folder. A job is interrupted and started
+    again after ``timeout_min`` minutes.
     """
 
     def __init__(self, slots: Slots, folder: Path, timeout_min: float = 60 * 24 * 7) -> None:
@@ -179,16 +266,14 @@ def _living(pids: Sequence[int]) -> list[psutil.Process]:
 
 @contextlib.contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    before = {key: os.environ.get(key) for key in settings}
+    before = {key: os.environ[key] for key in settings if key in os.environ}
     os.environ.update(settings)
     try:
         yield
     finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
+        for key in settings:
+            os.environ.pop(key, None)
+        os.environ.update(before)
 
 
 @contextlib.contextmanager
@@ -207,3 +292,70 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class RayPool:
+    """Tasks of Ray; ``init`` and ``remote`` are arguments of ``ray.init`` and ``ray.remote``.
+
+    An ``address`` in ``init`` joins a cluster that runs.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        init: Mapping[str, Any] | None = None,
+        remote: Mapping[str, Any] | None = None,
+    ) -> None:
+        # Ray otherwise reports usage to its makers over the network.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        self._ray: Any = ray
+        self.slots, self.size = slots, slots.size
+        started = dict(init or {})
+        if not ray.is_initialized():
+            if started.get("address") is None:
+                started.setdefault("num_cpus", slots.size * slots.threads)
+                started.setdefault("include_dashboard", False)
+            ray.init(**started)
+        share = {"num_cpus": slots.threads, **(remote or {})}
+        # The launcher itself starts lost jobs again, and closes their runs before.
+        self._remote: Any = ray.remote(**share, max_retries=0)(_run)
+        self._running: dict[Any, int] = {}
+
+    def submit(self, work: Work, number: int, overrides: list[str]) -> Any:
+        """Hand a job to Ray."""
+        slot = self.slots.take()
+        handle = self._remote.remote(work, number, overrides, self.slots.settings(slot))
+        self._running[handle] = slot
+        return handle
+
+    def done(self, handle: Any) -> bool:
+        """See Pool."""
+        ready, _ = self._ray.wait([handle], timeout=0)
+        return bool(ready)
+
+    def result(self, handle: Any) -> JobReturn:
+        """See Pool."""
+        self.slots.give(self._running.pop(handle))
+        errors = self._ray.exceptions
+        crashed = (errors.WorkerCrashedError, errors.NodeDiedError)
+        try:
+            found: JobReturn = self._ray.get(handle)
+        except (*crashed, errors.OutOfMemoryError, errors.RaySystemError) as error:
+            raise LostError(type(error).__name__) from error
+        return found
+
+    def stop(self) -> None:
+        """See Pool."""
+        for handle in self._running:
+            self._ray.cancel(handle)
+        wait_until(lambda: all(self.done(handle) for handle in self._running))
+        for handle in self._running:
+            self._ray.cancel(handle, force=True)
+        self._ray.shutdown()
+        self._running = {}
+
+
+def _run(work: Work, number: int, overrides: list[str], settings: dict[str, str]) -> JobReturn:
+    return work(number, overrides, settings)

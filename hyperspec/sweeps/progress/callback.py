@@ -13,10 +13,11 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.runs.job_state import begin, end
+from hyperspec.search.space import num_seeds, num_trials
 from hyperspec.sweeps.validation import count_jobs
 
 if TYPE_CHECKING:
-    from hyperspec.sweeps.progress.watcher import Watcher
+    from hyperspec.sweeps.progress.view import Watcher
 
 
 class LiveCallback(Callback):
@@ -35,16 +36,17 @@ class LiveCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin to watch."""
-        style = _style(str(OmegaConf.select(config, "sweep.live") or "off"))
+        style = str(OmegaConf.select(config, "sweep.live") or "off")
         if style == "off":
             return
-        from hyperspec.sweeps.progress.view import Overview
-        from hyperspec.sweeps.progress.watcher import Watcher
+        if style == "auto":
+            on_screen = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+            style = "rich" if on_screen else "plain"
+        from hyperspec.sweeps.progress.view import Overview, Watcher
 
         folder = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)
-        seeds = int(OmegaConf.select(config, "search.seeds") or 1)
-        trials = OmegaConf.select(config, "hydra.sweeper.n_trials") is not None
-        total = count_jobs(config) * (seeds if trials else 1)
+        seeds = 1 if num_trials(config) is None else num_seeds(config)
+        total = count_jobs(config) * seeds
         shared = frozenset(map(str, config.hydra.overrides.task))
         overview = Overview(str(config.get("study") or "sweep"), total, shared)
         self._watcher = Watcher(folder, overview, style)
@@ -75,9 +77,3 @@ def _in_sweep(config: DictConfig) -> bool:
     return OmegaConf.select(config, "hydra.mode") is not None and (
         getattr(config.hydra.mode, "name", str(config.hydra.mode)) == "MULTIRUN"
     )
-
-
-def _style(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    return "rich" if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" else "plain"

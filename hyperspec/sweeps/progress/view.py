@@ -1,21 +1,40 @@
-"""The words and the picture of a sweep that runs: counts, best so far, time left."""
+"""What a sweep shows while it runs: counts, best so far, time left, from its folder alone."""
 
 from __future__ import annotations
 
+import logging
 import math
+import os
+import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hyperspec.runs.job_state import FAILED, FINISHED, LOST, RUNNING, STOPPED, TAKEN, JobState
+from hyperspec.runs.job_state import (
+    FAILED,
+    FINISHED,
+    LOST,
+    RUNNING,
+    STOPPED,
+    TAKEN,
+    JobState,
+    Reader,
+)
+from hyperspec.utils.terminal import OWN_VIEW
 from hyperspec.utils.text import duration
 
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0  # between two looks at the sweep's folder
 _SHOWN = 4  # running jobs with a line of their own
 _FAILURES = 3  # and failed ones
 _STYLES = {FINISHED: "green", TAKEN: "green", STOPPED: "yellow", RUNNING: "cyan"}
@@ -24,13 +43,7 @@ _STYLES |= {FAILED: "bold red", LOST: "bold red"}
 
 @dataclass(frozen=True)
 class Overview:
-    """What is known of a sweep before its first job.
-
-    Args:
-        title: Name of the study.
-        total: Jobs that the sweep will have in the end.
-        shared: Overrides that all jobs have.
-    """
+    """What is known of a sweep before its first job: study, jobs in the end, overrides of all."""
 
     title: str
     total: int
@@ -60,13 +73,7 @@ def best_of(states: Sequence[JobState]) -> JobState | None:
 
 
 def seconds_left(total: int, states: Sequence[JobState], now: float) -> float:
-    """Predict the rest from the mean of the jobs that trained to their end; NaN before the first.
-
-    Args:
-        total: Jobs of the sweep.
-        states: Those that have started.
-        now: Seconds since the epoch.
-    """
+    """Predict the rest from the mean of the jobs that trained to their end; NaN before that."""
     took = [s.seconds for s in states if s.state in (FINISHED, STOPPED)]
     over = sum(state.ended for state in states)
     if over >= total:
@@ -86,8 +93,7 @@ def line(
 ) -> str:
     """Return one line about a job that has ended."""
     total = overview.num_total(states)
-    parts = [f"sweep {place}/{total}", overview.words(state)]
-    parts.append(_outcome(state))
+    parts = [f"sweep {place}/{total}", overview.words(state), _outcome(state)]
     if state.state != LOST:
         parts.append(duration(state.seconds))
     left = seconds_left(total, states, now)
@@ -146,3 +152,57 @@ def _counts(states: Sequence[JobState]) -> Text:
 def _cut(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+class Watcher:
+    """Looks at a sweep's folder every second, from a thread of the controller.
+
+    The view is ``rich``, a screen, or ``plain``, a line per job that has ended.
+    """
+
+    def __init__(self, folder: Path, overview: Overview, style: str) -> None:
+        self._reader, self._overview = Reader(folder), overview
+        self._told: set[tuple[str, float]] = set()
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep view", daemon=True)
+        self._live = Live(console=Console(), auto_refresh=False) if style == "rich" else None
+        self._environment = os.environ.get(OWN_VIEW)
+
+    def start(self) -> None:
+        """Show the view and start looking."""
+        if self._live is not None:
+            os.environ[OWN_VIEW] = "1"  # workers inherit it: no bars of their own
+            self._live.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look once more and end."""
+        self._over.set()
+        self._thread.join()
+        self.look()
+        if self._live is not None:
+            self._live.stop()
+            if self._environment is None:
+                os.environ.pop(OWN_VIEW, None)
+
+    def look(self) -> None:
+        """Read the folder and show what is new."""
+        with self._lock:
+            states = self._reader.states()
+            now = time.time()
+            if self._live is not None:
+                self._live.update(panel(self._overview, states, now), refresh=True)
+                return
+            ended = [state for state in states if state.ended]
+            ended.sort(key=lambda state: state.started + state.seconds)
+            for place, state in enumerate(ended, 1):
+                if (state.name, state.started) not in self._told:
+                    self._told.add((state.name, state.started))
+                    print(line(self._overview, states, state, place, now), flush=True)
+
+    def _run(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            try:
+                self.look()
+            except (OSError, ValueError) as error:  # a folder that is away for a moment
+                log.debug("the view of the sweep is not up to date: %s", error)

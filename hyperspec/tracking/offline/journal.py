@@ -34,7 +34,7 @@ _LINKED = 4 << 20  # bytes from which a file is linked, not copied: checkpoints,
 MAX_METRICS, MAX_NAMES = 900, 100  # rows, and parameters or tags, that MLflow takes in one call
 BATCHED = ("tags", "params", "metrics")
 
-Entry = dict[str, object]
+Entry = dict[str, Any]  # as JSON has it
 
 
 @dataclass(frozen=True)
@@ -64,26 +64,18 @@ class WaitingRun(RunRecord):
 
 
 class Journal:
-    """One run's folder, locked for this process.
-
-    Args:
-        folder: The folder; it must exist and hold ``run.json``. See :meth:`create`, :meth:`open`.
-    """
+    """One run's folder, locked for this process; see :meth:`create` and :meth:`open`."""
 
     def __init__(self, folder: Path, head: Head, lock: FileLock) -> None:
         self.folder, self.head, self._lock = folder, head, lock
         self.run_id, self.sent = _read_sent(folder)
         self._file: IO[str] | None = None
         self._torn = False
-        self._next = 1 + max((int(str(entry["seq"])) for entry in self.entries()), default=0)
+        self._next = 1 + max((int(entry["seq"]) for entry in self.entries()), default=0)
 
     @classmethod
     def create(cls, outbox: Path, head: Head) -> Journal:
-        """Begin a run's folder.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
+        """Begin a run's folder; an OSError says that it cannot be written."""
         folder = outbox / head.local_id
         folder.mkdir(parents=True)
         lock = FileLock(folder / _LOCK, thread_local=False)
@@ -101,9 +93,7 @@ class Journal:
         lock = FileLock(folder / _LOCK, thread_local=False)
         try:
             lock.acquire(timeout=0)
-        except Timeout:
-            return None
-        except OSError:  # removed by another process meanwhile
+        except (Timeout, OSError):  # held, or removed meanwhile, by another process
             return None
         head = read_head(folder)
         if head is None:
@@ -141,14 +131,10 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Return the lines that are not known to be sent, in order; torn lines are left out."""
-        return [e for e in read_entries(self.folder) if int(str(e["seq"])) > self.sent]
+        return [e for e in read_entries(self.folder) if int(e["seq"]) > self.sent]
 
     def keep_file(self, source: Path, name: str) -> str:
-        """Keep a file until it is sent; return where, relative to the folder.
-
-        Raises:
-            OSError: If there is no room.
-        """
+        """Keep a file until it is sent; return where in the folder. Without room: an OSError."""
         target = self.new_file(name)
         try:
             if source.stat().st_size >= _LINKED:
@@ -182,12 +168,10 @@ class Journal:
             log.warning("%s cannot be written: %s", self.folder / _SENT, error)
 
     def close(self, remove: bool = False, refused: Sequence[str] = ()) -> None:
-        """Let go of the folder.
+        """Let go of the folder, and remove it when everything was sent.
 
-        Args:
-            remove: Whether everything was sent, so that it is not needed any more.
-            refused: What the store will never take; the folder then goes to ``refused`` beside
-                the outbox, with these texts in ``refused.txt``.
+        With lines that the store will never take it goes to ``refused`` beside the outbox instead,
+        with their texts in ``refused.txt``.
         """
         self._close_file()
         if remove and refused:
@@ -241,13 +225,8 @@ def read_run_id(folder: Path) -> str | None:
 
 
 def _ends_torn(path: Path) -> bool:
-    """Say whether the last line was cut short by a crash."""
     try:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
+        return path.read_bytes()[-1:] not in (b"", b"\n")
     except OSError:
         return False
 
@@ -279,12 +258,10 @@ def waiting_runs(outbox: Path) -> list[WaitingRun]:
             continue
         tags, metrics, status = dict(head.tags), dict[str, float](), "RUNNING"
         for entry in read_entries(folder):
-            tags |= _texts(entry.get("tags"))
-            known = entry.get("metrics")
-            metrics |= known if isinstance(known, dict) else {}
-            rows = entry.get("rows")
-            metrics |= {row[0]: float(row[1]) for row in rows} if isinstance(rows, list) else {}
-            status = str(entry["status"]) if entry["op"] == "end" else status
+            tags |= entry.get("tags", {})
+            metrics |= entry.get("metrics", {})
+            metrics |= {name: float(value) for name, value, *_ in entry.get("rows", ())}
+            status = entry["status"] if entry["op"] == "end" else status
         found.append(
             WaitingRun(
                 head.local_id,
@@ -321,20 +298,13 @@ def grouped(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield group
 
 
-def merged(
-    group: Sequence[Entry],
-) -> tuple[dict[str, str], dict[str, str], list[Sequence[Any]]]:
+def merged(group: Sequence[Entry]) -> tuple[dict[str, str], dict[str, str], list[Sequence[Any]]]:
     """Return the tags, the parameters and the rows of metrics of several lines."""
     tags: dict[str, str] = {}
     params: dict[str, str] = {}
     rows: list[Sequence[Any]] = []
     for entry in group:
-        tags |= _texts(entry.get("tags"))
-        params |= _texts(entry.get("params"))
-        found = entry.get("rows")
-        rows += found if isinstance(found, list) else []
+        tags |= entry.get("tags", {})
+        params |= entry.get("params", {})
+        rows += entry.get("rows", [])
     return tags, params, rows
-
-
-def _texts(value: object) -> dict[str, str]:
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, Mapping) else {}

@@ -14,20 +14,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.tracking.contract import LOCAL, Tag
 from hyperspec.tracking.copy_run import copy_run
-from hyperspec.tracking.health import database_path
 from hyperspec.tracking.offline.journal import BATCHED, Entry, Journal, grouped, merged, read_run_id
 from hyperspec.tracking.record import read_run, search_runs
-from hyperspec.tracking.retry import (
+from hyperspec.tracking.store_state import (
     FIRST_PAUSE,
     LOCKED_SECONDS,
     LONGEST_PAUSE,
     REQUEST_SECONDS,
     UnreachableError,
+    database_path,
     first_line,
     is_refusal,
     is_trouble,
@@ -46,13 +45,10 @@ _LARGEST = sys.float_info.max
 
 
 class Uploader:
-    """Sends one run's journal.
+    """Sends one run's journal, which this process holds.
 
-    Args:
-        journal: The journal, held by this process.
-        connection: Where to; its experiment may still be unknown.
-        orphans: Whether a run whose parent is nowhere to be found is sent all the same.
-        uncertain: Whether what follows the last known line may have arrived before.
+    ``orphans`` sends a run all the same whose parent is nowhere to be found; ``uncertain`` says
+    that what follows the last known line may have arrived before.
     """
 
     def __init__(
@@ -69,8 +65,7 @@ class Uploader:
     def open_run(self) -> str:
         """Return the run's identity on the store; look for the run, create it if there is none.
 
-        Raises:
-            UnreachableError: If the store, or the run's parent on it, is not there yet.
+        An UnreachableError says that the store, or the run's parent on it, is not there yet.
         """
         if self.journal.run_id is not None:
             return self.journal.run_id
@@ -95,8 +90,7 @@ class Uploader:
     def send(self, entries: Sequence[Entry]) -> Iterator[int]:
         """Send lines in order; yield after each call how many of them the store has.
 
-        Raises:
-            Exception: What the store raised, for lines that may be sent again later.
+        What the store raises comes through for lines that may be sent again later.
         """
         run_id = self.open_run()
         done = 0
@@ -110,7 +104,7 @@ class Uploader:
                 self._send_singly(run_id, group)
             self._uncertain = False
             done += len(group)
-            self.journal.set_sent(int(str(group[-1]["seq"])))
+            self.journal.set_sent(int(group[-1]["seq"]))
             yield done
 
     def _send_singly(self, run_id: str, group: Sequence[Entry]) -> None:
@@ -133,16 +127,15 @@ class Uploader:
         (entry,) = group
         client = self.connection.client
         if kind == "artifact":
-            path = _path(self.journal, entry)
+            # Absolute where there was no room for a copy: then the original is sent.
+            path = self.journal.folder / str(entry["file"])
             if path.exists():
                 client.log_artifact(run_id, str(path), entry.get("folder"))
             else:
                 log.error("%s: the file %s is gone", self.journal.head.name, path)
         elif kind == "copy":
-            source, until = self._source(str(entry["source"])), entry.get("until_step")
-            names = entry.get("whole")
-            whole = tuple(map(str, names)) if isinstance(names, list) else ()
-            copy_run(client, source, run_id, until if isinstance(until, int) else None, whole)
+            source, whole = self._source(entry["source"]), tuple(entry.get("whole", ()))
+            copy_run(client, source, run_id, entry.get("until_step"), whole)
         elif kind == "datasets":
             client.log_inputs(run_id, _datasets(entry))
         elif kind == "end":
@@ -173,14 +166,10 @@ class Uploader:
             known = read_run(client, run_id)
             if known.status != status and known.has(Tag.REASON):
                 client.delete_tag(run_id, Tag.REASON)
-        client.set_terminated(run_id, status, int(str(entry["time_ms"])))
+        client.set_terminated(run_id, status, int(entry["time_ms"]))
 
     def _source(self, run_id: str) -> str:
-        """Return the identity on the store of a run that is to be copied.
-
-        Raises:
-            UnreachableError: If the store does not have all of it yet.
-        """
+        """Return the identity on the store of a run to be copied, which must be there whole."""
         outbox = self.journal.folder.parent
         for folder in outbox.iterdir() if outbox.is_dir() else ():
             if folder != self.journal.folder and run_id in (folder.name, read_run_id(folder)):
@@ -188,11 +177,7 @@ class Uploader:
         return self._resolve(run_id)
 
     def _resolve(self, run_id: str) -> str:
-        """Return a run's identity on the store.
-
-        Raises:
-            UnreachableError: If it has none yet.
-        """
+        """Return a run's identity on the store, which must have one already."""
         if not run_id.startswith(LOCAL):
             return run_id
         found = find_local(self.connection, run_id)
@@ -209,7 +194,6 @@ def find_local(connection: Connection, local_id: str) -> str | None:
 
 
 def _missing(connection: Connection, run_id: str, metrics: list[Metric]) -> list[Metric]:
-    """Return the rows that the run does not have yet."""
     known = {
         _row(metric)
         for key in {metric.key for metric in metrics}
@@ -227,26 +211,18 @@ def _row(metric: Metric) -> tuple[str, int, int, str]:
 def _datasets(entry: Entry) -> list[DatasetInput]:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    inputs = entry.get("inputs")
     return [
         DatasetInput(
             Dataset(**found["dataset"]), [InputTag(k, v) for k, v in found["tags"].items()]
         )
-        for found in (inputs if isinstance(inputs, list) else [])
+        for found in entry["inputs"]
     ]
-
-
-def _path(journal: Journal, entry: Entry) -> Path:
-    # Absolute when there was no room for a copy: then the original is sent.
-    return journal.folder / str(entry["file"])
 
 
 class Background:
     """A thread that sends what is written to the journal, so that no step waits for a store.
 
-    Args:
-        uploader: What sends; its journal is closed by the thread when it ends.
-        flush_seconds: Longest wait before lines are sent, seconds.
+    Lines wait ``flush_seconds`` at most. The thread closes the journal when it ends.
     """
 
     def __init__(self, uploader: Uploader, flush_seconds: float) -> None:
@@ -261,9 +237,6 @@ class Background:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def __len__(self) -> int:
-        return len(self._queue)
-
     def put(self, entry: Entry) -> None:
         """Write a line to the journal and put it in line for sending."""
         with self._changed:
@@ -274,12 +247,9 @@ class Background:
             self._changed.notify_all()
 
     def drain(self, seconds: float | None = None) -> bool:
-        """Send what waits now; return whether the store has everything.
+        """Send what waits now, for some seconds at most; return whether the store has everything.
 
         A server in trouble is tried at most twice; a locked SQLite file for up to 60 s.
-
-        Args:
-            seconds: Longest wait, seconds.
         """
         longest = LOCKED_SECONDS if self._is_file else DRAIN_SECONDS
         deadline = time.monotonic() + (longest if seconds is None else seconds)
@@ -299,11 +269,7 @@ class Background:
     def close(self, seconds: float | None = None) -> bool:
         """Send what waits and let go of the journal; what is not sent stays in its folder.
 
-        Args:
-            seconds: Longest wait, seconds.
-
-        Returns:
-            Whether the store has everything.
+        Waits for some seconds at most, and returns whether the store has everything.
         """
         complete = self.drain(seconds)
         with self._changed:

@@ -1,14 +1,16 @@
-"""How busy the machine is while a run trains, under the names of MLflow's system metrics.
+"""What Lightning tells a run: metrics of ``self.log``, and how busy the machine is meanwhile.
 
-MLflow samples in a thread that writes to the store by itself: when a tracking server dies, that
-thread fails or outlives the run. Here its monitors are read between two steps of the training, at
-most every few seconds, and the values take the road of all other metrics.
+MLflow samples the machine in a thread that writes to the store by itself: when a tracking server
+dies, that thread fails or outlives the run. Here its monitors are read between two steps of the
+training, at most every few seconds, and the values take the road of all other metrics.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -18,8 +20,11 @@ from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
 from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
 from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
 from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 from hyperspec.tracking.contract import MetricName
+from hyperspec.tracking.names import flatten
 from hyperspec.tracking.run import JobRun
 
 log = logging.getLogger(__name__)
@@ -27,13 +32,46 @@ log = logging.getLogger(__name__)
 EVERY_SECONDS = 10.0  # as MLflow's own monitor
 
 
-class SystemMetrics(pl.Callback):
-    """Log processor, memory, disk, network and GPU at the start, the end and in between.
+class RunLogger(Logger):
+    """Send Lightning's metrics to a :class:`JobRun` in batches.
 
-    Args:
-        run: The run to log to.
-        every_seconds: Least time between two samples.
+    It never ends the run: evaluation follows the fit, and the run's own context closes it.
     """
+
+    def __init__(self, run: JobRun) -> None:
+        super().__init__()
+        self.run = run
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.run.connection.experiment
+
+    @property
+    def version(self) -> str:
+        """Identity of the run."""
+        return self.run.run_id
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keep metrics for the run's next batch."""
+        self.run.log_metrics(metrics, step or 0)
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """Log hyperparameters under their dotted names."""
+        self.run.log_params(flatten(vars(params) if isinstance(params, Namespace) else params))
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Put what was logged on the disk at the end of a fit, also of a failed one."""
+        self.run.secure()
+
+
+class SystemMetrics(pl.Callback):
+    """Log processor, memory, disk, network and GPU at the start, the end and in between."""
 
     def __init__(self, run: JobRun, every_seconds: float = EVERY_SECONDS) -> None:
         self.run, self.every_seconds = run, every_seconds
@@ -44,14 +82,7 @@ class SystemMetrics(pl.Callback):
         """Take the first sample."""
         self.sample(trainer)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **words: Any) -> None:
         """Take a sample when the last one is old enough."""
         if time.monotonic() - self._last >= self.every_seconds:
             self.sample(trainer)
