@@ -9,13 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, best, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, best, top
 from hyperspec.bands.clustered import gaussian_information
 from hyperspec.bands.geometry import Matrix
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
-
-Scores = NDArray[np.float64]
 
 
 @dataclass
@@ -40,7 +38,7 @@ class Fisher(StatisticsStrategy):
             raise BandError(f"bands.pairs is {self.pairs!r}; give mean, max or cover.")
 
     def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
+        self, wavelengths_nm: Vector, statistics: SpectralStatistics
     ) -> list[int] | NDArray[np.intp]:
         ratios = fisher_ratios(statistics)
         if self.pairs == "cover":
@@ -105,9 +103,7 @@ class MutualInformation(StatisticsStrategy):
         super().__post_init__()
         _check_levels(self.levels)
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> NDArray[np.intp]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         return top(class_information(statistics, self.levels), self.n)
 
 
@@ -137,15 +133,13 @@ class Mrmr(StatisticsStrategy):
         if self.scheme not in ("quotient", "difference"):
             raise BandError(f"bands.scheme is {self.scheme!r}; give quotient or difference.")
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         relevance = class_information(statistics, self.levels)
         information = gaussian_information(statistics.correlation)
         return relevant_chain(relevance, information, self.n, quotient=self.scheme == "quotient")
 
 
-def relevant_chain(relevance: Scores, information: Matrix, n: int, *, quotient: bool) -> list[int]:
+def relevant_chain(relevance: Vector, information: Matrix, n: int, *, quotient: bool) -> list[int]:
     """Choose bands one by one by relevance against the mean information shared with the chosen.
 
     Args:
@@ -173,7 +167,7 @@ def relevant_chain(relevance: Scores, information: Matrix, n: int, *, quotient: 
     return chosen
 
 
-def class_information(statistics: SpectralStatistics, levels: int) -> Scores:
+def class_information(statistics: SpectralStatistics, levels: int) -> Vector:
     """Return the mutual information of each band's level and the class in nats, shape ``(C,)``.
 
     Args:
@@ -192,7 +186,7 @@ def class_information(statistics: SpectralStatistics, levels: int) -> Scores:
     joint = joined / joined.sum(axis=(0, 2))[None, :, None]
     independent = joint.sum(axis=2, keepdims=True) * joint.sum(axis=0, keepdims=True)
     ratio = np.divide(joint, independent, out=np.ones_like(joint), where=joint > 0)
-    information: Scores = (joint * np.log(ratio)).sum(axis=(0, 2))
+    information: Vector = (joint * np.log(ratio)).sum(axis=(0, 2))
     return np.where(information > 1e-12, information, 0.0)  # below is rounding of the sums
 
 

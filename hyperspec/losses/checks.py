@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_term_weights(global_weight: float, local_weight: float) -> None:

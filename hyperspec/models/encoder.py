@@ -13,8 +13,7 @@ from hyperspec.models.backbones.backbone import Backbone, build_backbone
 from hyperspec.models.config import EncoderConfig, PretrainableConfig
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
 from hyperspec.models.stems.projection import Projection, projection_centres, smooth_projection
-from hyperspec.models.stems.wavelength import BandAttention, WavelengthProjection
-from hyperspec.models.stems.windows import WindowProjection
+from hyperspec.models.stems.wavelength import BandAttention, WavelengthProjection, WindowProjection
 
 
 class Encoder(nn.Module):

@@ -24,11 +24,11 @@ from hyperspec.spectra.band_projection import BandProjection, selection_from_dic
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.callbacks.optimizer_state import moments_of
+from hyperspec.training.builders import load, read_config
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
 from hyperspec.training.embedder import Embedder
-from hyperspec.training.from_checkpoint import load, read_config
+from hyperspec.training.optimizer import moments_of
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.utils.errors import ModelError

@@ -25,12 +25,12 @@ from hyperspec.training.callbacks.monitoring import (
     StopOnNonFinite,
     Validate,
 )
-from hyperspec.training.callbacks.optimizer_state import Moments
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.context import RunContext
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData
 from hyperspec.training.ddp import strategy
 from hyperspec.training.growth import check_same_bands
+from hyperspec.training.optimizer import Moments
 from hyperspec.training.progressive import (
     Stage,
     StagePlan,
@@ -44,7 +44,7 @@ from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import SimCLR
 from hyperspec.training.sync_batchnorm import synchronise
 from hyperspec.utils.distributed import alone, world
-from hyperspec.utils.terminal import bars_wanted
+from hyperspec.utils.progress import bars_wanted
 
 log = logging.getLogger(__name__)
 

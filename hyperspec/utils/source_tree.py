@@ -28,19 +28,9 @@ DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
 # Rooms, or modules of one, that decide how runs are started, kept and shown, not what they compute:
 # the one place where they are named.
 NOT_COMPUTING = (
-    *(
-        "cli",
-        "conf",
-        "inspection",
-        "report",
-        "search",
-        "sweeps",
-        "testing",
-        "tracking",
-        "config/compose",
-        "config/plugins",
-    ),
-    *("utils/results_version", "utils/source_tree", "utils/terminal", "utils/progress"),
+    *("cli", "conf", "inspection", "report", "search", "sweeps", "testing", "tracking"),
+    *("config/compose", "config/plugins"),
+    *("utils/results_version", "utils/source_tree", "utils/progress"),
     *("runs/context", "runs/identity", "runs/job", "runs/job_state", "runs/locks"),
     *("runs/planning", "runs/provenance", "runs/resume", "runs/used_parts", "runs/watchdog"),
 )

@@ -32,7 +32,7 @@ from hyperspec.sweeps.progress.view import Overview, best_of, line, panel, secon
 from hyperspec.sweeps.progress.watcher import Watcher
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import process_tag
-from hyperspec.utils.terminal import OWN_VIEW, bars_wanted
+from hyperspec.utils.progress import OWN_VIEW, bars_wanted
 
 NOW = 10_000.0
 OVERVIEW = Overview("band_count", 10, frozenset({"data.root=x", "a=false"}))

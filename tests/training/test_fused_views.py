@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from views_presets import PRESETS
 
 from hyperspec.datasets.loading.batch import Batch
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
@@ -23,7 +24,6 @@ from hyperspec.training.fused_views import streams
 from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts, SimCLR
 from hyperspec.transforms.augment import Views
-from hyperspec.transforms.config import PRESETS
 from hyperspec.transforms.normalisation.normalisation import PerBand
 
 BANDS, SIZE = 40, 16

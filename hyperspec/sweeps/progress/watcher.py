@@ -13,7 +13,7 @@ from rich.live import Live
 
 from hyperspec.runs.job_state import Reader
 from hyperspec.sweeps.progress.view import Overview, line, panel
-from hyperspec.utils.terminal import OWN_VIEW
+from hyperspec.utils.progress import OWN_VIEW
 
 log = logging.getLogger(__name__)
 

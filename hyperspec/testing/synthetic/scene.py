@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.testing.synthetic.design import Design, Factors
-from hyperspec.testing.synthetic.patterns import Pattern, draw_pattern
-from hyperspec.testing.synthetic.pigments import PIGMENTS
-from hyperspec.testing.synthetic.structural import iridescence
-from hyperspec.testing.synthetic.wings import Outline, Shape, outline
+from hyperspec.testing.synthetic.scales import PIGMENTS, iridescence
+from hyperspec.testing.synthetic.wings import Outline, Pattern, Shape, draw_pattern, outline
 
 VIEWS = ("D", "V")
 # Decadic absorbance of a unit of each pigment where its strongest band lies.
