@@ -19,6 +19,13 @@ Vector = NDArray[np.float64]
 """A number per band, shape ``(C,)``."""
 
 
+def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise :class:`BandError` naming the option of ``bands`` if a value is none of the choices."""
+    if value not in choices:
+        given = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise BandError(f"bands.{key} is {value!r}; give {given}.")
+
+
 @dataclass
 class Strategy(ABC):
     """A rule that maps an axis, and training statistics where it needs them, to bands.

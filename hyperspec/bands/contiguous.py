@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hyperspec.bands.base import StatisticsStrategy, Vector, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, check_choice, top
 from hyperspec.bands.clustered import density_peak_scores
 from hyperspec.bands.geometry import Matrix, band_distances, rescale, self_tuned_similarity
 from hyperspec.bands.ranked import entropies, mvpca_scores
@@ -34,12 +34,8 @@ class Ocf(StatisticsStrategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective not in ("top_rank_cut", "normalised_cut"):
-            raise BandError(
-                f"bands.objective is {self.objective!r}; give top_rank_cut or normalised_cut."
-            )
-        if self.ranking not in ("e_fdpc", "pca", "entropy"):
-            raise BandError(f"bands.ranking is {self.ranking!r}; give e_fdpc, pca or entropy.")
+        check_choice("objective", self.objective, ("top_rank_cut", "normalised_cut"))
+        check_choice("ranking", self.ranking, ("e_fdpc", "pca", "entropy"))
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         distances = band_distances(statistics)
@@ -175,12 +171,9 @@ class Fngbs(StatisticsStrategy):
 
 
 def neighbourhood_edges(distances: Matrix, n: int, rounds: int = 5) -> list[int]:
-    """Return the n + 1 edges of n groups around moving centres.
+    """Return the n + 1 edges of n groups of bands around moving centres.
 
-    Args:
-        distances: Shape ``(C, C)``.
-        n: How many groups, 1 to C.
-        rounds: Most rounds of moving every border; the authors' 5.
+    Every border is moved at most so many rounds; 5 are the authors'.
     """
     count = len(distances)
     edges = [int(e) for e in np.linspace(0, count, n + 1)]

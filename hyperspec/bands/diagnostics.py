@@ -77,12 +77,7 @@ def stability(sets: Sequence[Sequence[int]], num_bands: int, *, level: float = 0
 def mean_shift_nm(
     chosen_nm: NDArray[np.float64], resampled_nm: Sequence[NDArray[np.float64]]
 ) -> float:
-    """Return how far the nearest pick of a resample lies from each chosen band, on average.
-
-    Args:
-        chosen_nm: The chosen bands in nanometres, shape ``(n,)``.
-        resampled_nm: What was chosen on each resample, in nanometres.
-    """
+    """Return how far, in nm, a resample's nearest pick lies from a chosen band on average."""
     shifts = [np.abs(chosen_nm[:, None] - other[None]).min(1).mean() for other in resampled_nm]
     return float(np.mean(shifts))
 
@@ -215,12 +210,8 @@ def resamples(
 ) -> Iterator[SpectralStatistics]:
     """Yield merged statistics of bootstrap resamples of specimens, drawn within each class.
 
-    Within classes, so that a supervised strategy meets every class each time.
-
-    Args:
-        specimens: Statistics of each specimen, with its class where known.
-        count: Number of resamples.
-        seed: Seed of the draws.
+    Within classes, so that a supervised strategy meets every class each time; a specimen's
+    class is in its statistics where it is known.
     """
     groups: dict[tuple[str, ...], list[SpectralStatistics]] = {}
     for part in specimens:

@@ -73,10 +73,7 @@ class Learned(CountedStrategy):
             )
 
     def search_epochs(self, epochs: int) -> int:
-        """Return how many epochs the search takes: at least 2, leaving at least 1.
-
-        Args:
-            epochs: Epochs of the run.
+        """Return how many of a run's epochs the search takes: at least 2, leaving at least 1.
 
         Raises:
             ConfigError: If there are too few to anneal over.

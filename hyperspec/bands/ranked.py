@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, Vector, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, check_choice, top
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
 
@@ -48,8 +48,7 @@ class Pca(StatisticsStrategy):
                 f"bands.explained is {self.explained}; give a share of the variance above 0 and up "
                 "to 1, for example 0.95."
             )
-        if self.scale not in ("covariance", "correlation"):
-            raise BandError(f"bands.scale is {self.scale!r}; give covariance or correlation.")
+        check_choice("scale", self.scale, ("covariance", "correlation"))
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         if self.scale == "covariance":

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, Vector, best, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, best, check_choice, top
 from hyperspec.bands.clustered import gaussian_information
 from hyperspec.bands.geometry import Matrix
 from hyperspec.spectra.statistics import SpectralStatistics
@@ -34,8 +34,7 @@ class Fisher(StatisticsStrategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pairs not in ("mean", "max", "cover"):
-            raise BandError(f"bands.pairs is {self.pairs!r}; give mean, max or cover.")
+        check_choice("pairs", self.pairs, ("mean", "max", "cover"))
 
     def _rank(
         self, wavelengths_nm: Vector, statistics: SpectralStatistics
@@ -61,12 +60,7 @@ def fisher_ratios(statistics: SpectralStatistics) -> Matrix:
 
 
 def cover(ratios: Matrix, n: int) -> list[int]:
-    """Give each band in turn to the pair of classes whose ratios add up to the least so far.
-
-    Args:
-        ratios: Shape ``(pairs, C)``, 0 or above.
-        n: How many bands, 1 to C.
-    """
+    """Give each band in turn to the pair of classes whose ratios add up to the least so far."""
     free = np.ones(ratios.shape[1], bool)
     gained = np.zeros(ratios.shape[0])
     chosen = []
@@ -130,8 +124,7 @@ class Mrmr(StatisticsStrategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_levels(self.levels)
-        if self.scheme not in ("quotient", "difference"):
-            raise BandError(f"bands.scheme is {self.scheme!r}; give quotient or difference.")
+        check_choice("scheme", self.scheme, ("quotient", "difference"))
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         relevance = class_information(statistics, self.levels)

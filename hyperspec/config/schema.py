@@ -39,11 +39,7 @@ class StageSpec:
 
 
 def check_schedule(stages: Sequence[StageSpec], epochs: int) -> None:
-    """Check what can be said of a schedule before any data are read.
-
-    Args:
-        stages: The stages in order; none for a training without stages.
-        epochs: Epochs of the run.
+    """Check what can be said of the stages of a run, if it has any, before any data are read.
 
     Raises:
         ConfigError: If epochs or counts do not ascend, or the last stage does not end the run.

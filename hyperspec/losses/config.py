@@ -12,6 +12,7 @@ from hyperspec.losses.checks import (
     check_weights,
 )
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import check_range
 from hyperspec.utils.registry import add_option
 
 if TYPE_CHECKING:
@@ -160,9 +161,8 @@ class CombinedConfig(LossConfig):
         check_temperature(self.local_temperature, "loss.local_temperature")
         widths = {"local_hidden": (1, 16384), "local_dim": (2, 8192), "local_pairs": (1, 2**20)}
         for name, (low, high) in widths.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"loss.{name}={value} is out of range: use {low} to {high}.")
+            if (value := getattr(self, name)) is not None:
+                check_range(f"loss.{name}", value, low, high)
 
     @property
     def normalised(self) -> bool:

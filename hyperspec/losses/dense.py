@@ -53,10 +53,7 @@ def cell_centres(inverse: Tensor, shape: tuple[int, int], size: int) -> Tensor:
 def cell_size(inverse: Tensor, shape: tuple[int, int], size: int) -> Tensor:
     """Return the side of a square of a cell's area, in pixels of the source image, ``(B,)``.
 
-    Args:
-        inverse: Map from view pixels to source pixels, shape ``(B, 3, 3)``.
-        shape: h and w of the feature map.
-        size: Height and width of the view in pixels.
+    The arguments are those of :func:`cell_centres`.
     """
     stretch: Tensor = torch.linalg.det(inverse[:, :2, :2]).abs()
     return (stretch * (size / shape[0]) * (size / shape[1])).sqrt()
@@ -215,13 +212,7 @@ class Combined(nn.Module):
         self.limit = limit
 
     def forward(self, z0: Tensor, z1: Tensor, cells: Cells) -> Terms:
-        """Return the loss and its terms.
-
-        Args:
-            z0: Embeddings of the first view, shape ``(B, D)``.
-            z1: Embeddings of the second view, shape ``(B, D)``.
-            cells: Embedded cells of both views.
-        """
+        """Return the loss and its terms, of two views' embeddings ``(B, D)`` and their cells."""
         shape = (cells.maps.shape[3], cells.maps.shape[4])
         inverse = (cells.inverse[:, 0], cells.inverse[:, 1])
         pairs = pair_cells(inverse, shape, cells.size, cells.source_size, self.limit)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import check_range
 from hyperspec.utils.registry import add_option
 
 if TYPE_CHECKING:
@@ -239,9 +240,3 @@ def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise :class:`ConfigError` naming the dotted key if the value is none of the choices."""
     if value not in choices:
         raise ConfigError(f"{key}={value} is not known: choose {', '.join(choices)}.")
-
-
-def check_range(key: str, value: int, low: int, high: int) -> None:
-    """Raise :class:`ConfigError` naming the dotted key if the value leaves ``[low, high]``."""
-    if not low <= value <= high:
-        raise ConfigError(f"{key}={value} is out of range: use {low} to {high}.")

@@ -90,14 +90,7 @@ class Encoder(nn.Module):
         return torch.eye(self.num_bands, dtype=next(self.projection.parameters()).dtype)
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the projected channels, or the bands themselves if there is no projection.
-
-        Args:
-            x: Shape ``(B, n, H, W)``.
-
-        Returns:
-            Shape ``(B, k, H, W)``; ``(B, n, H, W)`` without a projection.
-        """
+        """Return the projected channels ``(B, k, H, W)``, or without a projection the bands."""
         if self.projection is None:
             return x
         projected: Tensor = self.projection(x)
@@ -128,9 +121,7 @@ class Encoder(nn.Module):
     def on_wavelengths(self, wavelengths_nm: ArrayLike, fwhm_nm: ArrayLike | None) -> Encoder:
         """Return this encoder on other bands; all parameters are shared, this one stays as it is.
 
-        Args:
-            wavelengths_nm: Centres of the bands, nanometres, shape ``(n,)``.
-            fwhm_nm: Widths of their responses, nanometres, shape ``(n,)``; None for narrow ones.
+        Centres and widths ``(n,)`` are in nanometres; no widths stand for narrow bands.
 
         Raises:
             TypeError: If its weights belong to its own bands: it has no ``stem=wavelength``.
@@ -196,16 +187,10 @@ def build_search_encoder(
     fwhm_nm: ArrayLike | None = None,
     checkpoint: bool = False,
 ) -> Encoder:
-    """Build an encoder of n channels behind n concrete selectors over all bands.
+    """Build an encoder of n channels behind n concrete selectors, 1 to C, over all C bands.
 
-    Stems that start from wavelengths take n spread evenly, as the chosen ones are not yet known.
-
-    Args:
-        config: The model option.
-        wavelengths_nm: Centres of all C bands in channel order, nanometres, shape ``(C,)``.
-        n: Number of selectors, 1 to C.
-        fwhm_nm: Widths of the bands' responses, nanometres, shape ``(C,)``; None for narrow ones.
-        checkpoint: Recompute the backbone's stages in the backward pass to save memory.
+    Stems that start from wavelengths take n spread evenly, as the chosen ones are not yet
+    known. The arguments are those of :func:`build_encoder`, for all bands.
 
     Raises:
         ModelError: If the weights cannot be read or do not fit.

@@ -169,13 +169,7 @@ class Moments:
 
 
 class _Counter:
-    """Histograms of all bands, block by block.
-
-    Args:
-        bands: Number of bands.
-        histogram_range: Lower and upper end.
-        num_bins: Number of equal bins.
-    """
+    """Histograms of all bands, block by block."""
 
     def __init__(self, bands: int, histogram_range: tuple[float, float], num_bins: int) -> None:
         self._low, high = histogram_range

@@ -165,11 +165,7 @@ class Found:
     spent: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def cost(self, last: Mapping[str, float]) -> dict[str, float]:
-        """Return what search and training cost together, and the search alone.
-
-        Args:
-            last: Cost of the training on the chosen bands.
-        """
+        """Return what search and the last training cost together, and the search alone."""
         if not self.spent:
             return {}
         seconds, peak = MetricName.TRAIN_SECONDS, MetricName.PEAK_MEMORY
@@ -195,10 +191,7 @@ def choose_bands(context: RunContext) -> Found:
 def learn(context: RunContext, strategy: Learned) -> Found:
     """Search for bands, or take them from the checkpoint that the run continues.
 
-    Args:
-        context: Of the run, with all good bands as candidates; its session's ``search`` is of this
-            stage.
-        strategy: The config's ``bands``.
+    The context has all good bands as candidates; its session's ``search`` is of this stage.
 
     Raises:
         ConfigError: If there are too few epochs.

@@ -39,14 +39,7 @@ log = logging.getLogger(__name__)
 def assemble(
     config: Train, material: Material, device: torch.device, bank: PlaneBank | None = None
 ) -> SimCLR:
-    """Build the module that a config describes for the bands that were chosen.
-
-    Args:
-        config: The checked config.
-        material: Specimens and the chosen bands.
-        device: The training device.
-        bank: Gives the planes of these bands; by default one is opened.
-    """
+    """Build the module of a config for the bands that were chosen; without a bank one is opened."""
     kind = SimCLR
     if isinstance(config.views, CrossModalViews):
         encoder, heads, loss = build_windows(config, config.views, material)
@@ -196,13 +189,8 @@ def load(
 ) -> SimCLR:
     """Build a config's module and give it the weights of a checkpoint, in evaluation mode.
 
-    Args:
-        config: The config of the run that wrote it.
-        material: With the bands that it was trained on.
-        weights: Its ``state_dict``.
-        path: Its file, for the message.
-        device: Where the module lives.
-        bank: Gives the planes; by default one is opened.
+    ``material`` has the bands that it was trained on; ``path``, its file, is for the message.
+    Without a bank one is opened.
 
     Raises:
         ModelError: If the weights do not fit.

@@ -83,11 +83,7 @@ class Embedder:
 
     @torch.no_grad()
     def embed(self, rows: Tensor, chunk: int = 64) -> Tensor:
-        """Embed specimens of the bank.
-
-        Args:
-            rows: Row numbers in the source, shape ``(N,)``.
-            chunk: Images embedded at once.
+        """Embed specimens of the bank, by row numbers in the source, ``chunk`` images at once.
 
         Returns:
             Backbone features on the CPU, shape ``(N, F)``, float32.

@@ -154,11 +154,7 @@ def grow_from(
 ) -> dict[str, Any]:
     """Give a module what a checkpoint of other bands has learned; log what was done.
 
-    Args:
-        path: The checkpoint's file, for messages.
-        checkpoint: Its content.
-        context: Of this run.
-        module: Of this run's bands; changed in place.
+    The module, of this run's bands, is changed in place; ``path`` is for messages.
 
     Returns:
         Optimizer state by parameter name for everything that was not rebuilt.

@@ -192,10 +192,9 @@ class StagePlan:
 
 
 def enter(plan: StagePlan) -> tuple[Stage, Encoder]:
-    """Return the first stage, or that in which a checkpoint was written.
+    """Return the first stage, or that in which a checkpoint was written, and the untrained encoder.
 
-    Returns:
-        The stage, and the encoder of the last stage as it is before any training.
+    The encoder is that of the last stage as it is before any training.
 
     Raises:
         ModelError: If the checkpoint does not fit the schedule, or is of another model.

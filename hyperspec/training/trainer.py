@@ -62,12 +62,7 @@ def quieten() -> None:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a stretch of training ended.
-
-    Args:
-        cost: What it cost, by the metric's name.
-        stopped: Epoch and score at which the sweep stopped it early.
-    """
+    """How a stretch ended: cost by metric, and epoch and score at which a sweep stopped it."""
 
     cost: Mapping[str, float]
     stopped: tuple[int, float] | None = None
@@ -92,10 +87,6 @@ class Trained:
 
 def train(context: RunContext, start: Start) -> Trained:
     """Train through all stages of a run, or from the one that a checkpoint was written in.
-
-    Args:
-        context: Of the run, with its chosen bands.
-        start: What the training starts from.
 
     Raises:
         ConfigError: If the schedule does not fit the bands, or the objective cannot be chosen on.

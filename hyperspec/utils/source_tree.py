@@ -52,11 +52,7 @@ def changed_source() -> str:
 
 
 def is_release(package: Path = PACKAGE) -> bool:
-    """Say whether the package was installed from an index or a wheel, not from a folder.
-
-    Args:
-        package: Folder of the package that runs.
-    """
+    """Say whether a package was installed from an index or a wheel, not from a folder."""
     for installed in distributions(name=DISTRIBUTION):
         if Path(str(installed.locate_file(package.name))).resolve() == package:
             return _from_archive(installed)
@@ -71,11 +67,7 @@ def _from_archive(installed: Distribution) -> bool:
 
 @lru_cache
 def tree_hash(package: Path = PACKAGE) -> str:
-    """Return the hash of what a package's computing modules say, 16 hex digits.
-
-    Args:
-        package: Folder of the package.
-    """
+    """Return the hash of what a package's computing modules say, 16 hex digits."""
     files = package.rglob("*.py")
     kept = [f for f in files if not _is_left_out(f.relative_to(package).with_suffix("").as_posix())]
     return _source_hash(kept, package.name)
@@ -83,12 +75,9 @@ def tree_hash(package: Path = PACKAGE) -> str:
 
 @lru_cache
 def plugin_hash(path: Path) -> str:
-    """Return the hash of what a plug-in's source says, 16 hex digits.
+    """Return the hash of what a plug-in's source, a file or a folder, says, 16 hex digits.
 
     It is read once, as the process has imported it once.
-
-    Args:
-        path: Its file, or the folder of its package.
     """
     if path.is_file() and path.suffix != ".py":  # compiled
         return hashlib.blake2b(path.read_bytes(), digest_size=DIGITS // 2).hexdigest()

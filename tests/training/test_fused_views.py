@@ -20,9 +20,8 @@ from hyperspec.models.heads import build_head
 from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.training import simclr as modules
 from hyperspec.training.builders import placed
-from hyperspec.training.fused_views import streams
 from hyperspec.training.optimizer import Optimisation
-from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.training.simclr import Parts, SimCLR, streams
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.normalisation.normalisation import PerBand
 

@@ -124,15 +124,11 @@ class WavelengthProjection(nn.Module):
 
 
 class BandAttention(nn.Module):
-    """Squeeze and excitation over bands, then a projection.
+    """Squeeze and excitation over n bands, then a projection to k channels.
 
     The weights are ``2 sigmoid(...)`` of a last layer that starts at zero, so every band starts
-    with weight 1 (a plain sigmoid could not give it). They depend on the image, so this stem does
-    not commute with crops: it stands behind the warp.
-
-    Args:
-        num_bands: n.
-        channels: k.
+    with weight 1 (a plain sigmoid could not give it). They depend on the image, so this stem
+    does not commute with crops: it stands behind the warp.
 
     Source: Hu, Shen, Sun 2018, "Squeeze-and-Excitation Networks", section 3.
     """
@@ -160,14 +156,10 @@ class BandAttention(nn.Module):
 class WindowProjection(nn.Module):
     """One 1x1 projection per window, side by side: n bands to W times k channels.
 
-    As a matrix it has a block per window and is 0 elsewhere, so that everything spatial commutes
-    with it, and a normalisation folds into it, as with any linear stem.
-
-    Args:
-        projections: One per window for its own bands, or a single generator of weights for all
-            bands, which every window shares.
-        windows: Places of each window's bands.
-        num_bands: n.
+    As a matrix it has a block per window and is 0 elsewhere, so that everything spatial
+    commutes with it, and a normalisation folds into it, as with any linear stem. Each window
+    has a projection for its own bands, or all share a single generator of weights for all
+    bands.
     """
 
     def __init__(

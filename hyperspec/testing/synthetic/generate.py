@@ -71,18 +71,12 @@ class Writer:
 
 
 def synthesise(root: Path, settings: SynthSettings | None = None) -> Path:
-    """Write a folder of synthetic butterfly-like specimens.
+    """Write a folder of synthetic butterfly-like specimens, and return it.
 
     The folder appears whole or not at all: everything is written beside it first and renamed.
-
-    Args:
-        root: The folder to make. It may exist when it is empty, or, with ``overwrite``, when it
-            holds a synthetic set.
-        settings: Variant, sizes and seed; the defaults when None.
-
-    Returns:
-        The folder, holding one ``.bil`` and ``.bil.hdr`` for each view of each specimen,
-        ``labels.csv``, ``white_reference.bil``, ``dark_reference.bil`` and ``truth.json``.
+    It may exist when it is empty, or, with ``overwrite``, when it holds a synthetic set. It
+    then holds one ``.bil`` and ``.bil.hdr`` for each view of each specimen, ``labels.csv``,
+    ``white_reference.bil``, ``dark_reference.bil`` and ``truth.json``.
 
     Raises:
         CatalogueError: If the folder holds something that may not be replaced.

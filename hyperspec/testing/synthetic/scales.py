@@ -89,25 +89,15 @@ def film_reflectance(
     gap_nm: float = 0.0,
     angle_deg: float = 0.0,
 ) -> NDArray[np.float64]:
-    """Return the reflectance of a stack of equal films in air, both polarisations averaged.
+    """Return the reflectance of a stack of equal films in air, both polarisations averaged, 0 to 1.
 
     The films are added from the lowest upwards by Airy's summation of all internal reflections:
-    ``r = (r_top + r_below * e) / (1 + r_top * r_below * e)`` with ``e = exp(2i * phase)``. For one
-    film this is Airy's formula ``F sin^2(p) / (1 + F sin^2(p))``.
+    ``r = (r_top + r_below * e) / (1 + r_top * r_below * e)`` with ``e = exp(2i * phase)``. For
+    one film this is Airy's formula ``F sin^2(p) / (1 + F sin^2(p))``. Gaps are of air, the
+    angle of incidence is in air, 0 to below 90 degrees.
 
-    Args:
-        wavelengths_nm: Wavelengths in nanometres, shape ``(C,)``.
-        thickness_nm: Thickness of each film in nanometres.
-        index: Refractive index of the films.
-        num_lamellae: Number of films, at least 1.
-        gap_nm: Thickness of the air between two films in nanometres.
-        angle_deg: Angle of incidence in air, 0 to below 90 degrees.
-
-    Returns:
-        Reflectance from 0 to 1, shape ``(C,)``.
-
-    Source:
-        Airy 1833; Born and Wolf, Principles of Optics, section 1.6.4 (recursion over layers).
+    Source: Airy 1833; Born and Wolf, Principles of Optics, section 1.6.4 (recursion over
+    layers).
     """
     cos_air = np.cos(np.radians(angle_deg))
     cos_film = np.sqrt(1 - (np.sin(np.radians(angle_deg)) / index) ** 2)
@@ -138,11 +128,8 @@ def iridescence(
 ) -> NDArray[np.float64]:
     """Return the reflectance of a quarter-wave stack with its peak at a wavelength.
 
-    Args:
-        wavelengths_nm: Wavelengths in nanometres, shape ``(C,)``.
-        peak_nm: Wavelength of the peak at normal incidence.
-        num_lamellae: Number of chitin films; more give a brighter and narrower peak.
-        angle_deg: Angle of incidence in degrees; the peak moves to shorter wavelengths.
+    More lamellae of chitin give a brighter and narrower peak; at an angle (degrees) it moves to
+    shorter wavelengths.
     """
     film_nm, gap_nm = peak_thickness(peak_nm)
     return film_reflectance(

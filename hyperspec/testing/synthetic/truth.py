@@ -63,15 +63,9 @@ def band_sets(axis: SpectralAxis) -> dict[str, NDArray[np.intp]]:
 
 
 def oracle_accuracies(design: Design, axis: SpectralAxis, seed: int) -> dict[str, float]:
-    """Return the oracle's accuracy for each band set.
+    """Return the oracle's accuracy, 0 to 1, by name of the band set.
 
-    Args:
-        design: The variant.
-        axis: The cubes' axis.
-        seed: The set's seed; the specimens drawn here are none of the set's.
-
-    Returns:
-        Accuracy from 0 to 1 by name of the band set.
+    The specimens drawn here from the set's seed are none of the set's.
     """
     if not design.informative:
         # Factors are drawn without regard to the species, so every posterior is the prior.
@@ -142,13 +136,7 @@ JsonValue = str | float | int | bool | None | list["JsonValue"] | dict[str, "Jso
 def build_truth(
     settings: SynthSettings, design: Design, axis: SpectralAxis
 ) -> dict[str, JsonValue]:
-    """Return what is known of a synthetic set, as plain values.
-
-    Args:
-        settings: What the set was made with.
-        design: Its variant.
-        axis: Its spectral axis.
-    """
+    """Return what is known of a synthetic set, as plain values."""
     low, high = axis.range_nm
     accuracies = oracle_accuracies(design, axis, settings.seed)
     species: dict[str, JsonValue] = {

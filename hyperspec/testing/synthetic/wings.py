@@ -80,12 +80,9 @@ class Outline:
 
 
 def outline(shape: Shape, size: int, *, dorsal: bool) -> Outline:
-    """Return a specimen's outline on a square grid.
+    """Return a specimen's outline on a square grid of ``size`` pixels along each side.
 
-    Args:
-        shape: The outline's parameters.
-        size: Pixels along each side.
-        dorsal: The upper side, on which the forewing lies over the hindwing; below it lies under.
+    On the upper side (``dorsal``) the forewing lies over the hindwing, below it lies under.
     """
     across, y = _frame(shape, size)
     x = np.abs(across)
@@ -183,10 +180,7 @@ class Pattern:
 def draw_pattern(wing: Outline, rng: np.random.Generator, *, dorsal: bool) -> Pattern:
     """Draw the pattern of one side of a specimen.
 
-    Args:
-        wing: The outline, with its coordinates.
-        rng: Source of the pattern.
-        dorsal: The upper side; the lower one has less melanin and less structural colour.
+    The lower one (not ``dorsal``) has less melanin and less structural colour.
     """
     dark = _border(wing, rng) + _bands(wing, rng) + _eyespots(wing, rng)
     blotches = _soft(_noise(wing, rng, frequency=5.0) + rng.uniform(-1.6, -0.4), 0.35)

@@ -91,11 +91,7 @@ def effective_rank(embeddings: Tensor) -> Tensor:
 
 
 def relative_spread(features: Tensor) -> Tensor:
-    """Return the root mean square distance from the mean over that from zero, 0 to 1.
-
-    Args:
-        features: Shape ``(N, F)``.
-    """
+    """Return the root mean square distance from the mean over that from zero, 0 to 1."""
     values = features.float()
     size = values.square().sum(1).mean().clamp(min=torch.finfo(values.dtype).tiny)
     return ((values - values.mean(0)).square().sum(1).mean() / size).sqrt()
@@ -140,11 +136,8 @@ def cached_gradient_error(module: SimCLR, batch: Batch) -> float:
     """Return the relative error of the cached gradient against one graph over the whole batch.
 
     Both draw the same views: chunk by chunk, as micro-batches do. Random states, running
-    statistics and the loss's queue are left as they were.
-
-    Args:
-        module: With a micro-batch.
-        batch: At least two specimens.
+    statistics and the loss's queue are left as they were. The batch holds two specimens or
+    more.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     positions = torch.arange(len(batch.rows))

@@ -28,12 +28,7 @@ FITTED = ("minmax", "zscore", "derivative")
 
 
 class PerBand(Normalisation):
-    """One scale and offset per band, on foreground and background alike.
-
-    Args:
-        scale: Shape ``(n,)``.
-        offset: Shape ``(n,)``.
-    """
+    """One scale and offset per band, each ``(n,)``, on foreground and background alike."""
 
     def __init__(self, scale: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
         super().__init__()
@@ -101,9 +96,7 @@ def build_normalisation(
 def blank_normalisation(name: str, wavelengths_nm: NDArray[np.float64]) -> Normalisation:
     """Build a normalisation of the right shape whose fitted buffers a ``state_dict`` fills.
 
-    Args:
-        name: One of ``NORMALISATIONS``.
-        wavelengths_nm: Centres of the selected bands in channel order, shape ``(n,)``.
+    The arguments are those of :func:`build_normalisation`.
     """
     count = len(wavelengths_nm)
     if name == "none":

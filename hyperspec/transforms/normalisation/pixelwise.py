@@ -115,10 +115,8 @@ def fit_derivative(
 ) -> NDArray[np.float64]:
     """Return the derivative's matrix with its gain, shape ``(n, n)``.
 
-    Args:
-        statistics: Statistics of the training part, restricted to the n selected bands.
-        window: Bands per local polynomial.
-        polyorder: Degree of the local polynomial.
+    Statistics are of the training part, restricted to the n selected bands; for the others see
+    :func:`savgol_matrix`.
     """
     matrix = savgol_matrix(statistics.axis.wavelengths_nm, window, polyorder)
     # The covariance of M x is M cov(x) M^T: no second pass over the spectra.
@@ -215,14 +213,11 @@ class ContinuumRemoval(Pixelwise):
 
 
 def upper_hull(position: Tensor, spectra: Tensor) -> Tensor:
-    """Return the smallest concave function above each spectrum, at its bands.
+    """Return the smallest concave function above each spectrum ``(P, n)``, at its bands.
 
-    Andrew's scan from the first to the last band, on all spectra at once. Each band remembers the
-    hull's vertex before it; those that a later band puts below an edge are skipped.
-
-    Args:
-        position: Ascending band positions, shape ``(n,)``.
-        spectra: Values, shape ``(P, n)``.
+    Andrew's scan from the first to the last band, in ascending positions, on all spectra at
+    once. Each band remembers the hull's vertex before it; those that a later band puts below an
+    edge are skipped.
     """
     values = spectra.T.contiguous()  # (n, P): each step of the scan reads rows
     previous = _scan(position, values)
