@@ -87,15 +87,10 @@ class NtXent(nn.Module):
         self.queue: Tensor | None = None  # (at most queue_size, D), oldest first
 
     def forward(self, z0: Tensor, z1: Tensor) -> Tensor:
-        """Return the loss; in training mode remember the embeddings for the queue.
+        """Return the loss, a scalar in float32 or wider; in training fill the queue.
 
-        Args:
-            z0: Embeddings of the first view, shape ``(B, D)``; row ``i`` pairs with row ``i`` of
-                ``z1``. Need not be normalised.
-            z1: Embeddings of the second view, shape ``(B, D)``.
-
-        Returns:
-            Scalar, float32 or wider.
+        Row ``i`` of the first view's ``(B, D)`` pairs with row ``i`` of the second;
+        normalised or not.
 
         Raises:
             ConfigError: If the batch over all processes holds one specimen.

@@ -85,10 +85,7 @@ class EncoderConfig:
         return PROJECTION_CHANNELS if self.stem_channels is None else self.stem_channels
 
     def build_stages(self, wavelengths_nm: ArrayLike) -> tuple[OrderedDict[str, nn.Module], int]:
-        """Build the backbone behind the stem; every option has its own.
-
-        Args:
-            wavelengths_nm: Centres of the channels that come in, nanometres, ``(channels,)``.
+        """Build the backbone behind the stem, for channels at wavelengths in nanometres.
 
         Returns:
             Named stages that run in order and end in a map ``(B, F, h, w)``, and F. One named

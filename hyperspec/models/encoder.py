@@ -15,6 +15,8 @@ from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
 from hyperspec.models.stems.projection import Projection, projection_centres, smooth_projection
 from hyperspec.models.stems.wavelength import BandAttention, WavelengthProjection, WindowProjection
 
+LinearStem = Projection | WavelengthProjection | SelectedProjection | WindowProjection
+
 
 class Encoder(nn.Module):
     """Bands in, features out, in two halves so that a warp can act between them.
@@ -29,18 +31,9 @@ class Encoder(nn.Module):
         backbone: Takes the projection's channels, or the bands themselves.
     """
 
-    def __init__(
-        self,
-        projection: Projection
-        | WavelengthProjection
-        | SelectedProjection
-        | WindowProjection
-        | None,
-        backbone: Backbone,
-    ) -> None:
+    def __init__(self, projection: LinearStem | None, backbone: Backbone) -> None:
         super().__init__()
-        self.projection = projection
-        self.backbone = backbone
+        self.projection, self.backbone = projection, backbone
 
     @property
     def projects(self) -> bool:

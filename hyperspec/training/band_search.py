@@ -32,7 +32,7 @@ from hyperspec.training.builders import assemble_parts, open_bank, optimisation,
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, facts_of
-from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
+from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
 from hyperspec.training.progressive import Carried, Stage, Start
 from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import Parts, SimCLR
@@ -44,17 +44,10 @@ from hyperspec.utils.errors import ModelError
 class BandSearch(SimCLR):
     """Contrastive training of an encoder together with the selectors in front of it.
 
-    All of its state is in the ``state_dict`` or follows from epoch and step, so that a checkpoint
-    in the middle of the annealing continues it.
-
-    Args:
-        parts: As of :class:`SimCLR`; the encoder is one of ``build_search_encoder``.
-        bank: Gives all bands.
-        optimisation: Of the encoder.
-        strategy: How the selectors anneal.
-        epochs: Epochs of the search, at least 2.
-        seed: Seed of the selectors' noise.
-        micro_batch: As of :class:`SimCLR`.
+    All of its state is in the ``state_dict`` or follows from epoch and step, so that a
+    checkpoint in the middle of the annealing continues it. The encoder is one of
+    ``build_search_encoder``; the strategy and at least 2 epochs say how the selectors anneal,
+    the seed is that of their noise, the rest is as of :class:`SimCLR`.
     """
 
     loss_name: ClassVar[str] = MetricName.SEARCH_LOSS
@@ -127,23 +120,14 @@ class BandSearch(SimCLR):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW as of :class:`SimCLR`, with a constant rate of their own for the logits."""
         logits = self.selector.logits
-        named: list[tuple[str, Any]] = [
-            *self.encoder.named_parameters(),
-            *self.head.named_parameters(),
-            *(self.cell_head.named_parameters() if self.cell_head else ()),
-        ]
-        optimizer = build_optimizer(
-            [(k, p) for k, p in named if p is not logits], self.optimisation
-        )
+        others = [(name, p) for name, p in self.trained_parameters() if p is not logits]
+        optimizer = build_optimizer(others, self.optimisation)
         optimizer.add_param_group({"params": [logits], "lr": self.strategy.lr, "weight_decay": 0.0})
         total = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optimisation, total)
         schedule.lr_lambdas[-1] = lambda step: 1.0
         optimizer.param_groups[-1]["lr"] = self.strategy.lr  # undoes the schedule's first step
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
-        }
+        return stepped(optimizer, schedule)
 
 
 log = logging.getLogger(__name__)
@@ -152,13 +136,7 @@ SEARCH_CHECKPOINT = "search.ckpt"
 
 @dataclass(frozen=True)
 class Found:
-    """The bands of a run, given or found by a search.
-
-    Args:
-        data: The run's specimens with the chosen bands.
-        start: What the training on them starts from.
-        spent: What a search cost.
-    """
+    """The bands of a run, given or found by a search, what training starts from, what it cost."""
 
     data: Material
     start: Start

@@ -10,12 +10,7 @@ from hyperspec.utils.distributed import world
 
 
 class OwnProcesses(LightningEnvironment):
-    """The processes of one machine, started and joined to a group by the run.
-
-    Args:
-        rank: Number of this process; also that of its device.
-        processes: Number of all.
-    """
+    """The processes of one machine, one per device, started and joined to a group by the run."""
 
     def __init__(self, rank: int, processes: int) -> None:
         super().__init__()

@@ -61,14 +61,10 @@ class Embedder:
         return weight, *affine
 
     def prepare(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Return what the encoder takes: channels, normalised, 0 in the background.
+        """Return what the encoder takes: ``(B, n, H, W)``, normalised, 0 in the background.
 
-        Args:
-            images: Reflectance, shape ``(B, C, H, W)``.
-            masks: Foreground, shape ``(B, 1, H, W)``; None means everywhere.
-
-        Returns:
-            Shape ``(B, n, H, W)``.
+        From reflectance ``(B, C, H, W)`` and the foreground ``(B, 1, H, W)``; None means
+        everywhere.
         """
         if self.reduction is not None:
             images = self.reduction(images)

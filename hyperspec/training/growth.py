@@ -65,14 +65,11 @@ def grow_into(
     *,
     plain: bool = False,
 ) -> Growth:
-    """Give a module of other bands what a trained one has learned.
+    """Give a module of other bands what a trained one has learned; it is changed in place.
 
-    Args:
-        module: Of the bands of ``material``; changed in place.
-        material: What the run works on; its training spectra tell what responses are to be kept.
-        trained: The module of the old bands.
-        old: Those bands, on the axis of the folder at hand.
-        plain: Interpolate the stem over nm and stop there, as a comparison.
+    The training spectra of ``material`` tell what responses are to be kept; ``old`` are the
+    trained bands on the axis of the folder at hand. ``plain`` interpolates the stem over nm and
+    stops there, as a comparison.
 
     Raises:
         ModelError: If the two differ in more than their bands.

@@ -12,6 +12,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import (
+    LRSchedulerConfigType,
+    OptimizerLRSchedulerConfig,
+)
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -99,6 +103,12 @@ def build_schedule(
             "warmup_steps, set it to null, or raise epochs."
         )
     return LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, total_steps))
+
+
+def stepped(optimizer: Optimizer, schedule: LambdaLR) -> OptimizerLRSchedulerConfig:
+    """Return what tells Lightning to follow a schedule by optimizer steps."""
+    by_step = LRSchedulerConfigType(scheduler=schedule, interval="step", name="lr")
+    return {"optimizer": optimizer, "lr_scheduler": by_step}
 
 
 NAMES = "hyperspec_parameters"  # entry of a checkpoint: names in the optimizer's order

@@ -71,11 +71,7 @@ class Stage:
 class Carried:
     """Encoder and heads of a search for bands, and whose channel is whose.
 
-    Args:
-        encoder: Behind the selectors.
-        head: Its projection head.
-        order: Selector of each chosen band in channel order, shape ``(n,)``.
-        cell_head: Its head over cells, if its loss has a local term.
+    The order ``(n,)`` names the selector of each chosen band in channel order.
     """
 
     encoder: Encoder
@@ -93,12 +89,9 @@ class Carried:
 
 @dataclass(frozen=True)
 class Start:
-    """What the training on the chosen bands starts from.
+    """What the training on the chosen bands starts from, and its epochs.
 
-    Args:
-        epochs: Epochs of it.
-        ckpt: Checkpoint to continue; of other bands, its encoder is grown to these.
-        carried: Weights of a search; None to start anew.
+    The encoder of a checkpoint of other bands is grown to these; ``carried`` is of a search.
     """
 
     epochs: int

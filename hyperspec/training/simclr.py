@@ -22,7 +22,7 @@ from hyperspec.models.heads import CellHead
 from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training.embedder import Embedder
-from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
+from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
 from hyperspec.transforms.augment import FoldedView, ViewParams, Views
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
 from hyperspec.utils.distributed import own, whole, world
@@ -299,17 +299,18 @@ class SimCLR(pl.LightningModule):
             MetricName.PAIRED_CELLS: terms.pairs,
         }
 
+    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Give the parameters of encoder and heads with their names in these."""
+        for part in (self.encoder, self.head, self.cell_head):
+            if part is not None:
+                yield from part.named_parameters()
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay, stepped per optimizer step."""
-        trained = [self.encoder, self.head, *([self.cell_head] if self.cell_head else [])]
-        named = [pair for module in trained for pair in module.named_parameters()]
-        optimizer = build_optimizer(named, self.optimisation)
+        optimizer = build_optimizer(self.trained_parameters(), self.optimisation)
         total = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optimisation, total)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
-        }
+        return stepped(optimizer, schedule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the run's own facts (bands, config) travel; see training.checkpoint."""

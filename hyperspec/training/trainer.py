@@ -70,14 +70,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's module after all of its stages, or after the one that was stopped.
-
-    Args:
-        module: Of the last stage that was trained.
-        untrained: Its encoder as it was before any training.
-        scorer: What scores it.
-        fitted: How its last stage ended.
-    """
+    """A run's last trained module, its encoder before training, its scorer, how it ended."""
 
     module: SimCLR
     untrained: Encoder

@@ -51,15 +51,11 @@ def wavelength_features(wavelengths_nm: ArrayLike, fwhm_nm: ArrayLike | None = N
 class WavelengthProjection(nn.Module):
     """A 1x1 projection whose weight for a band is a learned function of the band's wavelength.
 
-    Channel k of a pixel is the mean over bands of ``g_k(nm) * x(nm)`` times a constant: an integral
-    over the spectrum, estimated from the bands at hand. ``g_k`` is a Fourier series, linear in its
-    parameters, which do not depend on the bands: one encoder takes any set of them. Without bias
-    it commutes with every warp.
-
-    Args:
-        wavelengths_nm: Centres of the bands, nanometres, shape ``(n,)``.
-        channels: k.
-        fwhm_nm: Widths of their responses, nanometres, shape ``(n,)``; None for narrow ones.
+    Channel k of a pixel is the mean over bands of ``g_k(nm) * x(nm)`` times a constant: an
+    integral over the spectrum, estimated from the bands at hand. ``g_k`` is a Fourier series,
+    linear in its parameters, which do not depend on the bands: one encoder takes any set of
+    them. Without bias it commutes with every warp. Bands are given as to
+    :func:`wavelength_features`.
 
     Source: the idea of kernels generated from wavelengths is that of Xiong et al. 2024, "Neural
     Plasticity-Inspired Multimodal Foundation Model for Earth Observation" (DOFA).

@@ -30,11 +30,8 @@ class NoticeCollapse(pl.Callback):
 
     A run whose embeddings keep to one direction has collapsed: its loss stays at that of equal
     embeddings, and more epochs do not mend it. The features' spread is looked at too, since the
-    head's BatchNorm would blow the rounding noise of equal features up to embeddings of full rank.
-
-    Args:
-        every_n_steps: Steps between checks, at least 1.
-        tag: Takes tags of the run.
+    head's BatchNorm would blow the rounding noise of equal features up to embeddings of full
+    rank. ``tag`` takes tags of the run.
     """
 
     def __init__(self, every_n_steps: int, tag: Callable[[Mapping[str, str]], None]) -> None:

@@ -6,6 +6,8 @@ from the wavelengths is a buffer, so that it travels in the ``state_dict``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -99,17 +101,14 @@ def blank_normalisation(name: str, wavelengths_nm: NDArray[np.float64]) -> Norma
     The arguments are those of :func:`build_normalisation`.
     """
     count = len(wavelengths_nm)
-    if name == "none":
-        return Identity(count)
-    if name == "snv":
-        return Snv()
-    if name == "l2":
-        return UnitLength()
-    if name == "continuum":
-        return ContinuumRemoval(wavelengths_nm)
-    if name == "derivative":
-        return Derivative(np.zeros((count, count)))
-    return PerBand(np.ones(count), np.zeros(count))
+    blank: dict[str, Callable[[], Normalisation]] = {
+        "none": lambda: Identity(count),
+        "snv": Snv,
+        "l2": UnitLength,
+        "continuum": lambda: ContinuumRemoval(wavelengths_nm),
+        "derivative": lambda: Derivative(np.zeros((count, count))),
+    }
+    return blank.get(name, lambda: PerBand(np.ones(count), np.zeros(count)))()
 
 
 def _per_band(centre: NDArray[np.float64], width: NDArray[np.float64]) -> PerBand:

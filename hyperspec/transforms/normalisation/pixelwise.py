@@ -91,11 +91,9 @@ class Derivative(Pixelwise):
     """First derivative over nm by local polynomials, in units of its own spread in training.
 
     The derivative in reflectance per nm is of the order of 0.001, which no network starts well
-    from. One gain for all bands brings its root mean square deviation over the training part to 1
-    and keeps the derivative's shape. A constant spectrum becomes zeros, so does a single band.
-
-    Args:
-        matrix: Shape ``(n, n)``, from :func:`fit_derivative`.
+    from. One gain for all bands brings its root mean square deviation over the training part to
+    1 and keeps the derivative's shape. A constant spectrum becomes zeros, so does a single
+    band. The matrix ``(n, n)`` is that of :func:`fit_derivative`.
     """
 
     def __init__(self, matrix: NDArray[np.float64]) -> None:
