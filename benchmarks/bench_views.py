@@ -19,7 +19,6 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import kornia.augmentation as ka
@@ -30,16 +29,14 @@ from torch import Tensor
 
 from hyperspec.spectra.axis import mission_axis
 from hyperspec.transforms.augment import Views
-from hyperspec.transforms.config import PRESETS, ViewsConfig
+from hyperspec.transforms.config import ViewsConfig
 
 WIDTH = 32  # channels behind the projection, as the stem's default
 DTYPES = ("float32", "bfloat16")
 RECIPES = {
     "default": ViewsConfig(),
     # The operations of the chain that is widely used: blur on every view, some bands dropped.
-    "blur+drop": replace(
-        PRESETS["default"], blur_probability=0.999, blur_sigma_px=1.5, drop_probability=0.1
-    ),
+    "blur+drop": ViewsConfig(blur_probability=0.999, blur_sigma_px=1.5, drop_probability=0.1),
 }
 
 

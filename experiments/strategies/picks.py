@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hyperspec.bands import STRATEGIES, Fisher, Random, Strategy
-from hyperspec.bands.stability import stability
+from hyperspec.bands.diagnostics import stability
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings

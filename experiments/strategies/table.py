@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import pandas as pd
 
-from hyperspec.bands.stability import stability
+from hyperspec.bands.diagnostics import stability
 from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstrap
 from hyperspec.evaluation.statistics.paired import paired_bootstrap
 from hyperspec.report.load import SweepData, load_sweep

@@ -15,6 +15,16 @@ from hyperspec.spectra.selection import BandSelection, ascending
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
 
+Vector = NDArray[np.float64]
+"""A number per band, shape ``(C,)``."""
+
+
+def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise :class:`BandError` naming the option of ``bands`` if a value is none of the choices."""
+    if value not in choices:
+        given = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise BandError(f"bands.{key} is {value!r}; give {given}.")
+
 
 @dataclass
 class Strategy(ABC):
@@ -101,7 +111,7 @@ class CountedStrategy(Strategy):
 
     @abstractmethod
     def _choose(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
+        self, wavelengths_nm: Vector, statistics: SpectralStatistics | None
     ) -> Sequence[int] | NDArray[np.intp]:
         """Choose n of the good bands, which arrive sorted by nm, with their statistics."""
 
@@ -135,22 +145,22 @@ class StatisticsStrategy(CountedStrategy):
     needs_statistics: ClassVar[bool] = True
 
     def _choose(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
+        self, wavelengths_nm: Vector, statistics: SpectralStatistics | None
     ) -> Sequence[int] | NDArray[np.intp]:
         assert statistics is not None  # _checked has refused it
         return self._rank(wavelengths_nm, statistics)
 
     @abstractmethod
     def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
+        self, wavelengths_nm: Vector, statistics: SpectralStatistics
     ) -> Sequence[int] | NDArray[np.intp]:
         """Choose n of the good bands, which arrive sorted by nm."""
 
 
-def top(scores: NDArray[np.float64], n: int) -> NDArray[np.intp]:
+def top(scores: Vector, n: int) -> NDArray[np.intp]:
     """Return the indices of the n highest scores, best first; of equals the first.
 
-    Scores that agree to ten digits are equal: two identical bands differ in their last digits once
+    Vector that agree to ten digits are equal: two identical bands differ in their last digits once
     a matrix product has rounded them.
 
     Args:
@@ -165,7 +175,7 @@ def top(scores: NDArray[np.float64], n: int) -> NDArray[np.intp]:
     return np.argsort(-rounded, kind="stable")[:n]
 
 
-def best(scores: NDArray[np.float64], free: NDArray[np.bool_]) -> int:
+def best(scores: Vector, free: NDArray[np.bool_]) -> int:
     """Return the index of the highest score among the free bands; of equals the first."""
     candidates = np.flatnonzero(free)
     return int(candidates[top(scores[candidates], 1)[0]])

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, top
 from hyperspec.bands.geometry import (
     ROUNDING,
     Matrix,
@@ -35,9 +35,7 @@ class Correlation(StatisticsStrategy):
 
     name: ClassVar[str] = "correlation"
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         correlation = np.abs(statistics.correlation)
         information = gaussian_information(correlation)
         chosen = []
@@ -80,14 +78,12 @@ class EFdpc(StatisticsStrategy):
                 "up to 1, for example 0.02."
             )
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> NDArray[np.intp]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         distances = band_distances(statistics)
         return top(density_peak_scores(distances, self.n, self.cutoff), self.n)
 
 
-def density_peak_scores(distances: Matrix, n: int, cutoff: float = 0.02) -> NDArray[np.float64]:
+def density_peak_scores(distances: Matrix, n: int, cutoff: float = 0.02) -> Vector:
     """Return rho * delta^2 per band, both rescaled to 0 to 1, shape ``(C,)``.
 
     Args:
@@ -140,9 +136,7 @@ class Issc(StatisticsStrategy):
         if not self.penalty > 0:
             raise BandError(f"bands.penalty is {self.penalty}; give a number above 0.")
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         products = second_moments(statistics)
         embedding = spectral_embedding(coefficient_similarity(products, self.penalty), self.n)
         # Rows have unit length. 1e-12: beside 1, what is left is the products' rounding.
@@ -159,12 +153,9 @@ class Issc(StatisticsStrategy):
 def self_expression(products: Matrix, penalty: float) -> Matrix:
     """Return the coefficients of each band (column) in the others, diagonal 0, shape ``(C, C)``.
 
-    The minimiser of |X - X Z|^2 + penalty * mean square * |Z|^2 with diag(Z) = 0 is
-    z_ij = -p_ij / p_jj, P the inverse of X'X + penalty.
-
-    Args:
-        products: Mean products of bands, shape ``(C, C)``.
-        penalty: In units of the mean of the diagonal.
+    The minimiser of |X - X Z|^2 + penalty * mean square * |Z|^2 with diag(Z) = 0 is z_ij =
+    -p_ij / p_jj, P the inverse of X'X + penalty. Products are means over pixels, the penalty is
+    in units of their diagonal's mean.
     """
     count = len(products)
     level = float(np.trace(products)) / count or 1.0

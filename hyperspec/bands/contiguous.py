@@ -7,16 +7,13 @@ from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, check_choice, top
 from hyperspec.bands.clustered import density_peak_scores
 from hyperspec.bands.geometry import Matrix, band_distances, rescale, self_tuned_similarity
 from hyperspec.bands.ranked import entropies, mvpca_scores
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
-
-Scores = NDArray[np.float64]
 
 
 @dataclass
@@ -37,16 +34,10 @@ class Ocf(StatisticsStrategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective not in ("top_rank_cut", "normalised_cut"):
-            raise BandError(
-                f"bands.objective is {self.objective!r}; give top_rank_cut or normalised_cut."
-            )
-        if self.ranking not in ("e_fdpc", "pca", "entropy"):
-            raise BandError(f"bands.ranking is {self.ranking!r}; give e_fdpc, pca or entropy.")
+        check_choice("objective", self.objective, ("top_rank_cut", "normalised_cut"))
+        check_choice("ranking", self.ranking, ("e_fdpc", "pca", "entropy"))
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         distances = band_distances(statistics)
         scores = self._scores(statistics, distances)
         similarity = self_tuned_similarity(distances)
@@ -56,7 +47,7 @@ class Ocf(StatisticsStrategy):
             groups = best_partition(-normalised_association(similarity), self.n, worst=False)
         return [start + int(top(scores[start:stop], 1)[0]) for start, stop in groups]
 
-    def _scores(self, statistics: SpectralStatistics, distances: Matrix) -> Scores:
+    def _scores(self, statistics: SpectralStatistics, distances: Matrix) -> Vector:
         if self.ranking == "pca":
             return mvpca_scores(statistics.covariance, 0.95)
         if self.ranking == "entropy":
@@ -65,7 +56,7 @@ class Ocf(StatisticsStrategy):
         return density_peak_scores(distances, len(distances))
 
 
-def top_rank_cut(similarity: Matrix, scores: Scores) -> Matrix:
+def top_rank_cut(similarity: Matrix, scores: Vector) -> Matrix:
     """Return for each group i..j how similar its best band is to all bands outside it.
 
     Args:
@@ -163,9 +154,7 @@ class Fngbs(StatisticsStrategy):
         if self.neighbours < 1:
             raise BandError(f"bands.neighbours is {self.neighbours}; give 1 or above.")
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         distances = band_distances(statistics)
         mean = float(distances.mean())
         distances = distances / mean if mean > 0 else distances
@@ -182,12 +171,9 @@ class Fngbs(StatisticsStrategy):
 
 
 def neighbourhood_edges(distances: Matrix, n: int, rounds: int = 5) -> list[int]:
-    """Return the n + 1 edges of n groups around moving centres.
+    """Return the n + 1 edges of n groups of bands around moving centres.
 
-    Args:
-        distances: Shape ``(C, C)``.
-        n: How many groups, 1 to C.
-        rounds: Most rounds of moving every border; the authors' 5.
+    Every border is moved at most so many rounds; 5 are the authors'.
     """
     count = len(distances)
     edges = [int(e) for e in np.linspace(0, count, n + 1)]
@@ -207,7 +193,7 @@ def neighbourhood_edges(distances: Matrix, n: int, rounds: int = 5) -> list[int]
     return edges
 
 
-def shared_density(distances: Matrix, neighbours: int) -> Scores:
+def shared_density(distances: Matrix, neighbours: int) -> Vector:
     """Return each band's density from its nearest neighbours, those in common weighing more.
 
     rho_i = sum over its k nearest neighbours l of exp(-d_il / (s_il + 1)), s_il the number of
@@ -225,5 +211,5 @@ def shared_density(distances: Matrix, neighbours: int) -> Scores:
     shared = belongs @ belongs.T
     rows = np.arange(count)[:, None]
     weights = np.exp(-distances[rows, nearest] / (shared[rows, nearest] + 1))
-    density: Scores = weights.sum(axis=1)
+    density: Vector = weights.sum(axis=1)
     return density

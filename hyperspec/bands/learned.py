@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hyperspec.bands.base import CountedStrategy
+from hyperspec.bands.base import CountedStrategy, Vector
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection, ascending
 from hyperspec.spectra.statistics import SpectralStatistics
@@ -76,10 +73,7 @@ class Learned(CountedStrategy):
             )
 
     def search_epochs(self, epochs: int) -> int:
-        """Return how many epochs the search takes: at least 2, leaving at least 1.
-
-        Args:
-            epochs: Epochs of the run.
+        """Return how many of a run's epochs the search takes: at least 2, leaving at least 1.
 
         Raises:
             ConfigError: If there are too few to anneal over.
@@ -91,6 +85,15 @@ class Learned(CountedStrategy):
                 "a strategy that needs no training."
             )
         return min(max(round(self.search_share * epochs), 2), epochs - 1)
+
+    def temperature(self, epoch: int, epochs: int) -> float:
+        """Return the temperature of an epoch of a search over ``epochs``: a geometric fall.
+
+        Source: Balin, Abid, Zou 2019, "Concrete Autoencoders", section 3: T0 (TB / T0)^(b / B).
+        """
+        done = min(epoch / max(epochs - 1, 1), 1.0)
+        factor: float = (self.end_temperature / self.start_temperature) ** done
+        return self.start_temperature * factor
 
     def final_epochs(self, epochs: int) -> int:
         """Return how many epochs the training on the chosen bands takes."""
@@ -112,7 +115,7 @@ class Learned(CountedStrategy):
         return BandSelection(ascending(indices), axis, self.name, asdict(self))
 
     def _choose(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
+        self, wavelengths_nm: Vector, statistics: SpectralStatistics | None
     ) -> Sequence[int]:
         raise BandError(
             "bands=learned is chosen by training, so nothing can be told beforehand. Run "

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, best, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, best, top
 from hyperspec.bands.geometry import ROUNDING, Matrix, centred_moments, second_moments
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
@@ -28,9 +28,7 @@ class Opbs(StatisticsStrategy):
 
     name: ClassVar[str] = "opbs"
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         return orthogonal_chain(centred_moments(statistics), self.n, None)[0]
 
 
@@ -53,9 +51,7 @@ class Spa(StatisticsStrategy):
     centre: bool = True
     """Whether spectra are mean-centred first, as is usual in chemometrics."""
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         moments = centred_moments(statistics) if self.centre else second_moments(statistics)
         if self.start_nm is not None:
             first = int(np.abs(wavelengths_nm - self.start_nm).argmin())
@@ -65,9 +61,7 @@ class Spa(StatisticsStrategy):
         return largest_chain(moments, self.n)
 
 
-def orthogonal_chain(
-    moments: Matrix, n: int, first: int | None
-) -> tuple[list[int], NDArray[np.float64]]:
+def orthogonal_chain(moments: Matrix, n: int, first: int | None) -> tuple[list[int], Vector]:
     """Choose bands by the largest residual after projecting on those before: pivoted Cholesky.
 
     Args:
@@ -170,13 +164,11 @@ class LcmvBcc(StatisticsStrategy):
         if not self.load > 0:
             raise BandError(f"bands.load is {self.load}; give a number above 0.")
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> NDArray[np.intp]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         return top(constraint_scores(second_moments(statistics), self.load), self.n)
 
 
-def constraint_scores(products: Matrix, load: float) -> NDArray[np.float64]:
+def constraint_scores(products: Matrix, load: float) -> Vector:
     """Return the sum over other bands of the answers of each band's filter, shape ``(C,)``.
 
     With B the bands as columns and R = B B' / C + load, the filter is w_l = R^-1 b_l /
@@ -191,5 +183,5 @@ def constraint_scores(products: Matrix, load: float) -> NDArray[np.float64]:
     answers = np.linalg.solve(products / count + load * level * np.eye(count), products)
     own = np.diag(answers)
     totals = answers.sum(axis=0) - own
-    scores: NDArray[np.float64] = np.divide(totals, own, out=np.zeros(count), where=own > 0)
+    scores: Vector = np.divide(totals, own, out=np.zeros(count), where=own > 0)
     return scores

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import CountedStrategy
+from hyperspec.bands.base import CountedStrategy, Vector
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.spectra.statistics import SpectralStatistics
@@ -54,14 +54,12 @@ class ProjectionStrategy(CountedStrategy):
         )
 
     def _choose(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
+        self, wavelengths_nm: Vector, statistics: SpectralStatistics | None
     ) -> Sequence[int]:
         return range(len(wavelengths_nm))  # all of them are read
 
     @abstractmethod
-    def _matrix(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
-    ) -> NDArray[np.float64]:
+    def _matrix(self, wavelengths_nm: Vector, statistics: SpectralStatistics | None) -> Vector:
         """Return the weights ``(n, C)`` over the good bands, which arrive sorted by nm."""
 
 
@@ -74,9 +72,7 @@ class Binned(ProjectionStrategy):
 
     name: ClassVar[str] = "binned"
 
-    def _matrix(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
-    ) -> NDArray[np.float64]:
+    def _matrix(self, wavelengths_nm: Vector, statistics: SpectralStatistics | None) -> Vector:
         edges = box_edges(wavelengths_nm, self.n)
         matrix = np.zeros((self.n, len(wavelengths_nm)))
         for row, start, stop in zip(matrix, edges[:-1], edges[1:], strict=True):
@@ -98,14 +94,12 @@ class PcaProjection(ProjectionStrategy):
     name: ClassVar[str] = "pca_projection"
     needs_statistics: ClassVar[bool] = True
 
-    def _matrix(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
-    ) -> NDArray[np.float64]:
+    def _matrix(self, wavelengths_nm: Vector, statistics: SpectralStatistics | None) -> Vector:
         assert statistics is not None  # _checked has refused it
         _, vectors = np.linalg.eigh(statistics.covariance)  # ascending
         leading = vectors[:, ::-1][:, : self.n].T
         largest = np.abs(leading).argmax(axis=1)
-        signs: NDArray[np.float64] = np.sign(leading[np.arange(self.n), largest])
+        signs: Vector = np.sign(leading[np.arange(self.n), largest])
         return leading * signs[:, None]
 
 
@@ -142,9 +136,7 @@ class NmfProjection(ProjectionStrategy):
                     f"bands.{key} is {getattr(self, key)}; give a whole number of at least {least}."
                 )
 
-    def _matrix(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics | None
-    ) -> NDArray[np.float64]:
+    def _matrix(self, wavelengths_nm: Vector, statistics: SpectralStatistics | None) -> Vector:
         assert statistics is not None  # _checked has refused it
         components = self._components(statistics.samples)
         totals = components.sum(axis=1, keepdims=True)
@@ -154,7 +146,7 @@ class NmfProjection(ProjectionStrategy):
         matrix = np.where(totals > 0, components / safe, even)
         return matrix[np.argsort(matrix @ wavelengths_nm, kind="stable")]
 
-    def _components(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _components(self, samples: NDArray[np.float32]) -> Vector:
         if len(samples) < 2:
             raise BandError(
                 f"bands={self.name} factorises training spectra, but the statistics hold "
@@ -180,7 +172,7 @@ class NmfProjection(ProjectionStrategy):
         return np.asarray(solver.components_, np.float64)
 
 
-def box_edges(wavelengths_nm: NDArray[np.float64], n: int) -> list[int]:
+def box_edges(wavelengths_nm: Vector, n: int) -> list[int]:
     """Return where n neighbouring boxes start and end, n + 1 positions from 0 to C.
 
     Equal widths in nm, each band standing for the stretch up to the middles between it and its

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, check_choice, top
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
 
@@ -19,9 +19,7 @@ class Variance(StatisticsStrategy):
 
     name: ClassVar[str] = "variance"
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> NDArray[np.intp]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         return top(statistics.variance, self.n)
 
 
@@ -50,12 +48,9 @@ class Pca(StatisticsStrategy):
                 f"bands.explained is {self.explained}; give a share of the variance above 0 and up "
                 "to 1, for example 0.95."
             )
-        if self.scale not in ("covariance", "correlation"):
-            raise BandError(f"bands.scale is {self.scale!r}; give covariance or correlation.")
+        check_choice("scale", self.scale, ("covariance", "correlation"))
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> NDArray[np.intp]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         if self.scale == "covariance":
             matrix = statistics.covariance
         else:
@@ -74,13 +69,11 @@ class Entropy(StatisticsStrategy):
 
     name: ClassVar[str] = "entropy"
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> NDArray[np.intp]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         return top(entropies(statistics), self.n)
 
 
-def entropies(statistics: SpectralStatistics) -> NDArray[np.float64]:
+def entropies(statistics: SpectralStatistics) -> Vector:
     """Return the entropy of each band's histogram in nats, shape ``(C,)``.
 
     Raises:
@@ -99,11 +92,11 @@ def entropies(statistics: SpectralStatistics) -> NDArray[np.float64]:
         )
     share = statistics.histogram / statistics.count
     logs = np.log(share, out=np.zeros_like(share), where=share > 0)
-    entropy: NDArray[np.float64] = -(share * logs).sum(axis=1)
+    entropy: Vector = -(share * logs).sum(axis=1)
     return entropy
 
 
-def mvpca_scores(matrix: NDArray[np.float64], explained: float) -> NDArray[np.float64]:
+def mvpca_scores(matrix: Vector, explained: float) -> Vector:
     """Return score_j = sum_i lambda_i v_ij^2 over the leading components, shape ``(C,)``.
 
     Args:
@@ -117,5 +110,5 @@ def mvpca_scores(matrix: NDArray[np.float64], explained: float) -> NDArray[np.fl
     num_leading = 1 + int(np.searchsorted(held, (explained - 1e-12) * held[-1]))
     if explained == 1:
         num_leading = len(values)
-    scores: NDArray[np.float64] = np.square(vectors[:, :num_leading]) @ values[:num_leading]
+    scores: Vector = np.square(vectors[:, :num_leading]) @ values[:num_leading]
     return scores

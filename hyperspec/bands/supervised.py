@@ -9,13 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import StatisticsStrategy, best, top
+from hyperspec.bands.base import StatisticsStrategy, Vector, best, check_choice, top
 from hyperspec.bands.clustered import gaussian_information
 from hyperspec.bands.geometry import Matrix
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
-
-Scores = NDArray[np.float64]
 
 
 @dataclass
@@ -36,11 +34,10 @@ class Fisher(StatisticsStrategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pairs not in ("mean", "max", "cover"):
-            raise BandError(f"bands.pairs is {self.pairs!r}; give mean, max or cover.")
+        check_choice("pairs", self.pairs, ("mean", "max", "cover"))
 
     def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
+        self, wavelengths_nm: Vector, statistics: SpectralStatistics
     ) -> list[int] | NDArray[np.intp]:
         ratios = fisher_ratios(statistics)
         if self.pairs == "cover":
@@ -63,12 +60,7 @@ def fisher_ratios(statistics: SpectralStatistics) -> Matrix:
 
 
 def cover(ratios: Matrix, n: int) -> list[int]:
-    """Give each band in turn to the pair of classes whose ratios add up to the least so far.
-
-    Args:
-        ratios: Shape ``(pairs, C)``, 0 or above.
-        n: How many bands, 1 to C.
-    """
+    """Give each band in turn to the pair of classes whose ratios add up to the least so far."""
     free = np.ones(ratios.shape[1], bool)
     gained = np.zeros(ratios.shape[0])
     chosen = []
@@ -105,9 +97,7 @@ class MutualInformation(StatisticsStrategy):
         super().__post_init__()
         _check_levels(self.levels)
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> NDArray[np.intp]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         return top(class_information(statistics, self.levels), self.n)
 
 
@@ -134,18 +124,15 @@ class Mrmr(StatisticsStrategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_levels(self.levels)
-        if self.scheme not in ("quotient", "difference"):
-            raise BandError(f"bands.scheme is {self.scheme!r}; give quotient or difference.")
+        check_choice("scheme", self.scheme, ("quotient", "difference"))
 
-    def _rank(
-        self, wavelengths_nm: NDArray[np.float64], statistics: SpectralStatistics
-    ) -> list[int]:
+    def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
         relevance = class_information(statistics, self.levels)
         information = gaussian_information(statistics.correlation)
         return relevant_chain(relevance, information, self.n, quotient=self.scheme == "quotient")
 
 
-def relevant_chain(relevance: Scores, information: Matrix, n: int, *, quotient: bool) -> list[int]:
+def relevant_chain(relevance: Vector, information: Matrix, n: int, *, quotient: bool) -> list[int]:
     """Choose bands one by one by relevance against the mean information shared with the chosen.
 
     Args:
@@ -173,7 +160,7 @@ def relevant_chain(relevance: Scores, information: Matrix, n: int, *, quotient: 
     return chosen
 
 
-def class_information(statistics: SpectralStatistics, levels: int) -> Scores:
+def class_information(statistics: SpectralStatistics, levels: int) -> Vector:
     """Return the mutual information of each band's level and the class in nats, shape ``(C,)``.
 
     Args:
@@ -192,7 +179,7 @@ def class_information(statistics: SpectralStatistics, levels: int) -> Scores:
     joint = joined / joined.sum(axis=(0, 2))[None, :, None]
     independent = joint.sum(axis=2, keepdims=True) * joint.sum(axis=0, keepdims=True)
     ratio = np.divide(joint, independent, out=np.ones_like(joint), where=joint > 0)
-    information: Scores = (joint * np.log(ratio)).sum(axis=(0, 2))
+    information: Vector = (joint * np.log(ratio)).sum(axis=(0, 2))
     return np.where(information > 1e-12, information, 0.0)  # below is rounding of the sums
 
 

@@ -46,12 +46,9 @@ def option_value(words: Sequence[str], *names: str) -> str | None:
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
-    """Add ``--multirun`` when the chosen overlays carry sweep parameters.
+    """Add ``--multirun`` to words of ``hyperspec train`` when overlays carry sweep parameters.
 
     Hydra refuses ``hydra.mode`` inside an overlay, so the overlays are composed once here.
-
-    Args:
-        arguments: The words after ``hyperspec train``.
 
     Raises:
         ConfigError: If a search was asked for and there is no space to search.
@@ -88,10 +85,7 @@ def _compose_overlays(arguments: list[str]) -> DictConfig:
 
 
 def compose_words(words: Sequence[str]) -> DictConfig:
-    """Compose the config of `hyperspec train` outside of a job.
-
-    Args:
-        words: The words after ``hyperspec train``.
+    """Compose the config of words of `hyperspec train` outside of a job.
 
     Raises:
         ConfigError: If a word does not fit the schema.

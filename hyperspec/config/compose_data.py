@@ -44,10 +44,7 @@ def compose_views(
 ) -> tuple[Data, ViewsConfig]:
     """Return data settings and views, from words of the groups ``data`` and ``views``.
 
-    Args:
-        words: As for `hyperspec train`.
-        root: The folder.
-        usual: The command's own defaults.
+    The arguments are those of :func:`compose_data`.
 
     Raises:
         ConfigError: If a word names no setting, or its value does not fit.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hyperspec.utils.errors import ConfigError
-from hyperspec.utils.fields import ASIDE, at_least
+from hyperspec.utils.fields import ASIDE, at_least, one_of
 
 
 @dataclass
@@ -65,8 +65,7 @@ class Hardware:
                 "hardware.devices is all, but hardware.accelerator is cpu, which has no number of "
                 "devices. Give a number of processes, such as 2."
             )
-        if self.strategy not in ("auto", "ddp"):
-            raise ConfigError(f"hardware.strategy is '{self.strategy}'; choose ddp or auto.")
+        one_of("hardware.strategy", self.strategy, ("ddp", "auto"))
         for name in ("read_threads", "num_workers"):
             at_least(f"hardware.{name}", getattr(self, name), 0)
         for name in ("accumulate", "jobs_per_device"):
@@ -79,7 +78,4 @@ class Hardware:
                 "hardware.check_micro_batch is true, but hardware.micro_batch is null: there is "
                 "nothing to measure. Set hardware.micro_batch, or leave the check out."
             )
-        if self.accelerator not in ("cpu", "gpu", "auto"):
-            raise ConfigError(
-                f"hardware.accelerator is '{self.accelerator}'; choose cpu, gpu or auto."
-            )
+        one_of("hardware.accelerator", self.accelerator, ("cpu", "gpu", "auto"))

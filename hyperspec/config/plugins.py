@@ -86,9 +86,6 @@ def load_installed() -> None:
 def load_from_words(words: Sequence[str]) -> None:
     """Load what words of ``hyperspec train`` and their overlays name, before they are composed.
 
-    Args:
-        words: The command line.
-
     Raises:
         ConfigError: If a module cannot be imported, or ``plugins`` is no list.
     """

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import one_of
 
 
 @dataclass
 class SweepConfig:
-    """How a sweep is run. Nothing here changes what a job computes.
-
-    Raises:
-        ConfigError: If a value is outside its range.
-    """
+    """How a sweep is run. Nothing here changes what a job computes."""
 
     resume: bool = True
     """A job of a sweep that some sweep has finished before returns that result without training,
@@ -44,14 +41,9 @@ class SweepConfig:
                 f"sweep.max_failures is {self.max_failures}; give at least 1, or null to never "
                 "give up."
             )
-        if self.when_busy not in ("wait", "join", "refuse"):
-            raise ConfigError(
-                f"sweep.when_busy is '{self.when_busy}'; choose wait, join or refuse."
-            )
-        if self.changed not in ("refuse", "fork"):
-            raise ConfigError(f"sweep.changed is '{self.changed}'; choose refuse or fork.")
-        if self.live not in ("auto", "rich", "plain", "off"):
-            raise ConfigError(f"sweep.live is '{self.live}'; choose auto, rich, plain or off.")
+        one_of("sweep.when_busy", self.when_busy, ("wait", "join", "refuse"))
+        one_of("sweep.changed", self.changed, ("refuse", "fork"))
+        one_of("sweep.live", self.live, ("auto", "rich", "plain", "off"))
         if not self.checkpoint_seconds >= 0:
             raise ConfigError(
                 f"sweep.checkpoint_seconds is {self.checkpoint_seconds}; give 0 (after every "
@@ -66,11 +58,7 @@ class SweepConfig:
 
 @dataclass
 class SearchConfig:
-    """What a search asks of its trials; ``search=tpe`` and the like choose the search itself.
-
-    Raises:
-        ConfigError: If a value is outside its range.
-    """
+    """What a search asks of its trials; ``search=tpe`` and the like choose the search itself."""
 
     seeds: int = 1
     """Jobs of one trial, with `seed`, `seed+1`, ...; the study is told one value of them all."""
@@ -84,8 +72,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ConfigError(f"search.seeds is {self.seeds}; give at least 1 job per trial.")
-        if self.tell not in ("mean", "lower"):
-            raise ConfigError(f"search.tell is '{self.tell}'; choose mean or lower.")
+        one_of("search.tell", self.tell, ("mean", "lower"))
         if self.tell == "lower" and self.seeds < 2:
             raise ConfigError(
                 f"search.tell=lower needs search.seeds of at least 2, not {self.seeds}: one job "

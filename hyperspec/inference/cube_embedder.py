@@ -19,9 +19,9 @@ from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.on_the_fly import DirectSource
 from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.training.builders import load, read_config
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material
-from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.utils.errors import ModelError
 
 _AT_ONCE = 256  # cubes whose chosen planes are in memory together

@@ -21,10 +21,10 @@ from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data
 from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
+from hyperspec.training.builders import load, read_config
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material, gather
 from hyperspec.training.embedder import Embedder
-from hyperspec.training.from_checkpoint import load, read_config
 from hyperspec.utils.errors import ModelError
 
 log = logging.getLogger(__name__)

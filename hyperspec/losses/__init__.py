@@ -9,17 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 from hyperspec.losses.config import (
+    OPTIONS,
     CombinedConfig,
     DclConfig,
     LossConfig,
     NtXentConfig,
     VicRegConfig,
+    register,
 )
-from hyperspec.losses.registry import OPTIONS, register
 
 if TYPE_CHECKING:
-    from hyperspec.losses.cell_matching import CellPairs, pair_cells
-    from hyperspec.losses.dense import Cells, Combined, LocalNtXent
+    from hyperspec.losses.dense import CellPairs, Cells, Combined, LocalNtXent, pair_cells
     from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
     from hyperspec.losses.nt_xent import Dcl, NtXent
     from hyperspec.losses.vicreg import VicReg
@@ -44,22 +44,12 @@ __all__ = [
     "register",
 ]
 
-_HOMES = {
-    "CellPairs": "cell_matching",
-    "Cells": "dense",
-    "Combined": "dense",
-    "Dcl": "nt_xent",
-    "LocalNtXent": "dense",
-    "NtXent": "nt_xent",
-    "VicReg": "vicreg",
-    "check_batch_independent": "grad_cache",
-    "micro_batched": "grad_cache",
-    "pair_cells": "cell_matching",
-}
-
 
 def __getattr__(name: str) -> object:
     """Import what needs torch on first use."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"hyperspec.losses.{_HOMES[name]}"), name)
+    if name in __all__:
+        for home in ("dense", "grad_cache", "nt_xent", "vicreg"):
+            module = importlib.import_module(f"hyperspec.losses.{home}")
+            if hasattr(module, name):
+                return getattr(module, name)
     raise AttributeError(f"module 'hyperspec.losses' has no attribute {name!r}")

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_term_weights(global_weight: float, local_weight: float) -> None:
     """Raise :class:`ConfigError` unless both are finite, at least 0, and one is above 0."""
-    for name, weight in {"global": global_weight, "local": local_weight}.items():
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(
-                f"loss.{name}_weight={weight:g} is out of range: it weighs a term of the loss, so "
-                "use a finite number of at least 0 (0.6 global and 0.4 local by default)."
-            )
+    weights = {"global_weight": global_weight, "local_weight": local_weight}
+    _check_terms(weights, "0.6 global and 0.4 local by default")
     if global_weight == local_weight == 0:
         raise ConfigError(
             "loss.global_weight and loss.local_weight are both 0, so nothing would be learned: "
@@ -38,11 +31,15 @@ def check_queue_size(queue_size: int) -> None:
 def check_weights(invariance: float, variance: float, covariance: float) -> None:
     """Raise :class:`ConfigError` unless VICReg's weights are finite and at least 0."""
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    _check_terms(weights, "the paper's are 25, 25 and 1")
+
+
+def _check_terms(weights: Mapping[str, float], usual: str) -> None:
     for name, weight in weights.items():
         if not (math.isfinite(weight) and weight >= 0):
             raise ConfigError(
                 f"loss.{name}={weight:g} is out of range: it weighs a term of the loss, so use a "
-                "finite number of at least 0 (the paper's are 25, 25 and 1)."
+                f"finite number of at least 0 ({usual})."
             )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from hyperspec.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import nn
 from hyperspec.losses.checks import (
     check_queue_size,
     check_temperature,
     check_term_weights,
     check_weights,
 )
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import check_range
+from hyperspec.utils.registry import add_option
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass
@@ -37,6 +39,25 @@ class LossConfig:
         )
 
 
+_Kind = TypeVar("_Kind", bound=type[LossConfig])
+
+OPTIONS: dict[str, type[LossConfig]] = {}
+"""Every option of the config group ``loss`` by name, also those that plug-ins add."""
+
+
+def register(kind: _Kind) -> _Kind:
+    """Add a loss, so that ``loss=NAME`` chooses it; a class decorator.
+
+    Args:
+        kind: A dataclass below :class:`LossConfig` with a ``name`` and :meth:`LossConfig.build`.
+
+    Raises:
+        ConfigError: If it is none, or its name is taken.
+    """
+    return add_option(OPTIONS, "loss", kind, LossConfig, "build")
+
+
+@register
 @dataclass
 class NtXentConfig(LossConfig):
     """SimCLR's loss (Chen et al. 2020, eq. 1)."""
@@ -59,6 +80,7 @@ class NtXentConfig(LossConfig):
         return NtXent(self.temperature, self.queue_size)
 
 
+@register
 @dataclass
 class DclConfig(LossConfig):
     """NT-Xent with the positive taken out of the denominator (Yeh et al. 2022)."""
@@ -78,6 +100,7 @@ class DclConfig(LossConfig):
         return Dcl(self.temperature)
 
 
+@register
 @dataclass
 class VicRegConfig(LossConfig):
     """Invariance, variance and covariance terms instead of negatives (Bardes et al. 2022)."""
@@ -102,6 +125,7 @@ class VicRegConfig(LossConfig):
         return VicReg(self.invariance, self.variance, self.covariance)
 
 
+@register
 @dataclass
 class CombinedConfig(LossConfig):
     """A global term on whole views and a local one on cells that show the same place."""
@@ -137,9 +161,8 @@ class CombinedConfig(LossConfig):
         check_temperature(self.local_temperature, "loss.local_temperature")
         widths = {"local_hidden": (1, 16384), "local_dim": (2, 8192), "local_pairs": (1, 2**20)}
         for name, (low, high) in widths.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"loss.{name}={value} is out of range: use {low} to {high}.")
+            if (value := getattr(self, name)) is not None:
+                check_range(f"loss.{name}", value, low, high)
 
     @property
     def normalised(self) -> bool:

@@ -39,13 +39,7 @@ class Contrast(NamedTuple):
 
 
 def contrast(z0: Tensor, z1: Tensor, temperature: float) -> Contrast:
-    """Compare every embedding with those of all processes.
-
-    Args:
-        z0: Embeddings of the first view, shape ``(B, D)``, float32 or wider.
-        z1: Embeddings of the second view, shape ``(B, D)``.
-        temperature: τ.
-    """
+    """Compare every embedding ``(B, D)``, float32 or wider, with those of all processes."""
     rank, processes = world()
     stacked = functional.normalize(torch.stack([z0, z1]), dim=2)
     # (processes, 2, B, D) to first views of all processes, then second views: as in one process.
@@ -93,15 +87,10 @@ class NtXent(nn.Module):
         self.queue: Tensor | None = None  # (at most queue_size, D), oldest first
 
     def forward(self, z0: Tensor, z1: Tensor) -> Tensor:
-        """Return the loss; in training mode remember the embeddings for the queue.
+        """Return the loss, a scalar in float32 or wider; in training fill the queue.
 
-        Args:
-            z0: Embeddings of the first view, shape ``(B, D)``; row ``i`` pairs with row ``i`` of
-                ``z1``. Need not be normalised.
-            z1: Embeddings of the second view, shape ``(B, D)``.
-
-        Returns:
-            Scalar, float32 or wider.
+        Row ``i`` of the first view's ``(B, D)`` pairs with row ``i`` of the second;
+        normalised or not.
 
         Raises:
             ConfigError: If the batch over all processes holds one specimen.
@@ -143,11 +132,8 @@ class Dcl(nn.Module):
 
         loss = mean_i [ log sum_{j not in {i, p(i)}} exp(s_ij / τ) - s_ip(i) / τ ]
 
-    Args:
-        temperature: τ, above 0.
-
     Raises:
-        ConfigError: If the temperature is not above 0.
+        ConfigError: If the temperature τ is not above 0.
 
     Source: Yeh et al. 2022, "Decoupled Contrastive Learning", section 3, unweighted.
     """

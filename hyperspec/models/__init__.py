@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 from hyperspec.models.config import (
+    OPTIONS,
     ConvNextConfig,
     EncoderConfig,
     HeadConfig,
     ResNetConfig,
     TinyConfig,
     VitConfig,
+    register,
 )
-from hyperspec.models.registry import OPTIONS, register
 
 if TYPE_CHECKING:
     from hyperspec.models.backbones.backbone import Backbone
@@ -40,18 +41,12 @@ __all__ = [
     "register",
 ]
 
-_HOMES = {
-    "Backbone": "backbones.backbone",
-    "CellHead": "heads",
-    "Encoder": "encoder",
-    "ProjectionHead": "heads",
-    "build_encoder": "encoder",
-    "build_head": "heads",
-}
-
 
 def __getattr__(name: str) -> object:
     """Import what needs torch on first use."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"hyperspec.models.{_HOMES[name]}"), name)
+    if name in __all__:
+        for home in ("encoder", "heads"):
+            module = importlib.import_module(f"hyperspec.models.{home}")
+            if hasattr(module, name):
+                return getattr(module, name)
     raise AttributeError(f"module 'hyperspec.models' has no attribute {name!r}")

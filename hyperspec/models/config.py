@@ -7,9 +7,11 @@ option is its own dataclass; a field that makes no sense for it does not exist.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import check_range
+from hyperspec.utils.registry import add_option
 
 if TYPE_CHECKING:
     from collections import OrderedDict
@@ -83,10 +85,7 @@ class EncoderConfig:
         return PROJECTION_CHANNELS if self.stem_channels is None else self.stem_channels
 
     def build_stages(self, wavelengths_nm: ArrayLike) -> tuple[OrderedDict[str, nn.Module], int]:
-        """Build the backbone behind the stem; every option has its own.
-
-        Args:
-            wavelengths_nm: Centres of the channels that come in, nanometres, ``(channels,)``.
+        """Build the backbone behind the stem, for channels at wavelengths in nanometres.
 
         Returns:
             Named stages that run in order and end in a map ``(B, F, h, w)``, and F. One named
@@ -204,13 +203,37 @@ class VitConfig(PretrainableConfig):
         return vit(wavelengths_nm, self.name, self.weights)
 
 
+OPTIONS: dict[str, type[EncoderConfig]] = {
+    "tiny": TinyConfig,
+    "resnet": ResNetConfig,
+    "convnext": ConvNextConfig,
+    "vit": VitConfig,
+}
+"""Every option of the config group ``model``, also those that plug-ins add; `resnet` stands for
+resnet18, 34 and 50."""
+_OWN_NAMES = {name for kind in OPTIONS.values() for name in kind.names}
+_Kind = TypeVar("_Kind", bound=type[EncoderConfig])
+
+
+def register(kind: _Kind) -> _Kind:
+    """Add an encoder, so that ``model=NAME`` chooses it; a class decorator.
+
+    Args:
+        kind: A dataclass below :class:`EncoderConfig` whose field ``name`` has a default, with
+            :meth:`EncoderConfig.build_stages`. Its ``names`` is that name if it has none.
+
+    Raises:
+        ConfigError: If it is none, or its name is taken.
+    """
+    if getattr(kind, "name", "") in _OWN_NAMES:
+        raise ConfigError(f"model={kind.name} is the package's own; give {kind} another name.")
+    add_option(OPTIONS, "model", kind, EncoderConfig, "build_stages")
+    if kind.name not in kind.names:
+        kind.names = (kind.name,)
+    return kind
+
+
 def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise :class:`ConfigError` naming the dotted key if the value is none of the choices."""
     if value not in choices:
         raise ConfigError(f"{key}={value} is not known: choose {', '.join(choices)}.")
-
-
-def check_range(key: str, value: int, low: int, high: int) -> None:
-    """Raise :class:`ConfigError` naming the dotted key if the value leaves ``[low, high]``."""
-    if not low <= value <= high:
-        raise ConfigError(f"{key}={value} is out of range: use {low} to {high}.")

@@ -14,7 +14,7 @@ from hyperspec.models.backbones.backbone import Backbone
 from hyperspec.models.config import EncoderConfig
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.heads import ProjectionHead
-from hyperspec.models.stems.windows import WindowProjection
+from hyperspec.models.stems.wavelength import WindowProjection
 
 Windows = Mapping[str, Sequence[int]]
 """Places of each window's bands among the encoder's n bands, by the window's name."""

@@ -13,8 +13,9 @@ from hyperspec.models.backbones.backbone import Backbone, build_backbone
 from hyperspec.models.config import EncoderConfig, PretrainableConfig
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
 from hyperspec.models.stems.projection import Projection, projection_centres, smooth_projection
-from hyperspec.models.stems.wavelength import BandAttention, WavelengthProjection
-from hyperspec.models.stems.windows import WindowProjection
+from hyperspec.models.stems.wavelength import BandAttention, WavelengthProjection, WindowProjection
+
+LinearStem = Projection | WavelengthProjection | SelectedProjection | WindowProjection
 
 
 class Encoder(nn.Module):
@@ -30,18 +31,9 @@ class Encoder(nn.Module):
         backbone: Takes the projection's channels, or the bands themselves.
     """
 
-    def __init__(
-        self,
-        projection: Projection
-        | WavelengthProjection
-        | SelectedProjection
-        | WindowProjection
-        | None,
-        backbone: Backbone,
-    ) -> None:
+    def __init__(self, projection: LinearStem | None, backbone: Backbone) -> None:
         super().__init__()
-        self.projection = projection
-        self.backbone = backbone
+        self.projection, self.backbone = projection, backbone
 
     @property
     def projects(self) -> bool:
@@ -91,14 +83,7 @@ class Encoder(nn.Module):
         return torch.eye(self.num_bands, dtype=next(self.projection.parameters()).dtype)
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the projected channels, or the bands themselves if there is no projection.
-
-        Args:
-            x: Shape ``(B, n, H, W)``.
-
-        Returns:
-            Shape ``(B, k, H, W)``; ``(B, n, H, W)`` without a projection.
-        """
+        """Return the projected channels ``(B, k, H, W)``, or without a projection the bands."""
         if self.projection is None:
             return x
         projected: Tensor = self.projection(x)
@@ -129,9 +114,7 @@ class Encoder(nn.Module):
     def on_wavelengths(self, wavelengths_nm: ArrayLike, fwhm_nm: ArrayLike | None) -> Encoder:
         """Return this encoder on other bands; all parameters are shared, this one stays as it is.
 
-        Args:
-            wavelengths_nm: Centres of the bands, nanometres, shape ``(n,)``.
-            fwhm_nm: Widths of their responses, nanometres, shape ``(n,)``; None for narrow ones.
+        Centres and widths ``(n,)`` are in nanometres; no widths stand for narrow bands.
 
         Raises:
             TypeError: If its weights belong to its own bands: it has no ``stem=wavelength``.
@@ -197,16 +180,10 @@ def build_search_encoder(
     fwhm_nm: ArrayLike | None = None,
     checkpoint: bool = False,
 ) -> Encoder:
-    """Build an encoder of n channels behind n concrete selectors over all bands.
+    """Build an encoder of n channels behind n concrete selectors, 1 to C, over all C bands.
 
-    Stems that start from wavelengths take n spread evenly, as the chosen ones are not yet known.
-
-    Args:
-        config: The model option.
-        wavelengths_nm: Centres of all C bands in channel order, nanometres, shape ``(C,)``.
-        n: Number of selectors, 1 to C.
-        fwhm_nm: Widths of the bands' responses, nanometres, shape ``(C,)``; None for narrow ones.
-        checkpoint: Recompute the backbone's stages in the backward pass to save memory.
+    Stems that start from wavelengths take n spread evenly, as the chosen ones are not yet
+    known. The arguments are those of :func:`build_encoder`, for all bands.
 
     Raises:
         ModelError: If the weights cannot be read or do not fit.

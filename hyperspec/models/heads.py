@@ -13,13 +13,8 @@ class ProjectionHead(nn.Module):
 
     As in SimCLR's published code the linear layers have no bias (BatchNorm takes it away), and
     the last BatchNorm scales but does not shift. BatchNorm couples the samples of a batch: give
-    both views of the whole contrastive batch in one call.
-
-    Args:
-        in_features: F, width of the features.
-        hidden: Width of the hidden layer.
-        dim: D, width of the embedding.
-        unit: Whether the output is L2-normalised; losses on variances (VICReg) need it raw.
+    both views of the whole contrastive batch in one call. Losses on variances (VICReg) need the
+    output raw (``unit=False``).
 
     Source: Chen et al. 2020, section 2.1 and ``projection_head`` in their ``model_util.py``.
     """
@@ -48,13 +43,8 @@ class CellHead(nn.Module):
     Without normalisation over the batch, so that it can run inside of micro-batches, which then
     carry D instead of F channels per cell. Not L2-normalised.
 
-    Args:
-        in_features: F, channels of the feature map.
-        hidden: Channels of the hidden layer.
-        dim: D, channels of the output.
-
-    Source: Wang et al. 2021, "Dense Contrastive Learning for Self-Supervised Visual Pre-Training",
-    section 3.2 (dense projection head).
+    Source: Wang et al. 2021, "Dense Contrastive Learning for Self-Supervised Visual
+    Pre-Training", section 3.2 (dense projection head).
     """
 
     def __init__(self, in_features: int, hidden: int, dim: int) -> None:
@@ -71,11 +61,7 @@ class CellHead(nn.Module):
 def build_head(config: HeadConfig, num_features: int, *, unit: bool = True) -> ProjectionHead:
     """Build the head of a config for features of a given width.
 
-    Args:
-        config: Widths.
-        num_features: F.
-        unit: Whether the embeddings are L2-normalised; a loss's config tells by
-            ``unit_embeddings``.
+    A loss's config tells by ``normalised`` whether the embeddings are L2-normalised.
     """
     hidden = num_features if config.hidden is None else config.hidden
     return ProjectionHead(num_features, hidden, config.dim, unit=unit)

@@ -31,7 +31,7 @@ from hyperspec.search.trial import TrialReporter
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.band_search_stage import Found, choose_bands
+from hyperspec.training.band_search import Found, choose_bands
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots, origin
 from hyperspec.training.callbacks.graceful_stop import StopSoftly
 from hyperspec.training.callbacks.monitoring import best_scores

@@ -56,13 +56,7 @@ class SpectralAxis:
 
     @classmethod
     def linear(cls, start_nm: float, stop_nm: float, count: int) -> SpectralAxis:
-        """Make an evenly spaced axis with both ends included.
-
-        Args:
-            start_nm: Centre of the first band in nanometres.
-            stop_nm: Centre of the last band in nanometres.
-            count: Number of bands, at least 1.
-        """
+        """Make an evenly spaced axis of 1 band or more, the centres of both ends included."""
         if count < 1:
             raise AxisError(f"An axis of {count} bands was asked for; it needs at least 1.")
         return cls(np.linspace(start_nm, stop_nm, count))
@@ -102,11 +96,9 @@ class SpectralAxis:
         return digest.hexdigest()
 
     def nearest(self, nm: float, tolerance_nm: float = np.inf) -> int:
-        """Return the index of the good band nearest to a wavelength.
+        """Return the index of the good band nearest to a wavelength in nanometres.
 
-        Args:
-            nm: Wavelength in nanometres. Between two equally near bands the lower one is taken.
-            tolerance_nm: Largest accepted distance in nanometres.
+        Between two equally near bands the lower one is taken.
 
         Raises:
             AxisError: If no good band lies within the tolerance.

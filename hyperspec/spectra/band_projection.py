@@ -170,16 +170,12 @@ def selection_from_dict(values: Mapping[str, Any]) -> BandSelection:
 def project_statistics(
     statistics: SpectralStatistics, projection: BandProjection
 ) -> SpectralStatistics:
-    """Return the statistics of a projection's channels.
+    """Return the statistics of a projection's channels, from those of all bands of its axis.
 
     Mean and covariance by algebra, W m and W S W^T, for all spectra and per class. Smallest and
     largest values do not follow from those of the bands: they are the extremes over the seeded
     training samples, or, where there are none, the bounds that the bands' extremes imply.
     Histograms are left empty: nothing that works on channels reads them.
-
-    Args:
-        statistics: Statistics of all bands of the projection's axis.
-        projection: The projection.
     """
     inner = statistics.restrict(list(projection.indices))
     samples = (inner.samples @ projection.matrix.T).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -98,16 +98,13 @@ class Moments:
 
     @classmethod
     def merge(cls, parts: Sequence[Moments]) -> Moments:
-        """Merge the moments of disjoint sets into those of their union.
-
-        Args:
-            parts: At least one set, all of the same bands and bins.
+        """Merge moments of disjoint sets, of the same bands and bins, into those of their union.
 
         Raises:
             HyperspecError: If there is nothing to merge or the histograms' bins differ.
 
-        Source: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm", eq. 2.1,
-            for any number of parts: S = sum S_i + sum n_i (m_i - m)(m_i - m)^T.
+        Source: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm", eq.
+        2.1, for any number of parts: S = sum S_i + sum n_i (m_i - m)(m_i - m)^T.
         """
         if not parts:
             raise HyperspecError("There are no spectral statistics to merge; give at least one.")
@@ -140,14 +137,13 @@ class Moments:
     def restrict(self, indices: Sequence[int] | NDArray[np.intp]) -> Moments:
         """Return the moments of the given bands, in the given order."""
         chosen = np.asarray(indices, dtype=np.intp)
-        return Moments(
-            count=self.count,
+        return replace(
+            self,
             mean=self.mean[chosen],
             covariance=self.covariance[np.ix_(chosen, chosen)],
             minimum=self.minimum[chosen],
             maximum=self.maximum[chosen],
             histogram=self.histogram[chosen],
-            histogram_range=self.histogram_range,
         )
 
     @property
@@ -169,13 +165,7 @@ class Moments:
 
 
 class _Counter:
-    """Histograms of all bands, block by block.
-
-    Args:
-        bands: Number of bands.
-        histogram_range: Lower and upper end.
-        num_bins: Number of equal bins.
-    """
+    """Histograms of all bands, block by block."""
 
     def __init__(self, bands: int, histogram_range: tuple[float, float], num_bins: int) -> None:
         self._low, high = histogram_range

@@ -83,11 +83,7 @@ class BandSelection:
         return band_widths(self.axis)[list(self.indices)]
 
     def statistics(self, statistics: SpectralStatistics) -> SpectralStatistics:
-        """Return the statistics of the chosen bands, in channel order.
-
-        Args:
-            statistics: Statistics of all bands of the axis.
-        """
+        """Return the statistics of the chosen bands, in channel order, from those of all bands."""
         return statistics.restrict(list(self.indices))
 
     @cached_property
@@ -130,11 +126,9 @@ class BandSelection:
         return float(chosen[np.triu_indices(len(self), 1)].mean())
 
     def resolve(self, axis: SpectralAxis, tolerance_nm: float | None = None) -> BandSelection:
-        """Find the same wavelengths on another axis.
+        """Find the same wavelengths on another axis, that of the cubes at hand.
 
-        Args:
-            axis: The axis of the cubes at hand.
-            tolerance_nm: Largest accepted distance; half the smaller median spacing by default.
+        The largest accepted distance is half the smaller median spacing by default.
 
         Raises:
             BandError: If a wavelength has no good band within the tolerance, or two fall on one;

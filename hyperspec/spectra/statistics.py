@@ -20,6 +20,7 @@ ClassMoments = Moments
 # 256 spectra of 408 bands are 0.4 MB per specimen; a thousand of these still fill 20,000.
 SAMPLES_PER_SET = 256
 MAX_SAMPLES = 20_000
+_ARRAYS = ("mean", "covariance", "minimum", "maximum", "histogram")  # of moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,12 +220,10 @@ class SpectralStatistics:
         }
         if self.axis.fwhm_nm is not None:
             arrays["fwhm_nm"] = self.axis.fwhm_nm
-        sets = [("", self.moments)] + [
-            (f"class{i}_", m) for i, m in enumerate(self.classes.values())
-        ]
-        for prefix, moments in sets:
+        sets = {f"class{i}_": moments for i, moments in enumerate(self.classes.values())}
+        for prefix, moments in {"": self.moments, **sets}.items():
             arrays[f"{prefix}count"] = np.array(moments.count)
-            for name in ("mean", "covariance", "minimum", "maximum", "histogram"):
+            for name in _ARRAYS:
                 arrays[prefix + name] = getattr(moments, name)
         return arrays
 
@@ -234,11 +233,9 @@ class SpectralStatistics:
         low, high = (float(v) for v in arrays["histogram_range"])
 
         def read(prefix: str) -> Moments:
-            names = ("mean", "covariance", "minimum", "maximum", "histogram")
-            values = {name: np.asarray(arrays[prefix + name]) for name in names}
-            return Moments(
-                count=int(arrays[f"{prefix}count"]), histogram_range=(low, high), **values
-            )
+            values = {name: np.asarray(arrays[prefix + name]) for name in _ARRAYS}
+            count = int(arrays[f"{prefix}count"])
+            return Moments(count=count, histogram_range=(low, high), **values)
 
         return cls(
             axis=SpectralAxis(

@@ -105,9 +105,7 @@ def heap_for_steps(
 ) -> contextlib.AbstractContextManager[None]:
     """Return how the heap is kept while steps are trained: small for micro-batches, else quick.
 
-    Args:
-        device: Where is trained; on a GPU torch keeps its memory by itself.
-        micro_batch: Specimens in memory at once; None for the whole batch.
+    On a GPU torch keeps its memory by itself.
     """
     if device.type != "cpu":
         return contextlib.nullcontext()

@@ -1,66 +1,52 @@
-"""The search of ``bands=learned``: SimCLR behind concrete selectors that anneal."""
+"""The search stage of ``bands=learned``: from all bands to a chosen set, within one run."""
 
 from __future__ import annotations
 
+import dataclasses
+import gc
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from hyperspec.bands import Learned
+from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank
+from hyperspec.evaluation.metrics import leading
+from hyperspec.evaluation.pictures import draw_choices
+from hyperspec.models.encoder import build_search_encoder
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
-from hyperspec.tracking.contract import MetricName
-from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
+from hyperspec.spectra.band_projection import selection_from_dict
+from hyperspec.spectra.selection import BandSelection
+from hyperspec.tracking.contract import Artifact, MetricName
+from hyperspec.tracking.run import JobRun
+from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
+from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.context import RunContext, Session
+from hyperspec.training.data import Material, facts_of
+from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
+from hyperspec.training.progressive import Carried, Stage, Start
+from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.training.trainer import fit
 from hyperspec.utils.distributed import world
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """How the selectors anneal.
-
-    Args:
-        epochs: Epochs of the search, at least 2.
-        start_temperature: Temperature of the first epoch.
-        end_temperature: Temperature of the last epoch, above 0.
-        lr: Learning rate of the logits.
-        duplicate_penalty: Weight of the penalty on bands that several selectors want.
-        seed: Seed of the selectors' noise.
-    """
-
-    epochs: int
-    start_temperature: float
-    end_temperature: float
-    lr: float
-    duplicate_penalty: float
-    seed: int
-
-    def temperature(self, epoch: int) -> float:
-        """Return the temperature of an epoch, 0 to ``epochs`` - 1: a geometric fall.
-
-        Source: Balin, Abid, Zou 2019, "Concrete Autoencoders", section 3: T0 (TB / T0)^(b / B).
-        """
-        done = min(epoch / max(self.epochs - 1, 1), 1.0)
-        factor: float = (self.end_temperature / self.start_temperature) ** done
-        return self.start_temperature * factor
+from hyperspec.utils.errors import ModelError
 
 
 class BandSearch(SimCLR):
     """Contrastive training of an encoder together with the selectors in front of it.
 
-    All of its state is in the ``state_dict`` or follows from epoch and step, so that a checkpoint
-    in the middle of the annealing continues it.
-
-    Args:
-        parts: As of :class:`SimCLR`; the encoder is one of ``build_search_encoder``.
-        bank: Gives all bands.
-        optimisation: Of the encoder.
-        settings: Of the selectors.
-        micro_batch: As of :class:`SimCLR`.
+    All of its state is in the ``state_dict`` or follows from epoch and step, so that a
+    checkpoint in the middle of the annealing continues it. The encoder is one of
+    ``build_search_encoder``; the strategy and at least 2 epochs say how the selectors anneal,
+    the seed is that of their noise, the rest is as of :class:`SimCLR`.
     """
 
     loss_name: ClassVar[str] = MetricName.SEARCH_LOSS
@@ -71,13 +57,18 @@ class BandSearch(SimCLR):
         parts: Parts,
         bank: PlaneBank,
         optimisation: Optimisation,
-        settings: SearchSettings,
+        strategy: Learned,
+        epochs: int,
+        seed: int,
         micro_batch: int | None = None,
     ) -> None:
         super().__init__(parts, bank, optimisation, micro_batch)
-        self.settings = settings
-        rows = len(self.selector.logits)
-        self.register_buffer("history", torch.full((settings.epochs, rows), -1))
+        self.strategy, self.epochs, self.seed = strategy, epochs, seed
+        self.register_buffer("history", torch.full((epochs, len(self.selector.logits)), -1))
+
+    def temperature(self, epoch: int) -> float:
+        """Return the temperature of an epoch of the search."""
+        return self.strategy.temperature(epoch, self.epochs)
 
     @property
     def selector(self) -> ConcreteSelector:
@@ -94,17 +85,17 @@ class BandSearch(SimCLR):
 
     def on_train_epoch_start(self) -> None:
         """Set the epoch's temperature."""
-        self.selector.temperature.fill_(self.settings.temperature(self.current_epoch))
+        self.selector.temperature.fill_(self.temperature(self.current_epoch))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Draw the step's noise, the same on every process and in every continued run."""
-        key = [self.settings.seed, self.current_epoch, batch_idx]
+        key = [self.seed, self.current_epoch, batch_idx]
         self.selector.resample(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the contrastive loss and the penalty on duplicates."""
         return super().training_step(batch, batch_idx) + (
-            self.settings.duplicate_penalty * self.selector.duplicate_penalty()
+            self.strategy.duplicate_penalty * self.selector.duplicate_penalty()
         )
 
     def on_train_epoch_end(self) -> None:
@@ -128,20 +119,182 @@ class BandSearch(SimCLR):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW as of :class:`SimCLR`, with a constant rate of their own for the logits."""
         logits = self.selector.logits
-        named: list[tuple[str, Any]] = [
-            *self.encoder.named_parameters(),
-            *self.head.named_parameters(),
-            *(self.cell_head.named_parameters() if self.cell_head else ()),
-        ]
-        optimizer = build_optimizer(
-            [(k, p) for k, p in named if p is not logits], self.optimisation
-        )
-        optimizer.add_param_group({"params": [logits], "lr": self.settings.lr, "weight_decay": 0.0})
+        others = [(name, p) for name, p in self.trained_parameters() if p is not logits]
+        optimizer = build_optimizer(others, self.optimisation)
+        optimizer.add_param_group({"params": [logits], "lr": self.strategy.lr, "weight_decay": 0.0})
         total = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optimisation, total)
         schedule.lr_lambdas[-1] = lambda step: 1.0
-        optimizer.param_groups[-1]["lr"] = self.settings.lr  # undoes the schedule's first step
+        optimizer.param_groups[-1]["lr"] = self.strategy.lr  # undoes the schedule's first step
+        return stepped(optimizer, schedule)
+
+
+log = logging.getLogger(__name__)
+SEARCH_CHECKPOINT = "search.ckpt"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The bands of a run, given or found by a search, what training starts from, what it cost."""
+
+    data: Material
+    start: Start
+    spent: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def cost(self, last: Mapping[str, float]) -> dict[str, float]:
+        """Return what search and the last training cost together, and the search alone."""
+        if not self.spent:
+            return {}
+        seconds, peak = MetricName.TRAIN_SECONDS, MetricName.PEAK_MEMORY
         return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
+            MetricName.SEARCH_SECONDS: self.spent[seconds],
+            seconds: self.spent[seconds] + last[seconds],
+            peak: max(self.spent[peak], last[peak]),
         }
+
+
+def choose_bands(context: RunContext) -> Found:
+    """Return the bands that a strategy has chosen, or search for those of ``bands=learned``."""
+    config = context.config
+    if not isinstance(config.bands, Learned):
+        return Found(context.data, Start(config.epochs, config.ckpt))
+    found = learn(context, config.bands)
+    gc.collect()  # the planes of all bands: Lightning's trainer and module hold each other
+    # From here on the run is that of any other choice of bands.
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    return found
+
+
+def learn(context: RunContext, strategy: Learned) -> Found:
+    """Search for bands, or take them from the checkpoint that the run continues.
+
+    The context has all good bands as candidates; its session's ``search`` is of this stage.
+
+    Raises:
+        ConfigError: If there are too few epochs.
+        ModelError: If the checkpoint is of another run.
+    """
+    config, material, run = context.config, context.data, context.run
+    inner = context.session.search or Session()
+    ckpt = config.ckpt if inner.ckpt is None else str(inner.ckpt)
+    checkpoint = None if ckpt is None else read_checkpoint(ckpt)
+    final_epochs = strategy.final_epochs(config.epochs)
+    if checkpoint is not None:
+        facts = checkpoint["hyperspec"]
+        before = _check_continues(facts, strategy, material, config)
+        if facts.get("stage") != "search":
+            resumed = dataclasses.replace(material, selection=before)
+            return Found(resumed, Start(final_epochs, config.ckpt))
+    search = assemble_search(config, strategy, material, context.device)
+    scorer = Scorer(material, search, config.evaluation)
+    scorer.check_objective(config.objective)
+    epochs = search.epochs
+    stage = Stage(search, epochs, ckpt, SEARCH_CHECKPOINT)
+    spent = fit(context, stage, inner.callbacks).cost
+    # Kept once its scores are logged, so that a run that goes on from there logs them no more.
+    logged = inner.ckpt is not None and checkpoint is not None and checkpoint["epoch"] >= epochs
+    log_search(search, scorer, material, run, with_scores=not logged and world()[0] == 0)
+    if inner.keep is not None and not logged:
+        run.secure()
+        inner.keep(context.folder / SEARCH_CHECKPOINT)
+    indices = np.asarray(material.selection.indices)[search.selector.assignment()]
+    chosen = strategy.chosen(material.source.axis, indices.tolist())
+    log.info("bands=learned chose %s nm", np.round(chosen.wavelengths_nm, 1).tolist())
+    # Candidates are in channel order, and so is the selection.
+    carried = Carried(search.encoder, search.head, np.argsort(indices), search.cell_head)
+    start = Start(final_epochs, carried=None if strategy.restart else carried)
+    return Found(dataclasses.replace(material, selection=chosen), start, spent)
+
+
+def assemble_search(
+    config: Train, strategy: Learned, material: Material, device: torch.device
+) -> BandSearch:
+    """Build the module of the search: all bands in, selectors, the model's own stem behind them."""
+    encoder = build_search_encoder(
+        config.model,
+        material.selection.bands_nm,
+        strategy.n,
+        fwhm_nm=material.selection.fwhm_nm,
+        checkpoint=config.hardware.checkpointing,
+    )
+    parts = assemble_parts(config, material, encoder)
+    search = BandSearch(
+        parts,
+        open_bank(config, material, device),
+        optimisation(config),
+        strategy,
+        strategy.search_epochs(config.epochs),
+        config.seed,
+        config.hardware.micro_batch,
+    )
+    facts = facts_of(config, material)
+    search.facts = {**facts, "stage": "search", "search_epochs": search.epochs}
+    placed(search, device)
+    return search
+
+
+def log_search(
+    search: BandSearch, scorer: Scorer, material: Material, run: JobRun, *, with_scores: bool
+) -> None:
+    """Log the soft selection's scores beside the hard one's, and the choice of each epoch.
+
+    Leaves the selectors hard.
+    """
+    if with_scores:
+        _log_gaps(search, scorer, run)
+    search.selector.hard = True
+    choices_nm = material.selection.bands_nm[search.choices]
+    temperatures = [search.temperature(epoch) for epoch in range(len(choices_nm))]
+    run.log_figure(draw_choices(choices_nm, temperatures), Artifact.SEARCH_PICTURE)
+    header = "epoch,temperature," + ",".join(f"nm_{i}" for i in range(choices_nm.shape[1]))
+    rows = [
+        ",".join([str(epoch), f"{warmth:.6g}", *(f"{nm:.2f}" for nm in chosen)])
+        for epoch, (warmth, chosen) in enumerate(zip(temperatures, choices_nm, strict=True))
+    ]
+    run.log_text("\n".join([header, *rows, ""]), Artifact.SEARCH_TABLE)
+
+
+def _log_gaps(search: BandSearch, scorer: Scorer, run: JobRun) -> None:
+    soft = scorer.validate()
+    search.selector.hard = True
+    hard = scorer.validate()
+    metrics: dict[str, float] = {}
+    for name in leading():
+        if (key := f"val/{name}") in soft:
+            metrics |= {
+                MetricName.SEARCH.of(f"soft_{name}"): soft[key],
+                MetricName.SEARCH.of(f"hard_{name}"): hard[key],
+                MetricName.SEARCH.of(f"gap_{name}"): soft[key] - hard[key],
+            }
+    run.log_metrics(metrics, search.global_step)
+
+
+def _check_continues(
+    facts: Mapping[str, Any], strategy: Learned, material: Material, config: Train
+) -> BandSelection:
+    """Return the bands that a checkpoint speaks of.
+
+    Raises:
+        ModelError: If it does not belong to this run.
+    """
+    before = selection_from_dict(facts["bands"])
+    known = before.params.get("n")
+    problem = ""
+    if before.strategy != strategy.name:
+        problem = f"was trained on bands={before.strategy}, this run has bands=learned"
+    elif before.axis != material.source.axis:
+        found = "; ".join(before.axis.differences(material.source.axis))
+        problem = f"was trained on another axis: {found}"
+    elif known != strategy.n:
+        problem = f"has bands.n={known}, this run has bands.n={strategy.n}"
+    elif facts.get("search_epochs") not in (None, strategy.search_epochs(config.epochs)):
+        problem = (
+            f"anneals over {facts['search_epochs']} epochs, this run over "
+            f"{strategy.search_epochs(config.epochs)} (epochs={config.epochs}, "
+            f"bands.search_share={strategy.search_share:g})"
+        )
+    if problem:
+        raise ModelError(
+            f"ckpt='{config.ckpt}' {problem}. Use the same settings, or start anew with ckpt=null."
+        )
+    return before

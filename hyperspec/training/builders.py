@@ -1,18 +1,23 @@
-"""From a checked config and the chosen bands to a module that can be trained."""
+"""From a config and the chosen bands, or a checkpoint's weights, to a module."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from dataclasses import replace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from hyperspec.bands import Binned
+from hyperspec.config.plain import from_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, choose_residency, predicted_bytes
 from hyperspec.losses.config import CombinedConfig
 from hyperspec.losses.cross_modal import CrossModalLoss
+from hyperspec.models.config import PretrainableConfig
 from hyperspec.models.cross_modal import WindowBackbone, WindowHeads, build_window_encoder
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.heads import CellHead, build_head
@@ -26,7 +31,7 @@ from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.transforms.normalisation.normalisation import build_normalisation
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
-from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.errors import ConfigError, ModelError
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +39,13 @@ log = logging.getLogger(__name__)
 def assemble(
     config: Train, material: Material, device: torch.device, bank: PlaneBank | None = None
 ) -> SimCLR:
-    """Build the module that a config describes for the bands that were chosen.
-
-    Args:
-        config: The checked config.
-        material: Specimens and the chosen bands.
-        device: The training device.
-        bank: Gives the planes of these bands; by default one is opened.
-    """
+    """Build the module of a config for the bands that were chosen; without a bank one is opened."""
     kind = SimCLR
     if isinstance(config.views, CrossModalViews):
         encoder, heads, loss = build_windows(config, config.views, material)
-        parts = replace(assemble_parts(config, material, encoder), head=heads, loss=loss)
+        parts = dataclasses.replace(
+            assemble_parts(config, material, encoder), head=heads, loss=loss
+        )
         kind = CrossModal
     else:
         encoder = build_encoder(
@@ -160,3 +160,51 @@ def normalise_and_reduce(
         reduction = FixedProjection(selection.matrix)
     statistics = selection.statistics(material.statistics)
     return build_normalisation(name, statistics, selection.wavelengths_nm), reduction
+
+
+def read_config(checkpoint: Mapping[str, Any], path: Path | str) -> Train:
+    """Return the config of the run that wrote a checkpoint.
+
+    Raises:
+        ModelError: If the checkpoint carries none.
+    """
+    plain = checkpoint["hyperspec"].get("config")
+    if plain is None:
+        raise ModelError(
+            f"'{path}' carries no config, so its encoder cannot be rebuilt: it was written by an "
+            "earlier version. Train it anew."
+        )
+    config = from_plain(plain)
+    assert isinstance(config, Train)
+    return config
+
+
+def load(
+    config: Train,
+    material: Material,
+    weights: Mapping[str, Any],
+    path: Path | str,
+    device: torch.device,
+    bank: PlaneBank | None = None,
+) -> SimCLR:
+    """Build a config's module and give it the weights of a checkpoint, in evaluation mode.
+
+    ``material`` has the bands that it was trained on; ``path``, its file, is for the message.
+    Without a bank one is opened.
+
+    Raises:
+        ModelError: If the weights do not fit.
+    """
+    model = config.model
+    if isinstance(model, PretrainableConfig) and getattr(model, "norm", "") != "frozen":
+        # The checkpoint holds every weight; pretrained ones need not be there. (Frozen
+        # normalisation exists with weights only.)
+        model = dataclasses.replace(model, weights=None)
+    module = assemble(dataclasses.replace(config, model=model), material, device, bank)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"The weights of '{path}' do not fit its own config: {reason}") from error
+    module.eval()
+    return module

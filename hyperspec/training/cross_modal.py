@@ -9,8 +9,7 @@ from hyperspec.datasets.loading.plane_cache import Batch
 from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
 from hyperspec.models.cross_modal import WindowBackbone
 from hyperspec.models.eval_mode import eval_mode
-from hyperspec.training.fused_views import NUM_VIEWS
-from hyperspec.training.simclr import SimCLR
+from hyperspec.training.simclr import NUM_VIEWS, SimCLR
 from hyperspec.utils.distributed import own, whole
 
 
@@ -57,12 +56,8 @@ class CrossModal(SimCLR):
     def embed_windows(self, rows: Tensor, chunk: int = 64) -> Tensor:
         """Embed each window of specimens of the bank, as the loss compares them.
 
-        Args:
-            rows: Row numbers in the source, shape ``(N,)``.
-            chunk: Images embedded at once.
-
-        Returns:
-            Shape ``(N, W, D)``, on the CPU, float32.
+        From row numbers in the source, ``chunk`` images at once, to ``(N, W, D)``, on the
+        CPU, float32.
         """
         embedder, parts = self.embedder, []
         with eval_mode(self):

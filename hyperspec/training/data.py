@@ -70,10 +70,7 @@ def column(source: SpecimenSource, name: str) -> list[str | None]:
 def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Material:
     """Read what the config names, split it, and choose the bands.
 
-    Args:
-        data: Where the specimens are, and how they are read and split.
-        strategy: What chooses the bands.
-        absent_ok: Pass over labels to hold out that the folder does not have.
+    ``absent_ok`` passes over labels to hold out that the folder does not have.
 
     Raises:
         HyperspecError: If cubes, labels, split or bands do not fit; the message says where.
@@ -117,12 +114,7 @@ def open_source(data: Data) -> SpecimenSource:
 
 
 def facts_of(config: Train, material: Material) -> dict[str, Any]:
-    """Return what a checkpoint carries besides weights, as plain values.
-
-    Args:
-        config: The run's checked config.
-        material: What the run works on.
-    """
+    """Return what a checkpoint carries besides weights, as plain values."""
     return {
         "bands": material.selection.to_dict(),
         "config": to_plain(config),

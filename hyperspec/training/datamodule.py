@@ -19,15 +19,7 @@ from hyperspec.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """How batches are read when the planes do not stay in memory.
-
-    Args:
-        read_threads: Threads that read ahead; 0 reads when the step asks.
-        num_workers: Processes that read in their place; slower, see :mod:`.read_ahead`.
-        pin_memory: Whether batches are pinned for a GPU.
-        persistent_workers: Whether processes stay over epochs.
-        prefetch_factor: Batches read ahead per thread or process.
-    """
+    """How batches are read when the planes do not stay in memory; see :class:`Hardware`."""
 
     read_threads: int = 2
     num_workers: int = 0

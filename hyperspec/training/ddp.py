@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from hyperspec.training.callbacks.checkpointing import random_states, restore_random_states
 from hyperspec.utils.distributed import world
 
 
-class OwnProcesses(ClusterEnvironment):
-    """The processes of one machine, started and joined to a group by the run.
-
-    Args:
-        rank: Number of this process; also that of its device.
-        processes: Number of all.
-    """
+class OwnProcesses(LightningEnvironment):
+    """The processes of one machine, one per device, started and joined to a group by the run."""
 
     def __init__(self, rank: int, processes: int) -> None:
         super().__init__()
-        self._rank, self._processes = rank, processes
+        self._global_rank, self._world_size = rank, processes
 
     @property
     def creates_processes_externally(self) -> bool:
         """Lightning starts none: its own launcher runs the command line anew, all of a sweep."""
         return True
 
-    @property
-    def main_address(self) -> str:
-        """Address of the first process."""
-        return "127.0.0.1"
-
-    @property
-    def main_port(self) -> int:
-        """Not asked for: the group exists before the trainer."""
-        return 0
-
-    @staticmethod
-    def detect() -> bool:
-        """Never guessed from the environment."""
-        return False
-
-    def world_size(self) -> int:
-        """Return the number of processes."""
-        return self._processes
-
     def set_world_size(self, size: int) -> None:
         """Keep what is known."""
-
-    def global_rank(self) -> int:
-        """Return the number of this process."""
-        return self._rank
 
     def set_global_rank(self, rank: int) -> None:
         """Keep what is known."""
 
     def local_rank(self) -> int:
         """Return the number of this process: all are on one machine."""
-        return self._rank
+        return self.global_rank()
 
     def node_rank(self) -> int:
         """Return the number of the machine, of one."""
         return 0
+
+    def teardown(self) -> None:
+        """Leave the environment variables as they are."""
 
 
 class OwnDdp(DDPStrategy):

@@ -61,14 +61,10 @@ class Embedder:
         return weight, *affine
 
     def prepare(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Return what the encoder takes: channels, normalised, 0 in the background.
+        """Return what the encoder takes: ``(B, n, H, W)``, normalised, 0 in the background.
 
-        Args:
-            images: Reflectance, shape ``(B, C, H, W)``.
-            masks: Foreground, shape ``(B, 1, H, W)``; None means everywhere.
-
-        Returns:
-            Shape ``(B, n, H, W)``.
+        From reflectance ``(B, C, H, W)`` and the foreground ``(B, 1, H, W)``; None means
+        everywhere.
         """
         if self.reduction is not None:
             images = self.reduction(images)
@@ -83,11 +79,7 @@ class Embedder:
 
     @torch.no_grad()
     def embed(self, rows: Tensor, chunk: int = 64) -> Tensor:
-        """Embed specimens of the bank.
-
-        Args:
-            rows: Row numbers in the source, shape ``(N,)``.
-            chunk: Images embedded at once.
+        """Embed specimens of the bank, by row numbers in the source, ``chunk`` images at once.
 
         Returns:
             Backbone features on the CPU, shape ``(N, F)``, float32.

@@ -24,11 +24,11 @@ from hyperspec.spectra.band_projection import BandProjection, selection_from_dic
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.callbacks.optimizer_state import moments_of
+from hyperspec.training.builders import load, read_config
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
 from hyperspec.training.embedder import Embedder
-from hyperspec.training.from_checkpoint import load, read_config
+from hyperspec.training.optimizer import moments_of
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.utils.errors import ModelError
@@ -65,14 +65,11 @@ def grow_into(
     *,
     plain: bool = False,
 ) -> Growth:
-    """Give a module of other bands what a trained one has learned.
+    """Give a module of other bands what a trained one has learned; it is changed in place.
 
-    Args:
-        module: Of the bands of ``material``; changed in place.
-        material: What the run works on; its training spectra tell what responses are to be kept.
-        trained: The module of the old bands.
-        old: Those bands, on the axis of the folder at hand.
-        plain: Interpolate the stem over nm and stop there, as a comparison.
+    The training spectra of ``material`` tell what responses are to be kept; ``old`` are the
+    trained bands on the axis of the folder at hand. ``plain`` interpolates the stem over nm and
+    stops there, as a comparison.
 
     Raises:
         ModelError: If the two differ in more than their bands.
@@ -154,11 +151,7 @@ def grow_from(
 ) -> dict[str, Any]:
     """Give a module what a checkpoint of other bands has learned; log what was done.
 
-    Args:
-        path: The checkpoint's file, for messages.
-        checkpoint: Its content.
-        context: Of this run.
-        module: Of this run's bands; changed in place.
+    The module, of this run's bands, is changed in place; ``path`` is for messages.
 
     Returns:
         Optimizer state by parameter name for everything that was not rebuilt.

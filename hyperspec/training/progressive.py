@@ -27,16 +27,15 @@ from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.training.builders import assemble, open_bank
-from hyperspec.training.callbacks.optimizer_state import forgetting
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import facts_of
 from hyperspec.training.growth import grow_from, grow_into, log_growth, same_bands
-from hyperspec.training.schedule import nested_sets
+from hyperspec.training.optimizer import forgetting
 from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.distributed import world
-from hyperspec.utils.errors import ModelError
+from hyperspec.utils.errors import ConfigError, ModelError
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "last.ckpt"
@@ -72,11 +71,7 @@ class Stage:
 class Carried:
     """Encoder and heads of a search for bands, and whose channel is whose.
 
-    Args:
-        encoder: Behind the selectors.
-        head: Its projection head.
-        order: Selector of each chosen band in channel order, shape ``(n,)``.
-        cell_head: Its head over cells, if its loss has a local term.
+    The order ``(n,)`` names the selector of each chosen band in channel order.
     """
 
     encoder: Encoder
@@ -94,12 +89,9 @@ class Carried:
 
 @dataclass(frozen=True)
 class Start:
-    """What the training on the chosen bands starts from.
+    """What the training on the chosen bands starts from, and its epochs.
 
-    Args:
-        epochs: Epochs of it.
-        ckpt: Checkpoint to continue; of other bands, its encoder is grown to these.
-        carried: Weights of a search; None to start anew.
+    The encoder of a checkpoint of other bands is grown to these; ``carried`` is of a search.
     """
 
     epochs: int
@@ -193,10 +185,9 @@ class StagePlan:
 
 
 def enter(plan: StagePlan) -> tuple[Stage, Encoder]:
-    """Return the first stage, or that in which a checkpoint was written.
+    """Return the first stage, or that in which a checkpoint was written, and the untrained encoder.
 
-    Returns:
-        The stage, and the encoder of the last stage as it is before any training.
+    The encoder is that of the last stage as it is before any training.
 
     Raises:
         ModelError: If the checkpoint does not fit the schedule, or is of another model.
@@ -309,3 +300,42 @@ def stages_table(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))
     lines = [",".join(f"{row[key]:.6g}" if key in row else "" for key in names) for row in rows]
     return "\n".join([",".join(names), *lines, ""])
+
+
+def nested_sets(largest: BandSelection, counts: Sequence[int]) -> list[BandSelection]:
+    """Return the bands of each stage: every set holds the one before it.
+
+    The last stage has the largest set; going back, each set is thinned to the next smaller count by
+    keeping bands at even ranks in nm, both ends included (the middle one for a single band).
+
+    Args:
+        largest: The bands of the last stage.
+        counts: Ascending numbers of bands, the last one that of ``largest``.
+
+    Raises:
+        ConfigError: If the last count is not that of ``largest``.
+    """
+    if counts[-1] != len(largest):
+        raise ConfigError(
+            f"schedule[{len(counts) - 1}].bands is {counts[-1]}, but bands={largest.strategy} "
+            f"chose {len(largest)}: the last stage trains on all chosen bands. Set it to "
+            f"{len(largest)}, or choose {counts[-1]} bands (bands=uniform bands.n={counts[-1]})."
+        )
+    sets = [largest]
+    for count in reversed(counts[:-1]):
+        sets.insert(0, thinned(sets[0], count))
+    return sets
+
+
+def thinned(selection: BandSelection, count: int) -> BandSelection:
+    """Return a selection's bands at even ranks in nm, in the selection's channel order."""
+    order = np.argsort(selection.wavelengths_nm, kind="stable")
+    last = len(selection) - 1
+    ranks = np.round(np.linspace(0, last, count)) if count > 1 else np.array([last // 2])
+    kept = np.sort(order[ranks.astype(np.intp)])
+    return BandSelection(
+        tuple(selection.indices[place] for place in kept),
+        selection.axis,
+        selection.strategy,
+        {**selection.params, "thinned_to": count},
+    )

@@ -37,13 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class Scorer:
-    """Embeds the parts of a run and scores them.
-
-    Args:
-        material: Specimens, split and labels.
-        module: The run's module; its encoder is scored as it is at the time of the call.
-        settings: Probes and intervals.
-    """
+    """Embeds the parts of a run and scores them; its module as it is at the time of the call."""
 
     def __init__(self, material: Material, module: SimCLR, settings: Evaluation) -> None:
         self.material, self.module, self.settings = material, module, settings
@@ -64,9 +58,7 @@ class Scorer:
     def final(self, run: JobRun, untrained: Encoder) -> dict[str, float]:
         """Score encoder and controls on validation and test, and log what they say on test.
 
-        Args:
-            run: The tracked run.
-            untrained: The encoder as it was before training.
+        ``untrained`` is the encoder as it was before training.
         """
         settings = self.settings
         parts = self._embed("train", "validation", "test")
@@ -88,11 +80,7 @@ class Scorer:
         return {**metrics, **self._windows("val", "validation"), **self._windows("test", "test")}
 
     def objectives(self, metrics: dict[str, float], requested: object) -> dict[str, float]:
-        """Return by name what a sweep optimises, in the order of ``objective``.
-
-        Args:
-            metrics: All metrics of the run by name.
-            requested: ``objective`` of the config: a name, or a list of names.
+        """Return by name what a sweep optimises, in the order of ``objective``, a name or several.
 
         Raises:
             ConfigError: If the run has no such metric, or it may not be chosen on.

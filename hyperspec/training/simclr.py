@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank
 from hyperspec.losses.dense import Cells, Combined, Terms
 from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
@@ -20,12 +21,12 @@ from hyperspec.models.heads import CellHead
 from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training.embedder import Embedder
-from hyperspec.training.fused_views import NUM_VIEWS as NUM_VIEWS
-from hyperspec.training.fused_views import folds, streamed_views, streams
-from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule
-from hyperspec.transforms.augment import ViewParams, Views
+from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
+from hyperspec.transforms.augment import FoldedView, ViewParams, Views
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
 from hyperspec.utils.distributed import own, whole, world
+
+NUM_VIEWS = 2
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ class Parts:
     normalisation: Normalisation
     reduction: FixedProjection | None = None
     cell_head: CellHead | None = None
+
+
+def streams(embedder: Embedder, views: Views) -> bool:
+    """Say whether both views can be projected straight from the planes' narrow type."""
+    linear = embedder.linear and views.commutes
+    return linear and embedder.device.type == "cpu" and not views.reads_pixels
 
 
 def _by_item(both: Tensor) -> Tensor:
@@ -106,15 +113,10 @@ class SimCLR(pl.LightningModule):
     @property
     def folds(self) -> bool:
         """Whether factor, normalisation and projection are one product over the bands."""
-        return folds(self.embedder, self.views)
+        return self.embedder.linear and self.views.commutes
 
     def view(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
-        """Make one view ready for :meth:`Encoder.features`.
-
-        Args:
-            images: Reflectance, shape ``(B, C, H, W)``.
-            masks: Foreground, shape ``(B, 1, H, W)``.
-            params: What :meth:`Views.draw` drew.
+        """Make one view ready for :meth:`Encoder.features`, with what :meth:`Views.draw` drew.
 
         Returns:
             Shape ``(B, k, S, S)``; k is the stem's width with a projection in front of the warp,
@@ -165,12 +167,9 @@ class SimCLR(pl.LightningModule):
     def in_turn(self, count: int) -> Iterator[None]:
         """Draw the views of this process's share inside, as if one process drew for all in turn.
 
-        Every process passes over the draws of the shares before its own, and behind: each
-        specimen gets the view that one process with the same micro-batches would give it, and the
-        random states of all processes stay the same.
-
-        Args:
-            count: Items of each share.
+        Every process passes over the draws of the shares before its own, and behind, each
+        of ``count`` items: each specimen gets the view that one process with the same
+        micro-batches would give it, and the random states of all processes stay the same.
         """
         rank, processes = world()
         self._pass_over(rank, count)
@@ -208,9 +207,8 @@ class SimCLR(pl.LightningModule):
 
     def views_of(self, batch: Batch, chosen: Tensor) -> tuple[list[Tensor], list[ViewParams]]:
         """Return both views of some items, ready for the backbone, and what was drawn."""
-        embedder = self.embedder
-        if streams(embedder, self.views):
-            return streamed_views(embedder, self.views, batch, chosen)
+        if streams(self.embedder, self.views):
+            return self._streamed(batch, chosen)
         if batch.images is None or batch.masks is None:
             images, masks = self.bank.batch(batch.rows[chosen], self._pixel_type())
         else:
@@ -222,6 +220,41 @@ class SimCLR(pl.LightningModule):
             drawn.append(self.views.draw(len(images), device=images.device))
             made.append(self.view(images, masks, drawn[-1]))
         return made, drawn
+
+    def _streamed(self, batch: Batch, chosen: Tensor) -> tuple[list[Tensor], list[ViewParams]]:
+        """Return what :meth:`view` makes one by one, up to rounding, without a batch of bands.
+
+        Where stem, normalisation and spectral operations are one linear map per specimen, both
+        views are projected from the stored planes, see :mod:`.packed_planes`.
+        In float32 also under autocast: there is little to save on so few channels, and reflectance
+        keeps its digits until the backbone.
+        """
+        stored, masks = self._stored(batch, chosen)
+        with torch.autocast("cpu", enabled=False):
+            drawn, folded = [], []
+            for _ in range(NUM_VIEWS):
+                drawn.append(self.views.draw(len(stored), device=masks.device))
+                folded.append(self._fold(drawn[-1]))
+            pixels = self.views.project_views(stored, masks, folded)
+            made = [self.views.warp(z, params) for z, params in zip(pixels, drawn, strict=True)]
+        return made, drawn
+
+    def _stored(self, batch: Batch, chosen: Tensor) -> tuple[StoredPlanes, Tensor]:
+        if batch.images is None or batch.masks is None:
+            rows = batch.rows[chosen]
+            return self.bank.stored(rows), self.bank.masks(rows)
+        everything = len(chosen) == len(batch.images)
+        images = batch.images if everything else batch.images[chosen]
+        return StoredPlanes(images, range(len(chosen))), batch.masks[chosen]
+
+    def _fold(self, params: ViewParams) -> FoldedView:
+        weight, scale, offset = self.embedder.linear_map()
+        if self.reduction is None:
+            return self.views.fold(weight, scale, offset, params)
+        matrix = self.reduction.fold(weight, scale)
+        ones, zeros = torch.ones_like(matrix[0]), torch.zeros_like(matrix[0])
+        view = self.views.fold(matrix, ones, zeros, params)
+        return replace(view, constant=view.constant + weight @ offset)
 
     def _pixel_type(self) -> torch.dtype:
         """Return the type in which views read pixels.
@@ -265,17 +298,18 @@ class SimCLR(pl.LightningModule):
             MetricName.PAIRED_CELLS: terms.pairs,
         }
 
+    def trained_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Give the parameters of encoder and heads with their names in these."""
+        for part in (self.encoder, self.head, self.cell_head):
+            if part is not None:
+                yield from part.named_parameters()
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with linear warm-up and cosine decay, stepped per optimizer step."""
-        trained = [self.encoder, self.head, *([self.cell_head] if self.cell_head else [])]
-        named = [pair for module in trained for pair in module.named_parameters()]
-        optimizer = build_optimizer(named, self.optimisation)
+        optimizer = build_optimizer(self.trained_parameters(), self.optimisation)
         total = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optimisation, total)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"},
-        }
+        return stepped(optimizer, schedule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the run's own facts (bands, config) travel; see training.checkpoint."""

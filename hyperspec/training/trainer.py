@@ -24,12 +24,12 @@ from hyperspec.training.callbacks.monitoring import (
     StopOnNonFinite,
     Validate,
 )
-from hyperspec.training.callbacks.optimizer_state import Moments
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.context import RunContext
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData
 from hyperspec.training.ddp import strategy
 from hyperspec.training.growth import check_same_bands
+from hyperspec.training.optimizer import Moments
 from hyperspec.training.progressive import (
     Stage,
     StagePlan,
@@ -43,7 +43,7 @@ from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import SimCLR
 from hyperspec.training.sync_batchnorm import synchronise
 from hyperspec.utils.distributed import alone, world
-from hyperspec.utils.terminal import bars_wanted
+from hyperspec.utils.progress import bars_wanted
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +61,7 @@ def quieten() -> None:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a stretch of training ended.
-
-    Args:
-        cost: What it cost, by the metric's name.
-        stopped: Epoch and score at which the sweep stopped it early.
-    """
+    """How a stretch ended: cost by metric, and epoch and score at which a sweep stopped it."""
 
     cost: Mapping[str, float]
     stopped: tuple[int, float] | None = None
@@ -74,14 +69,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's module after all of its stages, or after the one that was stopped.
-
-    Args:
-        module: Of the last stage that was trained.
-        untrained: Its encoder as it was before any training.
-        scorer: What scores it.
-        fitted: How its last stage ended.
-    """
+    """A run's last trained module, its encoder before training, its scorer, how it ended."""
 
     module: SimCLR
     untrained: Encoder
@@ -91,10 +79,6 @@ class Trained:
 
 def train(context: RunContext, start: Start) -> Trained:
     """Train through all stages of a run, or from the one that a checkpoint was written in.
-
-    Args:
-        context: Of the run, with its chosen bands.
-        start: What the training starts from.
 
     Raises:
         ConfigError: If the schedule does not fit the bands, or the objective cannot be chosen on.

@@ -127,11 +127,7 @@ class Views(nn.Module):
     ) -> ViewParams:
         """Draw the parameters of one view; call it once per view.
 
-        Args:
-            batch_size: Number of specimens, at least 1.
-            generator: Generator on the CPU to draw from, instead of the default one; see
-                :meth:`ViewSampler.draw`.
-            device: Device of the parameters; this module's own by default.
+        See :meth:`ViewSampler.draw`; the device is by default this module's own.
         """
         return self._sampler.draw(batch_size, generator, device or self.noise_sd.device)
 
@@ -251,13 +247,8 @@ class Views(nn.Module):
     ) -> list[Tensor]:
         """Project all views of stored images at once: their bands are read and widened once.
 
-        Args:
-            images: The batch, where it lives.
-            mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
-            views: From :meth:`fold`.
-
         Returns:
-            What :meth:`project_view` gives for each view, up to rounding.
+            What :meth:`project_view` gives for each view, from :meth:`fold`, up to rounding.
         """
         batch, sizes = len(images), [view.matrix.shape[1] for view in views]
         matrix = torch.cat([view.matrix.expand(batch, -1, -1) for view in views], 1)
@@ -289,13 +280,7 @@ class Views(nn.Module):
     ) -> FoldedView:
         """Compose spectral operations, normalisation and projection; see :meth:`project_view`.
 
-        Args:
-            weight: Projection, shape ``(k, n)`` or ``(k, n, 1, 1)``.
-            scale: Factor per band of the normalisation, shape ``(n,)``.
-            offset: Added per band by the normalisation, shape ``(n,)``.
-            params: Parameters from :meth:`draw`.
-            x: Images, shape ``(B, n, H, W)``; needed where :attr:`reads_pixels`.
-            mask: Their foreground.
+        The images and their foreground are needed where :attr:`reads_pixels`.
         """
         # Autocast would round the small factors to 8 bits; only the large product may be short.
         with torch.autocast(weight.device.type, enabled=False):
@@ -334,12 +319,8 @@ class Views(nn.Module):
     def warp(self, x: Tensor, params: ViewParams) -> Tensor:
         """Resample images into the views: rotation, crop, flips in one pass, then the blur.
 
-        Args:
-            x: Images or projected images, 0 in the background, shape ``(B, k, S, S)``.
-            params: Parameters from :meth:`draw`.
-
-        Returns:
-            Views, shape ``(B, k, size, size)``; ``x`` itself if nothing moves.
+        From images or projected images, 0 in the background, ``(B, k, S, S)``, to ``(B, k,
+        size, size)``; ``x`` itself if nothing moves.
         """
         self._check_images(x, params)
         if self.config.moves or self.size != self.source_size:

@@ -1,4 +1,4 @@
-"""Settings of the views (augmentations), every range checked, and the named presets.
+"""Settings of the views (augmentations), every range checked.
 
 Spatial settings are shares, degrees and pixels; spectral ones are log-reflectance, reflectance and
 nanometres, never band counts, so that a setting means the same on 10 bands and on 408.
@@ -43,7 +43,7 @@ PAIRS = (("erase_probability", "erase_nm"), ("blur_probability", "blur_sigma_px"
 
 @dataclass
 class ViewsConfig:
-    """What a random view of a specimen may change; the defaults are the ``default`` preset.
+    """What a random view of a specimen may change; the defaults are those of ``views=default``.
 
     The defaults were tried on the synthetic specimens: gain, tilt, curvature and noise leave narrow
     features alone, which a study of bands asks about. Smoothing, erasing and dropping destroy them
@@ -250,38 +250,3 @@ class CrossModalViews(ViewsConfig):
                     f"take the window out: '~views.windows_nm.{name}'."
                 )
         return found
-
-
-PRESETS: Mapping[str, ViewsConfig] = {
-    "none": ViewsConfig(
-        crop_min=1.0,
-        crop_ratio=1.0,
-        rotation_deg=0.0,
-        flip_horizontal=0.0,
-        flip_vertical=0.0,
-        gain_sd=0.0,
-        tilt_sd=0.0,
-        curvature_sd=0.0,
-        noise_sd=0.0,
-    ),
-    "light": ViewsConfig(
-        crop_min=0.6,
-        rotation_deg=30.0,
-        gain_sd=0.1,
-        tilt_sd=0.05,
-        curvature_sd=0.05,
-        noise_sd=0.005,
-    ),
-    "default": ViewsConfig(),
-    "strong": ViewsConfig(
-        blur_probability=0.3,
-        blur_sigma_px=1.0,
-        shift_nm=2.0,
-        smooth_fwhm_nm=10.0,
-        erase_nm=40.0,
-        erase_probability=0.5,
-        drop_probability=0.1,
-        mix_max=0.2,
-    ),
-    "cross_modal": CrossModalViews(),
-}

@@ -40,11 +40,7 @@ class NoiseSource:
     def draw(self, batch: int, channels: int, like: Tensor, seed: int) -> Tensor:
         """Return standard normal numbers ``(batch, channels, num_pixels)``; a function of the seed.
 
-        Args:
-            batch: Number of specimens.
-            channels: Number of channels.
-            like: Tensor whose device and dtype are taken.
-            seed: Any integer from 0 to 2**63 - 1.
+        The seed is 0 to 2**63 - 1; device and dtype are those of ``like``.
         """
         shape = (batch, channels, self.num_pixels)
         if not (self.use_bank and like.device.type == "cpu"):
@@ -59,12 +55,10 @@ class NoiseSource:
         return result
 
     def add_(self, y: Tensor, sd: Tensor, seed: int) -> Tensor:
-        """Add noise to fresh images in place and return them.
+        """Add the noise of :meth:`draw` to fresh images in place and return them.
 
-        Args:
-            y: Images, shape ``(B, n, H, W)``, that nothing else refers to.
-            sd: Standard deviation per band, shape ``(n,)``.
-            seed: As in :meth:`draw`; the same numbers are used.
+        Nothing else may refer to the images ``(B, n, H, W)``; ``sd`` holds one value per
+        band.
         """
         batch, channels, height, width = y.shape
         if not (self.use_bank and y.device.type == "cpu"):

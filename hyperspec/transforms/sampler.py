@@ -46,15 +46,7 @@ class ViewParams:
 
 
 class ViewSampler:
-    """Draws the parameters of views.
-
-    Args:
-        config: Settings.
-        wavelengths_nm: Centres of the chosen bands on the CPU, shape ``(n,)``.
-        axis_range_nm: Ends of the axis over which erased windows are spread.
-        source_size: Height and width of the images in pixels.
-        size: Height and width of the views in pixels.
-    """
+    """Draws the parameters of views; sizes in pixels, wavelengths on the CPU."""
 
     def __init__(
         self,

@@ -19,12 +19,8 @@ class SpatialSampler:
     """Draws one composed matrix per specimen from kornia's parameter generators.
 
     The order is rotation about the centre, crop and resize, flips. (Cropping first would let a
-    composed warp see pixels outside the crop, which a chain of operations has cut away.)
-
-    Args:
-        config: Settings.
-        source_size: Height and width of the square images in pixels.
-        size: Height and width of the square views in pixels.
+    composed warp see pixels outside the crop, which a chain of operations has cut away.) Images
+    and views are square, of ``source_size`` and ``size`` pixels.
     """
 
     def __init__(self, config: ViewsConfig, source_size: int, size: int) -> None:
@@ -72,12 +68,7 @@ class SpatialSampler:
 
 
 def rotation_matrix(degrees: Tensor, size: int) -> Tensor:
-    """Return rotations about the centre, counter-clockwise as displayed, ``(B, 3, 3)`` float64.
-
-    Args:
-        degrees: Angles in degrees, shape ``(B,)``.
-        size: Height and width of the image in pixels.
-    """
+    """Return rotations about the centre, counter-clockwise as displayed, ``(B, 3, 3)`` float64."""
     angle = torch.deg2rad(degrees.double())
     cos, sin = torch.cos(angle), torch.sin(angle)
     centre = (size - 1) / 2
@@ -107,13 +98,7 @@ def crop_matrix(corners: Tensor, size: int) -> Tensor:
 
 
 def flip_matrix(horizontal: Tensor, vertical: Tensor, size: int) -> Tensor:
-    """Return flips of views, ``(B, 3, 3)`` float64.
-
-    Args:
-        horizontal: True where left and right change places, shape ``(B,)``.
-        vertical: True where up and down change places, shape ``(B,)``.
-        size: Height and width of the view in pixels.
-    """
+    """Return flips of views of ``size`` pixels, left-right and up-down, ``(B, 3, 3)`` float64."""
     matrix = torch.eye(3, dtype=torch.float64).repeat(len(horizontal), 1, 1)
     for axis, flipped in enumerate((horizontal, vertical)):
         matrix[:, axis, axis] = torch.where(flipped, -1.0, 1.0).double()
@@ -122,12 +107,7 @@ def flip_matrix(horizontal: Tensor, vertical: Tensor, size: int) -> Tensor:
 
 
 def warp_affine(x: Tensor, inverse: Tensor, size: int) -> Tensor:
-    """Resample images bilinearly; pixels from outside the image are 0.
-
-    Args:
-        x: Images, shape ``(B, k, H, W)``.
-        inverse: Maps from view pixels to source pixels, shape ``(B, 3, 3)``.
-        size: Height and width of the views.
+    """Resample images ``(B, k, H, W)`` bilinearly; pixels from outside the image are 0.
 
     Returns:
         Views, shape ``(B, k, size, size)``, in the dtype of ``x``; half precision is resampled in
@@ -151,14 +131,9 @@ def _pixels_to_unit(height: int, width: int, like: Tensor) -> Tensor:
 
 
 def gaussian_blur(x: Tensor, sigma_px: Tensor) -> Tensor:
-    """Blur square views by two matrix products each; outside the view is 0.
+    """Blur square views ``(B, k, s, s)`` by two matrix products each; outside the view is 0.
 
-    Args:
-        x: Views, shape ``(B, k, s, s)``.
-        sigma_px: Standard deviation in pixels, shape ``(B,)``; 0 leaves a view as it is.
-
-    Returns:
-        Blurred views of the same shape.
+    The standard deviations ``(B,)`` are in pixels; 0 leaves a view as it is.
     """
     size = x.shape[-1]
     offsets = torch.arange(1 - size, size, device=x.device, dtype=torch.float32)

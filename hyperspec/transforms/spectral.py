@@ -45,21 +45,13 @@ class BandMap:
         return x + offset if factor is None else torch.addcmul(offset, x, factor)
 
     def then(self, scale: Tensor, offset: Tensor) -> BandMap:
-        """Compose a per-band affine map after this one: ``scale * y + offset``.
-
-        Args:
-            scale: Factor per band, shape ``(n,)``.
-            offset: Added per band, shape ``(n,)``.
-        """
+        """Compose a map per band after this one: ``scale * y + offset``, each of shape ``(n,)``."""
         factor = scale[None] if self.factor is None else self.factor * scale
         added = offset[None] if self.offset is None else self.offset * scale + offset
         return BandMap(factor, self.operators, added)
 
     def fold(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Compose a linear map after this one.
-
-        Args:
-            weight: Linear map over bands, shape ``(k, n)``.
+        """Compose a linear map ``(k, n)`` over bands after this one.
 
         Returns:
             Weight per specimen ``(B, k, n)`` (or ``(1, k, n)`` when nothing differs between
@@ -87,11 +79,7 @@ def axis_position(wavelengths_nm: Tensor, range_nm: tuple[float, float]) -> Tens
 def illumination(t: Tensor, gain: Tensor, tilt: Tensor, curvature: Tensor) -> Tensor:
     """Return exp(gain + tilt t + curvature t²), shape ``(B, n)``.
 
-    Args:
-        t: Position on the axis, -1 to 1, shape ``(n,)``.
-        gain: Log of the overall factor, shape ``(B,)``.
-        tilt: Log slope, shape ``(B,)``.
-        curvature: Log curvature, shape ``(B,)``.
+    The position t on the axis, -1 to 1, has shape ``(n,)``, the three logs have shape ``(B,)``.
     """
     return torch.exp(gain[:, None] + tilt[:, None] * t + curvature[:, None] * t**2)
 
@@ -110,11 +98,8 @@ def shift_operator(wavelengths_nm: Tensor, shift_nm: Tensor) -> Tensor:
     """Return the maps that move a spectrum along the axis, shape ``(B, n, n)``.
 
     The value at a band becomes the one interpolated linearly at (its nm - shift); beyond the
-    outermost chosen bands their value is held. A single band stays as it is.
-
-    Args:
-        wavelengths_nm: Band centres in any order, shape ``(n,)``.
-        shift_nm: Shift towards longer wavelengths, shape ``(B,)``.
+    outermost chosen bands their value is held. A single band stays as it is. Bands come in any
+    order; shifts ``(B,)`` are towards longer wavelengths.
     """
     count = len(wavelengths_nm)
     order = wavelengths_nm.argsort()
@@ -137,11 +122,8 @@ def smooth_operator(wavelengths_nm: Tensor, fwhm_nm: Tensor) -> Tensor:
     """Return the maps that give each band a Gaussian response, shape ``(B, n, n)``.
 
     Weights are the response times the width that each band stands for, so that unevenly chosen
-    bands count by the spectrum that they cover; rows sum to 1.
-
-    Args:
-        wavelengths_nm: Band centres in any order, shape ``(n,)``.
-        fwhm_nm: Full width at half maximum, shape ``(B,)``; 0 changes nothing.
+    bands count by the spectrum that they cover; rows sum to 1. Bands come in any order; a full
+    width at half maximum of 0 changes nothing.
     """
     order = wavelengths_nm.argsort()
     centres = wavelengths_nm[order]
@@ -157,14 +139,9 @@ def smooth_operator(wavelengths_nm: Tensor, fwhm_nm: Tensor) -> Tensor:
 
 
 def erase_keep(wavelengths_nm: Tensor, centre_nm: Tensor, width_nm: Tensor) -> Tensor:
-    """Return False for bands within half a width of the centre, shape ``(B, n)``.
+    """Return False for bands within half a width of the centre, nanometres, shape ``(B, n)``.
 
-    A window that would leave no band at all erases nothing.
-
-    Args:
-        wavelengths_nm: Band centres, shape ``(n,)``.
-        centre_nm: Middle of the window, shape ``(B,)``.
-        width_nm: Width of the window, shape ``(B,)``; 0 erases nothing.
+    A window that would leave no band at all erases nothing, nor does one of width 0.
     """
     inside = (wavelengths_nm - centre_nm[:, None]).abs() <= width_nm[:, None] / 2
     inside &= width_nm[:, None] > 0
@@ -172,12 +149,7 @@ def erase_keep(wavelengths_nm: Tensor, centre_nm: Tensor, width_nm: Tensor) -> T
 
 
 def mean_spectra(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mean spectrum over foreground pixels, shape ``(B, n)``; 0 without foreground.
-
-    Args:
-        x: Images, shape ``(B, n, H, W)``.
-        mask: Foreground, shape ``(B, 1, H, W)``, or None for every pixel.
-    """
+    """Return the mean spectrum over foreground pixels, shape ``(B, n)``; 0 without foreground."""
     if mask is None:
         return x.mean((2, 3))
     weights = mask.to(x.dtype).flatten(2).transpose(1, 2)

@@ -15,11 +15,6 @@ _T = TypeVar("_T", bound=np.generic)
 def output(out: NDArray[_T] | None, shape: tuple[int, ...], dtype: np.dtype[_T]) -> NDArray[_T]:
     """Return the given array when it can take the result, or a new one when none is given.
 
-    Args:
-        out: The caller's array or None.
-        shape: Shape of the result.
-        dtype: Type of the result.
-
     Raises:
         HyperspecError: If the array has another shape or type, or its elements do not lie one
             after the other.

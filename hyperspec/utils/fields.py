@@ -13,15 +13,18 @@ ASIDE = {"identity": False}
 
 
 def at_least(key: str, value: int, least: int) -> None:
-    """Check a whole number.
-
-    Args:
-        key: Its config key.
-        value: The number.
-        least: The smallest allowed.
-
-    Raises:
-        ConfigError: If it is smaller.
-    """
+    """Raise :class:`ConfigError` naming the config key if a whole number is below the least."""
     if value < least:
         raise ConfigError(f"{key} is {value}; give a whole number of at least {least}.")
+
+
+def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise :class:`ConfigError` naming the config key if a value is none of the choices."""
+    if value not in choices:
+        raise ConfigError(f"{key} is '{value}'; choose {', '.join(choices[:-1])} or {choices[-1]}.")
+
+
+def check_range(key: str, value: int, low: int, high: int) -> None:
+    """Raise :class:`ConfigError` naming the dotted key if the value leaves ``[low, high]``."""
+    if not low <= value <= high:
+        raise ConfigError(f"{key}={value} is out of range: use {low} to {high}.")

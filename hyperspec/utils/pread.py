@@ -48,12 +48,7 @@ def read_pieces(descriptor: int, pieces: Sequence[Piece]) -> None:
 
 
 def is_cached(descriptor: int, offsets: Iterable[int]) -> bool:
-    """Tell whether the bytes at some places are in the page cache.
-
-    Args:
-        descriptor: The file, open for reading.
-        offsets: Places in bytes.
-    """
+    """Tell whether the bytes at some places of an open file are in the page cache."""
     if not _NO_WAIT:
         return False
     try:
@@ -66,14 +61,10 @@ def is_cached(descriptor: int, offsets: Iterable[int]) -> bool:
 
 
 def fetch(path: Path, offset: int, length: int) -> None:
-    """Bring a part of a file into the page cache by reads in sequence, unless it is there.
+    """Bring a part of a file, at least a byte, into the page cache, unless it is there.
 
     Three bytes tell: its first, middle and last. What they miss costs time, nothing else.
-
-    Args:
-        path: The file.
-        offset: Where the part begins, in bytes.
-        length: Its size in bytes, at least 1.
+    Offset and length are in bytes.
 
     Raises:
         OSError: If the file is missing or cannot be read.

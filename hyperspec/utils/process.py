@@ -33,11 +33,9 @@ def process_tag(pid: int | None = None) -> str:
 
 
 def is_dead(host: str, tag: str) -> bool:
-    """Say whether the process behind the tags is surely gone; unknown counts as alive.
+    """Say whether a process is surely gone; unknown counts as alive.
 
-    Args:
-        host: The machine's name, as :func:`host_name` gave it.
-        tag: The process, as :func:`process_tag` gave it.
+    It is known by what :func:`host_name` and :func:`process_tag` gave.
     """
     parts = tag.split("/")
     if host != host_name() or len(parts) != 4 or not parts[2].isdigit():

@@ -1,21 +1,24 @@
-"""A progress bar on standard error, when that is a terminal."""
+"""Who may draw on the terminal, and a progress bar on standard error when that is one."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hyperspec.utils.terminal import bars_wanted
+# Set while a sweep has a view of its own, for its jobs in this process and in others.
+OWN_VIEW = "HYPERSPEC_SWEEP_VIEW"
+
+
+def bars_wanted() -> bool:
+    """Say whether a progress bar has a terminal to itself."""
+    return sys.stderr.isatty() and OWN_VIEW not in os.environ
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar while the block runs; it yields the function that counts one item.
-
-    Args:
-        what: What is counted, such as ``Reading cubes``.
-        total: Number of items.
-    """
+    """Show a bar such as ``Reading cubes`` while the block runs; give what counts one item."""
     if not total or not bars_wanted():
         yield lambda: None
         return

@@ -28,19 +28,9 @@ DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
 # Rooms, or modules of one, that decide how runs are started, kept and shown, not what they compute:
 # the one place where they are named.
 NOT_COMPUTING = (
-    *(
-        "cli",
-        "conf",
-        "inspection",
-        "report",
-        "search",
-        "sweeps",
-        "testing",
-        "tracking",
-        "config/compose",
-        "config/plugins",
-    ),
-    *("utils/results_version", "utils/source_tree", "utils/terminal", "utils/progress"),
+    *("cli", "conf", "inspection", "report", "search", "sweeps", "testing", "tracking"),
+    *("config/compose", "config/plugins"),
+    *("utils/results_version", "utils/source_tree", "utils/progress"),
     *("runs/context", "runs/identity", "runs/job", "runs/job_state", "runs/locks"),
     *("runs/planning", "runs/provenance", "runs/resume", "runs/watchdog"),
 )
@@ -62,11 +52,7 @@ def changed_source() -> str:
 
 
 def is_release(package: Path = PACKAGE) -> bool:
-    """Say whether the package was installed from an index or a wheel, not from a folder.
-
-    Args:
-        package: Folder of the package that runs.
-    """
+    """Say whether a package was installed from an index or a wheel, not from a folder."""
     for installed in distributions(name=DISTRIBUTION):
         if Path(str(installed.locate_file(package.name))).resolve() == package:
             return _from_archive(installed)
@@ -81,11 +67,7 @@ def _from_archive(installed: Distribution) -> bool:
 
 @lru_cache
 def tree_hash(package: Path = PACKAGE) -> str:
-    """Return the hash of what a package's computing modules say, 16 hex digits.
-
-    Args:
-        package: Folder of the package.
-    """
+    """Return the hash of what a package's computing modules say, 16 hex digits."""
     files = package.rglob("*.py")
     kept = [f for f in files if not _is_left_out(f.relative_to(package).with_suffix("").as_posix())]
     return _source_hash(kept, package.name)
@@ -93,12 +75,9 @@ def tree_hash(package: Path = PACKAGE) -> str:
 
 @lru_cache
 def plugin_hash(path: Path) -> str:
-    """Return the hash of what a plug-in's source says, 16 hex digits.
+    """Return the hash of what a plug-in's source, a file or a folder, says, 16 hex digits.
 
     It is read once, as the process has imported it once.
-
-    Args:
-        path: Its file, or the folder of its package.
     """
     if path.is_file() and path.suffix != ".py":  # compiled
         return hashlib.blake2b(path.read_bytes(), digest_size=DIGITS // 2).hexdigest()

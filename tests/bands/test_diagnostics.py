@@ -7,8 +7,7 @@ import pytest
 from tolerance import rounding
 
 from hyperspec.bands import Fisher, Full, ListBands, Pca, Random, Uniform, Variance
-from hyperspec.bands.diagnostics import as_override, gather_evidence, resamples
-from hyperspec.bands.stability import stability
+from hyperspec.bands.diagnostics import as_override, gather_evidence, resamples, stability
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.bands.stability import mean_shift_nm, stability
+from hyperspec.bands.diagnostics import mean_shift_nm, stability
 
 
 def draw_sets(seed: int, num_sets: int, num_bands: int, sizes: tuple[int, int]) -> list[list[int]]:

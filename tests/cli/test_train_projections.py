@@ -13,6 +13,7 @@ import pytest
 import torch
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from views_presets import PRESETS
 
 from hyperspec.bands import PROJECTIONS, Binned, Uniform
 from hyperspec.cli.train import main
@@ -30,7 +31,6 @@ from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.training.builders import assemble
 from hyperspec.training.data import gather
-from hyperspec.transforms.config import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
+from views_presets import PRESETS
 
 from hyperspec.bands import OPTIONS
 from hyperspec.config import groups, schema
 from hyperspec.config.compose import config_dir, prepare_arguments
 from hyperspec.datasets.config import FolderData
-from hyperspec.transforms.config import PRESETS
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 CONF = config_dir()

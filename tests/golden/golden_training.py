@@ -20,8 +20,7 @@ from torch.nn import functional
 
 from hyperspec.bands import Learned, PcaProjection, Uniform
 from hyperspec.config.hardware import Hardware
-from hyperspec.config.schedule import StageSpec
-from hyperspec.config.schema import Train
+from hyperspec.config.schema import StageSpec, Train
 from hyperspec.datasets.catalogue.labels import NoLabels
 from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.loading import packed_planes as stored

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from views_presets import PRESETS
 
 from hyperspec.inspection.contact_sheet import _draw, contact_sheet, make_views, rgb_bands
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
-from hyperspec.transforms.config import PRESETS, CrossModalViews
+from hyperspec.transforms.config import CrossModalViews
 from hyperspec.utils.errors import ConfigError
 
 AXIS = mission_axis().subset(range(0, 408, 37))

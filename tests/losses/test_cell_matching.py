@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hyperspec.losses.cell_matching import cell_centres, cell_size, pair_cells
+from hyperspec.losses.dense import cell_centres, cell_size, pair_cells
 from hyperspec.transforms.config import ViewsConfig
 from hyperspec.transforms.spatial import SpatialSampler, crop_matrix, flip_matrix
 

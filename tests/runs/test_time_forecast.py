@@ -12,8 +12,8 @@ from sweep_study import Study
 from hyperspec.cli.train import main
 from hyperspec.runs.planning.disk import DiskNeed, disk_need, disk_text
 from hyperspec.runs.planning.time import Seen, earlier_runs, forecast_time, shape_of, time_text
+from hyperspec.training.builders import read_config
 from hyperspec.training.checkpoint import read_checkpoint
-from hyperspec.training.from_checkpoint import read_config
 
 PARAMS = {"model.stem": "projection", "batch_size": "8", "data.size": "16", "lr": "1", "seed": "0"}
 SHAPE = shape_of(PARAMS)

@@ -31,7 +31,7 @@ from hyperspec.runs.job_state import (
 from hyperspec.sweeps.progress.view import Overview, Watcher, best_of, line, panel, seconds_left
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import process_tag
-from hyperspec.utils.terminal import OWN_VIEW, bars_wanted
+from hyperspec.utils.progress import OWN_VIEW, bars_wanted
 
 NOW = 10_000.0
 OVERVIEW = Overview("band_count", 10, frozenset({"data.root=x", "a=false"}))

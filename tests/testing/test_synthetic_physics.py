@@ -8,9 +8,17 @@ from tolerance import rounding
 
 from hyperspec.spectra import mission_axis
 from hyperspec.testing.synthetic.design import VARIANTS, Factors, Window, build_design
-from hyperspec.testing.synthetic.pigments import PIGMENTS, carotenoid, melanin, ommochrome, pterin
+from hyperspec.testing.synthetic.scales import (
+    CHITIN_INDEX,
+    PIGMENTS,
+    carotenoid,
+    film_reflectance,
+    iridescence,
+    melanin,
+    ommochrome,
+    pterin,
+)
 from hyperspec.testing.synthetic.sensor import Sensor, noise_profile, response
-from hyperspec.testing.synthetic.structural import CHITIN_INDEX, film_reflectance, iridescence
 from hyperspec.utils.errors import ConfigError
 
 NM = mission_axis().wavelengths_nm

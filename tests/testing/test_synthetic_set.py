@@ -17,9 +17,9 @@ import rasterio
 from hyperspec.spectra import mission_axis
 from hyperspec.testing.synthetic.design import build_design
 from hyperspec.testing.synthetic.generate import synthesise
-from hyperspec.testing.synthetic.oracle import band_sets, oracle_accuracies, uniform_indices
 from hyperspec.testing.synthetic.scene import Optics, Traits, render
 from hyperspec.testing.synthetic.settings import SynthSettings
+from hyperspec.testing.synthetic.truth import band_sets, oracle_accuracies, uniform_indices
 from hyperspec.utils.errors import CatalogueError, ConfigError
 
 AXIS = mission_axis()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hyperspec.training.band_search import SearchSettings
+from hyperspec.bands import Learned
 
 
 def test_the_temperature_falls_by_the_same_factor_each_epoch() -> None:
-    settings = SearchSettings(5, 10.0, 0.1, lr=0.3, duplicate_penalty=1.0, seed=0)
-    found = [settings.temperature(epoch) for epoch in range(5)]
+    strategy = Learned(3, start_temperature=10.0, end_temperature=0.1)
+    found = [strategy.temperature(epoch, 5) for epoch in range(5)]
     assert found == pytest.approx([10, 10**0.5, 1, 10**-0.5, 0.1])
-    assert settings.temperature(9) == pytest.approx(0.1)
+    assert strategy.temperature(9, 5) == pytest.approx(0.1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from views_presets import PRESETS
 
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.datasets.loading.plane_cache import Batch
@@ -19,11 +20,9 @@ from hyperspec.models.heads import build_head
 from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.training import simclr as modules
 from hyperspec.training.builders import placed
-from hyperspec.training.fused_views import streams
 from hyperspec.training.optimizer import Optimisation
-from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.training.simclr import Parts, SimCLR, streams
 from hyperspec.transforms.augment import Views
-from hyperspec.transforms.config import PRESETS
 from hyperspec.transforms.normalisation.normalisation import PerBand
 
 BANDS, SIZE = 40, 16

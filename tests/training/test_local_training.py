@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from views_presets import PRESETS
 
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.datasets.loading.plane_cache import Batch
@@ -25,7 +26,6 @@ from hyperspec.models.config import (
 from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts, SimCLR
 from hyperspec.transforms.augment import Views
-from hyperspec.transforms.config import PRESETS
 from hyperspec.transforms.normalisation.normalisation import PerBand
 
 NM = np.linspace(400, 800, 6)

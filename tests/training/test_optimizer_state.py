@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
-from hyperspec.training.callbacks.optimizer_state import (
+from hyperspec.training.optimizer import (
     NAMES,
     forgetting,
     moments_of,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperspec.config.schedule import StageSpec, check_schedule
+from hyperspec.config.schema import StageSpec, check_schedule
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.training.schedule import nested_sets, thinned
+from hyperspec.training.progressive import nested_sets, thinned
 from hyperspec.utils.errors import ConfigError
 
 AXIS = SpectralAxis.linear(348.3931, 809.6, 408)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from test_local_training import NM, Specimens, step
 from torch import Tensor
+from views_presets import PRESETS
 
 from hyperspec.datasets.loading.plane_cache import Batch
 from hyperspec.evaluation.similarity import window_retrieval
@@ -24,7 +25,7 @@ from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.optimizer import Optimisation
 from hyperspec.training.simclr import Parts
 from hyperspec.transforms.augment import Views
-from hyperspec.transforms.config import PRESETS, CrossModalViews
+from hyperspec.transforms.config import CrossModalViews
 from hyperspec.transforms.normalisation.normalisation import PerBand
 from hyperspec.utils.errors import ConfigError
 

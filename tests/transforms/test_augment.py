@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from views_presets import PRESETS
 
 from hyperspec.spectra.axis import mission_axis
 from hyperspec.transforms.augment import ViewParams, Views
-from hyperspec.transforms.config import PRESETS, ViewsConfig
+from hyperspec.transforms.config import ViewsConfig
 
 AXIS = mission_axis()
 QUIET = replace(PRESETS["none"])

@@ -5,8 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from views_presets import PRESETS
 
-from hyperspec.transforms.config import PRESETS, ViewsConfig
+from hyperspec.transforms.config import ViewsConfig
 from hyperspec.transforms.spatial import (
     SpatialSampler,
     crop_matrix,

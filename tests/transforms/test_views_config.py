@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from views_presets import PRESETS
 
-from hyperspec.transforms.config import PRESETS, RANGES, ViewsConfig
+from hyperspec.transforms.config import RANGES, ViewsConfig
 from hyperspec.utils.errors import ConfigError
 
 

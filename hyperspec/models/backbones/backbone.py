@@ -99,13 +99,9 @@ def _replayed(stage: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> T
 
 
 def build_backbone(config: EncoderConfig, wavelengths_nm: ArrayLike, checkpoint: bool) -> Backbone:
-    """Build a backbone whose first convolution takes channels at given wavelengths.
+    """Build a backbone whose first convolution takes channels at wavelengths in nanometres.
 
-    Args:
-        config: The model option.
-        wavelengths_nm: Centres of the input channels, nanometres, shape ``(channels,)``; they
-            decide what a pretrained first convolution starts with.
-        checkpoint: Recompute stages in the backward pass.
+    They decide what a pretrained first convolution starts with.
 
     Raises:
         ConfigError: If the option has no backbone.

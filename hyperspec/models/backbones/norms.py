@@ -17,9 +17,6 @@ class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm that always uses its stored statistics; scale and shift stay trainable.
 
     It normalises each sample by itself, so micro-batches give what the full batch gives.
-
-    Args:
-        channels: Channels of the input.
     """
 
     def __init__(self, channels: int) -> None:
@@ -37,11 +34,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 def norm_layer(name: str) -> Callable[[int], nn.Module]:
-    """Return the constructor of a normalisation layer.
-
-    Args:
-        name: ``batch``, ``group`` or ``frozen``.
-    """
+    """Return the constructor of a normalisation layer: ``batch``, ``group`` or ``frozen``."""
     layers: dict[str, Callable[[int], nn.Module]] = {
         "batch": nn.BatchNorm2d,
         "group": group_norm,

@@ -92,11 +92,8 @@ def vit(wavelengths_nm: ArrayLike, name: str, weights: str | None) -> tuple[Stag
 class PatchTokens(nn.Module):
     """Patches of an image as tokens, with position embeddings for any square size.
 
-    Args:
-        convolution: Makes a token of each patch.
-        class_token: Shape ``(1, 1, F)``.
-        positions: Embeddings of class token and patches, shape ``(1, 1 + side², F)``; resized by
-            bicubic interpolation to other numbers of patches.
+    Embeddings of class token and patches, ``(1, 1 + side², F)``, are resized by bicubic
+    interpolation to other numbers of patches.
     """
 
     def __init__(

@@ -16,11 +16,7 @@ NUM_LISTED = 5  # differing keys that an error shows: enough to recognise anothe
 
 
 def read_weights(name: str, weights: str) -> dict[str, Tensor]:
-    """Read a state dict for a torchvision model.
-
-    Args:
-        name: torchvision's name of the model, for example ``resnet18``.
-        weights: ``DEFAULT`` or a path.
+    """Read a state dict for a torchvision model, by its name: ``DEFAULT`` or that of a path.
 
     Raises:
         ModelError: If the file is absent and cannot be downloaded, or is not a state dict.
@@ -76,12 +72,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], weights: str) -> None:
-    """Load a state dict whose keys and shapes must match exactly.
-
-    Args:
-        module: The model, changed in place.
-        state: Its new state.
-        weights: The config value, for the error's text.
+    """Load a state dict whose keys and shapes must match exactly; ``weights`` is for the message.
 
     Raises:
         ModelError: If keys or shapes differ; the message lists the first differing ones.

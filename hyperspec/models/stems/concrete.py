@@ -18,11 +18,7 @@ START_SD = 0.01
 
 
 class FixedProjection(nn.Module):
-    """A 1x1 convolution with given weights that no training changes; it travels in checkpoints.
-
-    Args:
-        matrix: Weights, shape ``(n, C)``.
-    """
+    """A 1x1 convolution of weights ``(n, C)`` that no training changes; it is in checkpoints."""
 
     weight: Tensor
 
@@ -39,12 +35,8 @@ class FixedProjection(nn.Module):
     def fold(self, weight: Tensor, scale: Tensor) -> Tensor:
         """Return the map over bands of this projection, a factor per channel, and another map.
 
-        Args:
-            weight: A map over channels, shape ``(k, n)``.
-            scale: Factor per channel before that map, shape ``(n,)``.
-
-        Returns:
-            ``weight @ diag(scale) @ matrix``, shape ``(k, C)``.
+        From a map ``(k, n)`` over channels and the factors ``(n,)`` in front of it:
+        ``weight @ diag(scale) @ matrix``, shape ``(k, C)``.
         """
         with torch.autocast(weight.device.type, enabled=False):
             folded: Tensor = (weight.flatten(1) * scale) @ self.weight
@@ -52,18 +44,14 @@ class FixedProjection(nn.Module):
 
 
 class ConcreteSelector(nn.Module):
-    """N choices among C bands, relaxed to weights that sum to 1 and have a gradient.
+    """N choices among C bands, 1 to C, relaxed to weights that sum to 1 and have a gradient.
 
     While training a row is ``softmax((logits + gumbel noise) / temperature)``, a draw from the
-    concrete distribution; in evaluation mode the noise is left out. Once ``hard`` is set, rows are
-    the one-hot rows of :meth:`assignment`.
-
-    Args:
-        num_rows: n, 1 to C.
-        num_bands: C.
+    concrete distribution; in evaluation mode the noise is left out. Once ``hard`` is set, rows
+    are the one-hot rows of :meth:`assignment`.
 
     Source: Maddison, Mnih, Teh 2017, "The Concrete Distribution", eq. 10; Jang, Gu, Poole 2017,
-        "Categorical Reparameterization with Gumbel-Softmax", eq. 2.
+    "Categorical Reparameterization with Gumbel-Softmax", eq. 2.
     """
 
     temperature: Tensor
@@ -130,13 +118,10 @@ class ConcreteSelector(nn.Module):
 
 
 class SelectedProjection(nn.Module):
-    """Selectors and the stem behind them as one linear bias-free map over all bands.
+    """Selectors and the stem behind them as one linear bias-free map over all C bands.
 
-    Args:
-        selector: Makes n channels of C bands.
-        stem: The encoder's own projection of the n channels; None where the backbone takes them.
-        wavelengths_nm: Centres of the C bands, nanometres, shape ``(C,)``.
-        fwhm_nm: Widths of their responses, nanometres, shape ``(C,)``; None for narrow ones.
+    Without a stem the backbone takes the n channels. Wavelengths and widths of the bands are
+    those of :func:`wavelength_features`.
     """
 
     band_features: Tensor

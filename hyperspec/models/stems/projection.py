@@ -37,14 +37,9 @@ def colour_shares(wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
 
 
 def inflate_kernels(rgb: Tensor, wavelengths_nm: ArrayLike) -> Tensor:
-    """Widen a first convolution from three colours to n bands.
+    """Widen kernels ``(out, 3, kh, kw)``, in the order R, G, B, to n bands.
 
-    Args:
-        rgb: Kernels in the order R, G, B, shape ``(out, 3, kh, kw)``.
-        wavelengths_nm: Band centres, nanometres, shape ``(n,)``.
-
-    Returns:
-        Kernels, shape ``(out, n, kh, kw)``, whose sum over bands is the sum over colours.
+    The sum over bands is the sum over colours; wavelengths are band centres in nanometres.
     """
     shares = torch.from_numpy(colour_shares(wavelengths_nm)).to(rgb)
     return torch.einsum("ocyx,nc->onyx", rgb, shares)
@@ -53,13 +48,10 @@ def inflate_kernels(rgb: Tensor, wavelengths_nm: ArrayLike) -> Tensor:
 def widened(
     rgb: nn.Conv2d, wavelengths_nm: ArrayLike, *, pretrained: bool, std: float
 ) -> nn.Conv2d:
-    """Return a first convolution for channels at given wavelengths.
+    """Return a backbone's first convolution for channels at given wavelengths in nanometres.
 
-    Args:
-        rgb: The backbone's own, for three colours.
-        wavelengths_nm: Centres of the channels, nanometres, shape ``(n,)``.
-        pretrained: Whether to start from its kernels instead of at random.
-        std: Standard deviation of random kernels.
+    It starts from the kernels for three colours where they are pretrained, else at random with
+    the given standard deviation.
     """
     wide = nn.Conv2d(
         np.size(wavelengths_nm),
@@ -109,11 +101,7 @@ def smooth_projection(wavelengths_nm: ArrayLike, channels: int) -> NDArray[np.fl
 
 
 class Projection(nn.Module):
-    """A 1x1 convolution without bias: it commutes with every warp and blur of the image plane.
-
-    Args:
-        num_bands: n.
-        channels: k.
+    """A 1x1 convolution without bias, n to k: it commutes with every warp and blur of the plane.
 
     Starts with unit response variance to white input of unit variance, ``N(0, 1/n)``.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -50,15 +51,11 @@ def wavelength_features(wavelengths_nm: ArrayLike, fwhm_nm: ArrayLike | None = N
 class WavelengthProjection(nn.Module):
     """A 1x1 projection whose weight for a band is a learned function of the band's wavelength.
 
-    Channel k of a pixel is the mean over bands of ``g_k(nm) * x(nm)`` times a constant: an integral
-    over the spectrum, estimated from the bands at hand. ``g_k`` is a Fourier series, linear in its
-    parameters, which do not depend on the bands: one encoder takes any set of them. Without bias
-    it commutes with every warp.
-
-    Args:
-        wavelengths_nm: Centres of the bands, nanometres, shape ``(n,)``.
-        channels: k.
-        fwhm_nm: Widths of their responses, nanometres, shape ``(n,)``; None for narrow ones.
+    Channel k of a pixel is the mean over bands of ``g_k(nm) * x(nm)`` times a constant: an
+    integral over the spectrum, estimated from the bands at hand. ``g_k`` is a Fourier series,
+    linear in its parameters, which do not depend on the bands: one encoder takes any set of
+    them. Without bias it commutes with every warp. Bands are given as to
+    :func:`wavelength_features`.
 
     Source: the idea of kernels generated from wavelengths is that of Xiong et al. 2024, "Neural
     Plasticity-Inspired Multimodal Foundation Model for Earth Observation" (DOFA).
@@ -123,15 +120,11 @@ class WavelengthProjection(nn.Module):
 
 
 class BandAttention(nn.Module):
-    """Squeeze and excitation over bands, then a projection.
+    """Squeeze and excitation over n bands, then a projection to k channels.
 
     The weights are ``2 sigmoid(...)`` of a last layer that starts at zero, so every band starts
-    with weight 1 (a plain sigmoid could not give it). They depend on the image, so this stem does
-    not commute with crops: it stands behind the warp.
-
-    Args:
-        num_bands: n.
-        channels: k.
+    with weight 1 (a plain sigmoid could not give it). They depend on the image, so this stem
+    does not commute with crops: it stands behind the warp.
 
     Source: Hu, Shen, Sun 2018, "Squeeze-and-Excitation Networks", section 3.
     """
@@ -154,3 +147,40 @@ class BandAttention(nn.Module):
         """Weigh and project bands: ``(B, n, H, W)`` to ``(B, k, H, W)``."""
         projected: Tensor = self.projection(x * self.band_weights(x)[:, :, None, None])
         return projected
+
+
+class WindowProjection(nn.Module):
+    """One 1x1 projection per window, side by side: n bands to W times k channels.
+
+    As a matrix it has a block per window and is 0 elsewhere, so that everything spatial
+    commutes with it, and a normalisation folds into it, as with any linear stem. Each window
+    has a projection for its own bands, or all share a single generator of weights for all
+    bands.
+    """
+
+    def __init__(
+        self, projections: Sequence[nn.Module], windows: Sequence[Sequence[int]], num_bands: int
+    ) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(projections)
+        self.windows, self.num_bands = [list(places) for places in windows], num_bands
+
+    @property
+    def weight(self) -> Tensor:
+        """The block matrix, shape ``(W k, n)``."""
+        rows = []
+        for number, places in enumerate(self.windows):
+            projection = self.projections[number % len(self.projections)]
+            if len(self.projections) == 1:
+                assert isinstance(projection, WavelengthProjection), "only its weights fit any band"
+                block = projection.generated(projection.features[places])
+            else:
+                assert isinstance(projection, Projection | WavelengthProjection)
+                block = projection.weight
+            index = torch.tensor(places, device=block.device)
+            rows.append(block.new_zeros(len(block), self.num_bands).index_copy(1, index, block))
+        return torch.cat(rows)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project bands to channels: ``(B, n, H, W)`` to ``(B, W k, H, W)``."""
+        return functional.conv2d(x, self.weight[:, :, None, None])

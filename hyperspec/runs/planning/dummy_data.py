@@ -24,7 +24,7 @@ from hyperspec.models.config import PretrainableConfig
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.training.band_search_stage import assemble_search
+from hyperspec.training.band_search import assemble_search
 from hyperspec.training.builders import assemble
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR

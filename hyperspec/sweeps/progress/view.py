@@ -29,7 +29,7 @@ from hyperspec.runs.job_state import (
     JobState,
     Reader,
 )
-from hyperspec.utils.terminal import OWN_VIEW
+from hyperspec.utils.progress import OWN_VIEW
 from hyperspec.utils.text import duration
 
 log = logging.getLogger(__name__)

@@ -98,6 +98,15 @@ class Design:
         return Factors(PIGMENT_GROUPS[drawn[0]], bool(drawn[1]), bool(drawn[2]))
 
 
+def check_variant(variant: str) -> None:
+    """Raise :class:`ConfigError` if a variant is unknown."""
+    if variant not in VARIANTS:
+        raise ConfigError(
+            f"synth.variant is {variant!r}, which is none of {', '.join(VARIANTS)}. "
+            "Choose one of them."
+        )
+
+
 def build_design(variant: str) -> Design:
     """Return the design of a variant.
 
@@ -109,11 +118,7 @@ def build_design(variant: str) -> Design:
     Raises:
         ConfigError: If the variant is unknown.
     """
-    if variant not in VARIANTS:
-        raise ConfigError(
-            f"synth.variant is {variant!r}, which is none of {', '.join(VARIANTS)}. "
-            "Choose one of them."
-        )
+    check_variant(variant)
     graded = variant == "graded"
     depth = GRADED_ABSORBANCE if graded else PLANTED_ABSORBANCE
     pigment_log_sd = 0.25 if graded else 0.15

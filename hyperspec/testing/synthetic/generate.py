@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from hyperspec.testing.synthetic.scene import VIEWS, Optics, Traits, render
 from hyperspec.testing.synthetic.sensor import Sensor
 from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.testing.synthetic.truth import write_truth
+from hyperspec.utils.atomic import replacing
 from hyperspec.utils.errors import CatalogueError
 
 TRUTH_FILE = "truth.json"
@@ -56,8 +54,9 @@ class Writer:
             view_rng = np.random.default_rng(seed)
             image, _ = render(traits, self.optics, self.settings.size, view_rng, dorsal=view == "D")
             self.cube(file, self.sensor.expose(image, view_rng))
-            row = (file, name, number, view, factors.pigment, *_yes_no(factors.uv, factors.red))
-            yield dict(zip(COLUMNS, map(str, (*row, date)), strict=True))
+            has = ("yes" if flag else "no" for flag in (factors.uv, factors.red))
+            row = (file, name, number, view, factors.pigment, *has, date)
+            yield dict(zip(COLUMNS, map(str, row), strict=True))
 
     def cube(self, file: str, counts: NDArray[np.uint16]) -> None:
         """Write counts of shape ``(lines, samples, C)`` as a BIL cube with ``.bil.hdr``."""
@@ -72,18 +71,12 @@ class Writer:
 
 
 def synthesise(root: Path, settings: SynthSettings | None = None) -> Path:
-    """Write a folder of synthetic butterfly-like specimens.
+    """Write a folder of synthetic butterfly-like specimens, and return it.
 
     The folder appears whole or not at all: everything is written beside it first and renamed.
-
-    Args:
-        root: The folder to make. It may exist when it is empty, or, with ``overwrite``, when it
-            holds a synthetic set.
-        settings: Variant, sizes and seed; the defaults when None.
-
-    Returns:
-        The folder, holding one ``.bil`` and ``.bil.hdr`` for each view of each specimen,
-        ``labels.csv``, ``white_reference.bil``, ``dark_reference.bil`` and ``truth.json``.
+    It may exist when it is empty, or, with ``overwrite``, when it holds a synthetic set. It
+    then holds one ``.bil`` and ``.bil.hdr`` for each view of each specimen, ``labels.csv``,
+    ``white_reference.bil``, ``dark_reference.bil`` and ``truth.json``.
 
     Raises:
         CatalogueError: If the folder holds something that may not be replaced.
@@ -91,15 +84,17 @@ def synthesise(root: Path, settings: SynthSettings | None = None) -> Path:
     settings = settings or SynthSettings()
     root = Path(root)
     _check_target(root, settings.overwrite)
-    with _replacing(root) as folder:
+    with replacing(root) as folder:
+        folder.mkdir()
         _write_set(folder, settings, build_design(settings.variant))
+        if root.exists():
+            shutil.rmtree(root)
     return root
 
 
 def _write_set(folder: Path, settings: SynthSettings, design: Design) -> None:
     axis = settings.axis
-    seed = np.random.SeedSequence(settings.seed, spawn_key=(SENSOR_KEY,))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(SENSOR_KEY,)))
     sensor = Sensor.build(axis.wavelengths_nm, settings.size, rng)
     writer = Writer(folder, axis, Optics(design, axis.wavelengths_nm), sensor, settings)
     writer.cube("white_reference.bil", sensor.white_frame(rng))
@@ -130,27 +125,3 @@ def _check_target(root: Path, overwrite: bool) -> None:
             f"{root} holds files but no {TRUTH_FILE}, so it is no synthetic set and is not "
             "replaced, even with synth.overwrite=true. Name another folder."
         )
-
-
-@contextmanager
-def _replacing(root: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``root`` that takes its place when the block succeeds."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    fresh = root.with_name(f".{root.name}.partial-{mark}")
-    old = root.with_name(f".{root.name}.old-{mark}")
-    fresh.mkdir()
-    try:
-        yield fresh
-        if root.exists():
-            os.replace(root, old)
-        os.replace(fresh, root)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        if old.exists() and not root.exists():
-            os.replace(old, root)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _yes_no(*flags: bool) -> tuple[str, ...]:
-    return tuple("yes" if flag else "no" for flag in flags)

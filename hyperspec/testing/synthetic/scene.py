@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.testing.synthetic.design import Design, Factors
-from hyperspec.testing.synthetic.patterns import Pattern, draw_pattern
-from hyperspec.testing.synthetic.pigments import PIGMENTS
-from hyperspec.testing.synthetic.structural import iridescence
-from hyperspec.testing.synthetic.wings import Outline, Shape, outline
+from hyperspec.testing.synthetic.scales import PIGMENTS, iridescence
+from hyperspec.testing.synthetic.wings import Outline, Pattern, Shape, draw_pattern, outline
 
 VIEWS = ("D", "V")
 # Decadic absorbance of a unit of each pigment where its strongest band lies.
@@ -63,12 +61,7 @@ class Traits:
 
 @dataclass
 class Optics:
-    """Spectra that all specimens share on one axis, computed once.
-
-    Args:
-        design: Variant, with its windows.
-        wavelengths_nm: Band centres in nanometres, shape ``(C,)``.
-    """
+    """Spectra that all specimens share on one axis, computed once from a variant's windows."""
 
     design: Design
     wavelengths_nm: NDArray[np.float64]
@@ -93,14 +86,7 @@ class Optics:
 def render(
     traits: Traits, optics: Optics, size: int, rng: np.random.Generator, *, dorsal: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Render one side of a specimen, without noise.
-
-    Args:
-        traits: The specimen.
-        optics: Spectra of pigments and windows.
-        size: Pixels along each side.
-        rng: Source of the side's pattern, light and glints.
-        dorsal: The upper side.
+    """Render one side of a specimen, upper (``dorsal``) or lower, without noise.
 
     Returns:
         Reflectance, shape ``(size, size, C)``, and the share of each pixel that the specimen

@@ -79,14 +79,9 @@ class Sensor:
     def expose(
         self, reflectance: NDArray[np.float32], rng: np.random.Generator
     ) -> NDArray[np.uint16]:
-        """Return raw counts of a scene with its noise.
+        """Return raw counts of a scene with its noise, shape ``(lines, samples, C)``.
 
-        Args:
-            reflectance: Noise-free reflectance, shape ``(lines, samples, C)``; not changed.
-            rng: Source of the noise.
-
-        Returns:
-            Counts, shape ``(lines, samples, C)``.
+        The noise-free reflectance, of the same shape, is not changed.
         """
         counts = rng.standard_normal(reflectance.shape, dtype=np.float32)
         counts *= self.noise

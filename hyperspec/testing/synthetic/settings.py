@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hyperspec.spectra.axis import MISSION_BANDS, SpectralAxis, mission_axis
-from hyperspec.testing.synthetic.design import VARIANTS
+from hyperspec.testing.synthetic.design import check_variant
 from hyperspec.utils.errors import ConfigError
 
 MIN_SIZE, MAX_SIZE = 16, 2048
@@ -29,11 +29,7 @@ class SynthSettings:
     """Replace a synthetic set that is already in the folder."""
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
-            raise ConfigError(
-                f"synth.variant is {self.variant!r}, which is none of {', '.join(VARIANTS)}. "
-                "Choose one of them."
-            )
+        check_variant(self.variant)
         limits = {
             "num_specimens": (1, 9999),
             "size": (MIN_SIZE, MAX_SIZE),

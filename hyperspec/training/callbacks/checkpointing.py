@@ -29,11 +29,7 @@ _SHARE = 20  # a checkpoint that took 1 s is followed by 20 s without one: at mo
 
 
 class Slots:
-    """Two checkpoint files of one job in a folder of its own.
-
-    Args:
-        folder: The folder; made when the first checkpoint is written.
-    """
+    """Two checkpoint files of one job in a folder of its own, made when the first is written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

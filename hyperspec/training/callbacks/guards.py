@@ -30,11 +30,8 @@ class NoticeCollapse(pl.Callback):
 
     A run whose embeddings keep to one direction has collapsed: its loss stays at that of equal
     embeddings, and more epochs do not mend it. The features' spread is looked at too, since the
-    head's BatchNorm would blow the rounding noise of equal features up to embeddings of full rank.
-
-    Args:
-        every_n_steps: Steps between checks, at least 1.
-        tag: Takes tags of the run.
+    head's BatchNorm would blow the rounding noise of equal features up to embeddings of full
+    rank. ``tag`` takes tags of the run.
     """
 
     def __init__(self, every_n_steps: int, tag: Callable[[Mapping[str, str]], None]) -> None:
@@ -91,11 +88,7 @@ def effective_rank(embeddings: Tensor) -> Tensor:
 
 
 def relative_spread(features: Tensor) -> Tensor:
-    """Return the root mean square distance from the mean over that from zero, 0 to 1.
-
-    Args:
-        features: Shape ``(N, F)``.
-    """
+    """Return the root mean square distance from the mean over that from zero, 0 to 1."""
     values = features.float()
     size = values.square().sum(1).mean().clamp(min=torch.finfo(values.dtype).tiny)
     return ((values - values.mean(0)).square().sum(1).mean() / size).sqrt()
@@ -140,11 +133,8 @@ def cached_gradient_error(module: SimCLR, batch: Batch) -> float:
     """Return the relative error of the cached gradient against one graph over the whole batch.
 
     Both draw the same views: chunk by chunk, as micro-batches do. Random states, running
-    statistics and the loss's queue are left as they were.
-
-    Args:
-        module: With a micro-batch.
-        batch: At least two specimens.
+    statistics and the loss's queue are left as they were. The batch holds two specimens or
+    more.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     positions = torch.arange(len(batch.rows))

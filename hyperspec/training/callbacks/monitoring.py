@@ -143,11 +143,7 @@ class CostMeter(pl.Callback):
 
 
 class GradientNorm(pl.Callback):
-    """Logs the norm of the gradient before clipping, whole and by stage of the network.
-
-    Args:
-        every_n_steps: Optimizer steps between logged norms, at least 1.
-    """
+    """Logs the norm of the gradient before clipping, whole and by stage, every so many steps."""
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
@@ -188,11 +184,7 @@ def stage_of(parameter: str) -> str:
 def best_scores(best: dict[str, float], metrics: Mapping[str, float]) -> dict[str, float]:
     """Take in scores, and return the best of each so far by the name ``best/<name>``.
 
-    MLflow's table and charts show a metric's last value.
-
-    Args:
-        best: The best so far; it is brought up to date.
-        metrics: Scores of now.
+    MLflow's table and charts show a metric's last value. ``best`` is brought up to date.
     """
     for key in (f"val/{name}" for name in leading()):
         if key in metrics:

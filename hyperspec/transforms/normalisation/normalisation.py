@@ -6,15 +6,22 @@ from the wavelengths is a buffer, so that it travels in the ``state_dict``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.transforms.normalisation.continuum import ContinuumRemoval
-from hyperspec.transforms.normalisation.derivative import Derivative, fit_derivative
-from hyperspec.transforms.normalisation.pixelwise import Normalisation, Snv, UnitLength
+from hyperspec.transforms.normalisation.pixelwise import (
+    ContinuumRemoval,
+    Derivative,
+    Normalisation,
+    Snv,
+    UnitLength,
+    fit_derivative,
+)
 from hyperspec.utils.errors import ConfigError
 
 NORMALISATIONS = ("none", "minmax", "zscore", "snv", "l2", "derivative", "continuum")
@@ -23,12 +30,7 @@ FITTED = ("minmax", "zscore", "derivative")
 
 
 class PerBand(Normalisation):
-    """One scale and offset per band, on foreground and background alike.
-
-    Args:
-        scale: Shape ``(n,)``.
-        offset: Shape ``(n,)``.
-    """
+    """One scale and offset per band, each ``(n,)``, on foreground and background alike."""
 
     def __init__(self, scale: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
         super().__init__()
@@ -96,22 +98,17 @@ def build_normalisation(
 def blank_normalisation(name: str, wavelengths_nm: NDArray[np.float64]) -> Normalisation:
     """Build a normalisation of the right shape whose fitted buffers a ``state_dict`` fills.
 
-    Args:
-        name: One of ``NORMALISATIONS``.
-        wavelengths_nm: Centres of the selected bands in channel order, shape ``(n,)``.
+    The arguments are those of :func:`build_normalisation`.
     """
     count = len(wavelengths_nm)
-    if name == "none":
-        return Identity(count)
-    if name == "snv":
-        return Snv()
-    if name == "l2":
-        return UnitLength()
-    if name == "continuum":
-        return ContinuumRemoval(wavelengths_nm)
-    if name == "derivative":
-        return Derivative(np.zeros((count, count)))
-    return PerBand(np.ones(count), np.zeros(count))
+    blank: dict[str, Callable[[], Normalisation]] = {
+        "none": lambda: Identity(count),
+        "snv": Snv,
+        "l2": UnitLength,
+        "continuum": lambda: ContinuumRemoval(wavelengths_nm),
+        "derivative": lambda: Derivative(np.zeros((count, count))),
+    }
+    return blank.get(name, lambda: PerBand(np.ones(count), np.zeros(count)))()
 
 
 def _per_band(centre: NDArray[np.float64], width: NDArray[np.float64]) -> PerBand:

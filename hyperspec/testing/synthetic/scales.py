@@ -1,4 +1,4 @@
-"""Absorption of the wing's pigments, as decadic absorbance per unit of pigment.
+"""The colours of wing scales: absorption by pigments, interference in lamellae of chitin.
 
 A pigment of amount c absorbs ``A = c * shape(wavelength)``, and light that has passed it is weaker
 by ``10 ** -A``. The shapes are sums of Gaussian bands or, for melanin, an exponential
@@ -74,3 +74,70 @@ def _gaussian_sum(
     for centre_nm, fwhm_nm, height in bands:
         total += height * np.exp(-4 * np.log(2) * ((wavelengths_nm - centre_nm) / fwhm_nm) ** 2)
     return total
+
+
+CHITIN_INDEX = 1.56
+"""Refractive index of wing chitin (Vukusic et al. 1999, Proc. R. Soc. B 266:1403), no unit."""
+
+
+def film_reflectance(
+    wavelengths_nm: NDArray[np.float64],
+    thickness_nm: float,
+    *,
+    index: float = CHITIN_INDEX,
+    num_lamellae: int = 1,
+    gap_nm: float = 0.0,
+    angle_deg: float = 0.0,
+) -> NDArray[np.float64]:
+    """Return the reflectance of a stack of equal films in air, both polarisations averaged, 0 to 1.
+
+    The films are added from the lowest upwards by Airy's summation of all internal reflections:
+    ``r = (r_top + r_below * e) / (1 + r_top * r_below * e)`` with ``e = exp(2i * phase)``. For
+    one film this is Airy's formula ``F sin^2(p) / (1 + F sin^2(p))``. Gaps are of air, the
+    angle of incidence is in air, 0 to below 90 degrees.
+
+    Source: Airy 1833; Born and Wolf, Principles of Optics, section 1.6.4 (recursion over
+    layers).
+    """
+    cos_air = np.cos(np.radians(angle_deg))
+    cos_film = np.sqrt(1 - (np.sin(np.radians(angle_deg)) / index) ** 2)
+    into_film = np.exp(4j * np.pi * index * thickness_nm * cos_film / wavelengths_nm)
+    into_gap = np.exp(4j * np.pi * gap_nm * cos_air / wavelengths_nm)
+    surfaces = (
+        (cos_air - index * cos_film) / (cos_air + index * cos_film),  # s-polarised, air to chitin
+        (cos_film - index * cos_air) / (cos_film + index * cos_air),  # p-polarised, same sign
+    )
+    total = np.zeros(wavelengths_nm.shape)
+    for surface in surfaces:
+        below = np.zeros(wavelengths_nm.shape, dtype=np.complex128)
+        for _ in range(num_lamellae):
+            below = below * into_gap
+            inside = (below - surface) / (1 - surface * below)  # chitin to air: opposite sign
+            below = _airy(surface, inside, into_film)
+        total += np.abs(below) ** 2 / 2
+    return total
+
+
+def peak_thickness(peak_nm: float, index: float = CHITIN_INDEX) -> tuple[float, float]:
+    """Return the film and gap thicknesses in nanometres of a quarter-wave stack at a peak."""
+    return peak_nm / (4 * index), peak_nm / 4
+
+
+def iridescence(
+    wavelengths_nm: NDArray[np.float64], peak_nm: float, num_lamellae: int, angle_deg: float = 0.0
+) -> NDArray[np.float64]:
+    """Return the reflectance of a quarter-wave stack with its peak at a wavelength.
+
+    More lamellae of chitin give a brighter and narrower peak; at an angle (degrees) it moves to
+    shorter wavelengths.
+    """
+    film_nm, gap_nm = peak_thickness(peak_nm)
+    return film_reflectance(
+        wavelengths_nm, film_nm, num_lamellae=num_lamellae, gap_nm=gap_nm, angle_deg=angle_deg
+    )
+
+
+def _airy(
+    top: float, below: NDArray[np.complex128], phase: NDArray[np.complex128]
+) -> NDArray[np.complex128]:
+    return (top + below * phase) / (1 + top * below * phase)
