@@ -84,11 +84,13 @@ def synthesise(root: Path, settings: SynthSettings | None = None) -> Path:
     settings = settings or SynthSettings()
     root = Path(root)
     _check_target(root, settings.overwrite)
+    before = root.with_name(f".{root.name}.before")
     with replacing(root) as folder:
         folder.mkdir()
         _write_set(folder, settings, build_design(settings.variant))
         if root.exists():
-            shutil.rmtree(root)
+            root.replace(before)  # kept until the new set has its name
+    shutil.rmtree(before, ignore_errors=True)
     return root
 
 
