@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.entities import Run
-from train_fixtures import Runs, artifact
+from train_fixtures import Runs, artifact, cache, runs, specimens, words
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main
@@ -28,6 +28,8 @@ from hyperspec.report.tables import ranking
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
+
+__all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 
 
 def test_one_run_is_kept_whole(

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from learned_fixtures import Runs, artifact
+from learned_fixtures import Runs, artifact, runs, specimens, words
 from mlflow.entities import Run
 
 from hyperspec.cli.train import main
 from hyperspec.inference.restore import restore
 from hyperspec.training.band_search import BandSearch
 from hyperspec.utils.errors import HyperspecError, ModelError
+
+__all__ = ["runs", "specimens", "words"]  # fixtures
 
 
 def history(run: Run) -> list[dict[str, str]]:
