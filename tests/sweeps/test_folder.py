@@ -36,6 +36,9 @@ class Here:
 class Asked:
     lr: float
     data: Here = dataclasses.field(default_factory=Here)
+    scored: list[str] = dataclasses.field(
+        default_factory=lambda: ["knn"], metadata={"identity": "unless default"}
+    )
     sweep: dict[str, str] = dataclasses.field(default_factory=dict, metadata=ASIDE)
 
 
@@ -69,6 +72,17 @@ def test_another_request_is_refused_with_its_differences(tmp_path: Path) -> None
     assert "bands.n was 10,20 and is 10,50; lr was 0.001 and is 0.002" in text
     assert "seed was not set and is 1" in text
     assert "sweep.changed=fork" in text
+
+
+def test_a_key_that_came_later_counts_when_it_is_set(tmp_path: Path) -> None:
+    """The note of a folder that an earlier version began has no such key."""
+    again.settle_folder(config(tmp_path), tmp_path, {})
+    note = json.loads((tmp_path / again.ASKED).read_text())
+    assert "scored" not in note
+    other = config(tmp_path)
+    other.scored = ["linear"]
+    with pytest.raises(ConfigError, match="scored was not set and is"):
+        again.settle_folder(other, tmp_path, {})
 
 
 def test_a_fork_takes_a_neighbour_and_finds_it_again(tmp_path: Path) -> None:
