@@ -154,8 +154,8 @@ def self_expression(products: Matrix, penalty: float) -> Matrix:
     """Return the coefficients of each band (column) in the others, diagonal 0, shape ``(C, C)``.
 
     The minimiser of |X - X Z|^2 + penalty * mean square * |Z|^2 with diag(Z) = 0 is z_ij =
-    -p_ij / p_jj, P the inverse of X'X + penalty. Products are means over pixels, the penalty is
-    in units of their diagonal's mean.
+    -p_ij / p_jj, P the inverse of X'X + penalty. Products are means over pixels, shape
+    ``(C, C)``; the penalty is in units of their diagonal's mean.
     """
     count = len(products)
     level = float(np.trace(products)) / count or 1.0

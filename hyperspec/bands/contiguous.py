@@ -173,7 +173,8 @@ class Fngbs(StatisticsStrategy):
 def neighbourhood_edges(distances: Matrix, n: int, rounds: int = 5) -> list[int]:
     """Return the n + 1 edges of n groups of bands around moving centres.
 
-    Every border is moved at most so many rounds; 5 are the authors'.
+    Every border is moved in at most ``rounds`` rounds; 5 are the authors'. Distances have shape
+    ``(C, C)``, n is 1 to C.
     """
     count = len(distances)
     edges = [int(e) for e in np.linspace(0, count, n + 1)]

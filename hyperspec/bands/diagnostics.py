@@ -77,7 +77,10 @@ def stability(sets: Sequence[Sequence[int]], num_bands: int, *, level: float = 0
 def mean_shift_nm(
     chosen_nm: NDArray[np.float64], resampled_nm: Sequence[NDArray[np.float64]]
 ) -> float:
-    """Return how far, in nm, a resample's nearest pick lies from a chosen band on average."""
+    """Return how far, in nm, a resample's nearest pick lies from a chosen band on average.
+
+    Chosen bands are ``(n,)``, those of each resample of any number; all in nanometres.
+    """
     shifts = [np.abs(chosen_nm[:, None] - other[None]).min(1).mean() for other in resampled_nm]
     return float(np.mean(shifts))
 

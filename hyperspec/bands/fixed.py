@@ -144,7 +144,7 @@ class Random(CountedStrategy):
 def spread(wavelengths_nm: Vector, n: int) -> list[int]:
     """Return n bands spread evenly over nm, both ends included; the middle one for n = 1.
 
-    The wavelengths ascend.
+    Wavelengths ``(C,)`` are in nanometres and ascend; n is 1 to C.
     """
     low, high = wavelengths_nm[0], wavelengths_nm[-1]
     points = np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])

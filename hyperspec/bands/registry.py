@@ -31,7 +31,7 @@ def register(kind: _Kind) -> _Kind:
     """Add a strategy, so that ``bands=NAME`` chooses it; a class decorator.
 
     Args:
-        kind: A dataclass below :class:`Strategy`, best below :class:`CountedStrategy` or
+        kind: A dataclass below :class:`Strategy`, best below ``CountedStrategy`` or
             ``StatisticsStrategy``, with a ``name``.
 
     Raises:

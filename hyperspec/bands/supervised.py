@@ -60,7 +60,10 @@ def fisher_ratios(statistics: SpectralStatistics) -> Matrix:
 
 
 def cover(ratios: Matrix, n: int) -> list[int]:
-    """Give each band in turn to the pair of classes whose ratios add up to the least so far."""
+    """Give each band in turn to the pair of classes whose ratios add up to the least so far.
+
+    Ratios are 0 or above, shape ``(pairs, C)``; n is 1 to C.
+    """
     free = np.ones(ratios.shape[1], bool)
     gained = np.zeros(ratios.shape[0])
     chosen = []

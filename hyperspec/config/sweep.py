@@ -10,7 +10,11 @@ from hyperspec.utils.fields import one_of
 
 @dataclass
 class SweepConfig:
-    """How a sweep is run. Nothing here changes what a job computes."""
+    """How a sweep is run. Nothing here changes what a job computes.
+
+    Raises:
+        ConfigError: If a value is outside its range.
+    """
 
     resume: bool = True
     """A job of a sweep that some sweep has finished before returns that result without training,
@@ -58,7 +62,11 @@ class SweepConfig:
 
 @dataclass
 class SearchConfig:
-    """What a search asks of its trials; ``search=tpe`` and the like choose the search itself."""
+    """What a search asks of its trials; ``search=tpe`` and the like choose the search itself.
+
+    Raises:
+        ConfigError: If a value is outside its range.
+    """
 
     seeds: int = 1
     """Jobs of one trial, with `seed`, `seed+1`, ...; the study is told one value of them all."""

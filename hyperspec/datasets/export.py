@@ -116,7 +116,7 @@ def _names(files: Sequence[str]) -> list[str]:
 def _write_labels(
     path: Path, names: Sequence[str], columns: Mapping[str, Sequence[str | int | None]]
 ) -> None:
-    """Write a CSV that :class:`CsvLabels` reads, specimen keys included."""
+    """Write a CSV that ``CsvLabels`` reads, specimen keys included."""
     own = [name for name in columns if name not in OWN_COLUMNS]
     if any(columns["label"]) and not any(columns[name] == columns["label"] for name in own):
         own.insert(0, "label")

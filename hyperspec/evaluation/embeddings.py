@@ -122,7 +122,10 @@ class Embeddings:
         return rows if rows is not None and len(rows.labels) else None
 
     def averaged(self, values: ArrayLike, specimens: Sequence[str]) -> Interval:
-        """Return the mean of scores, NaN where there is none, with its 95% interval."""
+        """Return the mean of scores ``(N,)``, NaN where there is none, with its 95% interval.
+
+        The interval is over ``specimens`` ``(N,)``, the specimen of each row.
+        """
         return bootstrap_interval(
             values, specimens, num_resamples=self.num_resamples, seed=self.seed
         )

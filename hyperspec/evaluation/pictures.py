@@ -130,7 +130,10 @@ def draw_responses(projection: BandProjection) -> Figure:
 
 
 def draw_choices(choices_nm: ArrayLike, temperatures: ArrayLike) -> Figure:
-    """Draw the bands, ``(epochs, n)``, that a search would have chosen after each epoch."""
+    """Draw the bands that a search would have chosen after each epoch.
+
+    Choices are ``(epochs, n)`` in nanometres, temperatures ``(epochs,)``.
+    """
     chosen = np.atleast_2d(np.asarray(choices_nm, np.float64))
     epochs = np.arange(1, len(chosen) + 1)
     figure = Figure(figsize=(8, 5), layout="constrained")

@@ -59,7 +59,7 @@ def spectral_signatures(
 
 
 def signature_table(signatures: Sequence[Signature], wavelengths_nm: ArrayLike) -> pd.DataFrame:
-    """Return one row per label and band, at centres ``(C,)``.
+    """Return one row per label and band, at centres ``(C,)`` in nanometres.
 
     Columns: label, num_specimens, wavelength_nm, mean, sd.
     """

@@ -62,7 +62,10 @@ def attention_weights(embedder: Embedder, rows: Tensor) -> Tensor | None:
 
 
 def draw_attention(nm: Tensor, mean: Tensor, low: Tensor, high: Tensor) -> Figure:
-    """Draw the mean weight over ascending wavelengths and the range over images, ``(n,)`` each."""
+    """Draw the mean weight over ascending wavelengths and the range over images, ``(n,)`` each.
+
+    ``low`` and ``high`` are quantiles over images; wavelengths are in nanometres.
+    """
     figure, axes = new_axes(8, 3.5)
     axes.axhline(1, color="0.6", linewidth=0.8, linestyle="--")
     axes.fill_between(

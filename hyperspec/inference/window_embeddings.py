@@ -30,7 +30,7 @@ _OPTION = "--windows-nm"
 
 @dataclass(frozen=True)
 class Window:
-    """A window of wavelengths; the lower end belongs to it, the upper one does not."""
+    """A window of wavelengths, nm; the lower end belongs to it, the upper one, above it, not."""
 
     low_nm: float
     high_nm: float

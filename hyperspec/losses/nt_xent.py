@@ -39,7 +39,10 @@ class Contrast(NamedTuple):
 
 
 def contrast(z0: Tensor, z1: Tensor, temperature: float) -> Contrast:
-    """Compare every embedding ``(B, D)``, float32 or wider, with those of all processes."""
+    """Compare every embedding ``(B, D)``, float32 or wider, with those of all processes.
+
+    Row ``i`` of ``z0`` pairs with row ``i`` of ``z1``; ``temperature`` is τ, above 0.
+    """
     rank, processes = world()
     stacked = functional.normalize(torch.stack([z0, z1]), dim=2)
     # (processes, 2, B, D) to first views of all processes, then second views: as in one process.
@@ -89,8 +92,8 @@ class NtXent(nn.Module):
     def forward(self, z0: Tensor, z1: Tensor) -> Tensor:
         """Return the loss, a scalar in float32 or wider; in training fill the queue.
 
-        Row ``i`` of the first view's ``(B, D)`` pairs with row ``i`` of the second;
-        normalised or not.
+        Embeddings are ``(B, D)``, normalised or not; row ``i`` of ``z0`` pairs with row ``i``
+        of ``z1``.
 
         Raises:
             ConfigError: If the batch over all processes holds one specimen.

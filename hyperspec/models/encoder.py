@@ -83,7 +83,10 @@ class Encoder(nn.Module):
         return torch.eye(self.num_bands, dtype=next(self.projection.parameters()).dtype)
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the projected channels ``(B, k, H, W)``, or without a projection the bands."""
+        """Return the projected channels, or the bands themselves if there is no projection.
+
+        From ``(B, n, H, W)`` to ``(B, k, H, W)``.
+        """
         if self.projection is None:
             return x
         projected: Tensor = self.projection(x)

@@ -13,8 +13,8 @@ class ProjectionHead(nn.Module):
 
     As in SimCLR's published code the linear layers have no bias (BatchNorm takes it away), and
     the last BatchNorm scales but does not shift. BatchNorm couples the samples of a batch: give
-    both views of the whole contrastive batch in one call. Losses on variances (VICReg) need the
-    output raw (``unit=False``).
+    both views of the whole contrastive batch in one call. From features ``(B, in_features)`` to
+    ``(B, dim)``; losses on variances (VICReg) need the output raw (``unit=False``).
 
     Source: Chen et al. 2020, section 2.1 and ``projection_head`` in their ``model_util.py``.
     """

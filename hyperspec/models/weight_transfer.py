@@ -32,8 +32,8 @@ RIDGE = 1e-3
 def interpolation_map(old_nm: ArrayLike, new_nm: ArrayLike) -> NDArray[np.float64]:
     """Return how old stem weights enter new ones by interpolation over nm, scaled by m/n.
 
-    From the centres of m old and n new bands in any order: shape ``(m, n)``, new weights are
-    old weights times it. Outside of the old bands' range the end weights hold.
+    From the centres of m old and n new bands in nanometres, in any order: shape ``(m, n)``,
+    new weights are old weights times it. Outside of the old bands' range the end weights hold.
     """
     old, new = np.asarray(old_nm, np.float64), np.asarray(new_nm, np.float64)
     order = np.argsort(old, kind="stable")

@@ -34,7 +34,8 @@ LOST = "lost"  # its process is gone without a word
 class JobState:
     """One job: its folder below the sweep's, all its overrides, and one of the states above.
 
-    It has started at so many seconds since the epoch; ``reason`` says in a line why it failed, and
+    It has started at so many seconds since the epoch, and took ``seconds``, 0 while it runs; the
+    objective is NaN without one. ``reason`` says in a line why it failed, and
     ``process`` is one as :func:`hyperspec.utils.process.process_tag` names them.
     """
 

@@ -49,7 +49,11 @@ def continue_history(run: JobRun, run_id: str, until_step: int, whole: Sequence[
 
 
 def give_up_after(parent: ParentInfo, max_failures: int) -> None:
-    """Start no job more when so many of its sweep have failed: raise a SweepGivenUpError."""
+    """Start no job more when so many of its sweep have failed.
+
+    Raises:
+        SweepGivenUpError: If so many have.
+    """
     connection = connect(parent.tracking_uri, parent.experiment, offline=True)
     try:
         failed = len(connection.search(Tag.PARENT.equals(parent.parent_run_id), ended("FAILED")))

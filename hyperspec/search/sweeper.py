@@ -71,7 +71,11 @@ class _Drawn:
 
 
 class Search:
-    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`."""
+    """The loop; made by :class:`hyperspec.search.plugin.HyperspecSweeper`.
+
+    Raises:
+        ConfigError: If no trial is asked for.
+    """
 
     def __init__(
         self,

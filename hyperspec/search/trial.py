@@ -61,7 +61,8 @@ def trial_number(sweep_dir: Path) -> int | None:
 def build_pruner(config: Mapping[str, object]) -> optuna.pruners.BasePruner:
     """Return Optuna's pruner for ``{"name": "median", "n_startup_trials": 5, ...}``.
 
-    A ConfigError names what is unknown of that.
+    Raises:
+        ConfigError: If the name or an argument is unknown.
     """
     import optuna
 

@@ -56,7 +56,10 @@ class SpectralAxis:
 
     @classmethod
     def linear(cls, start_nm: float, stop_nm: float, count: int) -> SpectralAxis:
-        """Make an evenly spaced axis of 1 band or more, the centres of both ends included."""
+        """Make an evenly spaced axis of 1 band or more, from the centre of the first to the last.
+
+        Both are in nanometres and included.
+        """
         if count < 1:
             raise AxisError(f"An axis of {count} bands was asked for; it needs at least 1.")
         return cls(np.linspace(start_nm, stop_nm, count))
@@ -98,7 +101,7 @@ class SpectralAxis:
     def nearest(self, nm: float, tolerance_nm: float = np.inf) -> int:
         """Return the index of the good band nearest to a wavelength in nanometres.
 
-        Between two equally near bands the lower one is taken.
+        Between two equally near bands the lower one is taken; no farther than ``tolerance_nm``.
 
         Raises:
             AxisError: If no good band lies within the tolerance.

@@ -128,7 +128,7 @@ class BandSelection:
     def resolve(self, axis: SpectralAxis, tolerance_nm: float | None = None) -> BandSelection:
         """Find the same wavelengths on another axis, that of the cubes at hand.
 
-        The largest accepted distance is half the smaller median spacing by default.
+        The largest accepted distance, in nanometres, is by default half the smaller median spacing.
 
         Raises:
             BandError: If a wavelength has no good band within the tolerance, or two fall on one;

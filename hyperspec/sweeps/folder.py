@@ -68,7 +68,8 @@ def settle_folder(config: DictConfig, folder: Path, space: Mapping[str, str]) ->
 def check_busy(config: DictConfig, connection: Connection, command: str) -> str | None:
     """Say in a line whether the same command runs now, and what that means.
 
-    It is a ConfigError when ``sweep.when_busy`` is ``refuse``.
+    Raises:
+        ConfigError: If it does and ``sweep.when_busy`` is ``refuse``.
     """
     if connection.offline:
         return None

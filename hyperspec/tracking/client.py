@@ -61,7 +61,11 @@ class Connection:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client; an UnreachableError says that the store does not answer."""
+        """MLflow's client.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
         if self._client is None:
             self._client = open_client(self.uri)
         return self._client
@@ -69,14 +73,19 @@ class Connection:
     def ask(self, call: Callable[[MlflowClient], T]) -> T:
         """Read from the store; a moment of trouble is waited for, 60 s of a locked SQLite file.
 
-        Trouble that lasts is an UnreachableError.
+        Raises:
+            UnreachableError: If the store does not answer.
         """
         seconds = store_state.LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
         place = f"tracking.uri={self.shown_uri}"
         return store_state.retry_store(lambda: call(self.client), seconds, place)
 
     def search(self, *conditions: str, limit: int | None = None) -> list[RunRecord]:
-        """Return the experiment's runs that meet all conditions, newest first; see :meth:`ask`."""
+        """Return the experiment's runs that meet all conditions, the newest first.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
         return self.ask(
             lambda client: search_runs(client, [self.known_experiment()], conditions, limit=limit)
         )

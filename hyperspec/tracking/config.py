@@ -9,7 +9,11 @@ from hyperspec.utils.errors import ConfigError
 
 @dataclass
 class TrackingConfig:
-    """Store, experiment and rhythm of logging; a ConfigError for what is empty or out of range."""
+    """Store, experiment and rhythm of logging.
+
+    Raises:
+        ConfigError: If a value is empty or outside its range.
+    """
 
     uri: str = "sqlite:///mlflow.db"
     """MLflow tracking URI: a SQLite file (relative to the folder of the command), or a server."""

@@ -100,7 +100,11 @@ def to_number(text: str | None, otherwise: float = math.nan) -> float:
 
 
 def read_run(client: MlflowClient, run_id: str) -> RunRecord:
-    """Return a run; an MlflowException says that there is none of that identity."""
+    """Return a run.
+
+    Raises:
+        MlflowException: If there is none of that identity.
+    """
     return RunRecord.of(client.get_run(run_id))
 
 

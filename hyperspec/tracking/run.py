@@ -56,7 +56,8 @@ def start_run(
     """Create a run; use the result as a context manager so that it always ends.
 
     ``tags`` are searchable, ``params`` have dotted names, and ``flush_seconds`` is the longest wait
-    of a metric. The parent of a sweep is of the kind ``sweep``; its jobs are nested under its run.
+    of a metric in seconds. The parent of a sweep is of the kind ``sweep``; its jobs are nested
+    under its run.
     """
     own = {
         Tag.KIND: kind,
@@ -118,7 +119,11 @@ class JobRun:
 
     @property
     def client(self) -> MlflowClient:
-        """MLflow's client of the store, for reading; see :attr:`Connection.client`."""
+        """MLflow's client of the store, for reading.
+
+        Raises:
+            UnreachableError: If the store does not answer.
+        """
         return self.connection.client
 
     @property
@@ -142,7 +147,11 @@ class JobRun:
             self.fail(error)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set or replace tags; a name that MLflow would refuse is a TrackingError."""
+        """Set or replace tags.
+
+        Raises:
+            TrackingError: If MLflow would refuse a name.
+        """
         _check_names("tag", tags)
         clipped = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
         for part in _parts(clipped):

@@ -28,7 +28,7 @@ class UiCommand:
 
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> UiCommand:
-    """Return the command that serves a store.
+    """Return the command that serves a store at a port, 1 to 65535.
 
     Raises:
         TrackingError: If the store is a server already, or there is no such file.
@@ -59,7 +59,11 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> UiCommand
 
 
 def launch_ui(uri: str, host: str = "127.0.0.1", port: int = 5000) -> int:
-    """Serve the UI until it is interrupted, see :func:`ui_command`; return its exit status."""
+    """Serve the UI until it is interrupted; return the server's exit status.
+
+    Raises:
+        TrackingError: See :func:`ui_command`.
+    """
     command = ui_command(uri, host, port)
     print(f"MLflow UI: {command.url}/{_PAGE}  (Ctrl-C ends it)", flush=True)
     # Started where the store lies: MLflow writes a folder of its own into the current one.

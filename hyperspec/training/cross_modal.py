@@ -56,7 +56,7 @@ class CrossModal(SimCLR):
     def embed_windows(self, rows: Tensor, chunk: int = 64) -> Tensor:
         """Embed each window of specimens of the bank, as the loss compares them.
 
-        From row numbers in the source, ``chunk`` images at once, to ``(N, W, D)``, on the
+        From row numbers ``(N,)`` in the source, ``chunk`` images at once, to ``(N, W, D)``, on the
         CPU, float32.
         """
         embedder, parts = self.embedder, []

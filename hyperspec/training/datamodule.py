@@ -19,7 +19,10 @@ from hyperspec.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """How batches are read when the planes do not stay in memory; see :class:`Hardware`."""
+    """How batches are read when the planes do not stay in memory.
+
+    See :class:`hyperspec.config.hardware.Hardware`.
+    """
 
     read_threads: int = 2
     num_workers: int = 0

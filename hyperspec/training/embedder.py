@@ -79,7 +79,7 @@ class Embedder:
 
     @torch.no_grad()
     def embed(self, rows: Tensor, chunk: int = 64) -> Tensor:
-        """Embed specimens of the bank, by row numbers in the source, ``chunk`` images at once.
+        """Embed specimens of the bank, by row numbers ``(N,)`` in the source, ``chunk`` at once.
 
         Returns:
             Backbone features on the CPU, shape ``(N, F)``, float32.

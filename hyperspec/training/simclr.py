@@ -118,6 +118,8 @@ class SimCLR(pl.LightningModule):
     def view(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
         """Make one view ready for :meth:`Encoder.features`, with what :meth:`Views.draw` drew.
 
+        From reflectance ``(B, C, H, W)`` and the foreground ``(B, 1, H, W)``.
+
         Returns:
             Shape ``(B, k, S, S)``; k is the stem's width with a projection in front of the warp,
             else n.
@@ -225,9 +227,9 @@ class SimCLR(pl.LightningModule):
         """Return what :meth:`view` makes one by one, up to rounding, without a batch of bands.
 
         Where stem, normalisation and spectral operations are one linear map per specimen, both
-        views are projected from the stored planes, see :mod:`.packed_planes`.
-        In float32 also under autocast: there is little to save on so few channels, and reflectance
-        keeps its digits until the backbone.
+        views are projected from the stored planes, see
+        :mod:`hyperspec.datasets.loading.packed_planes`. In float32 also under autocast: there is
+        little to save on so few channels, and reflectance keeps its digits until the backbone.
         """
         stored, masks = self._stored(batch, chosen)
         with torch.autocast("cpu", enabled=False):

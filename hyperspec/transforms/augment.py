@@ -280,7 +280,7 @@ class Views(nn.Module):
     ) -> FoldedView:
         """Compose spectral operations, normalisation and projection; see :meth:`project_view`.
 
-        The images and their foreground are needed where :attr:`reads_pixels`.
+        The images ``(B, n, H, W)`` and their foreground are needed where :attr:`reads_pixels`.
         """
         # Autocast would round the small factors to 8 bits; only the large product may be short.
         with torch.autocast(weight.device.type, enabled=False):

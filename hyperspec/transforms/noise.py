@@ -57,8 +57,8 @@ class NoiseSource:
     def add_(self, y: Tensor, sd: Tensor, seed: int) -> Tensor:
         """Add the noise of :meth:`draw` to fresh images in place and return them.
 
-        Nothing else may refer to the images ``(B, n, H, W)``; ``sd`` holds one value per
-        band.
+        Nothing else may refer to the images ``(B, n, H, W)``; ``sd`` ``(n,)`` holds the
+        standard deviation of each band.
         """
         batch, channels, height, width = y.shape
         if not (self.use_bank and y.device.type == "cpu"):

@@ -46,7 +46,14 @@ class ViewParams:
 
 
 class ViewSampler:
-    """Draws the parameters of views; sizes in pixels, wavelengths on the CPU."""
+    """Draws the parameters of views.
+
+    Args:
+        wavelengths_nm: Centres of the chosen bands on the CPU, shape ``(n,)``.
+        axis_range_nm: Ends of the axis over which erased windows are spread.
+        source_size: Height and width of the images in pixels.
+        size: Height and width of the views in pixels.
+    """
 
     def __init__(
         self,

@@ -68,7 +68,10 @@ class SpatialSampler:
 
 
 def rotation_matrix(degrees: Tensor, size: int) -> Tensor:
-    """Return rotations about the centre, counter-clockwise as displayed, ``(B, 3, 3)`` float64."""
+    """Return rotations about the centre, counter-clockwise as displayed, ``(B, 3, 3)`` float64.
+
+    Angles ``(B,)`` are in degrees; images have ``size`` pixels along each side.
+    """
     angle = torch.deg2rad(degrees.double())
     cos, sin = torch.cos(angle), torch.sin(angle)
     centre = (size - 1) / 2
@@ -98,7 +101,10 @@ def crop_matrix(corners: Tensor, size: int) -> Tensor:
 
 
 def flip_matrix(horizontal: Tensor, vertical: Tensor, size: int) -> Tensor:
-    """Return flips of views of ``size`` pixels, left-right and up-down, ``(B, 3, 3)`` float64."""
+    """Return flips of views of ``size`` pixels, left-right and up-down, ``(B, 3, 3)`` float64.
+
+    ``horizontal`` and ``vertical`` are boolean, ``(B,)``.
+    """
     matrix = torch.eye(3, dtype=torch.float64).repeat(len(horizontal), 1, 1)
     for axis, flipped in enumerate((horizontal, vertical)):
         matrix[:, axis, axis] = torch.where(flipped, -1.0, 1.0).double()
@@ -108,6 +114,8 @@ def flip_matrix(horizontal: Tensor, vertical: Tensor, size: int) -> Tensor:
 
 def warp_affine(x: Tensor, inverse: Tensor, size: int) -> Tensor:
     """Resample images ``(B, k, H, W)`` bilinearly; pixels from outside the image are 0.
+
+    ``inverse`` maps view pixels to source pixels, shape ``(B, 3, 3)``.
 
     Returns:
         Views, shape ``(B, k, size, size)``, in the dtype of ``x``; half precision is resampled in

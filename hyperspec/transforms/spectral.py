@@ -79,7 +79,8 @@ def axis_position(wavelengths_nm: Tensor, range_nm: tuple[float, float]) -> Tens
 def illumination(t: Tensor, gain: Tensor, tilt: Tensor, curvature: Tensor) -> Tensor:
     """Return exp(gain + tilt t + curvature t²), shape ``(B, n)``.
 
-    The position t on the axis, -1 to 1, has shape ``(n,)``, the three logs have shape ``(B,)``.
+    The position t on the axis, -1 to 1, has shape ``(n,)``, the logs of factor, slope and
+    curvature have shape ``(B,)``.
     """
     return torch.exp(gain[:, None] + tilt[:, None] * t + curvature[:, None] * t**2)
 
@@ -99,7 +100,7 @@ def shift_operator(wavelengths_nm: Tensor, shift_nm: Tensor) -> Tensor:
 
     The value at a band becomes the one interpolated linearly at (its nm - shift); beyond the
     outermost chosen bands their value is held. A single band stays as it is. Bands come in any
-    order; shifts ``(B,)`` are towards longer wavelengths.
+    order, ``(n,)``; shifts ``(B,)`` in nm are towards longer wavelengths.
     """
     count = len(wavelengths_nm)
     order = wavelengths_nm.argsort()
@@ -122,8 +123,8 @@ def smooth_operator(wavelengths_nm: Tensor, fwhm_nm: Tensor) -> Tensor:
     """Return the maps that give each band a Gaussian response, shape ``(B, n, n)``.
 
     Weights are the response times the width that each band stands for, so that unevenly chosen
-    bands count by the spectrum that they cover; rows sum to 1. Bands come in any order; a full
-    width at half maximum of 0 changes nothing.
+    bands count by the spectrum that they cover; rows sum to 1. Bands ``(n,)`` come in any order;
+    full widths at half maximum ``(B,)`` are in nm, 0 changes nothing.
     """
     order = wavelengths_nm.argsort()
     centres = wavelengths_nm[order]
@@ -141,7 +142,8 @@ def smooth_operator(wavelengths_nm: Tensor, fwhm_nm: Tensor) -> Tensor:
 def erase_keep(wavelengths_nm: Tensor, centre_nm: Tensor, width_nm: Tensor) -> Tensor:
     """Return False for bands within half a width of the centre, nanometres, shape ``(B, n)``.
 
-    A window that would leave no band at all erases nothing, nor does one of width 0.
+    A window that would leave no band at all erases nothing, nor does one of width 0. Bands are
+    ``(n,)``, centres and widths ``(B,)``.
     """
     inside = (wavelengths_nm - centre_nm[:, None]).abs() <= width_nm[:, None] / 2
     inside &= width_nm[:, None] > 0
@@ -149,7 +151,10 @@ def erase_keep(wavelengths_nm: Tensor, centre_nm: Tensor, width_nm: Tensor) -> T
 
 
 def mean_spectra(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mean spectrum over foreground pixels, shape ``(B, n)``; 0 without foreground."""
+    """Return the mean spectrum over foreground pixels, shape ``(B, n)``; 0 without foreground.
+
+    Images are ``(B, n, H, W)``, the mask is ``(B, 1, H, W)`` or None for every pixel.
+    """
     if mask is None:
         return x.mean((2, 3))
     weights = mask.to(x.dtype).flatten(2).transpose(1, 2)

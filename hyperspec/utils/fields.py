@@ -13,13 +13,21 @@ ASIDE = {"identity": False}
 
 
 def at_least(key: str, value: int, least: int) -> None:
-    """Raise :class:`ConfigError` naming the config key if a whole number is below the least."""
+    """Check a whole number.
+
+    Raises:
+        ConfigError: If it is below the least; it names the config key.
+    """
     if value < least:
         raise ConfigError(f"{key} is {value}; give a whole number of at least {least}.")
 
 
 def one_of(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise :class:`ConfigError` naming the config key if a value is none of the choices."""
+    """Check a choice.
+
+    Raises:
+        ConfigError: If it is none of the choices; it names them and the config key.
+    """
     if value not in choices:
         raise ConfigError(f"{key} is '{value}'; choose {', '.join(choices[:-1])} or {choices[-1]}.")
 

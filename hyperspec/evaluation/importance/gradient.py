@@ -43,8 +43,9 @@ def gradient_importance(
     """Attribute each embedding to the windows that lead from the training mean to it.
 
     The arguments are those of
-    :func:`hyperspec.evaluation.importance.perturbation.band_importance`, and the number of points
-    on the path; a batch are the images on it that are differentiated at once.
+    :func:`hyperspec.evaluation.importance.perturbation.band_importance`, and ``num_steps``
+    points on the path, ``batch_size`` of whose images are differentiated at once. Here ``fill``,
+    the training mean of each band, ``(n,)``, is always needed.
 
     Returns:
         Attribution of each window, ``(W, N)``, as ``change``: the sum over its bands.

@@ -79,7 +79,8 @@ class Occluder:
     """Makes batches of images, plain or with one set of bands replaced inside the mask.
 
     The arguments are those of
-    :func:`hyperspec.evaluation.importance.perturbation.band_importance`.
+    :func:`hyperspec.evaluation.importance.perturbation.band_importance`, and ``num_donors`` of each
+    row for ``permutation``.
 
     Raises:
         ConfigError: If ``permutation`` has fewer specimens than donors ask for.

@@ -93,6 +93,9 @@ def bootstrap_interval(
 
     As :func:`crossed_bootstrap` of one seed: one score per row, ``(N,)``, for accuracies 0 or 1;
     NaN rows do not count.
+
+    Raises:
+        ValueError: If there is no value, or lengths differ.
     """
     one_seed = np.asarray(values, np.float64)[None]
     return crossed_bootstrap(one_seed, groups, level=level, num_resamples=num_resamples, seed=seed)
@@ -136,7 +139,8 @@ def table_intervals(
 ) -> tuple[Interval, ...]:
     """Return the interval of a table's mean at each level, all from the same resamples.
 
-    Where ``exact``, a lack of spread takes the exact binomial interval.
+    Levels are coverages between 0 and 1. Where ``exact``, a lack of spread takes the exact binomial
+    interval.
     """
     num_seeds, num_groups = table.sums.shape
     mean = table.mean

@@ -135,15 +135,15 @@ def equivalence_test(
 ) -> Equivalence:
     """Say whether one setting is as good as another, better, worse, or whether that is undecided.
 
-    The arguments are those of :func:`paired_bootstrap`, and the largest difference that does not
-    matter, above 0; fix it before looking.
+    The arguments are those of :func:`paired_bootstrap`, and ``margin``, the largest difference
+    that does not matter, above 0; fix it before looking.
 
     Raises:
         ValueError: If shapes differ or the margin is not above 0.
 
     Source:
         Schuirmann (1987), two one-sided tests; the intervals are those of
-        :func:`crossed_bootstrap`.
+        :func:`hyperspec.evaluation.statistics.bootstrap.crossed_bootstrap`.
     """
     if not margin > 0:
         raise ValueError(f"margin is {margin}; it must be above 0 and fixed beforehand.")

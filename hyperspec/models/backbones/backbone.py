@@ -101,7 +101,8 @@ def _replayed(stage: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> T
 def build_backbone(config: EncoderConfig, wavelengths_nm: ArrayLike, checkpoint: bool) -> Backbone:
     """Build a backbone whose first convolution takes channels at wavelengths in nanometres.
 
-    They decide what a pretrained first convolution starts with.
+    The centres ``(channels,)`` decide what a pretrained first convolution starts with;
+    ``checkpoint`` recomputes stages in the backward pass.
 
     Raises:
         ConfigError: If the option has no backbone.

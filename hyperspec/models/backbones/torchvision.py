@@ -92,8 +92,8 @@ def vit(wavelengths_nm: ArrayLike, name: str, weights: str | None) -> tuple[Stag
 class PatchTokens(nn.Module):
     """Patches of an image as tokens, with position embeddings for any square size.
 
-    Embeddings of class token and patches, ``(1, 1 + side², F)``, are resized by bicubic
-    interpolation to other numbers of patches.
+    The class token is ``(1, 1, F)``; embeddings of class token and patches, ``(1, 1 + side², F)``,
+    are resized by bicubic interpolation to other numbers of patches.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ NUM_LISTED = 5  # differing keys that an error shows: enough to recognise anothe
 
 
 def read_weights(name: str, weights: str) -> dict[str, Tensor]:
-    """Read a state dict for a torchvision model, by its name: ``DEFAULT`` or that of a path.
+    """Read the state dict of ``DEFAULT`` or a path for a torchvision model such as ``resnet18``.
 
     Raises:
         ModelError: If the file is absent and cannot be downloaded, or is not a state dict.

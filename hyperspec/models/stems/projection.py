@@ -39,7 +39,8 @@ def colour_shares(wavelengths_nm: ArrayLike) -> NDArray[np.float64]:
 def inflate_kernels(rgb: Tensor, wavelengths_nm: ArrayLike) -> Tensor:
     """Widen kernels ``(out, 3, kh, kw)``, in the order R, G, B, to n bands.
 
-    The sum over bands is the sum over colours; wavelengths are band centres in nanometres.
+    The sum over bands is the sum over colours. Wavelengths are band centres ``(n,)`` in nanometres;
+    the result is ``(out, n, kh, kw)``.
     """
     shares = torch.from_numpy(colour_shares(wavelengths_nm)).to(rgb)
     return torch.einsum("ocyx,nc->onyx", rgb, shares)

@@ -155,7 +155,7 @@ class WindowProjection(nn.Module):
     As a matrix it has a block per window and is 0 elsewhere, so that everything spatial
     commutes with it, and a normalisation folds into it, as with any linear stem. Each window
     has a projection for its own bands, or all share a single generator of weights for all
-    bands.
+    bands; ``windows`` holds the places of each window's bands, 0 to n - 1.
     """
 
     def __init__(

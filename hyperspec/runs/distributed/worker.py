@@ -46,7 +46,11 @@ def main(folder: Path, rank: int) -> int:
 
 
 def follow(order: Order, rank: int) -> None:
-    """Open the same specimens, or raise a RankError; join the group, and run the same training."""
+    """Open the same specimens, join the group, and run the same training.
+
+    Raises:
+        RankError: If the specimens are not those that rank 0 has.
+    """
     quieten()
     config = order.config
     plugins.load(config.plugins)

@@ -62,7 +62,7 @@ def _planes(data: Data) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class DiskNeed:
-    """What jobs write: bytes to pack once, 0 when all is packed, and those of a checkpoint."""
+    """What jobs write, in bytes: planes to pack once, 0 when all are packed; a checkpoint."""
 
     num_cubes: int
     planes: int

@@ -95,7 +95,11 @@ class Forecast:
 
 
 def forecast(config: Train) -> Forecast:
-    """Predict a config's memory and work without its data; it must be one that can be built."""
+    """Predict a config's memory and work without its data.
+
+    Raises:
+        HyperspecError: If the config cannot be built.
+    """
     folder, device = look(config.data), choose_device(config.hardware)
     material = stand_in(config, folder.axis)
     module, itemsize = build(config, material, torch.device("cpu")), material.source.dtype.itemsize

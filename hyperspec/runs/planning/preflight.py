@@ -44,6 +44,9 @@ def check_sharing(jobs: Sequence[Train]) -> None:
     """Refuse jobs that do not fit together on a device, by the memory that is predicted for them.
 
     The largest jobs may meet: as many of them as share a device have to fit.
+
+    Raises:
+        ConfigError: If they do not fit.
     """
     sharing = [job for job in jobs if job.hardware.jobs_per_device > 1]
     if not sharing:

@@ -224,7 +224,7 @@ def _fill_queue(loss: nn.Module, module: SimCLR, mode: FakeTensorMode) -> None:
 
 
 class _Bank:
-    """Gives fake pixels as :class:`PlaneBank` gives real ones."""
+    """Gives fake pixels as a ``PlaneBank`` gives real ones."""
 
     def __init__(self, module: SimCLR, itemsize: int) -> None:
         self.module, self.itemsize = module, itemsize

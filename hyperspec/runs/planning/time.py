@@ -36,7 +36,10 @@ _SHAPE_WORDS = ("batch_size", "data.size", "data.root")
 
 @dataclass(frozen=True)
 class Seen:
-    """An earlier run: its shape is what its time depends on besides bands and epochs."""
+    """An earlier run: its shape is what its time depends on besides bands and epochs.
+
+    ``train_seconds`` are those of its training, ``seconds`` those of the whole job.
+    """
 
     shape: tuple[tuple[str, str], ...]
     n: float

@@ -213,7 +213,11 @@ def jobs_per_device(config: DictConfig) -> int:
 
 
 def check_launcher(config: DictConfig) -> None:
-    """Refuse jobs that are to share a device under a launcher that starts one at a time."""
+    """Refuse jobs that are to share a device under a launcher that starts one at a time.
+
+    Raises:
+        ConfigError: If they are.
+    """
     target = str(OmegaConf.select(config, "hydra.launcher._target_") or "")
     if (sharing := jobs_per_device(config)) > 1 and not target.endswith("HyperspecLauncher"):
         raise ConfigError(

@@ -79,7 +79,11 @@ class Pool(Protocol):
         """Say whether a job has ended, in whatever way."""
 
     def result(self, handle: Any) -> JobReturn:
-        """Return how a job that has ended went; a LostError says that its process was killed."""
+        """Return how a job that has ended went.
+
+        Raises:
+            LostError: If its process was killed.
+        """
 
     def stop(self) -> None:
         """End all workers, softly first."""

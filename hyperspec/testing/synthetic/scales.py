@@ -93,8 +93,9 @@ def film_reflectance(
 
     The films are added from the lowest upwards by Airy's summation of all internal reflections:
     ``r = (r_top + r_below * e) / (1 + r_top * r_below * e)`` with ``e = exp(2i * phase)``. For
-    one film this is Airy's formula ``F sin^2(p) / (1 + F sin^2(p))``. Gaps are of air, the
-    angle of incidence is in air, 0 to below 90 degrees.
+    one film this is Airy's formula ``F sin^2(p) / (1 + F sin^2(p))``. Wavelengths ``(C,)``,
+    thickness of a film and gaps of air are in nanometres; there is 1 film or more; the angle of
+    incidence is in air, 0 to below 90 degrees.
 
     Source: Airy 1833; Born and Wolf, Principles of Optics, section 1.6.4 (recursion over
     layers).

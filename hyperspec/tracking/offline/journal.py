@@ -75,7 +75,11 @@ class Journal:
 
     @classmethod
     def create(cls, outbox: Path, head: Head) -> Journal:
-        """Begin a run's folder; an OSError says that it cannot be written."""
+        """Begin a run's folder.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         folder = outbox / head.local_id
         folder.mkdir(parents=True)
         lock = FileLock(folder / _LOCK, thread_local=False)
@@ -134,7 +138,11 @@ class Journal:
         return [e for e in read_entries(self.folder) if int(e["seq"]) > self.sent]
 
     def keep_file(self, source: Path, name: str) -> str:
-        """Keep a file until it is sent; return where in the folder. Without room: an OSError."""
+        """Keep a file until it is sent; return where, relative to the folder.
+
+        Raises:
+            OSError: If there is no room.
+        """
         target = self.new_file(name)
         try:
             if source.stat().st_size >= _LINKED:

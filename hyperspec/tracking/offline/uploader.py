@@ -65,7 +65,8 @@ class Uploader:
     def open_run(self) -> str:
         """Return the run's identity on the store; look for the run, create it if there is none.
 
-        An UnreachableError says that the store, or the run's parent on it, is not there yet.
+        Raises:
+            UnreachableError: If the store, or the run's parent on it, is not there yet.
         """
         if self.journal.run_id is not None:
             return self.journal.run_id
@@ -90,7 +91,8 @@ class Uploader:
     def send(self, entries: Sequence[Entry]) -> Iterator[int]:
         """Send lines in order; yield after each call how many of them the store has.
 
-        What the store raises comes through for lines that may be sent again later.
+        Raises:
+            Exception: What the store raised, for lines that may be sent again later.
         """
         run_id = self.open_run()
         done = 0

@@ -31,7 +31,7 @@ class NoticeCollapse(pl.Callback):
     A run whose embeddings keep to one direction has collapsed: its loss stays at that of equal
     embeddings, and more epochs do not mend it. The features' spread is looked at too, since the
     head's BatchNorm would blow the rounding noise of equal features up to embeddings of full
-    rank. ``tag`` takes tags of the run.
+    rank. It checks every so many steps, at least 1; ``tag`` takes tags of the run.
     """
 
     def __init__(self, every_n_steps: int, tag: Callable[[Mapping[str, str]], None]) -> None:
@@ -88,7 +88,10 @@ def effective_rank(embeddings: Tensor) -> Tensor:
 
 
 def relative_spread(features: Tensor) -> Tensor:
-    """Return the root mean square distance from the mean over that from zero, 0 to 1."""
+    """Return the root mean square distance from the mean over that from zero, 0 to 1.
+
+    Features are ``(N, F)``.
+    """
     values = features.float()
     size = values.square().sum(1).mean().clamp(min=torch.finfo(values.dtype).tiny)
     return ((values - values.mean(0)).square().sum(1).mean() / size).sqrt()

@@ -143,7 +143,7 @@ class CostMeter(pl.Callback):
 
 
 class GradientNorm(pl.Callback):
-    """Logs the norm of the gradient before clipping, whole and by stage, every so many steps."""
+    """Logs the norm of the gradient before clipping, whole and by stage, every 1 or more steps."""
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps

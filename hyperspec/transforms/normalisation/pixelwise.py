@@ -213,8 +213,8 @@ class ContinuumRemoval(Pixelwise):
 def upper_hull(position: Tensor, spectra: Tensor) -> Tensor:
     """Return the smallest concave function above each spectrum ``(P, n)``, at its bands.
 
-    Andrew's scan from the first to the last band, in ascending positions, on all spectra at
-    once. Each band remembers the hull's vertex before it; those that a later band puts below an
+    Andrew's scan from the first to the last band, in ascending positions ``(n,)``, on all spectra
+    at once. Each band remembers the hull's vertex before it; those that a later band puts below an
     edge are skipped.
     """
     values = spectra.T.contiguous()  # (n, P): each step of the scan reads rows
