@@ -56,8 +56,7 @@ def plan_seconds() -> float:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    from hyperspec.config import schema
-    from hyperspec.config.compose import config_dir
+    from hyperspec.config import config_dir, schema
     from hyperspec.sweeps.validation import make_plan
 
     schema.register()

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 import hydra
 from omegaconf import DictConfig
 
-from hyperspec.config import groups, plugins
+from hyperspec.config import config_dir, groups, plugins
 from hyperspec.config.compose import (
     CONFIG_NAME,
     TRUSTED,
-    config_dir,
     prepare_arguments,
     report_error,
     use_full_errors,

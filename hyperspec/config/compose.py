@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hyperspec.config import config_dir
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 CONFIG_NAME = "train"
@@ -21,13 +22,6 @@ CONFIG_NAME = "train"
 TRUSTED = ["hyperspec.*", "hydra.*", "hydra_plugins.*", "logging.*", "optuna.*", "colorlog.*"]
 _RUN_WORDS = ("-m", "--multirun", "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i")
 OVERLAYS = ("experiment", "search")  # groups whose options set keys of any other
-
-
-def config_dir() -> Path:
-    """Return the folder of the YAML files: the wheel's own copy, else the checkout's ``conf``."""
-    package = Path(__file__).parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def config_folders(words: Sequence[str]) -> list[Path]:

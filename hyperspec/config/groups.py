@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hyperspec import bands, losses, models
+from hyperspec.config import config_dir
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
@@ -38,6 +39,9 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {
     "tracking": {"tracking": TrackingConfig},
 }
 
+# Groups in which each class is one option: the others have several settings of a class.
+_BARE = ("bands", "loss", "data/labels")
+
 
 def register() -> None:
     """Put the schema into Hydra's config store; doing it again changes nothing."""
@@ -47,13 +51,14 @@ def register() -> None:
         for name, node in options.items():
             if not is_own(node.__module__):
                 check_fields(node)
-            for place in _places(group, node):
+            for place in _places(group, name, node):
                 store.store(group=place, name=name, node=node, replace=True)
 
 
-def _places(group: str, node: type) -> list[str]:
-    """Return where a class is stored: a plug-in's is an option by itself, as it has no YAML."""
-    if is_own(node.__module__):
+def _places(group: str, name: str, node: type) -> list[str]:
+    """Return where a class is stored: one that has no YAML is an option by itself."""
+    has_yaml = group not in _BARE or (config_dir() / group / f"{name}.yaml").is_file()
+    if is_own(node.__module__) and has_yaml:
         return [f"schema/{group}"]
     return [f"schema/{group}", group, *(["loss/global_loss"] if group == "loss" else [])]
 

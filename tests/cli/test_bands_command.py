@@ -16,8 +16,7 @@ from matplotlib.image import imread
 
 from hyperspec.bands import STRATEGIES, Fisher, Uniform
 from hyperspec.cli.main import main
-from hyperspec.config import groups, schema
-from hyperspec.config.compose import config_dir
+from hyperspec.config import config_dir, groups, schema
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData
 from hyperspec.spectra.axis import SpectralAxis, mission_axis

@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from views_presets import PRESETS
 
 from hyperspec.bands import OPTIONS
-from hyperspec.config import groups, schema
-from hyperspec.config.compose import config_dir, prepare_arguments
+from hyperspec.config import config_dir, groups, schema
+from hyperspec.config.compose import prepare_arguments
 from hyperspec.datasets.config import FolderData
 from hyperspec.utils.errors import ConfigError, HyperspecError
 

@@ -16,8 +16,8 @@ from hyperspec import bands, losses, models
 from hyperspec.cli.commands.plan import composed
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main as train
-from hyperspec.config import plugins
-from hyperspec.config.compose import prepare_arguments
+from hyperspec.config import groups, plugins
+from hyperspec.config.compose import compose_words, prepare_arguments
 from hyperspec.config.plain import from_plain, to_plain
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.evaluators import EVALUATORS
@@ -279,3 +279,16 @@ def test_the_command_that_shows_picks_takes_plug_ins(
     assert "last" in (here / "picks.csv").read_text()
     assert hyperspec([*words, "--plugins", "nothere"]) == 2
     assert "error: --plugins names 'nothere', which cannot be imp" in capsys.readouterr().err
+
+
+def test_an_option_of_the_package_needs_no_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclasses.dataclass
+    class Third(bands.CountedStrategy):
+        """Without a file in conf/bands."""
+
+        name: ClassVar[str] = "third"
+
+    Third.__module__ = bands.Uniform.__module__
+    monkeypatch.setitem(groups.OPTIONS["bands"], "third", Third)
+    words = ["data=folder", "data.root=x", "bands=third", "bands.n=3"]
+    assert compose_words(words).bands.n == 3

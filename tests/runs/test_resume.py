@@ -112,8 +112,7 @@ def test_what_decides_nothing_leaves_the_identity_as_it_is(
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from hyperspec.config import groups
-    from hyperspec.config.compose import config_dir
+    from hyperspec.config import config_dir, groups
     from hyperspec.runs.identity import identity
 
     groups.register()

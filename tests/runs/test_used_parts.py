@@ -7,8 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from hyperspec.bands import OPTIONS
-from hyperspec.config import groups
-from hyperspec.config.compose import config_dir
+from hyperspec.config import config_dir, groups
 from hyperspec.losses.config import CombinedConfig, DclConfig, NtXentConfig, VicRegConfig
 from hyperspec.models.config import STEMS, ConvNextConfig, ResNetConfig, TinyConfig, VitConfig
 from hyperspec.runs.identity import parts_of

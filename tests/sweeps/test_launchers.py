@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from omegaconf import OmegaConf
 from sweep_study import Study
 
-from hyperspec.config.compose import config_dir
+from hyperspec.config import config_dir
 from hyperspec.sweeps.launchers import launcher as launchers
 from hyperspec.sweeps.launchers.launcher import HyperspecLauncher
 from hyperspec.sweeps.launchers.pools import Slots, make_pool

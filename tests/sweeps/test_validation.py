@@ -11,8 +11,7 @@ from hydra.types import RunMode
 from sweep_study import Study
 
 from hyperspec.cli.train import main
-from hyperspec.config import groups
-from hyperspec.config.compose import config_dir
+from hyperspec.config import config_dir, groups
 from hyperspec.sweeps.validation import Plan, make_plan
 
 
