@@ -8,9 +8,11 @@ then on jobs of this checkout and of the one before are the same jobs.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -33,6 +35,8 @@ RUNS = {**golden_runs.RUNS, **golden_training.RUNS}
 def main() -> int:
     """Compute all, refuse what moved without a raised version, write the rest."""
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # Lightning's, of loaders and of checkpoints
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     kept = golden_record.read()
     written, refused = {}, []
     for name, run in RUNS.items():
