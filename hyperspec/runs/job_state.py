@@ -58,8 +58,9 @@ class JobState:
 
 def begin(config: DictConfig) -> None:
     """Note that a job has started."""
-    name = str(config.hydra.sweep.subdir)
-    _write(_folder(config), JobState(name, _words(config), RUNNING, time.time()))
+    folder, name = _folder(config), str(config.hydra.sweep.subdir)
+    (folder.parent / name / _MARK).unlink(missing_ok=True)  # of an earlier start in this folder
+    _write(folder, JobState(name, _words(config), RUNNING, time.time()))
 
 
 def end(config: DictConfig, outcome: JobReturn) -> None:

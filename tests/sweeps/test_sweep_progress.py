@@ -140,6 +140,16 @@ def test_jobs_note_how_they_end(tmp_path: Path) -> None:
     assert seen["2"].words == ("n=2",)
 
 
+def test_a_job_that_starts_again_in_its_folder_ends_as_it_ends_now(tmp_path: Path) -> None:
+    for _ in range(2):
+        (tmp_path / "out" / "0").mkdir(parents=True, exist_ok=True)
+        begin(composed(tmp_path, 0))
+        finish(tmp_path, 0, 0.5, JobStatus.COMPLETED)
+        (state,) = Reader(tmp_path / "out").states()
+        assert state.state == FINISHED
+        mark(tmp_path / "out" / "0", TAKEN)
+
+
 def test_a_job_whose_process_is_gone_is_lost(tmp_path: Path) -> None:
     begin(composed(tmp_path, 0))
     with subprocess.Popen(["sleep", "60"]) as other:
