@@ -66,7 +66,7 @@ def measure(words: list[str], steps: int) -> dict[str, float]:
     import torch
 
     from hyperspec.cli.commands.plan import composed
-    from hyperspec.datasets.loading.plane_cache import Batch
+    from hyperspec.datasets.loading.prefetch import Batch
     from hyperspec.runs.planning.dummy_data import build, stand_in
     from hyperspec.runs.planning.step_memory import step_context
     from hyperspec.spectra.axis import mission_axis

@@ -19,7 +19,7 @@ from recipe_process import Process
 
 import hyperspec
 from hyperspec.config import groups, schema
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.runs.experiment import prepare
 from hyperspec.training.allocator import heap_for_steps
 from hyperspec.training.builders import assemble

@@ -7,11 +7,12 @@ from typing import TypeVar
 from hyperspec.bands.base import Strategy
 from hyperspec.bands.clustered import Correlation, EFdpc, Issc
 from hyperspec.bands.contiguous import Fngbs, Ocf
-from hyperspec.bands.fixed import Full, ListBands, Random, Regions, Rgb, Uniform
+from hyperspec.bands.fixed import Full, ListBands, Random, Rgb, Uniform
 from hyperspec.bands.learned import Learned
 from hyperspec.bands.orthogonal import LcmvBcc, Opbs, Spa
 from hyperspec.bands.projections import Binned, NmfProjection, PcaProjection, ProjectionStrategy
 from hyperspec.bands.ranked import Entropy, Pca, Variance
+from hyperspec.bands.regions import Regions
 from hyperspec.bands.supervised import Fisher, Mrmr, MutualInformation
 from hyperspec.utils.registry import add_option
 

@@ -30,7 +30,7 @@ groups.register()
 def job(config: DictConfig) -> float | tuple[float, ...]:
     """Run one job of Hydra's: train, evaluate, log; return what is optimised."""
     from hyperspec.runs.job import run_job
-    from hyperspec.runs.job_state import is_single_run
+    from hyperspec.runs.job_context import is_single_run
 
     try:
         return run_job(config)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.band_set import open_band_set
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.header import (
     EnviHeader,
@@ -20,7 +21,7 @@ from hyperspec.cubes.envi.header import (
 from hyperspec.cubes.envi.raw import EnviReader
 from hyperspec.cubes.envi.wavelengths import axis_from_header, check_given
 from hyperspec.cubes.files import check_data_file, find_data, find_header, require_header
-from hyperspec.cubes.raster import RasterReader, UnknownFormatError, open_band_set
+from hyperspec.cubes.raster import RasterReader, UnknownFormatError
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
 

@@ -15,15 +15,10 @@ from functools import cached_property
 from pathlib import Path
 
 from hyperspec.cubes.open import open_with_own_axis
+from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
-from hyperspec.datasets.catalogue.records import (
-    Catalogue,
-    ChecksumCache,
-    Problem,
-    content_digest,
-    num_bytes,
-)
+from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
 from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.value_statistics import measure

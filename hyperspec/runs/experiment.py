@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 
 from hyperspec.bands import Learned
 from hyperspec.config import plugins
@@ -22,8 +19,15 @@ from hyperspec.inference.importance import log_importance
 from hyperspec.inference.restore import Restored
 from hyperspec.runs.distributed.processes import together
 from hyperspec.runs.identity import Objective, find_finished, identity, parts_of, why_trained_again
-from hyperspec.runs.job_state import STOPPED, TAKEN, JobContext, mark
+from hyperspec.runs.job_context import JobContext
+from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
+from hyperspec.runs.out_of_memory import (
+    OutOfMemoryError,
+    free_memory,
+    is_out_of_memory,
+    set_libraries_aside,
+)
 from hyperspec.runs.planning.logged import foretell
 from hyperspec.runs.provenance import describe
 from hyperspec.runs.resume import adopt, continue_history
@@ -43,10 +47,6 @@ from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
-
-
-class OutOfMemoryError(HyperspecError):
-    """The job needs more memory than there is."""
 
 
 class ObjectiveError(HyperspecError):
@@ -239,34 +239,3 @@ def _go_on(run: JobRun, ckpt: Path, what: str, whole: tuple[str, ...] = ()) -> N
     log.info("%s: goes on with %s from step %d of run %s", run.name, what, step, before)
     if before != run.run_id:
         continue_history(run, before, step, whole)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error means that the memory of the device or of the host did not suffice."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
-    )
-
-
-@cache
-def set_libraries_aside() -> None:
-    """Spare the half a million objects of the imported libraries each search for cycles.
-
-    They stay for good anyhow; without them a search takes milliseconds instead of half a second.
-    """
-    gc.collect()
-    gc.freeze()
-
-
-def free_memory() -> None:
-    """Give back the planes of a job that is over.
-
-    Lightning's trainer and module hold each other, so that they would stay until Python happens to
-    search for cycles: two data sets in memory at once.
-    """
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -30,7 +30,7 @@ from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.offline.journal import waiting_runs
 from hyperspec.tracking.record import RunRecord, ended
-from hyperspec.tracking.store_state import UnreachableError
+from hyperspec.tracking.retry import UnreachableError
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.results_version import RESULTS

@@ -10,7 +10,7 @@ from hyperspec.config import groups, plugins, schema
 from hyperspec.config.compose import overrides_of
 from hyperspec.evaluation.metrics import printed
 from hyperspec.runs.identity import Objective
-from hyperspec.runs.job_state import JobContext, is_single_run
+from hyperspec.runs.job_context import JobContext, is_single_run
 from hyperspec.runs.resume import give_up_after
 from hyperspec.runs.watchdog import closing, watch
 from hyperspec.search.trial import trial_number

@@ -1,4 +1,4 @@
-"""What Hydra knows of a job, and how far it is: a small file per job in the sweep's folder.
+"""How far jobs are: a small file per job in the sweep's folder.
 
 Jobs write them in whatever process they run in; the controller reads them. No tracking store is
 asked, so that the view of a sweep outlives an outage of it.
@@ -13,13 +13,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from hyperspec.config.compose import overrides_of
-from hyperspec.tracking.parent import ParentInfo, find_parent
 from hyperspec.utils.atomic import write_text
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
@@ -140,34 +136,3 @@ def _read(path: Path) -> JobState | None:
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
     return JobState(**{**content, "words": tuple(content["words"])})
-
-
-@dataclass(frozen=True)
-class JobContext:
-    """What Hydra knows of the job: its folder, its sweep, the words that set it apart."""
-
-    output_dir: Path
-    sweep_dir: Path | None
-    parent: ParentInfo | None
-    overrides: tuple[str, ...]
-    choices: dict[str, str]
-
-    @classmethod
-    def current(cls, config: DictConfig) -> JobContext:
-        """Read it from Hydra; outside of Hydra a job runs in the current folder."""
-        if not HydraConfig.initialized():
-            return cls(Path.cwd(), None, None, (), {})
-        hydra = HydraConfig.get()
-        sweep_dir = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
-        return cls(
-            Path(hydra.runtime.output_dir),
-            sweep_dir,
-            None if sweep_dir is None else find_parent(sweep_dir),
-            tuple(hydra.overrides.task),
-            overrides_of(config),
-        )
-
-
-def is_single_run() -> bool:
-    """Say whether Hydra runs this job alone, not as one of a sweep."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN

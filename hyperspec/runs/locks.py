@@ -25,8 +25,9 @@ from filelock import FileLock, Timeout
 
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Tag
+from hyperspec.tracking.health import database_path
 from hyperspec.tracking.record import RunRecord, ended, read_run, search_runs
-from hyperspec.tracking.store_state import database_path, store_errors
+from hyperspec.tracking.retry import store_errors
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from hyperspec.tracking.client import connect
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.parent import ParentInfo
 from hyperspec.tracking.record import ended
+from hyperspec.tracking.retry import UnreachableError
 from hyperspec.tracking.run import JobRun
-from hyperspec.tracking.store_state import UnreachableError
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)

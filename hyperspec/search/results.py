@@ -20,7 +20,7 @@ from hyperspec.tracking.client import connect
 from hyperspec.tracking.contract import TAG_LIMIT, Artifact, Tag
 from hyperspec.tracking.parent import find_parent
 from hyperspec.tracking.record import read_run
-from hyperspec.tracking.store_state import store_errors
+from hyperspec.tracking.retry import store_errors
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)

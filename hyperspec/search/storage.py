@@ -22,7 +22,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from hyperspec.search.optuna_internals import cached
-from hyperspec.tracking.store_state import database_path, retry, shown
+from hyperspec.tracking.health import database_path, shown
+from hyperspec.tracking.retry import retry
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from optuna.trial import Trial, TrialState
 from hyperspec.search.optuna_internals import reopen
 from hyperspec.search.space import SearchSpace, Space
 from hyperspec.search.storage import database_lock
-from hyperspec.tracking.store_state import lock_path
+from hyperspec.tracking.health import lock_path
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import host_name, is_dead, process_tag
 

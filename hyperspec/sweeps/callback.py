@@ -161,7 +161,7 @@ class SweepCallback(Callback):
         from mlflow.exceptions import MlflowException
 
         from hyperspec.sweeps.description import closing
-        from hyperspec.sweeps.finalise import log_models
+        from hyperspec.sweeps.log_models import log_models
 
         connection = run.connection
         try:
@@ -175,7 +175,7 @@ class SweepCallback(Callback):
 
     def _report(self, run: JobRun, data: SweepData) -> None:
         from hyperspec.report.output import print_report, write_report
-        from hyperspec.tracking.store_state import UnreachableError
+        from hyperspec.tracking.retry import UnreachableError
 
         paths = write_report(data, self._sweep_dir / "report")
         print_report(data, paths)

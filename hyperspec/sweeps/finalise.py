@@ -1,28 +1,20 @@
-"""The end of a sweep: runs are closed, jobs are counted, encoders become models."""
+"""The end of a sweep: runs are closed and jobs are counted."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperspec.sweeps.description import best_job
-from hyperspec.tracking.client import Connection
-from hyperspec.tracking.contract import Artifact, Param, Tag
-from hyperspec.tracking.record import read_run
+from hyperspec.tracking.contract import Param, Tag
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hyperspec.report.load import SweepData
     from hyperspec.tracking.run import JobRun, Status
 
 
 log = logging.getLogger(__name__)
 
-LOADER = "hyperspec.inference.cube_embedder:open_embedder"
 _SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "data.size")
 
 
@@ -45,8 +37,8 @@ def close_sweep(run: JobRun, error: BaseException | None) -> Ending:
     what ended the sweep, if anything did.
     """
     from hyperspec.tracking.cleanup import send_outbox
+    from hyperspec.tracking.retry import UnreachableError
     from hyperspec.tracking.run import describe, interrupted
-    from hyperspec.tracking.store_state import UnreachableError
 
     stopped = error is not None and interrupted(error)
     outbox = run.connection.outbox
@@ -80,7 +72,7 @@ def _stored(run: JobRun, close: Status | None) -> SweepData:
     """Return the sweep from the store, which must know it, after closing its open jobs."""
     from hyperspec.report.load import load_sweep
     from hyperspec.tracking.cleanup import close_children
-    from hyperspec.tracking.store_state import UnreachableError
+    from hyperspec.tracking.retry import UnreachableError
 
     parent = run.stored_id
     if parent is None:
@@ -98,45 +90,3 @@ def _count_waiting(run: JobRun) -> tuple[int, int]:
     jobs = [w for w in waiting_runs(run.connection.outbox) if w.tag(Tag.PARENT) in own]
     bad = [w for w in jobs if w.status != "FINISHED" and not w.has(Tag.PRUNED)]
     return len(bad), len(jobs)
-
-
-def log_models(connection: Connection, data: SweepData, which: str) -> str | None:
-    """Log the encoder of the ``best`` job, of ``all`` or of ``none``; return the best's address.
-
-    A job that took another's result is left to the run that trained; a run has one model at most.
-    """
-    best = best_job(data)
-    if which == "none" or best is None:
-        return None
-    rows = [row for _, row in data.finished.iterrows()] if which == "all" else [best]
-    found = {str(row["run_id"]): _log_once(connection, row) for row in rows}
-    return found[str(best["run_id"])]
-
-
-def _log_once(connection: Connection, job: pd.Series) -> str | None:
-    """Log one job's encoder unless its run has a model already."""
-    from hyperspec.tracking.pyfunc_model import log_encoder
-
-    client = connection.client
-    run_id = str(job["resumed_from"] or job["run_id"])
-    run = read_run(client, run_id)
-    if run.model_id is not None:
-        return f"models:/{run.model_id}"
-    params = run.params
-    num_features = params.get(Param.NUM_FEATURES)
-    folder, _, name = Artifact.CHECKPOINT.rpartition("/")
-    listed = {Path(entry.path).name for entry in client.list_artifacts(run_id, folder)}
-    if num_features is None or name not in listed:
-        log.warning("%s has no checkpoint to make a model of", job["name"])
-        return None
-    with tempfile.TemporaryDirectory(prefix="hyperspec-") as temporary:
-        local = client.download_artifacts(run_id, Artifact.CHECKPOINT, temporary)
-        logged = log_encoder(
-            connection,
-            run_id,
-            Path(local),
-            int(num_features),
-            loader=LOADER,
-            about={key: params[key] for key in _SHOWN if key in params},
-        )
-    return str(logged.model_uri)

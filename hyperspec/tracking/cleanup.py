@@ -14,7 +14,7 @@ from hyperspec.tracking.contract import LOCAL, Tag
 from hyperspec.tracking.offline.journal import Journal, pending, read_entries, read_head
 from hyperspec.tracking.offline.uploader import Uploader
 from hyperspec.tracking.record import RunRecord, ended
-from hyperspec.tracking.store_state import UnreachableError, first_line, is_trouble
+from hyperspec.tracking.retry import UnreachableError, first_line, is_trouble
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:

@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from hyperspec.tracking import store_state
+from hyperspec.tracking import health, retry
 from hyperspec.tracking.contract import Tag
+from hyperspec.tracking.health import SQLITE, database_path
 from hyperspec.tracking.record import RunRecord, search_runs
-from hyperspec.tracking.store_state import SQLITE, UnreachableError, database_path, first_line
+from hyperspec.tracking.retry import UnreachableError, first_line
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Connection:
     @property
     def shown_uri(self) -> str:
         """The address without its password."""
-        return store_state.shown(self.uri)
+        return health.shown(self.uri)
 
     @property
     def client(self) -> MlflowClient:
@@ -76,9 +77,9 @@ class Connection:
         Raises:
             UnreachableError: If the store does not answer.
         """
-        seconds = store_state.LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
+        seconds = health.LOCKED_SECONDS if database_path(self.uri) else _ASK_SECONDS
         place = f"tracking.uri={self.shown_uri}"
-        return store_state.retry_store(lambda: call(self.client), seconds, place)
+        return retry.retry_store(lambda: call(self.client), seconds, place)
 
     def search(self, *conditions: str, limit: int | None = None) -> list[RunRecord]:
         """Return the experiment's runs that meet all conditions, the newest first.
@@ -99,9 +100,9 @@ class Connection:
         """
         if not self.experiment_id:
             client = self.client
-            self.experiment_id = store_state.retry_store(
+            self.experiment_id = retry.retry_store(
                 lambda: _get_or_create(client, self.uri, self.experiment),
-                store_state.LOCKED_SECONDS if database_path(self.uri) else 0.0,
+                health.LOCKED_SECONDS if database_path(self.uri) else 0.0,
                 f"tracking.uri={self.shown_uri}",
             )
         return self.experiment_id
@@ -153,7 +154,7 @@ def open_client(uri: str) -> MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # It prints a traceback for every busy moment of a database; ours say it in a line.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    store_state.bound_requests()
+    retry.bound_requests()
     database = database_path(uri)
     if database is not None:
         try:
@@ -164,11 +165,11 @@ def open_client(uri: str) -> MlflowClient:
                 "Choose another place with tracking.uri=sqlite:////folder/mlflow.db."
             ) from error
     else:
-        store_state.knock(uri)
-    locked = database is not None and store_state.is_locked(database)
-    seconds, place = store_state.LOCKED_SECONDS if locked else 0.0, f"tracking.uri={uri}"
+        health.knock(uri)
+    locked = database is not None and health.is_locked(database)
+    seconds, place = health.LOCKED_SECONDS if locked else 0.0, f"tracking.uri={uri}"
     try:
-        return store_state.retry_store(lambda: MlflowClient(tracking_uri=uri), seconds, place)
+        return retry.retry_store(lambda: MlflowClient(tracking_uri=uri), seconds, place)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, UnreachableError) as error:
         raise TrackingError(
             f"tracking.uri={uri} cannot be opened ({first_line(error)}). Check the address, or "
@@ -198,7 +199,7 @@ def connect(
     connection = Connection(address, experiment, outbox_folder(address, base, outbox))
     try:
         # A tracking server makes its tables at its own start.
-        if not address.startswith("http") and not store_state.has_experiment(address, experiment):
+        if not address.startswith("http") and not health.has_experiment(address, experiment):
             _create_alone(connection)
         connection.known_experiment()
     except UnreachableError as error:
@@ -260,10 +261,10 @@ def _create_alone(connection: Connection) -> None:
     import mlflow.store.tracking.sqlalchemy_store
     import mlflow.tracking  # noqa: F401
 
-    path = store_state.lock_path(connection.uri, "tracking")
+    path = health.lock_path(connection.uri, "tracking")
     try:
         with FileLock(path, timeout=_LOCK_SECONDS):
-            if not store_state.has_experiment(connection.uri, connection.experiment):
+            if not health.has_experiment(connection.uri, connection.experiment):
                 connection.known_experiment()
     except Timeout as error:
         raise TrackingError(

@@ -16,14 +16,10 @@ from typing import TYPE_CHECKING, Literal
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import PARAM_LIMIT, TAG_LIMIT, Artifact, Folder, Tag
 from hyperspec.tracking.git import git_tags
+from hyperspec.tracking.health import LOCKED_SECONDS, database_path
 from hyperspec.tracking.offline.journal import MAX_METRICS, MAX_NAMES, Head, Journal, new_local_id
 from hyperspec.tracking.offline.uploader import Background, Uploader
-from hyperspec.tracking.store_state import (
-    LOCKED_SECONDS,
-    UnreachableError,
-    database_path,
-    retry_store,
-)
+from hyperspec.tracking.retry import UnreachableError, retry_store
 from hyperspec.utils.errors import TrackingError
 from hyperspec.utils.process import host_name, process_tag
 
@@ -358,36 +354,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # no name for this user number, as in a bare container
         return "unknown"
-
-
-class NullRun(JobRun):
-    """What code that logs is given where another process logs the same: no store, no files."""
-
-    def __init__(self, name: str, run_id: str) -> None:
-        # Not the parent's: that opens a journal and a thread.
-        self.name, self.run_id = name, run_id
-        self.status = "RUNNING"
-        self.last = {}
-
-    @property
-    def stored_id(self) -> str | None:
-        """Identity of the run."""
-        return self.run_id
-
-    def _pass(self, *args: object, **words: object) -> None:
-        """Keep nothing."""
-
-    set_tags = log_params = log_metrics = log_datasets = copy_from = secure = _pass
-    log_artifact = log_text = log_dict = log_figure = _pass
-
-    def flush(self) -> bool:
-        """Nothing ever waits."""
-        return True
-
-    def finish(self, status: Status = "FINISHED", reason: str | None = None) -> None:
-        """Note the status."""
-        self.status = status
-
-    def fail(self, error: BaseException) -> None:
-        """Note the status."""
-        self.status = "FAILED"

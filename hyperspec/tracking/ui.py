@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperspec.tracking.client import artifact_root, resolve_uri
-from hyperspec.tracking.store_state import database_path
+from hyperspec.tracking.health import database_path
 from hyperspec.utils.errors import TrackingError
 
 # Opens on training runs; MLflow's own first page is about chat traces.

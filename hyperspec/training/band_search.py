@@ -18,7 +18,8 @@ from torch import Tensor
 
 from hyperspec.bands import Learned
 from hyperspec.config.schema import Train
-from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank
+from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.evaluation.metrics import leading
 from hyperspec.evaluation.pictures import draw_choices
 from hyperspec.models.encoder import build_search_encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
 from hyperspec.models.cross_modal import WindowBackbone
 from hyperspec.models.eval_mode import eval_mode

@@ -15,9 +15,10 @@ from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data, FolderData, TilesData, scan_folder
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.splits import Split, grouped_split
-from hyperspec.datasets.store.on_the_fly import DirectSource, TileSource
+from hyperspec.datasets.store.on_the_fly import DirectSource
 from hyperspec.datasets.store.packed import pack
 from hyperspec.datasets.store.source import SpecimenSource
+from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import ConfigError

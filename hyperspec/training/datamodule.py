@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank, ReadAhead
+from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.datasets.loading.prefetch import Batch, ReadAhead
 from hyperspec.datasets.splits import Split
 from hyperspec.utils.errors import ConfigError
 

@@ -13,7 +13,8 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
-from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank
+from hyperspec.datasets.loading.plane_cache import PlaneBank
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.losses.dense import Cells, Combined, Terms
 from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
 from hyperspec.models.encoder import Encoder

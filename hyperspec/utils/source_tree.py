@@ -31,7 +31,7 @@ NOT_COMPUTING = (
     *("cli", "conf", "inspection", "report", "search", "sweeps", "testing", "tracking"),
     *("config/compose", "config/plugins"),
     *("utils/results_version", "utils/source_tree", "utils/progress"),
-    *("runs/context", "runs/identity", "runs/job", "runs/job_state", "runs/locks"),
+    *("runs/identity", "runs/job", "runs/job_context", "runs/job_state", "runs/locks"),
     *("runs/planning", "runs/provenance", "runs/resume", "runs/watchdog"),
 )
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperspec.bands import Regions, Uniform
-from hyperspec.bands.fixed import apportion
+from hyperspec.bands.regions import apportion
 from hyperspec.spectra import SpectralAxis, mission_axis
 from hyperspec.utils.errors import BandError
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperspec.cubes.cube import Window
+from hyperspec.cubes.files import band_files
 from hyperspec.cubes.open import open_cube
-from hyperspec.cubes.raster import band_files
 from hyperspec.inspection.info import look_at
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hyperspec.datasets.loading.plane_cache import HELD, Batch, ReadAhead, num_buffers
+from hyperspec.datasets.loading.prefetch import HELD, Batch, ReadAhead, num_buffers
 from hyperspec.runs.planning.dummy_data import StandIn
 from hyperspec.spectra.axis import mission_axis
 from hyperspec.utils.errors import CatalogueError

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.datasets.catalogue.checksums import ChecksumCache, file_digest
+from hyperspec.datasets.catalogue.confounding import date_problem
 from hyperspec.datasets.catalogue.discover import frame_kind
 from hyperspec.datasets.catalogue.labels import CsvLabels, PatternLabels
-from hyperspec.datasets.catalogue.records import ChecksumCache, file_digest
-from hyperspec.datasets.catalogue.scan import Problem, date_problem, scan
+from hyperspec.datasets.catalogue.scan import Problem, scan
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError
 

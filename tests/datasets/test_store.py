@@ -9,8 +9,8 @@ import pytest
 from tolerance import rounding
 
 from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.labels import PatternLabels
-from hyperspec.datasets.catalogue.records import combined
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData, TilesData
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings

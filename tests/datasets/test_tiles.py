@@ -9,7 +9,7 @@ from tolerance import rounding
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import TileSettings
-from hyperspec.datasets.store.on_the_fly import TileSource, blocks, windows
+from hyperspec.datasets.store.tiles import TileSource, blocks, windows
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError
 

@@ -19,7 +19,7 @@ from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import prepare
-from hyperspec.datasets.store.on_the_fly import TileSource
+from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import DEFAULT
 from hyperspec.evaluation.embeddings import Held

@@ -31,7 +31,7 @@ from hyperspec.models.config import HeadConfig, TinyConfig
 from hyperspec.runs.experiment import execute
 from hyperspec.runs.identity import parts_of
 from hyperspec.tracking.config import TrackingConfig
-from hyperspec.tracking.run import NullRun
+from hyperspec.tracking.null_run import NullRun
 from hyperspec.training.context import RunContext
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.simclr import SimCLR

@@ -8,7 +8,7 @@ import pytest
 
 from hyperspec.cli.commands.plan import composed
 from hyperspec.runs.planning import memory as forecasts
-from hyperspec.runs.planning.preflight import check_sharing
+from hyperspec.runs.planning.device_sharing import check_sharing
 from hyperspec.utils.errors import ConfigError
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from hyperspec.search.optuna_internals import reopen
 from hyperspec.search.storage import open_storage
 from hyperspec.search.trial import StudyNote, TrialReporter, write_study
-from hyperspec.tracking.store_state import shown
+from hyperspec.tracking.health import shown
 from hyperspec.utils.errors import TrackingError
 
 

@@ -11,7 +11,7 @@ import psutil
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from hyperspec.tracking.store_state import has_experiment
+from hyperspec.tracking.health import has_experiment
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hyperspec.cli.train import main
 from hyperspec.inference.cube_embedder import CubeEmbedder
 from hyperspec.inference.restore import restore
 from hyperspec.report.load import load_sweep
-from hyperspec.sweeps.finalise import log_models
+from hyperspec.sweeps.log_models import log_models
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.utils.errors import CatalogueError, ConfigError

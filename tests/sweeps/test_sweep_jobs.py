@@ -12,7 +12,7 @@ from mlflow.entities import Run
 from sweep_study import Study
 
 from hyperspec.cli.train import main
-from hyperspec.runs.experiment import is_out_of_memory
+from hyperspec.runs.out_of_memory import is_out_of_memory
 from hyperspec.tracking.client import open_client
 from hyperspec.training.simclr import SimCLR
 

@@ -8,8 +8,8 @@ from hyperspec.tracking import record
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Param, Tag
 from hyperspec.tracking.record import RunRecord, ended, read_run
+from hyperspec.tracking.retry import store_errors
 from hyperspec.tracking.run import start_run
-from hyperspec.tracking.store_state import store_errors
 from hyperspec.utils.errors import TrackingError
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from hyperspec.inference import cube_embedder as embedder
-from hyperspec.sweeps.finalise import LOADER
+from hyperspec.sweeps.log_models import LOADER
 from hyperspec.tracking.pyfunc_model import _CODE, CubeEncoder
 
 

@@ -30,8 +30,8 @@ from hyperspec.tracking.offline.journal import (
     read_entries,
     waiting_runs,
 )
+from hyperspec.tracking.retry import UnreachableError
 from hyperspec.tracking.run import JobRun, start_run
-from hyperspec.tracking.store_state import UnreachableError
 from hyperspec.utils.errors import ConfigError, TrackingError
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from hyperspec.tracking import TrackingConfig
 from hyperspec.tracking import client as store
 from hyperspec.tracking.client import artifact_root, connect, open_client, resolve_uri
-from hyperspec.tracking.store_state import database_path
+from hyperspec.tracking.health import database_path
 from hyperspec.utils.errors import ConfigError, TrackingError
 
 

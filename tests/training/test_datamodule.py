@@ -7,7 +7,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from hyperspec.datasets.loading.plane_cache import Batch, PlaneBank, ReadAhead, Residency
+from hyperspec.datasets.loading.plane_cache import PlaneBank, Residency
+from hyperspec.datasets.loading.prefetch import Batch, ReadAhead
 from hyperspec.datasets.splits import Split
 from hyperspec.runs.planning.dummy_data import StandIn
 from hyperspec.spectra.axis import mission_axis

@@ -12,7 +12,7 @@ from torch import Tensor
 from views_presets import PRESETS
 
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.models.config import HeadConfig, ResNetConfig, TinyConfig
 from hyperspec.models.encoder import Encoder, build_encoder

@@ -13,7 +13,7 @@ import torch
 from test_local_training import module_of, step
 from torch import Tensor, nn
 
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.evaluation.evaluators.rankme import rankme
 from hyperspec.losses import CombinedConfig, NtXentConfig
 from hyperspec.models.config import ResNetConfig, TinyConfig

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from views_presets import PRESETS
 
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.losses import CombinedConfig, LossConfig, NtXentConfig, VicRegConfig
 from hyperspec.models import CellHead, build_encoder, build_head
 from hyperspec.models.config import (

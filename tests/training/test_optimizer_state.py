@@ -6,12 +6,7 @@ import pytest
 import torch
 
 import hyperspec  # noqa: F401 - torchvision imports beside a CPU torch
-from hyperspec.training.optimizer import (
-    NAMES,
-    forgetting,
-    moments_of,
-    parameter_names,
-)
+from hyperspec.training.optimizer import NAMES, forgetting, moments_of, parameter_names
 from hyperspec.utils.errors import ModelError
 
 

@@ -12,7 +12,7 @@ from test_local_training import NM, Specimens, step
 from torch import Tensor
 from views_presets import PRESETS
 
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.evaluation.similarity import window_retrieval
 from hyperspec.losses import Dcl, NtXent
 from hyperspec.losses.cross_modal import CrossModalLoss

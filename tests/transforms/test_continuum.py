@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from hyperspec.transforms.normalisation.pixelwise import ContinuumRemoval, upper_hull
+from hyperspec.transforms.normalisation.continuum import ContinuumRemoval, upper_hull
 
 
 def all_pairs_hull(position, spectrum):

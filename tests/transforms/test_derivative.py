@@ -9,7 +9,7 @@ from scipy.signal import savgol_filter
 
 from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.transforms.normalisation.pixelwise import Derivative, fit_derivative, savgol_matrix
+from hyperspec.transforms.normalisation.derivative import Derivative, fit_derivative, savgol_matrix
 
 
 @pytest.mark.parametrize(("window", "polyorder"), [(5, 2), (7, 3), (11, 2), (11, 4), (3, 1)])

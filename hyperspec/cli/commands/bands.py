@@ -72,7 +72,6 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.bands.diagnostics import gather_evidence
-    from hyperspec.cli.commands.bands import draw, print_picks, to_csv
 
     if words.resamples == 1 or words.resamples < 0:
         raise ConfigError(

@@ -58,8 +58,6 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     if words.bands is not None:
-        from hyperspec.cli.commands.evaluate import run_matrix
-
         return run_matrix(words)
     if len(words.checkpoints) > 1:
         raise ConfigError(

@@ -240,7 +240,6 @@ def _key(key: str, *first: str) -> Callable[[str], list[str]]:
 
 
 def _axis(value: str) -> list[str]:
-    from hyperspec.cli.commands.options import parse_axis
 
     axis = parse_axis(value, "--axis")
     assert axis is not None

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, combined
+from hyperspec.datasets.catalogue.checksums import combined
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.datasets.store.shards import Shards, runs, write_atomic
@@ -216,8 +217,6 @@ def _damaged(path: Path, what: str) -> CatalogueError:
         "images that are intact are used again."
     )
 
-
-_LOG = logging.getLogger(__name__)
 
 # Kept free on the disk beyond what the pack needs: logs and checkpoints are written there too.
 _SPARE_BYTES = 64 * 2**20

@@ -22,8 +22,9 @@ from hyperspec.bands import Learned
 from hyperspec.config import plugins
 from hyperspec.config.schema import Train
 from hyperspec.runs.distributed.processes import ORDER, Order, RankError, join, note_failure
-from hyperspec.runs.experiment import execute, is_out_of_memory
-from hyperspec.tracking.run import NullRun
+from hyperspec.runs.experiment import execute
+from hyperspec.runs.out_of_memory import is_out_of_memory
+from hyperspec.tracking.null_run import NullRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots
 from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, open_source

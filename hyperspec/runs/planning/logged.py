@@ -14,7 +14,7 @@ import torch
 from hyperspec import __version__
 from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
-from hyperspec.datasets.loading.plane_cache import num_buffers
+from hyperspec.datasets.loading.prefetch import num_buffers
 from hyperspec.runs.planning.step_memory import (
     Plan,
     StepSettings,

@@ -1,24 +1,17 @@
-"""What is looked at before the first job: the specimens, and whether jobs fit on their device."""
+"""What is looked at before the first job: the specimens that all jobs read."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from hyperspec.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from hyperspec.config.schema import Train
     from hyperspec.datasets.config import Data
-    from hyperspec.runs.planning.memory import Forecast
+from hyperspec.runs.planning.device_sharing import check_sharing
 
 log = logging.getLogger(__name__)
-
-_USED = 0.9  # share of the free memory that all jobs together may take
-_CONTEXT = 600e6  # bytes of a CUDA context with its libraries, once per process
-_MOST = 24  # different jobs that are predicted; 0.2 to 1.5 s each
 
 
 def check_data(jobs: Sequence[Train]) -> None:
@@ -38,54 +31,3 @@ def check_data(jobs: Sequence[Train]) -> None:
             open_source(job.data)
             opened.append(job.data)
     check_sharing(jobs)
-
-
-def check_sharing(jobs: Sequence[Train]) -> None:
-    """Refuse jobs that do not fit together on a device, by the memory that is predicted for them.
-
-    The largest jobs may meet: as many of them as share a device have to fit.
-
-    Raises:
-        ConfigError: If they do not fit.
-    """
-    sharing = [job for job in jobs if job.hardware.jobs_per_device > 1]
-    if not sharing:
-        return
-    from hyperspec.runs.planning.memory import forecast
-
-    at_once = max(job.hardware.jobs_per_device for job in sharing)
-    found = [forecast(job) for job in _different(sharing)]
-    most, free = max(map(_bytes, found)), found[0].free
-    together = most * at_once
-    log.info(
-        "%d jobs share a device (%s): up to %.0f MB each, %.0f MB together, %.0f MB free",
-        at_once, found[0].device, most / 1e6, together / 1e6, free / 1e6,
-    )  # fmt: skip
-    if together > _USED * free:
-        fitting = int(_USED * free // most)
-        way = (
-            f"Set hardware.jobs_per_device={fitting}"
-            if fitting > 0
-            else "Not even one fits: `hyperspec plan` with the same words says what to change"
-        )
-        raise ConfigError(
-            f"hardware.jobs_per_device is {at_once}, but {at_once} of the largest jobs need "
-            f"{together / 1e6:.0f} MB together ({most / 1e6:.0f} MB each), and {free / 1e6:.0f} MB "
-            f"are free on the {found[0].device}. {way}."
-        )
-
-
-def _bytes(one: Forecast) -> float:
-    return one.total + (_CONTEXT if one.device == "cuda" else 0)
-
-
-def _different(jobs: Sequence[Train]) -> list[Train]:
-    """Return one job of each shape; what sweeps vary most decides no memory."""
-    kept: list[Train] = []
-    seen: list[Train] = []
-    for job in jobs:
-        shape = replace(job, seed=0, lr=1e-3, weight_decay=0.0)
-        if shape not in seen and len(kept) < _MOST:
-            seen.append(shape)
-            kept.append(job)
-    return kept

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
-from hyperspec.datasets.loading.plane_cache import Batch, predicted_bytes
+from hyperspec.datasets.loading.plane_cache import predicted_bytes
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.losses.nt_xent import NtXent
 from hyperspec.training.allocator import KEPT_BELOW
 from hyperspec.training.devices import count_devices

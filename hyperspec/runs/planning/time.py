@@ -20,9 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from hyperspec.runs.planning.disk import DiskNeed, disk_text
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import MetricName, Param, Tag
+from hyperspec.tracking.health import has_experiment
 from hyperspec.tracking.names import flatten
 from hyperspec.tracking.record import RunRecord, ended, search_runs, to_number
-from hyperspec.tracking.store_state import has_experiment, store_errors
+from hyperspec.tracking.retry import store_errors
 from hyperspec.utils.errors import HyperspecError, TrackingError
 from hyperspec.utils.process import host_name
 from hyperspec.utils.text import duration

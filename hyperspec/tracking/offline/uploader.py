@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING
 
 from hyperspec.tracking.contract import LOCAL, Tag
 from hyperspec.tracking.copy_run import copy_run
+from hyperspec.tracking.health import LOCKED_SECONDS, database_path
 from hyperspec.tracking.offline.journal import BATCHED, Entry, Journal, grouped, merged, read_run_id
 from hyperspec.tracking.record import read_run, search_runs
-from hyperspec.tracking.store_state import (
+from hyperspec.tracking.retry import (
     FIRST_PAUSE,
-    LOCKED_SECONDS,
     LONGEST_PAUSE,
     REQUEST_SECONDS,
     UnreachableError,
-    database_path,
     first_line,
     is_refusal,
     is_trouble,

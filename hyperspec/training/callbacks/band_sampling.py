@@ -8,7 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.models.encoder import Encoder
 from hyperspec.models.stems.wavelength import WavelengthProjection
 from hyperspec.utils.errors import ConfigError

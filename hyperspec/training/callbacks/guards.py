@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.training.callbacks.checkpointing import random_states, restore_random_states
 from hyperspec.training.simclr import SimCLR

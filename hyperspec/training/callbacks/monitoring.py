@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from hyperspec.datasets.loading.plane_cache import Batch
+from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.evaluation.metrics import leading, natural_direction
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training import allocator as memory

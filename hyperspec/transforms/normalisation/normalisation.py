@@ -14,14 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.transforms.normalisation.pixelwise import (
-    ContinuumRemoval,
-    Derivative,
-    Normalisation,
-    Snv,
-    UnitLength,
-    fit_derivative,
-)
+from hyperspec.transforms.normalisation.continuum import ContinuumRemoval
+from hyperspec.transforms.normalisation.derivative import Derivative, fit_derivative
+from hyperspec.transforms.normalisation.pixelwise import Normalisation, Snv, UnitLength
 from hyperspec.utils.errors import ConfigError
 
 NORMALISATIONS = ("none", "minmax", "zscore", "snv", "l2", "derivative", "continuum")

@@ -1,0 +1,122 @@
+"""What can be seen of a store without MLflow: where it lies, whether it answers or is locked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+import sqlite3
+import tempfile
+from contextlib import closing
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+from hyperspec.tracking.retry import UnreachableError, first_line
+from hyperspec.utils.errors import TrackingError
+
+log = logging.getLogger(__name__)
+
+LOCKED_SECONDS = 60.0  # longest wait for a SQLite file that another process holds
+SQLITE = "sqlite:///"
+_KNOCK_SECONDS = 5.0
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def database_path(uri: str) -> Path | None:
+    """Return the file behind a SQLite address, or None for a server."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) and uri != SQLITE else None
+
+
+def lock_path(uri: str, what: str) -> Path:
+    """Return a lock file beside a SQLite file, or one of this machine for a server."""
+    database = database_path(uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        return database.with_name(f".{database.name}.lock")
+    digest = hashlib.blake2b(uri.encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"hyperspec-{what}-{digest}.lock"
+
+
+def shown(address: str) -> str:
+    """Return an address without its password."""
+    scheme, mark, rest = address.partition("://")
+    account, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}{account.partition(':')[0]}{at}{place}"
+
+
+def is_locked(database: Path) -> bool:
+    """Say whether another process holds a SQLite file so that it cannot be read."""
+    try:
+        _ask(database, "SELECT name FROM sqlite_master LIMIT 1")
+    except sqlite3.Error as error:
+        return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+    return False
+
+
+def _ask(database: Path, query: str, *values: str) -> object:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(query, values).fetchone()
+
+
+def knock(uri: str) -> None:
+    """Ask a server whether it is there; MLflow's own client retries for minutes.
+
+    Raises:
+        UnreachableError: If it does not answer.
+        TrackingError: If the address is none.
+    """
+    try:
+        if uri.startswith("http"):
+            urlopen(f"{uri.rstrip('/')}/health", timeout=_KNOCK_SECONDS).close()
+            return
+        parts = urlsplit(uri)
+        port = parts.port or _PORTS.get(parts.scheme.split("+")[0])
+        if parts.hostname and port:
+            socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
+    except HTTPError as error:
+        # It answers, if only to ask for credentials, which MLflow's client knows from its
+        # environment.
+        error.close()
+    except (ValueError, HTTPException) as error:
+        raise TrackingError(
+            f"tracking.uri={uri} does not answer ({first_line(error)}). Check the address."
+        ) from error
+    except OSError as error:
+        raise UnreachableError(
+            f"tracking.uri={uri} does not answer ({first_line(error)}). Start the server, check "
+            "the address, or keep runs in a file with tracking.uri=sqlite:///mlflow.db."
+        ) from error
+
+
+def has_experiment(uri: str, name: str) -> bool:
+    """Say whether a database already holds the experiment, without MLflow's own store.
+
+    The row is written after all tables, so that its presence means that creation is over.
+    """
+    database = database_path(uri)
+    if database is None:
+        return _experiment_in_server(uri, name)
+    if not database.exists():
+        return False
+    query = "SELECT 1 FROM experiments WHERE name = ? AND lifecycle_stage = 'active'"
+    try:
+        return _ask(database, query, name) is not None
+    except sqlite3.Error:
+        return False  # tables not there yet, or locked by their creator: take the locked road
+
+
+def _experiment_in_server(uri: str, name: str) -> bool:
+    """Say whether a database server, which must answer, already holds the experiment."""
+    from sqlalchemy import NullPool, create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    knock(uri)
+    query = "SELECT 1 FROM experiments WHERE name = :name AND lifecycle_stage = 'active'"
+    try:
+        with create_engine(uri, poolclass=NullPool).connect() as connection:
+            return connection.execute(text(query), {"name": name}).first() is not None
+    except (SQLAlchemyError, ImportError):
+        return False  # no tables yet, or a trouble that opening the store puts into words
