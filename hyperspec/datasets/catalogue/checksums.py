@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hyperspec.cubes.files import band_files, find_header, find_mask
-from hyperspec.datasets.catalogue.records import Stamp
 from hyperspec.utils.atomic import write_text
+
+Stamp = tuple[tuple[str, int, int, int, int], ...]
+"""Per file: name, size, number of the inode, times of change of content and of inode in ns."""
 
 _CHUNK = 4 * 2**20
 

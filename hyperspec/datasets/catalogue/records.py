@@ -14,11 +14,7 @@ from hyperspec.utils.errors import CatalogueError
 
 if TYPE_CHECKING:
     import pandas as pd
-from hyperspec.datasets.catalogue.checksums import combined
-
-Stamp = tuple[tuple[str, int, int, int, int], ...]
-"""Per file: name, size, number of the inode, times of change of content and of inode in ns."""
-
+from hyperspec.datasets.catalogue.checksums import Stamp, combined
 
 # Columns that every catalogue's table has; the others are label columns.
 OWN_COLUMNS = (

@@ -12,6 +12,7 @@ from pathlib import Path
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import (
     ChecksumCache,
+    Stamp,
     combined,
     num_bytes,
     source_digests,
@@ -20,7 +21,7 @@ from hyperspec.datasets.catalogue.checksums import (
 from hyperspec.datasets.catalogue.confounding import date_problem
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, Stamp, copies
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, HyperspecError
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hyperspec.cubes.cube import Window
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_cube, read_cube
-from hyperspec.datasets.catalogue.checksums import combined, stamp
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Stamp
+from hyperspec.datasets.catalogue.checksums import Stamp, combined, stamp
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.foreground import foreground
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.spectra.calibration import Calibration
