@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.sweeps.description import best_job
+from hyperspec.sweeps.finalise import _SHOWN
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Artifact, Param
 from hyperspec.tracking.record import read_run
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hyperspec.report.load import SweepData
-from hyperspec.sweeps.finalise import _SHOWN
 
 log = logging.getLogger(__name__)
 

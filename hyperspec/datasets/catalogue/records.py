@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from hyperspec.datasets.catalogue.checksums import Stamp, combined
 from hyperspec.datasets.catalogue.labels import FileLabels
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError
 
 if TYPE_CHECKING:
     import pandas as pd
-from hyperspec.datasets.catalogue.checksums import Stamp, combined
 
 # Columns that every catalogue's table has; the others are label columns.
 OWN_COLUMNS = (

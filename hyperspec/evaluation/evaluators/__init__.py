@@ -1,5 +1,14 @@
 """One file per evaluator of frozen features, each in the table by its name."""
 
+from hyperspec.evaluation.evaluators import (
+    alignment,
+    clusters,
+    knn,
+    linear,
+    rankme,
+    retrieval,
+    view_retrieval,
+)
 from hyperspec.evaluation.evaluators.registry import (
     EVALUATORS,
     Evaluator,

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hyperspec.runs.planning.device_sharing import check_sharing
+
 if TYPE_CHECKING:
     from hyperspec.config.schema import Train
     from hyperspec.datasets.config import Data
-from hyperspec.runs.planning.device_sharing import check_sharing
 
 log = logging.getLogger(__name__)
 
