@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hyperspec.tracking.contract import Param, Tag
+from hyperspec.tracking.contract import Tag
 
 if TYPE_CHECKING:
     from hyperspec.report.load import SweepData
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-_SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "data.size")
 
 
 @dataclass(frozen=True)

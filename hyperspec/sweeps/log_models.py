@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.sweeps.description import best_job
-from hyperspec.sweeps.finalise import _SHOWN
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Artifact, Param
 from hyperspec.tracking.record import read_run
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 LOADER = "hyperspec.inference.cube_embedder:open_embedder"
+_SHOWN = ("bands", Param.NUM_BANDS, "model", "loss.temperature", "lr", "seed", "data.size")
 
 
 def log_models(connection: Connection, data: SweepData, which: str) -> str | None:
