@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import shlex
 import tomllib
@@ -13,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from plugin_fixture import forget, plugins_forgotten
+from tracked import log_restored
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.tracking.client import open_client
@@ -27,12 +27,8 @@ FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluator_tables: None) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    handlers = list(logging.getLogger().handlers)
-    with plugins_forgotten("mymodule"):
+    with log_restored(), plugins_forgotten("mymodule"):
         yield tmp_path
-    for handler in set(logging.getLogger().handlers) - set(handlers):
-        handler.close()
-    logging.getLogger().handlers = handlers
 
 
 def run(language: str, text: str, folder: Path) -> None:

@@ -7,7 +7,6 @@ command, its files, MLflow and Optuna. No module of the package is named.
 from __future__ import annotations
 
 import json
-import logging
 import re
 import socket
 import tarfile
@@ -26,6 +25,7 @@ import torch
 from assets.relocate import relocate
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from tracked import log_restored
 
 (_COMMAND,) = entry_points(group="console_scripts", name="hyperspec")
 _MAIN: Callable[[list[str]], int] = _COMMAND.load()
@@ -107,12 +107,9 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
     """Commands leave files in the folder of the test, and no handlers of the log."""
     monkeypatch.chdir(tmp_path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logger, address = logging.getLogger(), mlflow.get_tracking_uri()
-    handlers = list(logger.handlers)
-    yield
-    for handler in set(logger.handlers) - set(handlers):
-        handler.close()
-    logger.handlers = handlers
+    address = mlflow.get_tracking_uri()
+    with log_restored():
+        yield
     mlflow.set_tracking_uri(address)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tracked import log_restored
 
 from hyperspec.cli.main import main
 from hyperspec.cli.train import main as train
@@ -40,7 +40,6 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of specimens and three trained encoders: ``plain``, ``wave`` and ``binned``."""
     root = tmp_path_factory.mktemp("ckpt")
     synthesise(root / "specimens", SynthSettings(num_specimens=4, size=16, num_bands=40))
-    handlers = list(logging.getLogger().handlers)
     runs = {
         "plain": ["bands.n=12"],
         "wave": ["bands.n=12", "model.stem=wavelength"],
@@ -51,10 +50,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
             *QUICK, *words, f"data.root={root / 'specimens'}", f"data.cache_dir={root / 'cache'}",
             f"tracking.uri=sqlite:///{root / 'mlflow.db'}", f"hydra.run.dir={root / name}",
         ]  # fmt: skip
-        assert train(told) == 0
-    for handler in set(logging.getLogger().handlers) - set(handlers):
-        handler.close()
-    logging.getLogger().handlers = handlers
+        with log_restored():
+            assert train(told) == 0
     return root
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from train_fixtures import Runs, artifact, cache, runs, specimens, words
+from tracked import Runs, artifact
+from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow.entities import Run
-from train_fixtures import Runs, artifact, cache, runs, specimens, words
+from tracked import Runs, artifact
+from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main

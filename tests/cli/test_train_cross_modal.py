@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from train_fixtures import Runs, cache, runs, specimens, words
+from tracked import Runs
+from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.cli.train import main

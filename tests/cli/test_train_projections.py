@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
+from tracked import artifact, log_restored, runs_of
 from views_presets import PRESETS
 
 from hyperspec.bands import PROJECTIONS, Binned, Uniform
@@ -49,30 +47,14 @@ def words(
     specimens: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
     monkeypatch.chdir(tmp_path)
-    root = logging.getLogger()
-    handlers = list(root.handlers)
-    yield [
-        *("experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"),
-        f"data.root={specimens}",
-        f"data.cache_dir={specimens.parent / 'cache'}",
-        f"tracking.uri={store}",
-        f"tracking.experiment={tmp_path.name}",
-    ]
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers = handlers
-
-
-def runs(store: str, name: str) -> list[Run]:
-    client = MlflowClient(store)
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    order = ["attributes.start_time ASC"]
-    return list(client.search_runs([experiment.experiment_id], order_by=order))
-
-
-def artifact(run: Run, name: str) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+    with log_restored():
+        yield [
+            *("experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"),
+            f"data.root={specimens}",
+            f"data.cache_dir={specimens.parent / 'cache'}",
+            f"tracking.uri={store}",
+            f"tracking.experiment={tmp_path.name}",
+        ]
 
 
 @pytest.mark.parametrize("name", sorted(PROJECTIONS))
@@ -80,7 +62,7 @@ def test_a_projection_trains_and_travels(
     words: list[str], name: str, store: str, tmp_path: Path
 ) -> None:
     assert main([*words, f"bands={name}", "bands.n=5"]) == 0
-    (run,) = runs(store, tmp_path.name)
+    (run,) = runs_of(store, tmp_path.name)
     assert run.info.run_name.startswith(f"{name} n=005")
     tags, params = run.data.tags, run.data.params
     assert (tags["hyperspec.bands.strategy"], tags["hyperspec.bands.n"]) == (name, "5")
@@ -104,7 +86,7 @@ def test_channels_do_not_continue_as_other_channels(
     words: list[str], store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words, "bands=binned", "bands.n=5"]) == 0
-    ckpt = artifact(runs(store, tmp_path.name)[0], "checkpoints/last.ckpt")
+    ckpt = artifact(runs_of(store, tmp_path.name)[0], "checkpoints/last.ckpt")
     assert main([*words, "bands=pca_projection", "bands.n=5", f"ckpt='{ckpt}'"]) == 2
     shown = " ".join(capsys.readouterr().err.split())
     assert "no stem can be carried from 5 channels (bands=binned) to 5 (bands=pca_proj" in shown

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from test_conf import GROUPS, NEEDS
-from train_fixtures import Runs, cache, runs, specimens, words
+from tracked import Runs
+from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.train import main
 

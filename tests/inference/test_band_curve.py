@@ -6,7 +6,8 @@ import csv
 
 import numpy as np
 import pytest
-from learned_fixtures import Runs, artifact, runs, specimens, words
+from learned_fixtures import runs, specimens, words
+from tracked import Runs, artifact
 
 from hyperspec.cli.train import main
 

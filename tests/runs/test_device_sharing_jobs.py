@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from train_fixtures import Runs, cache, runs, specimens, words
+from tracked import Runs
+from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.train import main
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from mlflow.entities import Run
-from train_fixtures import Runs, artifact, cache, runs, specimens, words
+from tracked import Runs, artifact
+from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.commands.plan import composed
 from hyperspec.cli.train import main

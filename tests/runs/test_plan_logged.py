@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from train_fixtures import Runs, cache, runs, specimens, words
+from tracked import Runs
+from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.train import main
 from hyperspec.runs.planning import logged as record

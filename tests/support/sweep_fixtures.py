@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from fake_sweeps import FakeSweep
 from sweep_study import Study
+from tracked import log_restored
 
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
@@ -64,17 +64,12 @@ def study(
 ) -> Iterator[Study]:
     """What trains in a second; each test has an experiment of its own."""
     monkeypatch.chdir(tmp_path)
-    handlers = list(logging.getLogger().handlers)
     words = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1"]
     words += ["hardware.threads=1", "evaluation.resamples=100", f"data.root={small_specimens}"]
     words += [f"data.cache_dir={packed}", f"tracking.uri={sweep_uri}"]
     study = Study([*words, f"tracking.experiment={tmp_path.name}"], tmp_path, sweep_uri)
-    yield study
+    with log_restored():
+        yield study
     # What a failed test leaves behind must not fail the next, which shares the cache.
     study.kill()
     shutil.rmtree(packed / "interrupted", ignore_errors=True)
-    # Hydra configures the root logger of the process; the next test gets it as it was.
-    root = logging.getLogger()
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers = handlers

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
+from tracked import Runs, log_restored, runs_of
 
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 
-Runs = Callable[[], list[Run]]
 # Four specimens per species, 16 pixels, 40 bands: small enough to train on in a second.
 QUICK = ["experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"]
 
@@ -39,36 +36,17 @@ def words(
     One store serves all tests: creating its tables takes two seconds.
     """
     monkeypatch.chdir(tmp_path)
-    handlers = list(logging.getLogger().handlers)
-    yield [
-        *QUICK,
-        f"data.root={specimens}",
-        f"data.cache_dir={cache}",
-        f"tracking.uri=sqlite:///{cache / 'mlflow.db'}",
-        f"tracking.experiment={tmp_path.name}",
-    ]
-    # Hydra configures the root logger of the process; the next test gets it as it was.
-    root = logging.getLogger()
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers = handlers
+    with log_restored():
+        yield [
+            *QUICK,
+            f"data.root={specimens}",
+            f"data.cache_dir={cache}",
+            f"tracking.uri=sqlite:///{cache / 'mlflow.db'}",
+            f"tracking.experiment={tmp_path.name}",
+        ]
 
 
 @pytest.fixture
-def runs(cache: Path, tmp_path: Path) -> Callable[[], list[Run]]:
+def runs(cache: Path, tmp_path: Path) -> Runs:
     """Return what lists the runs of the test, oldest first."""
-
-    def found() -> list[Run]:
-        client = MlflowClient(f"sqlite:///{cache / 'mlflow.db'}")
-        experiment = client.get_experiment_by_name(tmp_path.name)
-        if experiment is None:
-            return []
-        return list(
-            client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
-        )
-
-    return found
-
-
-def artifact(run: Run, name: str) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+    return lambda: runs_of(f"sqlite:///{cache / 'mlflow.db'}", tmp_path.name)

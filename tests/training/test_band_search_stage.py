@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from learned_fixtures import Runs, artifact, runs, specimens, words
+from learned_fixtures import runs, specimens, words
 from mlflow.entities import Run
+from tracked import Runs, artifact
 
 from hyperspec.cli.train import main
 from hyperspec.inference.restore import restore

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from learned_fixtures import Runs, artifact, runs, specimens, words
+from learned_fixtures import runs, specimens, words
+from tracked import Runs, artifact
 
 from hyperspec.cli.train import main
 from hyperspec.datasets.loading.plane_cache import PlaneBank

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learned_fixtures import Runs, artifact, runs, specimens, words
+from learned_fixtures import runs, specimens, words
+from tracked import Runs, artifact
 
 from hyperspec.cli.train import main
 from hyperspec.models.stems.wavelength import WavelengthProjection

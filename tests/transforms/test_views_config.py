@@ -2,10 +2,8 @@ import math
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
-import yaml
 from views_presets import PRESETS
 
 from hyperspec.transforms.config import RANGES, ViewsConfig
@@ -55,14 +53,6 @@ def test_the_default_preset_is_the_tried_recipe_and_leaves_narrow_features_alone
         assert getattr(config, name) == 0
         assert getattr(PRESETS["strong"], name) > 0
     assert list(PRESETS) == ["none", "light", "default", "strong", "cross_modal"]
-
-
-@pytest.mark.parametrize("name", list(PRESETS))
-def test_the_presets_are_the_options_of_the_config_group(name: str) -> None:
-    path = Path(__file__).parents[2] / "conf" / "views" / f"{name}.yaml"
-    values = yaml.safe_load(path.read_text())
-    values.pop("defaults")
-    assert type(PRESETS[name])(**values) == PRESETS[name]
 
 
 def test_hints_compare_widths_with_the_spacing_of_the_chosen_bands() -> None:
