@@ -1,4 +1,4 @@
-"""Cubes: headers and files read and written, without a copy in memory and without rasterio.
+"""Cubes: headers and files read and written, without a copy in memory.
 
 Only a reader that needs rasterio imports it.
 """
