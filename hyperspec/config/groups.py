@@ -5,7 +5,9 @@ That they are registered lets Hydra refuse a misspelt key or a wrong type when i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -39,8 +41,8 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {
     "tracking": {"tracking": TrackingConfig},
 }
 
-# Groups in which each class is one option: the others have several settings of a class.
-_BARE = ("bands", "loss", "data/labels")
+
+_SCHEMA = re.compile(r"^ *- /schema/([\w/]+)@", re.MULTILINE)
 
 
 def register() -> None:
@@ -56,11 +58,16 @@ def register() -> None:
 
 
 def _places(group: str, name: str, node: type) -> list[str]:
-    """Return where a class is stored: one that has no YAML is an option by itself."""
-    has_yaml = group not in _BARE or (config_dir() / group / f"{name}.yaml").is_file()
-    if is_own(node.__module__) and has_yaml:
+    """Return where a class is stored: one that no YAML names is an option by itself."""
+    if is_own(node.__module__) and f"{group}/{name}" in _named_in_yaml():
         return [f"schema/{group}"]
     return [f"schema/{group}", group, *(["loss/global_loss"] if group == "loss" else [])]
+
+
+@cache
+def _named_in_yaml() -> frozenset[str]:
+    files = config_dir().rglob("*.yaml")
+    return frozenset(name for file in files for name in _SCHEMA.findall(file.read_text("utf-8")))
 
 
 def check_fields(node: type) -> None:
