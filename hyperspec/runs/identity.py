@@ -229,6 +229,7 @@ def _used(config: Train) -> Iterator[str]:
         yield f"losses.{config.loss.global_loss.name}"
     yield from _views(config.views)
     yield from _training(config)
+    yield from (f"evaluation.{name}" for name in config.evaluation.scored_by)
     if config.evaluation.controls:
         yield "evaluation.controls"
     if config.evaluation.importance:

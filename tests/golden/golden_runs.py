@@ -259,6 +259,11 @@ def scores() -> dict[str, float]:
         if name.endswith(("_low", "_high")):
             part = "intervals"
         found[f"evaluation.{part}/{name}"] = value
+    # Not the agreement of clusters with labels: a count, which one row near a border may change.
+    more = evaluate_features(parts, ["clusters", "alignment"], num_resamples=200).metrics
+    for name in ("test/silhouette", "test/alignment", "test/uniformity"):
+        part = "clusters" if "silhouette" in name else "alignment"
+        found[f"evaluation.{part}/{name}"] = more[name]
     return found
 
 

@@ -63,6 +63,7 @@ def test_a_plain_job_uses_no_more_than_it_computes() -> None:
         (["hardware.micro_batch=4", "model.norm=group"], {"training.micro_batch"}, set()),
         (["evaluation.importance=true"], {"evaluation.importance"}, set()),
         (["evaluation.controls=false"], set(), {"evaluation.controls"}),
+        (["evaluation.evaluators=[knn,clusters]"], {"evaluation.clusters"}, set()),
         (["data.normalisation=snv"], {"normalisation.snv"}, {"normalisation.zscore"}),
         (
             ["model.stem=wavelength", "evaluation.curve_strategies=[random,pca]"],
