@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from hyperspec.cli.main import main
-from hyperspec.cubes import raster as reading
+from hyperspec.cubes import band_set
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_cube
@@ -240,15 +240,15 @@ def test_pngs_are_bands_only_where_there_is_nothing_else(tmp_path):
 
 
 def test_large_sets_keep_no_file_open(root, monkeypatch):
-    monkeypatch.setattr(reading, "_KEPT_OPEN", 4)
+    monkeypatch.setattr(band_set, "_KEPT_OPEN", 4)
     made = []
 
-    class Counted(reading.RasterReader):
+    class Counted(band_set.RasterReader):
         def __init__(self, path, size):
             super().__init__(path, size)
             made.append(self)
 
-    monkeypatch.setattr(reading, "RasterReader", Counted)
+    monkeypatch.setattr(band_set, "RasterReader", Counted)
     with open_cube(root / "io_1.2") as cube:
         assert len(made) == 5
         assert not any(reader.is_open for reader in made)
