@@ -6,7 +6,7 @@ Markdown, as MLflow's UI shows it at the top of the run's page.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,10 +39,17 @@ def opening(config: DictConfig, study: str, command: str, space: Mapping[str, st
     return "\n\n".join([*parts, HOW_TO_READ, ending])
 
 
-def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | None) -> str:
+def closing(
+    before: str,
+    data: SweepData,
+    experiment_id: str,
+    model_uri: str | None,
+    verdict: Sequence[str] = (),
+) -> str:
     """Return the description of a sweep that has ended: question and outcome, then the rest.
 
-    It takes the place of the one ``before``, and names the best job's model when that was logged.
+    It takes the place of the one ``before``, says the sentences of the verdict first, and names the
+    leading job's model when that was logged.
     """
     run_id = data.sweeps[0].run_id
     page = f"#/experiments/{experiment_id}/runs"
@@ -50,18 +57,19 @@ def closing(before: str, data: SweepData, experiment_id: str, model_uri: str | N
     best = best_job(data)
     if best is not None:
         lines.append(
-            f"Best: [{best['name']}]({page}/{best['run_id']}), objective "
+            f"Single job that validation likes most, a candidate and no more: "
+            f"[{best['name']}]({page}/{best['run_id']}), objective "
             f"{best['metrics.objective']:.3f}{_tested(best)}."
         )
     if model_uri is not None:
         lines.append(f'Its encoder embeds new cubes: `mlflow.pyfunc.load_model("{model_uri}")`.')
     # The page shows some three lines at first: what was asked, and what came out.
     asked, _, rest = before.split("\n\nThe report is under")[0].partition("\n\n")
-    return "\n\n".join(filter(None, [asked, *lines, rest]))
+    return "\n\n".join(filter(None, [asked, " ".join(verdict), *lines, rest]))
 
 
 def best_job(data: SweepData) -> pd.Series | None:
-    """Return the finished job with the best objective, the lowest of a loss, or None."""
+    """Return the finished job with the highest objective, the lowest of a loss, or None."""
     if data.finished.empty or "metrics.objective" not in data.finished:
         return None
     scored = data.finished.dropna(subset=["metrics.objective"])
@@ -100,7 +108,10 @@ def _tested(best: pd.Series) -> str:
     from hyperspec.evaluation.metrics import columns
 
     for metric in columns():
-        value = best.get(f"metrics.test/{metric.name}")
+        name = f"metrics.test/{metric.name}"
+        value, low, high = (best.get(f"{name}{end}") for end in ("", "_low", "_high"))
         if value is not None and value == value:  # not NaN
-            return f", test {metric.title} {value:.3f}"
+            known = low is not None and low == low
+            ends = f" [{low:.2f}, {high:.2f}]" if known else " (no interval)"
+            return f", test {metric.title} {value:.3f}{ends}"
     return ""

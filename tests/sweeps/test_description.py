@@ -65,14 +65,16 @@ def test_the_outcome_follows_the_question(fake_sweep: FakeSweep) -> None:
         raise RuntimeError("planned")
     data = load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id])
     before = opening(composed(Path(), None), "s", "cmd", {})
-    note = closing(before, data, "7", "models:/m-1")
-    asked, head, best, model, *_ = note.split("\n\n")
+    said = ["8 specimens were tested.", "Nothing is known of training."]
+    note = closing(before, data, "7", "models:/m-1", said)
+    asked, verdict, head, best, model, *_ = note.split("\n\n")
+    assert verdict == "8 specimens were tested. Nothing is known of training."
     assert head == (
         "**3 jobs: 2 finished, 1 failed.** "
         f"[Report](#/experiments/7/runs/{fake_sweep.parent.run_id}/artifacts/report/report.html)"
     )
-    assert best.startswith("Best: [uniform n=050 seed=0](#/experiments/7/runs/")
-    assert best.endswith("objective 0.740, test k-NN 0.750.")
+    assert "a candidate and no more: [uniform n=050 seed=0](#/experiments/7/runs/" in best
+    assert "objective 0.740, test k-NN 0.750 [" in best
     assert 'load_model("models:/m-1")' in model
     assert asked == "Study **s**."
     assert "when the sweep has ended" not in note

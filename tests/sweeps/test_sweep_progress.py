@@ -81,7 +81,7 @@ def test_the_screen_fits_its_terminal(width: int) -> None:
     assert all(len(row) <= width for row in text.splitlines())
     assert "5/10" in text
     assert "3 finished  1 taken over  2 running  1 failed" in text
-    assert "best 0.750  bands.n=1" in text
+    assert "highest of single jobs 0.750  bands.n=1" in text
     assert "failed  bands.n=4: E: because" in text
     assert len(text.splitlines()) == 8
 
@@ -97,6 +97,17 @@ def test_the_best_is_of_jobs_that_ended_well() -> None:
     assert best is not None
     assert best.name == "1"
     assert best_of([stopped]) is None
+
+
+def test_of_a_loss_the_lowest_job_leads() -> None:
+    lowest = best_of(STATES, less_is_better=True)
+    assert lowest is not None
+    ended = [s.objective for s in STATES if s.state in (FINISHED, TAKEN)]
+    assert lowest.objective == min(value for value in ended if value == value)
+    console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(panel(Overview("s", 10, frozenset(), less_is_better=True), STATES, NOW))
+    console.file.close()
+    assert f"lowest of single jobs {lowest.objective:.3f}" in console.export_text()
 
 
 def composed(folder: Path, number: int) -> DictConfig:

@@ -12,7 +12,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from hyperspec.evaluation.metrics import natural_direction
+from hyperspec.evaluation.objective import objective_names
 from hyperspec.runs.job_state import begin, end
+from hyperspec.search.request import bare
 from hyperspec.search.space import num_seeds, num_trials
 from hyperspec.sweeps.validation import count_jobs
 
@@ -48,7 +51,8 @@ class LiveCallback(Callback):
         seeds = 1 if num_trials(config) is None else num_seeds(config)
         total = count_jobs(config) * seeds
         shared = frozenset(map(str, config.hydra.overrides.task))
-        overview = Overview(str(config.get("study") or "sweep"), total, shared)
+        title = str(config.get("study") or "sweep")
+        overview = Overview(title, total, shared, _less_is_better(config))
         self._watcher = Watcher(folder, overview, style)
         self._watcher.start()
 
@@ -71,6 +75,11 @@ class LiveCallback(Callback):
             end(config, job_return)
         if self._watcher is not None:
             self._watcher.look()
+
+
+def _less_is_better(config: DictConfig) -> bool:
+    names = objective_names(bare(OmegaConf.select(config, "objective") or "auto"))
+    return natural_direction(names[0]) == "minimize"
 
 
 def _in_sweep(config: DictConfig) -> bool:

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: counts, best so far, time left, from its folder alone."""
+"""What a sweep shows while it runs: counts, leading job, time left, from its folder alone."""
 
 from __future__ import annotations
 
@@ -43,11 +43,19 @@ _STYLES |= {FAILED: "bold red", LOST: "bold red"}
 
 @dataclass(frozen=True)
 class Overview:
-    """What is known of a sweep before its first job: study, jobs in the end, overrides of all."""
+    """What is known of a sweep before its first job.
+
+    Args:
+        title: Its study.
+        total: Jobs in the end.
+        shared: Overrides of all jobs.
+        less_is_better: Whether the objective is to be small.
+    """
 
     title: str
     total: int
     shared: frozenset[str]
+    less_is_better: bool = False
 
     def words(self, state: JobState) -> str:
         """Return what sets a job apart."""
@@ -66,10 +74,11 @@ def _plain(word: str) -> str:
     return word.replace("\\", "").lower()
 
 
-def best_of(states: Sequence[JobState]) -> JobState | None:
-    """Return the job with the highest objective, or None."""
+def best_of(states: Sequence[JobState], *, less_is_better: bool = False) -> JobState | None:
+    """Return the job with the highest objective, or the lowest one, or None."""
     scored = [s for s in states if s.state in (FINISHED, TAKEN) and not math.isnan(s.objective)]
-    return max(scored, key=lambda state: state.objective, default=None)
+    sign = -1 if less_is_better else 1
+    return max(scored, key=lambda state: sign * state.objective, default=None)
 
 
 def seconds_left(total: int, states: Sequence[JobState], now: float) -> float:
@@ -124,9 +133,12 @@ def panel(overview: Overview, states: Sequence[JobState], now: float) -> Rendera
         Text(f"{over}/{total}  {duration(now - start)}  {ending}".rstrip()),
     )
     rows: list[RenderableType] = [bar, _counts(states)]
-    best = best_of(states)
+    best = best_of(states, less_is_better=overview.less_is_better)
     if best is not None:
-        found = Text(f"best {best.objective:.3f}  ", style="bold")
+        # One job's value has no interval, and the highest of many is high by chance too: the
+        # report says which settings do better.
+        end = "lowest" if overview.less_is_better else "highest"
+        found = Text(f"{end} of single jobs {best.objective:.3f}  ", style="bold")
         rows.append(_cut(found.append(overview.words(best), style="not bold")))
     running = [state for state in states if state.state == RUNNING]
     for state in running[:_SHOWN]:
