@@ -13,7 +13,6 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.runs.job_state import begin, end
-from hyperspec.search.space import num_seeds, num_trials
 from hyperspec.sweeps.validation import count_jobs
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ class LiveCallback(Callback):
         from hyperspec.sweeps.progress.view import Overview, Watcher
 
         folder = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)
-        seeds = 1 if num_trials(config) is None else num_seeds(config)
-        total = count_jobs(config) * seeds
+        total = count_jobs(config)
         shared = frozenset(map(str, config.hydra.overrides.task))
         overview = Overview(str(config.get("study") or "sweep"), total, shared)
         self._watcher = Watcher(folder, overview, style)
