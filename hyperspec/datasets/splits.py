@@ -182,7 +182,7 @@ def _pair_key(pair: Pair) -> tuple[str, bool, str]:
 
 def _allot(pairs: Sequence[Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:
     """Give each specimen a part, label by label, at exact counts."""
-    part_of = {}
+    part_of: dict[str, int] = {}
     for specimens in ranked(pairs, seed).values():
         counts = part_counts(len(specimens), shares)
         parts = np.repeat(range(3), counts).tolist()

@@ -55,7 +55,8 @@ def rotations(config: DictConfig) -> tuple[int, ...]:
     """
     count = OmegaConf.select(config, ROTATE)
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    words = [str(word).partition("=")[0].lstrip("+") for word in config.hydra.overrides.task]
+    typed = OmegaConf.select(config, "hydra.overrides.task") or []
+    words = [str(word).partition("=")[0].lstrip("+") for word in typed]
     chosen = OmegaConf.select(config, ROTATION) is not None
     if count is None or chosen or ROTATION in {*params, *words}:
         return ()

@@ -115,15 +115,15 @@ class Plan:
 def add_rotations(config: DictConfig) -> None:
     """Make the rotations of ``data.split.rotate`` an axis of a grid, inside of Hydra.
 
-    They become one of the sweeper's parameters, so that plan, folder, jobs and report have them as
-    any other axis, and the command stays as it was typed. A search runs them within each trial.
+    They are put among the words of the command, so that plan, folder, jobs and report have them as
+    if they had been typed. A search runs them within each trial.
     """
     turns = rotations(config)
     if not turns or num_trials(config) is not None:
         return
-    given = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    with read_write(config.hydra), open_dict(config.hydra.sweeper):
-        config.hydra.sweeper.params = {**given, ROTATION: ",".join(map(str, turns))}
+    with read_write(config.hydra):
+        word = f"{ROTATION}={','.join(map(str, turns))}"
+        config.hydra.overrides.task = [*config.hydra.overrides.task, word]
 
 
 def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Plan:
@@ -157,7 +157,9 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         return Plan(axes, size, checked, problems)
     each = {"seeds": num_seeds(config), "rotations": len(rotations(config))}
     counts = [f"{count} {name}" for name, count in each.items() if count > 1]
-    told: tuple[str, ...] = (f"{trials} trials of {' x '.join(counts)}",) if counts else ()
+    told: tuple[str, ...] = (
+        (f"{trials} trial{'s' * (trials != 1)} of {' x '.join(counts)}",) if counts else ()
+    )
     told += tuple(
         f"{axis.key} with {key}={value}: {axis.shown}"
         for key, options in branches_of(config).items()
