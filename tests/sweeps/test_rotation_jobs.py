@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow.entities import Run
 from sweep_study import Study
 
@@ -15,12 +18,19 @@ from hyperspec.report.load import load_sweep
 from hyperspec.report.summary import summarise
 from hyperspec.tracking.client import open_client
 from hyperspec.tracking.contract import Artifact, Tag
+from hyperspec.training.checkpoint import read_checkpoint
 
 QUICK = ["evaluation.linear=false", "evaluation.controls=false"]
 
 
 def rotation_of(run: Run) -> int:
     return int(run.data.params["data.split.rotation"])
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    state: dict[str, torch.Tensor] = read_checkpoint(folder / Artifact.CHECKPOINT)["state_dict"]
+    return state
 
 
 def predictions(run: Run) -> pd.DataFrame:
@@ -62,6 +72,36 @@ def test_a_sweep_runs_every_rotation_and_only_what_is_missing(
     assert ["hyperspec.resumed_from" in run.data.tags for run in again] == [True, False, True]
     for name in ("val/knn_top1", "test/knn_top1"):
         assert again[1].data.metrics[name] == jobs[1].data.metrics[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", range(3))
+def test_test_cubes_change_no_validation_score_band_or_weight(
+    study: Study, small_specimens: Path, tmp_path: Path, turn: int
+) -> None:
+    folder = Path(shutil.copytree(small_specimens, tmp_path / "specimens"))
+    cache = f"data.cache_dir={tmp_path / 'cache'}"
+    words = [*study.words, f"data.root={folder}", cache, "bands=variance", "bands.n=5"]
+    words += ["data.split.rotate=3", f"data.split.rotation={turn}", "evaluation.controls=false"]
+    assert main(words) == 0
+    (first,) = study.jobs()
+    said = predictions(first)
+    for file in said["file"]:
+        path = folder / file
+        raw = np.fromfile(path, np.uint16)
+        (raw[::-1] // 2).tofile(path)
+    assert main(words) == 0
+    again = study.jobs()[-1]
+    tags = ["hyperspec.split.hash", "hyperspec.bands.hash", "hyperspec.bands.wavelengths_nm"]
+    assert [again.data.tags[tag] for tag in tags] == [first.data.tags[tag] for tag in tags]
+    assert again.data.tags["hyperspec.data.hash"] != first.data.tags["hyperspec.data.hash"]
+    kept = [name for name in first.data.metrics if name.startswith(("val/", "train/"))]
+    assert {"val/knn_top1", "val/linear_top1", "train/loss"} <= set(kept)
+    for name in kept:
+        assert again.data.metrics[name] == first.data.metrics[name], name
+    before, after = weights(first), weights(again)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert predictions(again)["linear"].tolist() != said["linear"].tolist()
 
 
 def test_labels_may_be_missing_from_test_and_validation(study: Study) -> None:
