@@ -104,6 +104,17 @@ def to_train(config: DictConfig) -> Train:
     return made
 
 
+def to_job(config: DictConfig) -> Train:
+    """Turn the composed config of one job into checked objects, as :func:`to_train` does.
+
+    Raises:
+        ConfigError: If :func:`to_train` does, or parts take turns and the job does not say which.
+    """
+    made = to_train(config)
+    _ = made.data.split.turn  # raises without a rotation
+    return made
+
+
 def to_plain(config: DictConfig) -> dict[str, Any]:
     """Return the resolved config as plain dicts and lists."""
     plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)

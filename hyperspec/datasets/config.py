@@ -10,8 +10,10 @@ from typing import Any
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, TileKeys
+from hyperspec.datasets.rotation import Rotation
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.fields import ASIDE, MISSING
+from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import ASIDE, LATER, MISSING
 
 
 @dataclass
@@ -42,6 +44,43 @@ class SplitSpec:
     hold_out: list[str] = field(default_factory=list)
     """Labels, or genera (first word of a label), in no part: neither encoder, statistics nor probes
     see them. They are scored as `held_out/...`, beside the test part."""
+    rotate: int | None = field(default=None, metadata=LATER)
+    """Parts that take turns in place of the fractions, 3 or more: in rotation r part r is test, the
+    one after it validation, and the others train, so that each specimen is tested once. A sweep
+    runs all rotations; null keeps to one split by the fractions."""
+    rotation: int | None = field(default=None, metadata=LATER)
+    """Which part this job tests, 0 to `rotate` - 1; in a sweep null means all of them."""
+
+    def __post_init__(self) -> None:
+        if self.rotate is None and self.rotation is not None:
+            raise ConfigError(
+                f"data.split.rotation is {self.rotation}, but data.split.rotate is null: there are "
+                "no parts that take turns. Give data.split.rotate=4 with it, or leave it out."
+            )
+        if self.rotate is not None:
+            Rotation(self.rotate, self.rotation or 0)  # raises outside of the ranges
+
+    @property
+    def turn(self) -> Rotation | None:
+        """The rotation of a job; None where parts do not take turns.
+
+        Raises:
+            ConfigError: If they do, and none is chosen.
+        """
+        if self.rotate is None:
+            return None
+        if self.rotation is None:
+            raise ConfigError(
+                f"data.split.rotate={self.rotate} makes {self.rotate} parts that take turns, and "
+                "one job tests one of them. A sweep runs them all (hyperspec train -m ...); for "
+                f"one give data.split.rotation=0 (to {self.rotate - 1})."
+            )
+        return Rotation(self.rotate, self.rotation)
+
+    @property
+    def train_share(self) -> float:
+        """Share of the specimens that train, above 0 and below 1."""
+        return self.fractions[0] if self.rotate is None else 1 - 2 / self.rotate
 
 
 @dataclass

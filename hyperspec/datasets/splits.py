@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,6 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.datasets.dealing import Pair, folds, has_one_label_each, most_specimens, ranked
+from hyperspec.datasets.rotation import Rotation, rotated
 from hyperspec.utils.errors import ConfigError, SplitError
 
 _SHOWN = 12  # names in a message
@@ -77,7 +78,6 @@ def _exist(labels: Sequence[str]) -> str:
 PARTS = ("train", "validation", "test")
 HELD_OUT = "held_out"
 Indices: TypeAlias = NDArray[np.intp]
-_Pair: TypeAlias = tuple[str, str | None]  # one specimen and one of its labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +112,7 @@ def grouped_split(
     keys: Sequence[str] | None = None,
     hold_out: Sequence[str] = (),
     absent_ok: bool = False,
+    rotation: Rotation | None = None,
 ) -> Split:
     """Split rows so that all rows of one specimen fall on one side and labels keep their shares.
 
@@ -132,6 +133,9 @@ def grouped_split(
         hold_out: Labels, or genera (first word of a label), whose specimens go into no part. Where
             specimens have one label each, the others fall where they fall without it.
         absent_ok: Pass over names in ``hold_out`` that no row has.
+        rotation: One of K equal parts is tested, one is validation, and the others train, in place
+            of the fractions: :mod:`hyperspec.datasets.rotation`. What is held out then decides
+            which of the other specimens' parts are larger by one.
 
     Raises:
         ConfigError: If the fractions are not three positive shares that add up to 1.
@@ -148,11 +152,12 @@ def grouped_split(
         pair for pair, gone in zip(zip(groups, labels, strict=True), out, strict=True) if not gone
     ]
     pairs = sorted(set(taken), key=_pair_key)
-    if len({group for group, _ in pairs}) == len(pairs):
-        part_of = _allot(pairs, shares, seed)
+    if rotation is not None:
+        part_of = rotated(pairs, rotation, seed)
     else:
-        part_of = _allot_mixed(pairs, shares, seed)
-    _check_coverage(pairs, part_of, fractions)
+        allot = _allot if has_one_label_each(pairs) else _allot_mixed
+        part_of = allot(pairs, shares, seed)
+        _check_coverage(pairs, part_of, fractions)
     # A held-out specimen has no part: it gets the number after the last one.
     rows = np.array([part_of.get(group, len(PARTS)) for group in groups], dtype=np.intp)
     train, validation, test, held_out = (np.flatnonzero(rows == part) for part in range(4))
@@ -171,28 +176,18 @@ def _checked_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
     return tuple(share / sum(shares) for share in shares)
 
 
-def _pair_key(pair: _Pair) -> tuple[str, bool, str]:
+def _pair_key(pair: Pair) -> tuple[str, bool, str]:
     return pair[0], pair[1] is not None, pair[1] or ""
 
 
-def _allot(pairs: Sequence[_Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:
+def _allot(pairs: Sequence[Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:
     """Give each specimen a part, label by label, at exact counts."""
-    members: dict[str | None, list[str]] = {}
-    for group, label in pairs:
-        members.setdefault(label, []).append(group)
-    part_of = {}
-    for label, specimens in members.items():
-        ranked = sorted((_draw(seed, label, group), group) for group in specimens)
-        counts = part_counts(len(ranked), shares)
-        for (_, group), part in zip(ranked, np.repeat(range(3), counts), strict=True):
-            part_of[group] = int(part)
+    part_of: dict[str, int] = {}
+    for specimens in ranked(pairs, seed).values():
+        counts = part_counts(len(specimens), shares)
+        parts = np.repeat(range(3), counts).tolist()
+        part_of.update(zip(specimens, parts, strict=True))
     return part_of
-
-
-def _draw(seed: int, label: str | None, group: str) -> bytes:
-    # A keyed hash instead of a random stream: one specimen more moves few others.
-    text = "\0".join([str(seed), "" if label is None else f"={label}", group])
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def part_counts(total: int, shares: Sequence[Fraction]) -> list[int]:
@@ -213,35 +208,21 @@ def part_counts(total: int, shares: Sequence[Fraction]) -> list[int]:
     return counts
 
 
-def _allot_mixed(pairs: Sequence[_Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:
+def _allot_mixed(pairs: Sequence[Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:
     """Give each specimen a part where specimens carry several labels: deal out whole folds."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    num_folds = math.lcm(*(share.denominator for share in shares))
-    ids, groups = np.unique([group for group, _ in pairs], return_inverse=True)
-    labels = ["" if label is None else f"={label}" for _, label in pairs]
-    most = int(np.unique(labels, return_counts=True)[1].max())
+    num_folds, most = math.lcm(*(share.denominator for share in shares)), most_specimens(pairs)
     if num_folds > most:
         raise SplitError(
             f"data.split.fractions needs {num_folds} equal folds, because specimens carry several "
             f"labels each, but no label has more than {most} specimens. Choose rounder fractions, "
             "for example [0.5, 0.25, 0.25], which needs 4."
         )
-    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
-    parts = np.repeat(range(3), [int(share * num_folds) for share in shares])
-    part_of = {}
-    with warnings.catch_warnings():
-        # Small labels are judged by _check_coverage, with names and a way out.
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        for part, (_, chosen) in zip(
-            parts, folds.split(np.zeros(len(pairs)), labels, groups), strict=True
-        ):
-            part_of.update(dict.fromkeys(ids[groups[chosen]].tolist(), int(part)))
-    return part_of
+    parts = np.repeat(range(3), [int(share * num_folds) for share in shares]).tolist()
+    return {group: parts[fold] for group, fold in folds(pairs, num_folds, seed).items()}
 
 
 def _check_coverage(
-    pairs: Sequence[_Pair], part_of: Mapping[str, int], fractions: Sequence[float]
+    pairs: Sequence[Pair], part_of: Mapping[str, int], fractions: Sequence[float]
 ) -> None:
     found: dict[str, list[int]] = {}
     for group, label in pairs:

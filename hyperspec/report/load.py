@@ -52,9 +52,9 @@ class SweepData:
     Args:
         sweeps: The parents.
         jobs: One row per job: ``run_id, sweep_id, sweep, name, status, strategy, n, num_classes,
-            seed, lr, temperature, reason, pruned_at, objectives, resumed_from, seconds, uri,
-            artifact_uri, wavelengths_nm``, then every parameter as ``params.<name>`` (text) and
-            every last metric as ``metrics.<name>`` (float, NaN where missing).
+            seed, rotation, lr, temperature, reason, pruned_at, objectives, resumed_from, seconds,
+            uri, artifact_uri, wavelengths_nm``, then every parameter as ``params.<name>`` (text)
+            and every last metric as ``metrics.<name>`` (float, NaN where missing).
     """
 
     sweeps: tuple[SweepInfo, ...]
@@ -251,6 +251,7 @@ def _row(run: RunRecord, info: SweepInfo) -> dict[str, object]:
         "n": run.number(Tag.NUM_BANDS, "bands.n"),
         "num_classes": run.number(Tag.NUM_CLASSES),
         "seed": run.number("seed"),
+        "rotation": run.number("data.split.rotation"),
         "lr": run.number("lr"),
         "temperature": run.number("loss.temperature"),
         # A parameter of runs of earlier versions.

@@ -27,7 +27,7 @@ MIN_SEEDS = 3  # below, an interval over seeds says nothing (three is the least 
 # What no setting is: seeds, bookkeeping, and values that follow from the chosen bands.
 _NOT_SETTINGS = {"seed", "study", "experiment", "search", "objective", "log_every_n_steps"}
 _NOT_SETTINGS |= {"bands", "bands.n", "bands.indices", "bands.wavelengths_nm", "bands.count"}
-_NOT_SETTINGS |= {"data.cache_dir"}
+_NOT_SETTINGS |= {"data.cache_dir", "data.split.rotation"}
 _NOT_SETTING_GROUPS = ("tracking.", "hardware.", "sweep.")
 
 _LONG = 7  # characters from which a number is written shorter

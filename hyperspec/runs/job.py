@@ -36,7 +36,7 @@ def run_job(config: DictConfig) -> Objective:
         watch(context.parent)
     try:
         plugins.load(list(config.get("plugins") or []))  # this may be a worker's first job
-        checked = groups.to_train(config)
+        checked = groups.to_job(config)
     except HyperspecError as error:
         _record_refused(config, context, error)
         raise
@@ -109,6 +109,7 @@ def _name(config: DictConfig) -> str:
         config.loss.get("temperature"),
         config.lr,
         config.seed,
+        config.data.split.rotation,
     )
 
 

@@ -58,6 +58,7 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
     run.log_params(params)
     run.log_datasets(data_parts(material, config))
     temperature, n = getattr(config.loss, "temperature", None), len(selection)
+    settings = (temperature, config.lr, config.seed, config.data.split.rotation)
     wavelengths = [round(float(nm), 2) for nm in selection.wavelengths_nm]
     tags: dict[str, str] = {
         Tag.STRATEGY: selection.strategy,
@@ -67,7 +68,7 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
         Tag.SPLIT_HASH: material.split.hash,
         Tag.DATA_HASH: material.source.hash,
         Tag.NUM_CLASSES: str(len(material.classes)),
-        Tag.NAME: names.run_name(selection.strategy, n, temperature, config.lr, config.seed),
+        Tag.NAME: names.run_name(selection.strategy, n, *settings),
     }
     run.set_tags(tags)
 

@@ -12,7 +12,16 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from hyperspec.config.sweep import SearchConfig
 from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.objective import objective_names
-from hyperspec.search.space import SearchSpace, branches_of, num_seeds, read_space
+from hyperspec.search.space import (
+    ROTATE,
+    ROTATION,
+    SearchSpace,
+    branches_of,
+    num_seeds,
+    num_trials,
+    read_space,
+    rotations,
+)
 from hyperspec.search.trial import build_pruner
 from hyperspec.utils.errors import ConfigError
 
@@ -31,8 +40,17 @@ class Request:
     settings: SearchConfig
     first_seed: int
     """Seed of a trial's first job."""
+    rotations: tuple[int, ...]
+    """Rotations of each seed of a trial; empty leaves the config's own."""
     prunes: bool
     """Whether trials may be stopped early."""
+
+    def jobs(self) -> list[dict[str, int]]:
+        """Return what sets the jobs of a trial apart: its seeds, and in each seed the rotations."""
+        many = self.settings.seeds
+        seeds = [{"seed": self.first_seed + i} for i in range(many)] if many > 1 else [{}]
+        turns = [{ROTATION: turn} for turn in self.rotations] or [{}]
+        return [{**seed, **turn} for seed in seeds for turn in turns]
 
 
 def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence[str]) -> Request:
@@ -62,6 +80,13 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
             f"search.seeds={settings.seeds} runs each trial with several seeds, and seed is "
             "searched too. Take seed out of hydra.sweeper.params, or give search.seeds=1."
         )
+    for key in (ROTATE, ROTATION):
+        if key in drawn:
+            raise ConfigError(
+                f"{key} is searched, but it decides which specimens a trial is scored on, so that "
+                "trials could not be compared. Take it out of the space: with "
+                f"{ROTATE}=4 each trial runs all rotations and is told their mean."
+            )
     sampler = str(_plain(sweeper.get("sampler")).get("_target_", ""))
     if space.branches and sampler.endswith("GridSampler"):
         raise ConfigError(
@@ -69,7 +94,8 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
             "each choice, or take search=random or search=tpe."
         )
     seed = space.fixed.get("seed", config.get("seed", 0))
-    return Request(space, objectives, directions, settings, int(seed), prunes)
+    turns = rotations(config)
+    return Request(space, objectives, directions, settings, int(seed), turns, prunes)
 
 
 def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:
@@ -149,6 +175,12 @@ def check_search(config: DictConfig) -> None:
         words = [str(word) for word in config.hydra.overrides.task]
         read_request(config, config.hydra.sweeper, words)
         return
+    if num_trials(config) is not None and rotations(config):
+        raise ConfigError(
+            f"{ROTATE} is {OmegaConf.select(config, ROTATE)}, and this sweeper does not run the "
+            "rotations of a trial. Take hydra/sweeper=hyperspec (search=tpe and the like), or "
+            f"give one rotation, for example {ROTATION}=0."
+        )
     if num_seeds(config) > 1:
         raise ConfigError(
             f"search.seeds is {num_seeds(config)}, which only a search reads (search=tpe and the "

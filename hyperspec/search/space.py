@@ -34,6 +34,7 @@ from hyperspec.tracking.names import as_text
 from hyperspec.utils.errors import ConfigError
 
 Branches = Mapping[str, Mapping[str, Mapping[str, str]]]
+ROTATE, ROTATION = "data.split.rotate", "data.split.rotation"
 
 
 def num_trials(config: DictConfig) -> int | None:
@@ -43,8 +44,28 @@ def num_trials(config: DictConfig) -> int | None:
 
 
 def num_seeds(config: DictConfig) -> int:
-    """Return the jobs of one trial."""
+    """Return the seeds of one trial."""
     return int(OmegaConf.select(config, "search.seeds") or 1)
+
+
+def rotations(config: DictConfig) -> tuple[int, ...]:
+    """Return the rotations that a multirun adds by itself: none when parts do not take turns.
+
+    None either where the config, the sweeper's parameters or the command line give some.
+    """
+    count = OmegaConf.select(config, ROTATE)
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    typed = OmegaConf.select(config, "hydra.overrides.task") or []
+    words = [str(word).partition("=")[0].lstrip("+") for word in typed]
+    chosen = OmegaConf.select(config, ROTATION) is not None
+    if count is None or chosen or ROTATION in {*params, *words}:
+        return ()
+    return tuple(range(int(count)))
+
+
+def jobs_per_trial(config: DictConfig) -> int:
+    """Return the jobs of one trial: each seed in each rotation."""
+    return num_seeds(config) * max(len(rotations(config)), 1)
 
 
 def branches_of(config: DictConfig) -> Branches:

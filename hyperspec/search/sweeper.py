@@ -55,18 +55,17 @@ class _Drawn:
 
     trial: Trial
     words: list[str]
-    seeds: list[int | None]
-    """Of its jobs; None leaves the config's own."""
+    jobs: list[dict[str, int]]
+    """What sets its jobs apart: seeds, and within each seed the rotations."""
     outcomes: list[JobReturn | str] = field(default_factory=list)
 
     def job(self, place: int) -> list[str]:
         """Return the overrides of one of its jobs."""
-        number, seed = self.trial.number, self.seeds[place]
-        job = [*self.words, f"+hydra.job.env_set.{TRIAL_VARIABLE}={number}"]
-        if seed is None:
-            return [*job, f"hydra.sweep.subdir={number}"]
-        job = [word for word in job if not word.startswith("seed=")]
-        job += [f"seed={seed}", f"hydra.sweep.subdir={number}/seed_{seed}"]
+        number, own = self.trial.number, self.jobs[place]
+        folder = "/".join([str(number), *(f"{k.rpartition('.')[2]}_{v}" for k, v in own.items())])
+        job = [word for word in self.words if word.partition("=")[0] not in own]
+        job += [f"+hydra.job.env_set.{TRIAL_VARIABLE}={number}"]
+        job += [*(f"{key}={value}" for key, value in own.items()), f"hydra.sweep.subdir={folder}"]
         return [*job, f"+hydra.job.env_set.{FOLLOWS_VARIABLE}=1"] if place else job
 
 
@@ -173,8 +172,7 @@ class Search:
         fixed = {f"{name}={value}" for name, value in asked.space.fixed.items()}
         apart = [w for w in words if w not in fixed and w not in asked.space.deletions]
         trial.set_user_attr(OVERRIDES, apart)
-        many, first = asked.settings.seeds, asked.first_seed
-        return _Drawn(trial, words, [first + i if many > 1 else None for i in range(many)])
+        return _Drawn(trial, words, asked.jobs())
 
     def _extend(self) -> Callable[[Trial], object] | None:
         target = self.options["custom_search_space"]
@@ -185,21 +183,21 @@ class Search:
     def _batch(self, study: optuna.Study, drawn: list[_Drawn], asked: Request) -> None:
         """Run trials side by side, and tell how each ended."""
         ready = [one for one in drawn if self._composes(study, one)]
-        # A pruner looks at the first seed; the others are run when that one was not stopped.
-        first = 1 if asked.prunes else asked.settings.seeds
-        self._launch(ready, slice(0, first))
-        going_on = [one for one in ready if not self._stopped(study, one)]
-        self._launch(going_on, slice(first, None))
+        # A pruner looks at the first job; the others are run when that one was not stopped.
+        self._launch(ready, slice(0, 1 if asked.prunes else None))
+        if asked.prunes:
+            going_on = [one for one in ready if not self._stopped(study, one)]
+            self._launch(going_on, slice(1, None))
         for one in ready:
             self._tell(study, one, asked)
 
     def _launch(self, drawn: Sequence[_Drawn], places: slice) -> None:
-        todo = [(one, place) for one in drawn for place in range(len(one.seeds))[places]]
+        todo = [(one, place) for one in drawn for place in range(len(one.jobs))[places]]
         if not todo:
             return
         outcomes: Sequence[JobReturn | str]
         one, place = todo[0]
-        number = one.trial.number * len(one.seeds) + place
+        number = one.trial.number * len(one.jobs) + place
         try:
             jobs = [one.job(place) for one, place in todo]
             outcomes = self.launcher.launch(jobs, initial_job_idx=number)
@@ -238,10 +236,17 @@ class Search:
             log.info("trial %d was stopped early", trial.number)
             return
         settings = asked.settings
+        # All trials have the same rotations, so these are folded first: what is left differs by
+        # seed alone, and so does the interval of tell=lower.
+        turns = max(len(asked.rotations), 1)
+        seeds = [
+            stored.pooled(reached[place : place + turns], asked.directions)
+            for place in range(0, len(reached), turns)
+        ]
         if settings.seeds > 1:
-            by_seed = {str(s): v for s, v in zip(drawn.seeds, reached, strict=True)}
+            by_seed = {str(asked.first_seed + i): values for i, values in enumerate(seeds)}
             trial.set_user_attr(_SEEDS, by_seed)
-        told = stored.pooled(reached, asked.directions, settings.tell, settings.confidence)
+        told = stored.pooled(seeds, asked.directions, settings.tell, settings.confidence)
         study.tell(trial, told)
 
     def _fail(self, study: optuna.Study, trial: Trial, reason: str) -> None:

@@ -27,7 +27,7 @@ from hyperspec.sweeps.description import opening
 from hyperspec.sweeps.finalise import close_sweep
 from hyperspec.sweeps.folder import check_busy, settle_folder
 from hyperspec.sweeps.launchers.launcher import check_launcher
-from hyperspec.sweeps.validation import Check, make_plan
+from hyperspec.sweeps.validation import Check, add_rotations, make_plan
 from hyperspec.tracking.contract import Folder, Param, Tag
 from hyperspec.tracking.parent import ParentInfo, find_parent, write_parent
 from hyperspec.tracking.record import read_run
@@ -86,6 +86,7 @@ class SweepCallback(Callback):
     def _begin(self, config: DictConfig) -> None:
         with _refusing():
             check_launcher(config)
+            add_rotations(config)
             if self._check is not None:
                 checked = _announce(config, self._check, self._need)
                 if self._data is not None:

@@ -18,11 +18,20 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from hyperspec.search.request import check_search
-from hyperspec.search.space import Branches, branches_of, num_seeds, num_trials
+from hyperspec.search.space import (
+    ROTATE,
+    ROTATION,
+    Branches,
+    branches_of,
+    jobs_per_trial,
+    num_seeds,
+    num_trials,
+    rotations,
+)
 from hyperspec.utils.errors import HyperspecError
 
 Check = Callable[[DictConfig], object]
@@ -103,6 +112,20 @@ class Plan:
         return "\n".join(lines)
 
 
+def add_rotations(config: DictConfig) -> None:
+    """Make the rotations of ``data.split.rotate`` an axis of a grid, inside of Hydra.
+
+    They are put among the words of the command, so that plan, folder, jobs and report have them as
+    if they had been typed. A search runs them within each trial.
+    """
+    turns = rotations(config)
+    if not turns or num_trials(config) is not None:
+        return
+    with read_write(config.hydra):
+        word = f"{ROTATION}={','.join(map(str, turns))}"
+        config.hydra.overrides.task = [*config.hydra.overrides.task, word]
+
+
 def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Plan:
     """Compose and check the jobs of a multirun, inside of Hydra.
 
@@ -114,6 +137,7 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
     axes = tuple(_axes(config, loader))
     size = math.prod(len(axis.words) for axis in axes)
     check_search(config)
+    _check_rotate(axes)
     trials = num_trials(config)
     seen: dict[str, list[Job]] = {}
     checked = 0
@@ -131,22 +155,35 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
     )
     if trials is None:
         return Plan(axes, size, checked, problems)
-    seeds = num_seeds(config)
-    told: tuple[str, ...] = (f"{trials} trials of {seeds} seeds",) if seeds > 1 else ()
+    each = {"seeds": num_seeds(config), "rotations": len(rotations(config))}
+    counts = [f"{count} {name}" for name, count in each.items() if count > 1]
+    told: tuple[str, ...] = (
+        (f"{trials} trial{'s' * (trials != 1)} of {' x '.join(counts)}",) if counts else ()
+    )
     told += tuple(
         f"{axis.key} with {key}={value}: {axis.shown}"
         for key, options in branches_of(config).items()
         for value, params in options.items()
         for axis in _read_axes(_words(params), loader)
     )
-    return Plan(axes, trials * seeds, checked, problems, told)
+    return Plan(axes, trials * jobs_per_trial(config), checked, problems, told)
+
+
+def _check_rotate(axes: Sequence[Axis]) -> None:
+    """Refuse several numbers of parts: their rotations are not the same."""
+    for axis in axes:
+        if axis.key == ROTATE and (len(axis.words) > 1 or not axis.whole):
+            raise HyperspecError(
+                f"{ROTATE} has several values ({axis.shown}); a sweep has one, and runs all of its "
+                "rotations. Run one sweep for each; `hyperspec report` takes several."
+            )
 
 
 def count_jobs(config: DictConfig) -> int:
-    """Return how many jobs a multirun has, or trials a search, inside of Hydra."""
+    """Return how many jobs a multirun has in the end, inside of Hydra."""
     trials = num_trials(config)
     if trials is not None:
-        return trials
+        return trials * jobs_per_trial(config)
     loader = GlobalHydra.instance().config_loader()
     return math.prod(len(axis.words) for axis in _axes(config, loader))
 
@@ -171,6 +208,8 @@ def _axes(config: DictConfig, loader: ConfigLoader) -> Iterator[Axis]:
     """Read the sweeper's parameters and the command line as the basic sweeper does."""
     words = _words(OmegaConf.select(config, "hydra.sweeper.params") or {})
     words += [str(word) for word in config.hydra.overrides.task]
+    if num_trials(config) is not None and (turns := rotations(config)):
+        words.append(f"{ROTATION}={','.join(map(str, turns))}")
     yield from _read_axes(words, loader)
 
 

@@ -53,6 +53,7 @@ def run_name(
     temperature: float | None = None,
     lr: float | None = None,
     seed: int | None = None,
+    rotation: int | None = None,
     extra: Mapping[str, str] | None = None,
 ) -> str:
     """Return a readable name that sorts well, such as ``uniform n=050 t=0.10 lr=1e-3 seed=0``.
@@ -68,6 +69,8 @@ def run_name(
         mantissa, exponent = f"{lr:.3e}".split("e")
         parts.append(f"lr={mantissa.rstrip('0').rstrip('.')}e{int(exponent)}")
     parts += [f"{key}={value}" for key, value in (extra or {}).items()]
+    if rotation is not None:
+        parts.append(f"rotation={rotation}")
     if seed is not None:
         parts.append(f"seed={seed}")
     return " ".join(parts)

@@ -86,6 +86,7 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
         keys=[str(name) for name in source.table["file"]],
         hold_out=data.split.hold_out,
         absent_ok=absent_ok,
+        rotation=data.split.turn,
     )
     # From the training part alone: a test proves that held-out cubes change none of it.
     statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])

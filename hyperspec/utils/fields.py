@@ -10,6 +10,8 @@ from hyperspec.utils.errors import ConfigError
 MISSING: Any = "???"
 # Metadata of fields that decide no result: two jobs that differ in them alone are the same job.
 ASIDE = {"identity": False}
+# Of fields that came later: jobs with the default are the same as before there was the field.
+LATER = {"identity": "unless default"}
 
 
 def at_least(key: str, value: int, least: int) -> None:

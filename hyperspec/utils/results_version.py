@@ -17,6 +17,7 @@ RESULTS: Mapping[str, int] = {
     "preparation.folder": 1,  # calibration, foreground, crop, resizing
     "preparation.tiles": 1,
     "splits": 1,
+    "splits.rotation": 1,  # parts that take turns
     "statistics": 1,
     # Normalisations
     "normalisation.none": 1,

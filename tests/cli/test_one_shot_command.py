@@ -23,17 +23,26 @@ def said(rate: float, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"file": files, "specimen": specimens, "label": "a", "knn_correct": right})
 
 
-def sweep(connection: Connection, tables: dict[tuple[str, int, int], pd.DataFrame]) -> str:
-    """Log a sweep whose jobs said what is given by (strategy, n, seed); one-shot when n is 0."""
+def sweep(
+    connection: Connection, tables: dict[tuple[str, int, int], pd.DataFrame], rotations: int = 1
+) -> str:
+    """Log a sweep whose jobs said what is given by (strategy, n, seed); one-shot when n is 0.
+
+    With several rotations each of them tested its share of the specimens.
+    """
     parent = start_run(connection, "sweep", kind="sweep")
     for (strategy, n, seed), table in tables.items():
         tags = {Tag.STRATEGY: strategy, Tag.NUM_BANDS: str(n or 24)}
-        job = start_run(
-            connection, "job", parent_run_id=parent.run_id, tags=tags, params={"seed": str(seed)}
-        )
-        artifact = Artifact.PREDICTIONS if n else Artifact.CURVE_PREDICTIONS
-        job.log_text(table.to_csv(index=False), artifact)
-        job.finish()
+        part = table["specimen"].str[1:].astype(int) % rotations
+        for turn in range(rotations):
+            params = {"seed": str(seed)}
+            params |= {"data.split.rotation": str(turn)} if rotations > 1 else {}
+            job = start_run(
+                connection, "job", parent_run_id=parent.run_id, tags=tags, params=params
+            )
+            artifact = Artifact.PREDICTIONS if n else Artifact.CURVE_PREDICTIONS
+            job.log_text(table[part == turn].to_csv(index=False), artifact)
+            job.finish()
     parent.finish()
     return parent.run_id
 
@@ -70,5 +79,9 @@ def test_two_sweeps_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert float(line[3]) == pytest.approx(mean, abs=6e-4)
     assert "over 3 points: 1.00" in shown
     assert "2 seeds, 20 test specimens" in shown
+    rotated = [sweep(connection, tables, rotations=4) for tables in (once, alone)]
+    again = ["one-shot", "--curve", rotated[0], "--retrained", rotated[1], "--uri", uri]
+    assert main([*again, "--resamples", "200"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:5] == shown.splitlines()[2:5]
     assert main(["one-shot", "--curve", ids[1], "--retrained", ids[1], "--uri", uri]) == 2
     assert "The sweeps share 0 sets of bands" in capsys.readouterr().err

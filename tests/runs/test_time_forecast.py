@@ -10,7 +10,10 @@ import pytest
 from sweep_study import Study
 
 from hyperspec.cli.train import main
+from hyperspec.config import groups
+from hyperspec.config.compose import compose_words
 from hyperspec.runs.planning.disk import DiskNeed, disk_need, disk_text
+from hyperspec.runs.planning.few_specimens import advise_rotations, num_specimens
 from hyperspec.runs.planning.time import Seen, earlier_runs, forecast_time, shape_of, time_text
 from hyperspec.training.builders import read_config
 from hyperspec.training.checkpoint import read_checkpoint
@@ -59,6 +62,28 @@ def test_another_shape_is_unknown() -> None:
     assert said == "time: unknown until the first job is done (no earlier run of this shape here)"
 
 
+def test_rotations_are_advised_where_specimens_are_few(tmp_path: Path) -> None:
+    groups.register()
+    words = ["data/labels=none", f"data.root={tmp_path}"]
+    config = groups.to_train(compose_words(words))
+    for number in range(99):
+        (tmp_path / f"{number}.bil").touch()
+        (tmp_path / f"{number}.hdr").touch()
+    assert advise_rotations(config, 6, 90.0) == (
+        "advice: 99 specimens are few, and one split tests about 25 of them. data.split.rotate=4 "
+        "tests each of them once, for 4 times the jobs (24 instead of 6, about 6 min)"
+    )
+    unknown = advise_rotations(config, 6, math.nan)
+    assert unknown is not None
+    assert unknown.endswith("(24 instead of 6)")
+    rotating = groups.to_train(compose_words([*words, "data.split.rotate=4"]))
+    assert advise_rotations(rotating, 6, 90.0) is None
+    (tmp_path / "99.bil").touch()
+    (tmp_path / "99.hdr").touch()
+    assert num_specimens(config.data) == 100
+    assert advise_rotations(config, 6, 90.0) is None
+
+
 def test_the_text_counts_workers() -> None:
     found = forecast_time([job(10)], 20, [seen(10, 6.0)])
     said = time_text(found, 20, 4)
@@ -101,6 +126,14 @@ def test_a_sweep_says_time_and_disk_first(
     said = capfd.readouterr().out
     assert "from 1 earlier run of this shape" in said
     assert "disk: about" in said
+    assert "advice: 32 specimens are few, and one split tests about 13 of them." in said
+    assert (
+        "data.split.rotate=4 tests each of them once, for 4 times the jobs (8 instead of 2" in said
+    )
+    assert main([*dry, "data.split.rotate=4"]) == 0
+    rotated = capfd.readouterr().out
+    assert "sweep: 8 jobs" in rotated
+    assert "advice" not in rotated
     (run,) = study.jobs()
     (earlier,) = earlier_runs(study.uri, study.folder.name)
     assert earlier.train_seconds == run.data.metrics["cost/train_seconds"]

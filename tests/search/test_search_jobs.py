@@ -124,6 +124,33 @@ def test_a_trial_killed_between_its_seeds_goes_on_and_tells_their_mean(
 
 
 @pytest.mark.slow
+def test_a_trial_of_seeds_and_rotations_is_told_their_mean_and_taken_over(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*study.words, *QUICK, "-m", "search=random", "lr=choice(0.001,0.002)", "bands.n=5"]
+    words += ["search.seeds=2", "data.split.rotate=3", "hydra.sweeper.n_trials=1"]
+    assert main([*words, "hydra.sweeper.study_name=s"]) == 0
+    shown = capsys.readouterr().out
+    assert "sweep: 6 jobs" in shown
+    assert "  1 trial of 2 seeds x 3 rotations" in shown
+    assert "sweep 6/6" in shown
+    jobs = study.jobs()
+    said = [(r.data.params["seed"], r.data.params["data.split.rotation"]) for r in jobs]
+    assert said == [(seed, turn) for seed in "01" for turn in "012"]
+    (trial,) = trials(study)
+    values = [run.data.metrics["objective"] for run in jobs]
+    assert trial.value == pytest.approx(sum(values) / 6)
+    assert trial.user_attrs["hyperspec:seeds"]["1"] == [pytest.approx(sum(values[3:]) / 3)]
+    # Another study of the same sampler draws the same trial; one of its jobs is missing.
+    open_client(study.uri).delete_run(jobs[4].info.run_id)
+    assert main([*words, "hydra.sweeper.study_name=again"]) == 0
+    assert trials(study, "again")[0].params == trial.params
+    assert trials(study, "again")[0].value == pytest.approx(trial.value)
+    trained = [run for run in study.jobs()[5:] if "hyperspec.resumed_from" not in run.data.tags]
+    assert [run.data.params["data.split.rotation"] for run in trained] == ["1"]
+
+
+@pytest.mark.slow
 def test_each_strategy_is_searched_over_its_own_parameters(study: Study) -> None:
     words = [*study.words, *QUICK, "-m", "search=tpe", "bands=choice(uniform,pca)"]
     words += ["hydra.sweeper.n_trials=4", "hydra.sweeper.study_name=s", "bands.n=5"]
@@ -160,6 +187,13 @@ def test_each_strategy_is_searched_over_its_own_parameters(study: Study) -> None
         (
             ["search=tpe_pruned", "lr=choice(0.1,0.2)", "objective=[auto,bands.n]"],
             "has 1 direction(s) (maximize), and objective has 2",
+        ),
+        (
+            [
+                *("hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"),
+                *("bands.n=choice(4,5)", "data.split.rotate=4"),
+            ],
+            "this sweeper does not run the rotations of a trial",
         ),
         (["bands.n=4,5", "search.seeds=3"], "In a grid give the seeds as an axis"),
         (

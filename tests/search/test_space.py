@@ -150,6 +150,17 @@ MEDIAN = {"pruner": {"name": "median"}}
             r"search\.seeds=2 runs each trial with several seeds, and seed is searched too",
         ),
         (
+            {"sweeper": {"params": {"data.split.rotation": "choice(0,1)"}}},
+            r"data\.split\.rotation is searched, but it decides which specimens",
+        ),
+        (
+            {
+                "search": {"branches": {"x": {"1": {"data.split.rotate": "choice(3,4)"}}}},
+                "sweeper": {"params": {"x": "choice(1,2)"}},
+            },
+            r"data\.split\.rotate is searched, but it decides which specimens",
+        ),
+        (
             {
                 "search": {"branches": {"x": {"1": {"y": "choice(1,2)"}}}},
                 "sweeper": {

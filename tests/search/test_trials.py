@@ -67,6 +67,83 @@ def test_a_trial_of_several_seeds_is_told_their_mean(tmp_path: Path) -> None:
         assert trial.user_attrs["hyperspec:seeds"] == {"5": [x + 5], "6": [x + 6], "7": [x + 7]}
 
 
+def by_seed_and_rotation(number: int, words: dict[str, str]) -> float:
+    # Rotations differ far more than seeds, and alike in all trials.
+    turn = int(words["data.split.rotation"])
+    return float(words["x"]) + int(words["seed"]) + [0.0, 30.0, 60.0][turn]
+
+
+ROTATE = {"split": {"rotate": 3, "rotation": None}}
+
+
+def test_a_trial_runs_every_rotation_of_every_seed_and_is_told_their_mean(tmp_path: Path) -> None:
+    search, launcher = _search(tmp_path, by_seed_and_rotation, n_trials=1)
+    asked(search, search={"seeds": 2}, seed=5, data=ROTATE).sweep([])
+    assert [w["hydra.sweep.subdir"] for w in launcher.seen] == [
+        *("0/seed_5/rotation_0", "0/seed_5/rotation_1", "0/seed_5/rotation_2"),
+        *("0/seed_6/rotation_0", "0/seed_6/rotation_1", "0/seed_6/rotation_2"),
+    ]
+    follows = ["+hydra.job.env_set.HYPERSPEC_TRIAL_FOLLOWS" in words for words in launcher.seen]
+    assert follows == [False, *[True] * 5]
+    (trial,) = study_of(tmp_path).trials
+    x = trial.params["x"]
+    assert trial.value == pytest.approx(x + 35.5)
+    assert trial.user_attrs["hyperspec:seeds"] == {
+        "5": [pytest.approx(x + 35)],
+        "6": [pytest.approx(x + 36)],
+    }
+
+
+def test_one_seed_runs_rotations_too_unless_one_is_given(tmp_path: Path) -> None:
+    def job(number: int, words: dict[str, str]) -> tuple[float, float]:
+        return float(words.get("data.split.rotation", 7)), -1.0
+
+    search, launcher = _search(tmp_path, job, n_trials=1, direction=["maximize", "minimize"])
+    asked(search, objective=["a", "b"], data=ROTATE).sweep([])
+    assert [w["hydra.sweep.subdir"] for w in launcher.seen] == [
+        *("0/rotation_0", "0/rotation_1", "0/rotation_2")
+    ]
+    assert study_of(tmp_path).trials[0].values == [1.0, -1.0]
+    (tmp_path / "optuna.db").unlink()
+    search, launcher = _search(tmp_path, job, n_trials=1, direction=["maximize", "minimize"])
+    fixed = {"split": {"rotate": 3, "rotation": 2}}
+    asked(search, objective=["a", "b"], data=fixed).sweep([])
+    assert [words["hydra.sweep.subdir"] for words in launcher.seen] == ["0"]
+
+
+def test_the_lower_end_is_of_seeds_with_rotations_folded(tmp_path: Path) -> None:
+    search, _ = _search(tmp_path, by_seed_and_rotation, n_trials=1)
+    told = {"seeds": 2, "tell": "lower", "confidence": 0.75}
+    asked(search, search=told, data=ROTATE).sweep(["seed=1"])
+    (trial,) = study_of(tmp_path).trials
+    low = trial.params["x"] + 31.5 - math.sqrt(0.5) / math.sqrt(2)
+    assert trial.value == pytest.approx(low)
+
+
+def test_a_failed_rotation_fails_its_trial(tmp_path: Path) -> None:
+    def job(number: int, words: dict[str, str]) -> float:
+        return math.nan if (number, words["data.split.rotation"]) == (0, "2") else 0.5
+
+    search, launcher = _search(tmp_path, job, n_trials=2, n_jobs=1)
+    asked(search, data=ROTATE).sweep([])
+    assert _states(tmp_path) == ["FAIL", "COMPLETE"]
+    assert len(launcher.seen) == 6
+
+
+def test_the_first_rotation_decides_whether_the_others_run(tmp_path: Path) -> None:
+    def job(number: int, words: dict[str, str]) -> float:
+        good = number == 0 and words["data.split.rotation"] == "0"
+        return reports(number, tmp_path, words, [0.9 if good else 0.1] * 3)
+
+    pruner = {"name": "median", "n_startup_trials": 1}
+    search, launcher = _search(tmp_path, job, n_trials=2, n_jobs=1, pruner=pruner)
+    asked(search, data=ROTATE).sweep([])
+    assert _states(tmp_path) == ["COMPLETE", "PRUNED"]
+    assert [words["hydra.sweep.subdir"] for words in launcher.seen] == [
+        *("0/rotation_0", "0/rotation_1", "0/rotation_2", "1/rotation_0")
+    ]
+
+
 def test_the_lower_end_is_told_when_asked_for(tmp_path: Path) -> None:
     search, _ = _search(tmp_path, by_seed, n_trials=1)
     asked(search, search={"seeds": 2, "tell": "lower", "confidence": 0.75}).sweep(["seed=1"])

@@ -49,15 +49,19 @@ COUNTED = [s for s in STRATEGIES.values() if issubclass(s, CountedStrategy)]
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize(
+    "split", [SplitSpec(), *(SplitSpec(rotate=4, rotation=turn) for turn in range(4))]
+)
 def test_held_out_cubes_change_no_training_statistic_and_no_selection(
-    folder: Path, part: str
+    folder: Path, part: str, split: SplitSpec
 ) -> None:
-    before = gather(data(folder), Uniform(n=5))
+    given = data(folder, split=split)
+    before = gather(given, Uniform(n=5))
     chosen = {s.name: s(n=5).select(before.source.axis, before.statistics) for s in COUNTED}
     rows = before.split.parts()[part]
     for row in rows:
         overwrite(folder, before.files[row])
-    after = gather(data(folder), Uniform(n=5))
+    after = gather(given, Uniform(n=5))
     assert after.split.hash == before.split.hash
     assert after.source.hash != before.source.hash, "the change itself was noticed"
     assert after.statistics.hash == before.statistics.hash
@@ -84,6 +88,23 @@ def test_labels_held_out_change_no_training_statistic_and_no_selection(folder: P
         again = strategy(n=5).select(after.source.axis, after.statistics)
         assert again == chosen[strategy.name], strategy.name
     assert gather(data(folder), Uniform(n=5)).statistics.hash != after.statistics.hash
+
+
+def test_rotations_read_one_store_and_have_statistics_of_their_own(folder: Path) -> None:
+    made = [
+        gather(data(folder, split=SplitSpec(rotate=4, rotation=turn)), Uniform(n=5))
+        for turn in range(4)
+    ]
+    shards = {path: path.stat().st_mtime_ns for path in (folder.parent / "cache").rglob("*.npy")}
+    again = gather(data(folder), Uniform(n=5))
+    assert {one.source.hash for one in [*made, again]} == {again.source.hash}
+    assert len({one.statistics.hash for one in made}) == 4
+    tested = [file for one in made for file in (one.files[row] for row in one.split.test)]
+    assert sorted(tested) == sorted(again.files)
+    now = {path: path.stat().st_mtime_ns for path in (folder.parent / "cache").rglob("*.npy")}
+    assert now == shards, "nothing was packed anew"
+    with pytest.raises(ConfigError, match=r"data\.split\.rotate=4 makes 4 parts"):
+        gather(data(folder, split=SplitSpec(rotate=4)), Uniform(n=5))
 
 
 def test_a_training_cube_does_change_them(folder: Path) -> None:

@@ -155,8 +155,16 @@ def run_matrix(words: argparse.Namespace) -> int:
 
     strategies = parse_sets(words.bands)
     scores: dict[tuple[str, str], np.ndarray] = {}
+    hashes: set[str] = set()
     for path in words.checkpoints:
         restored = restored_from(words, path)
+        hashes.add(restored.material.split.hash)
+        if len(hashes) > 1:
+            raise ConfigError(
+                f"'{path}' was trained on another split of {words.folder} than "
+                f"'{words.checkpoints[0]}', so that their {words.part} parts cannot be compared. "
+                "Give checkpoints of one split and one rotation (data.split.rotation)."
+            )
         if restored.embedder.reduction is not None:
             raise ConfigError(
                 f"'{path}' was trained with bands={restored.trained.strategy}, whose channels are "

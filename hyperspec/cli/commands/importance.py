@@ -128,7 +128,7 @@ def _check_alike(encoders: Sequence[Restored]) -> None:
             raise ConfigError(
                 "The checkpoints differ in "
                 f"{'their split' if same_bands else 'their bands'}, so their importance cannot be "
-                "averaged. Give checkpoints that differ in their seed only."
+                "averaged. Give checkpoints that differ in their seed only (of one rotation)."
             )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hyperspec.report.load import SweepData
 
     Said = dict[tuple[str, int, float], pd.DataFrame]
+    ByRotation = dict[tuple[str, int, float], dict[str, pd.DataFrame]]
 
 
 def add(commands: Commands) -> None:
@@ -55,26 +56,34 @@ def curve_said(data: SweepData) -> Said:
     from hyperspec.report.load import read_table
     from hyperspec.tracking.contract import Artifact
 
-    found: Said = {}
+    found: ByRotation = {}
     for job in data.finished.itertuples(index=False):
         place = str(job.artifact_uri), str(job.run_id), str(job.uri)
         table = read_table(*place, Artifact.CURVE_PREDICTIONS)
         if table is None:
             continue
         for (strategy, n), part in table.groupby(["strategy", "n"]):
-            found[str(strategy), int(str(n)), float(str(job.seed))] = part
-    return found
+            key = (str(strategy), int(str(n)), float(str(job.seed)))
+            found.setdefault(key, {})[str(job.rotation)] = part
+    return _pooled(found)
 
 
 def retrained_said(data: SweepData) -> Said:
     """Return what encoders trained on single sets said of the test part, by the same keys."""
-    found: Said = {}
+    found: ByRotation = {}
     for job in data.finished.itertuples(index=False):
         table = data.predictions(str(job.run_id))
         if table is not None:
             key = (str(job.strategy), int(float(str(job.n))), float(str(job.seed)))
-            found[key] = table
-    return found
+            found.setdefault(key, {})[str(job.rotation)] = table
+    return _pooled(found)
+
+
+def _pooled(found: ByRotation) -> Said:
+    """Put the rotations of a seed, which test different specimens, into one table."""
+    import pandas as pd
+
+    return {key: pd.concat(tables.values()) for key, tables in found.items()}
 
 
 def paired(

@@ -22,6 +22,7 @@ _MOST = 400  # jobs that the forest is grown from; more change its shares little
 _TREES, _DEPTH = 16, 8
 _SEED = 0
 _BLUE = "#0072B2"
+_NO_SETTINGS = ("seed", "rotation")
 
 
 def section(data: SweepData, summary: Summary) -> Section | None:
@@ -41,6 +42,8 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     )
     if "seed" in shares:
         intro += " The seed, in grey, is the yardstick of chance: what lies below it moves nothing."
+    if "rotation" in shares:
+        intro += " The rotation, in grey too, is which specimens were tested."
     note = ""
     if num_jobs < enough:
         note = (
@@ -56,12 +59,13 @@ def _table(data: SweepData, summary: Summary) -> pd.DataFrame | None:
     column = f"metrics.{MetricName.OBJECTIVE}"
     if column not in jobs:
         return None
-    found = {STRATEGY: jobs["strategy"], NUM_BANDS: jobs["n"], "seed": jobs["seed"]}
+    found = {STRATEGY: jobs["strategy"], NUM_BANDS: jobs["n"]}
+    found |= {name: jobs[name] for name in _NO_SETTINGS if name in jobs}
     found |= {name: jobs[f"params.{name}"].fillna("-") for name in summary.extra_names}
     varied = {key: values for key, values in found.items() if values.nunique() > 1}
     table = pd.DataFrame({**varied, column: jobs[column].astype(float)})
     table = table.loc[np.isfinite(table[column])]
-    settings = [key for key in varied if key != "seed"]
+    settings = [key for key in varied if key not in _NO_SETTINGS]
     if len(settings) < 2 or len(table) < _FEWEST or table[column].nunique() < 2:
         return None
     sample: pd.DataFrame = table.sample(min(_MOST, len(table)), random_state=_SEED)
@@ -87,7 +91,7 @@ def _study(table: pd.DataFrame) -> optuna.Study:
     values: dict[str, list[float] | list[str]] = {}
     for key in table.columns[:-1]:
         numbers = pd.to_numeric(table[key], errors="coerce")
-        if key in (STRATEGY, "seed") or numbers.isna().any() or np.isinf(numbers).any():
+        if key in (STRATEGY, *_NO_SETTINGS) or numbers.isna().any() or np.isinf(numbers).any():
             texts = table[key].astype(str)
             distributions[key] = optuna.distributions.CategoricalDistribution(sorted(set(texts)))
             values[key] = texts.tolist()
@@ -107,7 +111,7 @@ def _chart(shares: dict[str, float], num_jobs: int) -> Chart:
     order = sorted(shares, key=shares.__getitem__)
     figure, ax = new_axes(NARROW, 0.9 + 0.34 * len(order))
     values = [100 * shares[key] for key in order]
-    colours = [NEUTRAL if key == "seed" else _BLUE for key in order]
+    colours = [NEUTRAL if key in _NO_SETTINGS else _BLUE for key in order]
     bars = ax.barh([words(key) for key in order], values, color=colours, height=0.7)
     ax.bar_label(bars, [f"{value:.0f}%" for value in values], padding=3, size=9)
     ax.set_xlim(0, max(values) * 1.15)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hyperspec.datasets.config import SplitSpec
 from hyperspec.runs.planning.device_sharing import check_sharing
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def check_data(jobs: Sequence[Train]) -> None:
 
     opened: list[Data] = []
     for job in jobs:
-        if job.data not in opened:
-            open_source(job.data)
-            opened.append(job.data)
+        data = replace(job.data, split=SplitSpec())  # all splits read one store
+        if data not in opened:
+            open_source(data)
+            opened.append(data)
     check_sharing(jobs)

@@ -326,7 +326,7 @@ def settings_of(config: Train, num_images: int) -> StepSettings:
     """Return what a config says of a step; with few specimens all of them are the batch."""
     hardware, batch = config.hardware, config.batch_size
     if num_images:
-        batch = max(min(batch, round(config.data.split.fractions[0] * num_images)), 2)
+        batch = max(min(batch, round(config.data.split.train_share * num_images)), 2)
     devices = count_devices(hardware)
     batch = max(batch // devices, 1)
     # The first batch is computed whole, too, where it is checked.

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from hyperspec.config.schema import Train
 from hyperspec.runs.planning.disk import DiskNeed, disk_text
+from hyperspec.runs.planning.few_specimens import advise_rotations
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import MetricName, Param, Tag
 from hyperspec.tracking.health import has_experiment
@@ -61,7 +63,9 @@ Need = Callable[[Any], DiskNeed]
 
 
 def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: Need | None) -> str:
-    """Say how long a sweep's jobs will take and what they will write, in two lines.
+    """Say how long a sweep's jobs will take and what they will write, a line each.
+
+    Where the specimens are few, a third line advises rotations.
 
     ``checked`` are the configs of the jobs that were composed; ``need`` says what a job writes,
     None leaves the disk out.
@@ -69,15 +73,23 @@ def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: 
     base = Path(config.hydra.runtime.cwd)
     seen = earlier_runs(str(config.tracking.uri), str(config.tracking.experiment), base)
     found = forecast_time([flatten(one) for one in checked], num_jobs, seen)
-    workers = OmegaConf.select(config, "hydra.launcher.n_jobs")
-    at_once = workers if isinstance(workers, int) and workers > 0 else 1
-    lines = [time_text(found, num_jobs, min(at_once, num_jobs))]
+    given = OmegaConf.select(config, "hydra.launcher.n_jobs")
+    at_once = given if isinstance(given, int) and given > 0 else 1
+    workers = min(at_once, num_jobs)
+    lines = [time_text(found, num_jobs, workers)]
     if need is not None and checked:
         try:
             folder = base / str(config.hydra.sweep.dir)
             lines.append(disk_text(need(checked[0]), num_jobs, folder))
         except (HyperspecError, OSError) as error:  # the first job will say it in its own words
             lines.append(f"disk: unknown ({error})")
+    if checked and isinstance(checked[0], Train):
+        try:
+            advice = advise_rotations(checked[0], num_jobs, found.seconds / workers)
+        except (HyperspecError, OSError) as error:
+            log.debug("specimens were not counted: %s", error)
+            advice = None
+        lines += [advice] if advice else []
     return "\n".join(lines)
 
 

@@ -16,7 +16,6 @@ from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.objective import objective_names
 from hyperspec.runs.job_state import begin, end
 from hyperspec.search.request import bare
-from hyperspec.search.space import num_seeds, num_trials
 from hyperspec.sweeps.validation import count_jobs
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ class LiveCallback(Callback):
         from hyperspec.sweeps.progress.view import Overview, Watcher
 
         folder = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)
-        seeds = 1 if num_trials(config) is None else num_seeds(config)
-        total = count_jobs(config) * seeds
+        total = count_jobs(config)
         shared = frozenset(map(str, config.hydra.overrides.task))
         title = str(config.get("study") or "sweep")
         overview = Overview(title, total, shared, _less_is_better(config))
