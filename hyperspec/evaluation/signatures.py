@@ -42,7 +42,7 @@ def spectral_signatures(
 
     Args:
         spectra: Masked mean reflectance of each image, ``(N, C)``, from
-            :func:`hyperspec.evaluation.baselines.mean_spectra`: reflectance, not embeddings.
+            :func:`hyperspec.evaluation.controls.spectra.mean_spectra`: reflectance, not embeddings.
         labels: Label of each row, ``(N,)``; rows with None are left out.
         specimens: Unique specimen key of each row, ``(N,)``.
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F  # noqa: N812  # the name that torch's own docum
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hyperspec.inspection.colour import RGB_NM
 from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.colour import RGB_NM
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.transforms.spectral import mean_spectra

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.files import bare_name
 from hyperspec.inspection.check_report import counted
-from hyperspec.inspection.colour import VISIBLE_NM, band_picture, exposure_of, srgb_picture
 from hyperspec.inspection.info import CubeInfo
+from hyperspec.spectra.colour import VISIBLE_NM, band_picture, exposure_of, srgb_picture
 from hyperspec.utils.atomic import replacing
 from hyperspec.utils.errors import ConfigError
 

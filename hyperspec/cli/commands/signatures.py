@@ -78,7 +78,7 @@ def signatures_of(material: Material, part: str, name: str) -> list[Signature]:
     """
     import numpy as np
 
-    from hyperspec.evaluation.baselines import mean_spectra
+    from hyperspec.evaluation.controls.spectra import mean_spectra
     from hyperspec.evaluation.signatures import spectral_signatures
     from hyperspec.training.data import column
 
