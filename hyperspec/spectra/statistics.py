@@ -20,8 +20,9 @@ ClassMoments = Moments
 # 256 spectra of 408 bands are 0.4 MB per specimen; a thousand of these still fill 20,000.
 SAMPLES_PER_SET = 256
 MAX_SAMPLES = 20_000
-# 12 of 240 bins: no calibrated specimen, the sensor's noise included, is as even as that.
-_NARROW = 0.05
+REFLECTANCE, STORED_VALUE = "reflectance", "stored value"
+# 0.05 of reflectance: no calibrated specimens, the sensor's noise included, are as even as that.
+_FEWEST_BINS = 10
 _RANGE_QUANTILES = (0.001, 0.999)
 _ARRAYS = ("mean", "covariance", "minimum", "maximum", "histogram")  # of moments
 
@@ -230,10 +231,20 @@ class SpectralStatistics:
         rows = {"": slice(None), **{n: self.sample_labels == n for n in self.classes}}
         return {name: count_values(self.samples[own], ends, num_bins) for name, own in rows.items()}
 
+    @property
+    def quantity(self) -> str:
+        """What the values are, for the labels of pictures and tables.
+
+        What reads as reflectance: values that were not calibrated, and are not by themselves on
+        that scale, are :data:`STORED_VALUE`.
+        """
+        return STORED_VALUE if self._is_off_the_scale() else REFLECTANCE
+
     def _is_off_the_scale(self) -> bool:
-        """Say whether most values lie in the end bins for being outside, or all in a few bins."""
+        """Say whether most values lie in the end bins for being outside, or 99% in a few bins."""
         low, high = self.histogram_range
-        if self.maximum.max() - self.minimum.min() < _NARROW * (high - low):
+        below = self.histogram.sum(axis=0).cumsum() / self.histogram.sum()
+        if ((below > 0.005) & (below < 0.995)).sum() < _FEWEST_BINS:
             return True
         outside = (self.minimum < low) | (self.maximum > high)
         in_end_bins = self.histogram[:, [0, -1]].sum(axis=1) / self.count
