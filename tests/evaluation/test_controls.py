@@ -192,7 +192,7 @@ def test_a_single_specimen_of_a_label_leaves_nothing_to_choose_by(
 
 
 def test_shrinkage_lda_finds_what_more_bands_than_rows_hide() -> None:
-    x, labels, _ = spectra(0, num_specimens=50, bands=120)
+    x, labels, _ = spectra(0, num_specimens=90, bands=120)
     unseen, told, _ = spectra(7, bands=120)
     assert (fit_lda(x, labels)(unseen) == told).mean() > 0.85
     single = [*labels[:-1], "one row"]

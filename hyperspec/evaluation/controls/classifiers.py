@@ -126,18 +126,14 @@ def fit_lda(features: Floats, labels: Sequence[str]) -> Predict:
 
     names, codes, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     means = np.stack([features[codes == code].mean(0) for code in range(len(names))])
-    scale = features.std(0)
-    # A constant band carries nothing; below this its spread is rounding.
-    scale = np.where(scale > 1e-9 * np.maximum(np.abs(means).max(0), 1e-12), scale, np.inf)
-    means = means / scale
-    within = features / scale - means[codes]
+    within = features - means[codes]
     covariance = LedoitWolf(assume_centered=True).fit(within).covariance_
-    # The pseudo-inverse: without any spread within labels, the nearest mean is nothing to tell.
+    # A pseudo-inverse, for a covariance that is 0: no row differs from the mean of its label.
     slopes = np.linalg.pinv(covariance, hermitian=True) @ means.T
     offsets = np.log(counts / len(codes)) - (means.T * slopes).sum(0) / 2
 
     def predict(rows: Floats) -> NDArray[np.str_]:
-        return np.asarray(names[(rows / scale @ slopes + offsets).argmax(1)])
+        return np.asarray(names[(rows @ slopes + offsets).argmax(1)])
 
     return predict
 
