@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection, ascending
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.errors import BandError
+from hyperspec.utils.errors import BandError, TiedError
 
 Vector = NDArray[np.float64]
 """A number per band, shape ``(C,)``."""
@@ -148,7 +148,28 @@ class StatisticsStrategy(CountedStrategy):
         self, wavelengths_nm: Vector, statistics: SpectralStatistics | None
     ) -> Sequence[int] | NDArray[np.intp]:
         assert statistics is not None  # _checked has refused it
+        if self.n < len(wavelengths_nm) and statistics.minimum.min() == statistics.maximum.max():
+            raise TiedError(
+                f"bands={self.name} cannot choose {self.n} of {len(wavelengths_nm)} bands: all "
+                f"values of the {statistics.count} training spectra are "
+                f"{statistics.minimum.min():.4g}. Check the cubes and the mask (hyperspec check)."
+            )
         return self._rank(wavelengths_nm, statistics)
+
+    def _untied(self, scores: Vector) -> Vector:
+        """Return scores ``(C,)``, by which bands are ranked.
+
+        Raises:
+            TiedError: If all are the same, unless all bands are taken anyway: the first ones would
+                be picked each time, and look like a stable choice.
+        """
+        if self.n < len(scores) and len(set(_ten_digits(scores).tolist())) == 1:
+            raise TiedError(
+                f"bands={self.name} gives all {len(scores)} bands the same score "
+                f"({scores[0]:.4g}), so that any {self.n} of them would be arbitrary. Give it more "
+                "specimens or other labels to tell bands apart by, or take bands=uniform."
+            )
+        return scores
 
     @abstractmethod
     def _rank(
@@ -167,12 +188,15 @@ def top(scores: Vector, n: int) -> NDArray[np.intp]:
         scores: One score per band, finite, shape ``(C,)``.
         n: How many, 1 to C.
     """
+    return np.argsort(-_ten_digits(scores), kind="stable")[:n]
+
+
+def _ten_digits(scores: Vector) -> Vector:
     size = np.abs(scores)
     # Smaller ones have no ten digits left in float64.
     exponent = np.floor(np.log10(size, out=np.zeros_like(size), where=size > 1e-290))
     unit = 10.0 ** (exponent - 9)
-    rounded = np.where(size > 1e-290, np.round(scores / unit) * unit, 0.0)
-    return np.argsort(-rounded, kind="stable")[:n]
+    return np.where(size > 1e-290, np.round(scores / unit) * unit, 0.0)
 
 
 def best(scores: Vector, free: NDArray[np.bool_]) -> int:

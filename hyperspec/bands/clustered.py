@@ -80,7 +80,7 @@ class EFdpc(StatisticsStrategy):
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         distances = band_distances(statistics)
-        return top(density_peak_scores(distances, self.n, self.cutoff), self.n)
+        return top(self._untied(density_peak_scores(distances, self.n, self.cutoff)), self.n)
 
 
 def density_peak_scores(distances: Matrix, n: int, cutoff: float = 0.02) -> Vector:

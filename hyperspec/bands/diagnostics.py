@@ -14,6 +14,7 @@ from hyperspec.bands.fixed import Random
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.errors import TiedError
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,10 @@ class Pick:
         seconds: Time of that choice, statistics in hand.
         redundancy: Mean absolute pairwise correlation of the chosen bands, 0 to 1; None without
             statistics.
-        stability: Agreement over resamples; None when nothing was resampled.
+        stability: Agreement over resamples; None when nothing was resampled, or a resample could
+            not tell the bands apart.
         shift_nm: Mean distance from a chosen band to the nearest pick of a resample, nanometres.
+        is_tied: Whether all bands had the same score in some resample.
     """
 
     strategy: Strategy
@@ -119,6 +122,7 @@ class Pick:
     redundancy: float | None = None
     stability: Stability | None = None
     shift_nm: float | None = None
+    is_tied: bool = False
     resampled: list[BandSelection] = field(default_factory=list, repr=False)
 
     def to_dict(self) -> dict[str, object]:
@@ -186,13 +190,18 @@ def gather_evidence(
             for number, resample in enumerate(resamples(specimens, num_resamples, seed)):
                 step(f"resample {number + 1} of {num_resamples}")
                 for pick in reading:
-                    pick.resampled.append(pick.strategy.select(axis, resample))
+                    try:
+                        pick.resampled.append(pick.strategy.select(axis, resample))
+                    except TiedError:  # it would pick the first bands each time
+                        pick.is_tied = True
         for pick in picks:
             _judge(pick, axis, num_resamples)
     return picks
 
 
 def _judge(pick: Pick, axis: SpectralAxis, num_resamples: int) -> None:
+    if pick.is_tied:
+        return
     if isinstance(pick.strategy, Random):
         seeds = range(pick.strategy.seed + 1, pick.strategy.seed + 1 + num_resamples)
         pick.resampled = [replace(pick.strategy, seed=seed).select(axis) for seed in seeds]

@@ -165,7 +165,8 @@ class LcmvBcc(StatisticsStrategy):
             raise BandError(f"bands.load is {self.load}; give a number above 0.")
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
-        return top(constraint_scores(second_moments(statistics), self.load), self.n)
+        scores = constraint_scores(second_moments(statistics), self.load)
+        return top(self._untied(scores), self.n)
 
 
 def constraint_scores(products: Matrix, load: float) -> Vector:

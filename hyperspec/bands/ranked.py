@@ -20,7 +20,7 @@ class Variance(StatisticsStrategy):
     name: ClassVar[str] = "variance"
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
-        return top(statistics.variance, self.n)
+        return top(self._untied(statistics.variance), self.n)
 
 
 @dataclass
@@ -56,7 +56,8 @@ class Pca(StatisticsStrategy):
         else:
             # A constant band has no variance to load on, whatever the scale.
             matrix = statistics.correlation * (statistics.variance > 0)
-        return top(mvpca_scores(matrix, self.explained) * (statistics.variance > 0), self.n)
+        scores = mvpca_scores(matrix, self.explained) * (statistics.variance > 0)
+        return top(self._untied(scores), self.n)
 
 
 @dataclass
@@ -70,27 +71,17 @@ class Entropy(StatisticsStrategy):
     name: ClassVar[str] = "entropy"
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
-        return top(entropies(statistics), self.n)
+        return top(self._untied(entropies(statistics)), self.n)
 
 
 def entropies(statistics: SpectralStatistics) -> Vector:
     """Return the entropy of each band's histogram in nats, shape ``(C,)``.
 
-    Raises:
-        BandError: If most values lie outside the histograms' range, where they cannot be told
-            apart.
+    Histograms of raw counts are fitted to their own range: see ``telling_histograms`` of
+    :class:`hyperspec.spectra.statistics.SpectralStatistics`.
     """
-    low, high = statistics.histogram_range
-    outside = (statistics.minimum < low) | (statistics.maximum > high)
-    in_end_bins = statistics.histogram[:, [0, -1]].sum(axis=1) / statistics.count
-    if float(np.where(outside, in_end_bins, 0.0).mean()) > 0.5:
-        raise BandError(
-            f"The spectra's histograms cover {low:g} to {high:g}, but values reach from "
-            f"{statistics.minimum.min():.4g} to {statistics.maximum.max():.4g} and most lie in the "
-            "end bins, so that no entropy can be told. Calibrate to reflectance "
-            "(data.calibrate=auto), or gather statistics with another histogram_range."
-        )
-    share = statistics.histogram / statistics.count
+    counts = statistics.telling_histograms[""]
+    share = counts / counts.sum(axis=1, keepdims=True)
     logs = np.log(share, out=np.zeros_like(share), where=share > 0)
     entropy: Vector = -(share * logs).sum(axis=1)
     return entropy

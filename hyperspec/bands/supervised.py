@@ -40,9 +40,8 @@ class Fisher(StatisticsStrategy):
         self, wavelengths_nm: Vector, statistics: SpectralStatistics
     ) -> list[int] | NDArray[np.intp]:
         ratios = fisher_ratios(statistics)
-        if self.pairs == "cover":
-            return cover(ratios, self.n)
-        return top(ratios.mean(axis=0) if self.pairs == "mean" else ratios.max(axis=0), self.n)
+        scores = self._untied(ratios.max(axis=0) if self.pairs == "max" else ratios.mean(axis=0))
+        return cover(ratios, self.n) if self.pairs == "cover" else top(scores, self.n)
 
 
 def fisher_ratios(statistics: SpectralStatistics) -> Matrix:
@@ -94,14 +93,14 @@ class MutualInformation(StatisticsStrategy):
     supervised: ClassVar[bool] = True
 
     levels: int = 32
-    """Levels of reflectance that are told apart, 2 or above."""
+    """Levels of a band's values that are told apart, 2 or above."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_levels(self.levels)
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
-        return top(class_information(statistics, self.levels), self.n)
+        return top(self._untied(class_information(statistics, self.levels)), self.n)
 
 
 @dataclass
@@ -122,7 +121,7 @@ class Mrmr(StatisticsStrategy):
     """quotient divides relevance by redundancy, difference subtracts it."""
 
     levels: int = 32
-    """Levels of reflectance that relevance tells apart, 2 or above."""
+    """Levels of a band's values that relevance tells apart, 2 or above."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,7 +129,7 @@ class Mrmr(StatisticsStrategy):
         check_choice("scheme", self.scheme, ("quotient", "difference"))
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> list[int]:
-        relevance = class_information(statistics, self.levels)
+        relevance = self._untied(class_information(statistics, self.levels))
         information = gaussian_information(statistics.correlation)
         return relevant_chain(relevance, information, self.n, quotient=self.scheme == "quotient")
 
@@ -170,7 +169,8 @@ def class_information(statistics: SpectralStatistics, levels: int) -> Vector:
         statistics: With a histogram per class.
         levels: Most levels that the pooled histogram is joined to.
     """
-    counts = np.stack([m.histogram for m in statistics.classes.values()])  # (K, C, bins)
+    histograms = statistics.telling_histograms
+    counts = np.stack([histograms[name] for name in statistics.classes])  # (K, C, bins)
     pooled = counts.sum(axis=0)
     before = pooled.cumsum(axis=1) - pooled / 2
     level = np.floor(before * levels / pooled.sum(axis=1, keepdims=True)).astype(int)

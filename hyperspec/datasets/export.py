@@ -131,7 +131,8 @@ def _write_labels(
 
 
 DIMENSIONS = ("image", "wavelength", "y", "x")
-_RESERVED = frozenset({*DIMENSIONS, "reflectance", "mask", "fwhm", "good"})
+_RESERVED = frozenset({*DIMENSIONS, "reflectance", "stored_value", "mask", "fwhm", "good"})
+_LOOKED_AT = 4  # images whose values say whether they are reflectance
 # Bands per chunk: at 64 x 64 float16 half a megabyte.
 _CHUNK_BANDS = 64
 
@@ -155,7 +156,8 @@ def require_zarr() -> ModuleType:
 def write_zarr_export(store: Store, folder: Path) -> None:
     """Write every image of a store into one group.
 
-    ``reflectance`` (image, wavelength, y, x) in the store's type, ``mask`` (image, y, x), the
+    ``reflectance`` (image, wavelength, y, x) in the store's type, or ``stored_value`` where the
+    first images are not calibrated, ``mask`` (image, y, x), the
     coordinate ``wavelength`` in nm, ``good`` and ``fwhm`` per band, and a coordinate per column
     of the table; an empty text stands for a missing value.
     """
@@ -166,8 +168,9 @@ def write_zarr_export(store: Store, folder: Path) -> None:
     group.attrs["title"] = "Specimen images prepared by hyperspec"
     group.attrs["source_hash"] = store.hash
     bands, size = len(store.axis), store.size
+    quantity = store.statistics(range(min(len(store), _LOOKED_AT))).quantity
     images = group.create_array(
-        "reflectance",
+        quantity.replace(" ", "_"),
         shape=(len(store), bands, size, size),
         chunks=(1, min(bands, _CHUNK_BANDS), size, size),
         dtype=store.dtype,
@@ -175,7 +178,7 @@ def write_zarr_export(store: Store, folder: Path) -> None:
         # The word by which CF conventions, and so xarray, know coordinates of other dimensions.
         attributes={
             "coordinates": " ".join([*named, "good"]),
-            "long_name": "reflectance, 0 outside the mask",
+            "long_name": f"{quantity}, 0 outside the mask",
         },
     )
     masks = group.create_array(

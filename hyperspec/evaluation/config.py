@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hyperspec.evaluation.evaluators import chosen
+from hyperspec.evaluation.metrics import CONTROLS
 from hyperspec.utils.errors import ConfigError
-from hyperspec.utils.fields import at_least
+from hyperspec.utils.fields import at_least, one_of
 
+RGB_MODELS = ("resnet18", "resnet34", "resnet50", "convnext_tiny", "vit_b_16")
 DEFAULT = ("knn", "linear", "view_retrieval", "rankme")
 
 
@@ -24,8 +28,18 @@ class Evaluation:
     `clusters`, `alignment`, or what a module of yours registers."""
     linear: bool = True
     """Fit the linear probe too; false takes `linear` out of the evaluators."""
-    controls: bool = True
-    """Score the untrained encoder and the mean spectrum beside the trained encoder."""
+    controls: Any = True
+    """What needs no contrastive training and is scored beside the encoder: true for all that need
+    nothing more, false for none, or a list of names: `untrained`, `mean_spectrum`, `image_stats`,
+    `random_features`, `pls_da`, `lda`, `rgb_encoder`."""
+    rgb_weights: str | None = field(
+        default=None, metadata={"content": True, "identity": "unless default"}
+    )
+    """Path of a state dict in torchvision's naming, for the control `rgb_encoder`; null leaves it
+    out. Nothing is ever downloaded."""
+    rgb_model: str = field(default="resnet18", metadata={"identity": "unless default"})
+    """Architecture of that file: `resnet18`, `resnet34`, `resnet50`, `convnext_tiny` or
+    `vit_b_16`."""
     resamples: int = 2000
     """Bootstrap resamples of specimens for the 95% intervals."""
     every_n_epochs: int = 0
@@ -44,6 +58,18 @@ class Evaluation:
     def __post_init__(self) -> None:
         at_least("evaluation.k", self.k, 1)
         chosen(self.evaluators)
+        for name in self.control_names:
+            if name not in CONTROLS:
+                raise ConfigError(
+                    f"evaluation.controls names {name!r}; give true, false, or a list out of "
+                    f"{', '.join(CONTROLS)}."
+                )
+        one_of("evaluation.rgb_model", self.rgb_model, RGB_MODELS)
+        if self.rgb_weights in ("", "DEFAULT"):
+            raise ConfigError(
+                f"evaluation.rgb_weights is {self.rgb_weights!r}; give the path of a state dict, "
+                "or null to leave the control rgb_encoder out. Weights are not downloaded for it."
+            )
         for count in self.curve_counts or [0]:
             at_least("evaluation.curve_counts", count, 1)
         at_least("evaluation.resamples", self.resamples, 100)
@@ -53,6 +79,16 @@ class Evaluation:
                 f"evaluation.importance_window_nm is {self.importance_window_nm:g}; give a width "
                 "in nanometres above 0, for example 20."
             )
+
+    @property
+    def control_names(self) -> list[str]:
+        """Controls that are asked for, each once, in the order of reports."""
+        if isinstance(self.controls, bool):
+            every = [n for n in CONTROLS if n != "rgb_encoder" or self.rgb_weights is not None]
+            return every if self.controls else []
+        given = self.controls
+        listed = isinstance(given, Sequence) and not isinstance(given, str)
+        return list(dict.fromkeys(given if listed else [given]))
 
     @property
     def scored_by(self) -> list[str]:

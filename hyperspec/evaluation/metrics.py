@@ -14,7 +14,18 @@ from typing import Literal
 Direction = Literal["maximize", "minimize"]
 NUM_BANDS = "bands.n"  # bands that the encoder sees, as an objective and as a metric of such runs
 PARTS = {"val": "validation", "test": "test", "train": "training"}
-CONTROLS = {"untrained": "untrained encoder", "mean_spectrum": "mean spectrum"}
+# What a curve must leave behind, none of it trained contrastively, in the order of reports.
+CONTROLS = {
+    "untrained": "untrained encoder",
+    "mean_spectrum": "mean spectrum",
+    "image_stats": "image statistics",
+    "random_features": "random features",
+    "pls_da": "PLS-DA",
+    "lda": "LDA",
+    "rgb_encoder": "RGB encoder",
+}
+CLASSIFIERS = ("pls_da", "lda")  # controls that name rows themselves: no probe, one accuracy
+CONTROL_PREFIXES = {"val": "control_val/", "test": "control/"}
 CLASSES = "classes"
 
 
@@ -88,6 +99,10 @@ _ROWS = (
     _accuracy("linear_top1", "linear probe", "linear"),
     Metric("linear_balanced", "linear probe, balanced", "linear", "0 to 1", needs="labels"),
     Metric("linear_C", "C of the linear probe", "linear", needs="labels", objective=False),
+    Metric(
+        "majority_share", "share of the most frequent label", range="0 to 1", needs="labels",
+        objective=False,
+    ),
     Metric("knn_other_specimens", "k-NN of other specimens", "knn", "0 to 1", needs="labels"),
     Metric(
         "retrieval_map", "mean average precision", "retrieval", "0 to 1",
@@ -170,6 +185,33 @@ def in_words(name: str) -> str:
     return METRICS[bare].words(part) if part in PARTS and bare in METRICS else name
 
 
+def control_metric(control: str, row: Metric, part: str = "test") -> str:
+    """Return under which name a control's score is logged, such as ``control/lda_top1``.
+
+    A classifier has one accuracy and one balanced accuracy, whichever probe's row is asked for.
+    """
+    name = row.name
+    if control in CLASSIFIERS:
+        name = "top1" if row.is_accuracy else name.removeprefix(f"{row.evaluator}_")
+    return f"{CONTROL_PREFIXES[part]}{control}_{name}"
+
+
+def control_column(control: str, row: Metric) -> str:
+    """Return the column of the controls' table that says whether each test row was named rightly.
+
+    Args:
+        control: A key of :data:`CONTROLS`.
+        row: The accuracy that the encoder is judged by; a classifier has one column for all.
+    """
+    return f"{control}_correct" if control in CLASSIFIERS else f"{control}_{row.key}_correct"
+
+
+def control_words(control: str, row: Metric) -> str:
+    """Return how readers know a control's accuracy, such as ``mean spectrum, linear probe``."""
+    words = CONTROLS[control]
+    return words if control in CLASSIFIERS else f"{words}, {row.title}"
+
+
 def printed() -> Iterator[tuple[str, str]]:
     """Yield name and words of what a run of its own prints: test scores, controls, validation."""
     main = main_accuracy()
@@ -179,5 +221,5 @@ def printed() -> Iterator[tuple[str, str]]:
                 short = f"{PARTS[part]} {row.title}" if row.is_accuracy else row.words(part)
                 yield f"{part}/{row.name}", short
         if part == "test":
-            for control, words in CONTROLS.items():
-                yield f"control/{control}_{main.name}", f"{words}, {main.title}"
+            for control in CONTROLS:
+                yield control_metric(control, main), control_words(control, main)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hyperspec.evaluation.embeddings import Embeddings, Held, Labelled
 from hyperspec.evaluation.evaluators import Scores, chosen
-from hyperspec.evaluation.metrics import METRICS
+from hyperspec.evaluation.metrics import CLASSIFIERS, METRICS
 from hyperspec.evaluation.statistics.bootstrap import Interval
 
 PREFIXES: Mapping[str, str] = {"validation": "val/", "test": "test/"}
@@ -125,7 +125,7 @@ def evaluate_features(
         found, said = measure(embeddings, evaluators)
         metrics |= as_metrics(found, prefixes[name])
         if said:
-            predictions[name] = _table(embeddings.rows, said)
+            predictions[name] = prediction_table(embeddings.rows, said)
     return EvaluationResult(dict(sorted(metrics.items())), predictions)
 
 
@@ -137,7 +137,8 @@ def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | No
 
     Returns:
         Columns file, specimen, label, and for each control and probe ``<control>_<probe>`` and
-        ``<control>_<probe>_correct``; None without labels.
+        ``<control>_<probe>_correct``, or ``<control>`` and ``<control>_correct`` of a classifier:
+        see :func:`hyperspec.evaluation.metrics.control_column`. None without labels.
 
     Raises:
         ValueError: If the controls were scored on different rows.
@@ -155,7 +156,8 @@ def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | No
     for name, table in found.items():
         if table["file"].tolist() != first["file"].tolist():
             raise ValueError(f"The control {name} was scored on other rows than the one before it.")
-        parts.append(table.drop(columns=known).add_prefix(f"{name}_"))
+        said = table.drop(columns=known)
+        parts.append(said if name in CLASSIFIERS else said.add_prefix(f"{name}_"))
     return pd.concat(parts, axis=1)
 
 
@@ -165,7 +167,8 @@ def _measure(name: str, value: float | Interval) -> Measure:
     return Measure(name, float(value))
 
 
-def _table(rows: Labelled, said: Predictions) -> pd.DataFrame:
+def prediction_table(rows: Labelled, said: Predictions) -> pd.DataFrame:
+    """Return file, specimen and label of each row, what each probe said, and 0 or 1."""
     known = {"file": rows.files, "specimen": rows.specimens, "label": rows.labels}
     correct = {f"{name}_correct": (one == rows.labels).astype(int) for name, one in said.items()}
     return pd.DataFrame({**known, **said, **correct})

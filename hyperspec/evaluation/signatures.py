@@ -1,4 +1,4 @@
-"""Spectral signatures: what the reflectance of each label looks like, and how much it varies."""
+"""Spectral signatures: what the spectrum of each label looks like, and how much it varies."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import specimen_means
 from hyperspec.evaluation.pictures import draw_strip
+from hyperspec.spectra.statistics import REFLECTANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ def spectral_signatures(
 
     Args:
         spectra: Masked mean reflectance of each image, ``(N, C)``, from
-            :func:`hyperspec.evaluation.baselines.mean_spectra`: reflectance, not embeddings.
+            :func:`hyperspec.evaluation.controls.spectra.mean_spectra`: reflectance, not embeddings.
         labels: Label of each row, ``(N,)``; rows with None are left out.
         specimens: Unique specimen key of each row, ``(N,)``.
 
@@ -75,6 +76,7 @@ def write_signatures(
     folder: Path,
     *,
     marks_nm: Mapping[str, Sequence[float]] | None = None,
+    quantity: str = REFLECTANCE,
 ) -> tuple[Path, Path]:
     """Write ``signatures.csv`` and ``signatures.png`` and return their paths.
 
@@ -82,8 +84,9 @@ def write_signatures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     table, picture = folder / "signatures.csv", folder / "signatures.png"
-    signature_table(signatures, wavelengths_nm).to_csv(table, index=False, float_format="%.6g")
-    figure = draw_signatures(signatures, wavelengths_nm, marks_nm=marks_nm)
+    values = signature_table(signatures, wavelengths_nm).assign(quantity=quantity)
+    values.to_csv(table, index=False, float_format="%.6g")
+    figure = draw_signatures(signatures, wavelengths_nm, marks_nm=marks_nm, quantity=quantity)
     figure.savefig(picture, dpi=150, metadata={"Software": None})
     return table, picture
 
@@ -93,6 +96,7 @@ def draw_signatures(
     wavelengths_nm: ArrayLike,
     *,
     marks_nm: Mapping[str, Sequence[float]] | None = None,
+    quantity: str = REFLECTANCE,
 ) -> Figure:
     """Draw mean ± one standard deviation against wavelength, with band marks under the curves.
 
@@ -100,6 +104,7 @@ def draw_signatures(
         signatures: Signatures over the same bands.
         wavelengths_nm: Band centres in nanometres, ``(C,)``; drawn in ascending order.
         marks_nm: Bands to mark under the curves, in nanometres by name of their strategy.
+        quantity: What the values are: ``statistics.quantity`` of the spectra.
     """
     centres = np.asarray(wavelengths_nm, np.float64)
     order = np.argsort(centres)
@@ -116,7 +121,7 @@ def draw_signatures(
         name = f"{one.label} ({one.num_specimens})"
         axes.plot(centres[order], one.mean[order], color=colour, lw=1.3, label=name)
     spread = any(np.isfinite(one.sd).any() for one in signatures)
-    axes.set_ylabel("reflectance, mean ± sd" if spread else "mean reflectance")
+    axes.set_ylabel(f"{quantity}, mean ± sd" if spread else f"mean {quantity}")
     axes.legend(title="label (specimens)", fontsize=7, title_fontsize=7, ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     if marks:

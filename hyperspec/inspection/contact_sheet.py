@@ -14,8 +14,9 @@ import torch.nn.functional as F  # noqa: N812  # the name that torch's own docum
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hyperspec.inspection.colour import RGB_NM
 from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.colour import RGB_NM
+from hyperspec.spectra.statistics import REFLECTANCE
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.transforms.spectral import mean_spectra
@@ -59,6 +60,7 @@ def contact_sheet(
     num_views: int = 8,
     size: int = 128,
     seed: int = 0,
+    quantity: str = REFLECTANCE,
 ) -> Path:
     """Write a PNG of random views of one specimen: colour renderings above their spectra.
 
@@ -76,6 +78,7 @@ def contact_sheet(
         num_views: Number of views, 1 to 40.
         size: Height and width of the views in pixels.
         seed: Seed of the views.
+        quantity: What the values are: ``statistics.quantity`` of the cube.
 
     Returns:
         The path that was written.
@@ -97,7 +100,7 @@ def contact_sheet(
         raise ConfigError(f"The mask has shape {mask.shape}, but the image {image.shape[1:]}.")
     sheet = make_views(image, axis, config, mask, num_views, size, seed)
     windows = config.windows_nm if isinstance(config, CrossModalViews) else {}
-    figure = _draw(sheet, axis, windows)
+    figure = _draw(sheet, axis, windows, quantity)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
     return path
@@ -155,7 +158,12 @@ def rgb_bands(axis: SpectralAxis) -> list[int]:
     return [axis.nearest(low + share * (high - low)) for share in (0.9, 0.5, 0.1)]
 
 
-def _draw(sheet: SheetViews, axis: SpectralAxis, windows: Mapping[str, Sequence[float]]) -> Figure:
+def _draw(
+    sheet: SheetViews,
+    axis: SpectralAxis,
+    windows: Mapping[str, Sequence[float]],
+    quantity: str = REFLECTANCE,
+) -> Figure:
     # Without pyplot there is no global state and no display to look for.
     from matplotlib.figure import Figure
 
@@ -177,6 +185,8 @@ def _draw(sheet: SheetViews, axis: SpectralAxis, windows: Mapping[str, Sequence[
         above.imshow(picture, interpolation="nearest")
         above.set_title(f"view {index}" if index else "original", fontsize=9)
         _draw_spectra(below, sheet, index, axis, top)
+        if not index:
+            below.set_ylabel(quantity, fontsize=7)
         _shade(below, windows, axis)
     red, green, blue = (axis.wavelengths_nm[band] for band in bands)
     title = (
@@ -206,8 +216,6 @@ def _draw_spectra(
     panel.set_ylim(0, top)
     panel.tick_params(labelsize=7)
     panel.set_xlabel("nm", fontsize=7)
-    if not index:
-        panel.set_ylabel("reflectance", fontsize=7)
 
 
 def _shade(panel: Axes, windows: Mapping[str, Sequence[float]], axis: SpectralAxis) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.files import bare_name
 from hyperspec.inspection.check_report import counted
-from hyperspec.inspection.colour import VISIBLE_NM, band_picture, exposure_of, srgb_picture
 from hyperspec.inspection.info import CubeInfo
+from hyperspec.spectra.colour import VISIBLE_NM, band_picture, exposure_of, srgb_picture
+from hyperspec.spectra.statistics import REFLECTANCE, STORED_VALUE
 from hyperspec.utils.atomic import replacing
 from hyperspec.utils.errors import ConfigError
 
@@ -89,7 +90,7 @@ def sizes(shape: tuple[int, int, int]) -> str:
 
 def quantity(info: CubeInfo) -> str:
     """Say what the values of a look are."""
-    return "reflectance" if info.is_reflectance else "stored value"
+    return REFLECTANCE if info.is_reflectance else STORED_VALUE
 
 
 def _overview(info: CubeInfo, path: Path) -> None:

@@ -88,7 +88,8 @@ class SweepData:
         """Return what a job's controls said of the test part, or None when it logged none.
 
         Columns: file, specimen, label, and for each control and probe ``untrained_knn`` and
-        ``untrained_knn_correct``.
+        ``untrained_knn_correct``; ``control_column`` of :mod:`hyperspec.evaluation.metrics` says
+        which one stands for a control.
         """
         return self._table(self._controls, run_id, Artifact.CONTROLS)
 

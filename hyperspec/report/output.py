@@ -33,7 +33,7 @@ from hyperspec.report.wording import (
     num_hidden,
 )
 
-_WIDE = 150  # characters of a terminal that shows the full table; narrower ones get its heart
+_WIDEST = 1000  # characters, more than any table needs
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,9 @@ def print_report(data: SweepData, paths: ReportPaths, console: Console | None = 
     summary = summarise(data)
     console.print()
     if summary.points:
-        console.print(to_rich(compact(summary) if console.width < _WIDE else ranking(summary)))
+        whole = to_rich(ranking(summary))
+        needs = console.measure(whole, options=console.options.update(width=_WIDEST)).maximum
+        console.print(whole if needs <= console.width else to_rich(compact(summary)))
     console.print(caveat(summary), style="italic", highlight=False)
     _print_differences(paths.differences, summary, console)
     failed = failures(data)

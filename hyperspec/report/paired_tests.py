@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.config.sweep import SweepConfig
-from hyperspec.evaluation.metrics import CONTROLS, main_accuracy
+from hyperspec.evaluation.metrics import CONTROLS, control_column, control_metric, main_accuracy
 from hyperspec.evaluation.statistics.bootstrap import Floats
 from hyperspec.evaluation.statistics.paired import Equivalence, equivalence_test
 from hyperspec.report.load import SweepData, SweepInfo
@@ -320,8 +320,8 @@ class _Pairs:
         key = (control, *point.run_ids)
         if key not in self._seen:
             read = self.data.control_predictions if control else self.data.predictions
-            correct = f"{main_accuracy().key}_correct"
-            column = f"{control}_{correct}" if control else correct
+            main = main_accuracy()
+            column = control_column(control, main) if control else f"{main.key}_correct"
             tables: dict[float, list[pd.DataFrame]] = {}
             for run_id in point.run_ids:
                 seed, table = self._seeds[run_id], read(run_id)
@@ -348,8 +348,8 @@ class _Pairs:
 
 
 def _score(control: str = "") -> str:
-    name = main_accuracy().name
-    return f"metrics.control/{control}_{name}" if control else f"metrics.test/{name}"
+    main = main_accuracy()
+    return f"metrics.{control_metric(control, main)}" if control else f"metrics.test/{main.name}"
 
 
 def _padded(values: Floats, length: int) -> Floats:

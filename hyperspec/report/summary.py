@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -15,10 +15,12 @@ from hyperspec.evaluation.metrics import (
     METRICS,
     Metric,
     columns,
+    control_metric,
     leading,
     natural_direction,
 )
 from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
+from hyperspec.report.best_control import Control, best_control
 from hyperspec.report.load import SweepData
 from hyperspec.tracking.contract import MetricName
 
@@ -67,8 +69,10 @@ class Point:
     scores: Mapping[str, Score]
     """By key of the metric: ``knn``, ``linear``."""
     controls: Mapping[tuple[str, str], Score]
-    """By control and key: ``("untrained", "knn")``."""
+    """By control and key: ``("untrained", "knn")``; a classifier's is the same for every key."""
     seconds: float
+    balanced: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """Balanced accuracy by control, empty for the encoder, and key."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ class Summary:
     chance: float
     num_seeds: int
     """Fewest seeds of a point."""
+    control: Control | None = None
+    """The control that validation likes best."""
+    majority: float = float("nan")
+    """Share of the most frequent label of the part: what naming it blindly reaches."""
 
     @property
     def columns(self) -> list[Metric]:
@@ -113,6 +121,8 @@ def summarise(data: SweepData) -> Summary:
         part=part,
         chance=_chance(jobs),
         num_seeds=min((p.num_seeds for p in points), default=0),
+        control=best_control(data),
+        majority=_mean(jobs, f"{part}/majority_share"),
     )
 
 
@@ -157,16 +167,21 @@ def _follows(jobs: pd.DataFrame, key: str, cause: list[str]) -> bool:
 def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], part: str) -> Point:
     first = jobs.iloc[0]
     num_seeds = int(jobs["seed"].nunique()) if jobs["seed"].notna().any() else 1
-    scores, controls = {}, {}
+    scores, controls, balanced = {}, {}, {}
     for row in columns():
         score = _own_score(jobs, f"{part}/{row.name}")
         if score is not None:
             crossed = _crossed(data, jobs, row) if part == "test" and row.is_accuracy else None
             scores[row.key] = crossed if num_seeds >= MIN_SEEDS and crossed else score
+        even = METRICS.get(f"{row.evaluator}_balanced")
+        if even is not None:
+            balanced["", row.key] = _mean(jobs, f"{part}/{even.name}")
         for control in CONTROLS:
-            beside = _own_score(jobs, f"control/{control}_{row.name}")
+            beside = _own_score(jobs, control_metric(control, row))
             if beside is not None:
                 controls[control, row.key] = beside
+                if even is not None:
+                    balanced[control, row.key] = _mean(jobs, control_metric(control, even))
     return Point(
         strategy=str(first["strategy"]),
         n=0 if np.isnan(first["n"]) else int(first["n"]),
@@ -177,6 +192,7 @@ def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], pa
         scores=scores,
         controls=controls,
         seconds=float(jobs["seconds"].mean()),
+        balanced={key: value for key, value in balanced.items() if not math.isnan(value)},
     )
 
 

@@ -12,10 +12,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hyperspec.evaluation.metrics import CONTROLS
+from hyperspec.evaluation.metrics import CLASSIFIERS, CONTROLS, Metric
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import MIN_SEEDS, Point, Score, Summary, setting_text
 from hyperspec.utils.text import duration
+
+_FIRST = ("untrained", "mean_spectrum")  # of runs before 0.2.0, which kept no validation scores
 
 
 @dataclass(frozen=True)
@@ -36,36 +38,64 @@ class Grid:
 def ranking(summary: Summary) -> Grid:
     """Return the points, best objective first."""
     scored = summary.columns
+    even = [one for one in scored if any(("", one.key) in p.balanced for p in summary.points)]
     columns = ["#", "strategy", "bands", *summary.extra_names, "seeds"]
     columns.append(summary.objective_name)
     columns += [f"{summary.part} {metric.title} [95%]" for metric in scored]
-    shown = [
-        (control, metric)
-        for metric in scored
-        for control in CONTROLS
-        if any((control, metric.key) in p.controls for p in summary.points)
+    columns += [f"{summary.part} {metric.title}, balanced" for metric in even]
+    shown = _controls_of(summary)
+    columns += [
+        CONTROLS[control] + ("" if control in CLASSIFIERS else f" {metric.title}")
+        for control, metric in shown
     ]
-    columns += [f"{CONTROLS[control]} {metric.title}" for control, metric in shown]
     columns.append("time per job")
     rows = []
     for rank, point in enumerate(summary.points, 1):
         row = [*_setting(summary, rank, point), str(point.num_seeds), number(point.objective)]
         row += [with_interval(point.scores.get(metric.key)) for metric in scored]
-        row += [_mean(point.controls.get((control, one.key)), 3) for control, one in shown]
+        row += [number(point.balanced.get(("", metric.key), math.nan)) for metric in even]
+        row += [_of_control(point, control, one) for control, one in shown]
         rows.append((*row, duration(point.seconds)))
-    title = f"Ranked by {summary.objective_name}"
+    title = f"Ranked by {summary.objective_name}{_chance(summary)}"
+    if any(control for p in summary.points for control, _ in p.balanced):
+        title += "; controls with balanced accuracy in brackets"
     return Grid(title, tuple(columns), tuple(rows), num_text=2)
 
 
+def _controls_of(summary: Summary) -> list[tuple[str, Metric]]:
+    """Return the controls that some point has, with each probe; a classifier once."""
+    return [
+        (control, metric)
+        for place, metric in enumerate(summary.columns)
+        for control in CONTROLS
+        if any((control, metric.key) in p.controls for p in summary.points)
+        and not (place and control in CLASSIFIERS)
+    ]
+
+
+def _of_control(point: Point, control: str, metric: Metric) -> str:
+    even = point.balanced.get((control, metric.key))
+    text = _mean(point.controls.get((control, metric.key)), 3)
+    return text if even is None else f"{text} ({even:.3f})"
+
+
+def _chance(summary: Summary) -> str:
+    """Say what blind guesses reach; empty without labels."""
+    words = [] if math.isnan(summary.chance) else [f"; chance {summary.chance:.3f}"]
+    if not math.isnan(summary.majority):
+        words.append(f"; most frequent label {summary.majority:.3f} of the {summary.part} part")
+    return "".join(words)
+
+
 def compact(summary: Summary) -> Grid:
-    """Return the heart of the ranking, for a terminal of 80 characters: one metric's controls."""
+    """Return the heart of the ranking, for a terminal of 80 characters, with the best control."""
     same_seeds = len({point.num_seeds for point in summary.points}) <= 1
     columns = ["#", "strategy", "bands", *summary.extra_names, *([] if same_seeds else ["seeds"])]
     columns.append(summary.objective_name.replace("/", "/\n"))
-    scored = summary.columns
+    scored, best = summary.columns, summary.control
     if scored:
         columns += [f"{summary.part}\n{one.title}".replace(" probe", "") for one in scored]
-        columns += ["untrained\nencoder", "mean\nspectrum"]
+        columns += ["best\ncontrol"] if best else ["untrained\nencoder", "mean\nspectrum"]
     rows = []
     for rank, point in enumerate(summary.points, 1):
         row = _setting(summary, rank, point)
@@ -75,9 +105,12 @@ def compact(summary: Summary) -> Grid:
             first = scored[0].key
             row.append(with_interval(point.scores.get(first), digits=2))
             row += [_mean(point.scores.get(one.key), 2) for one in scored[1:]]
-            row += [_mean(point.controls.get((control, first)), 2) for control in CONTROLS]
+            beside = [(best.name, best.row.key)] if best else [(one, first) for one in _FIRST]
+            row += [_mean(point.controls.get(key), 2) for key in beside]
         rows.append(tuple(row))
     about = f"; controls by {scored[0].title}" if scored else ""
+    if scored and best:
+        about = f"; best control by validation: {best.words}"
     title = f"Ranked by {summary.objective_name}{about}"
     return Grid(title, tuple(columns), tuple(rows), num_text=2)
 

@@ -232,7 +232,7 @@ def _used(config: Train) -> Iterator[str]:
     yield from _views(config.views)
     yield from _training(config)
     yield from (f"evaluation.{name}" for name in config.evaluation.scored_by)
-    if config.evaluation.controls:
+    if config.evaluation.control_names:
         yield "evaluation.controls"
     if config.evaluation.importance:
         yield "evaluation.importance"

@@ -91,4 +91,5 @@ def picture(material: Material) -> Figure:
         signatures,
         material.source.axis.wavelengths_nm,
         marks_nm={selection.strategy: selection.wavelengths_nm.tolist()},
+        quantity=material.statistics.quantity,
     )

@@ -164,6 +164,19 @@ class Moments:
         return correlation
 
 
+def count_values(
+    spectra: NDArray[np.floating], histogram_range: tuple[float, float], num_bins: int
+) -> NDArray[np.int64]:
+    """Return how many values ``(P, C)`` each band has in each bin, ``(C, num_bins)``.
+
+    Values outside the range count in the first or last bin.
+    """
+    counter = _Counter(spectra.shape[1], histogram_range, num_bins)
+    for start in range(0, len(spectra), _BLOCK_ROWS):
+        counter.add(spectra[start : start + _BLOCK_ROWS].astype(np.float64))
+    return counter.counts
+
+
 class _Counter:
     """Histograms of all bands, block by block."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.spectra.moments import HISTOGRAM_BINS, HISTOGRAM_RANGE, Moments
+from hyperspec.spectra.moments import HISTOGRAM_BINS, HISTOGRAM_RANGE, Moments, count_values
 from hyperspec.utils.errors import AxisError, HyperspecError
 
 ClassMoments = Moments
@@ -20,6 +20,10 @@ ClassMoments = Moments
 # 256 spectra of 408 bands are 0.4 MB per specimen; a thousand of these still fill 20,000.
 SAMPLES_PER_SET = 256
 MAX_SAMPLES = 20_000
+REFLECTANCE, STORED_VALUE = "reflectance", "stored value"
+# 0.05 of reflectance: no calibrated specimens, the sensor's noise included, are as even as that.
+_FEWEST_BINS = 10
+_RANGE_QUANTILES = (0.001, 0.999)
 _ARRAYS = ("mean", "covariance", "minimum", "maximum", "histogram")  # of moments
 
 
@@ -197,6 +201,54 @@ class SpectralStatistics:
     def histogram_range(self) -> tuple[float, float]:
         """Lower and upper end of the histograms, in reflectance."""
         return self.moments.histogram_range
+
+    @cached_property
+    def telling_histograms(self) -> dict[str, NDArray[np.int64]]:
+        """Histograms whose bins tell the values apart, ``(C, num_bins)`` by class; "" is of all.
+
+        Those of all spectra, over :attr:`histogram_range`, where the values are reflectance. Raw
+        counts and radiance lie beyond it, or within a few of its bins: then of the samples, over
+        the range of these values, one for all bands.
+
+        Raises:
+            HyperspecError: If such statistics have no samples.
+        """
+        if not self._is_off_the_scale():
+            classes = {name: m.histogram for name, m in self.classes.items()}
+            return {"": self.histogram, **classes}
+        if not len(self.samples):
+            low, high = self.histogram_range
+            raise HyperspecError(
+                f"The spectra's histograms cover {low:g} to {high:g}, but values reach from "
+                f"{self.minimum.min():.4g} to {self.maximum.max():.4g}, which their bins cannot "
+                "tell apart, and no samples were kept. Calibrate to reflectance "
+                "(data.calibrate=auto with a white and a dark frame), or gather statistics with "
+                "samples or another histogram_range."
+            )
+        # Without the ends: one hot pixel would squeeze all others into a few bins.
+        low, high = (float(v) for v in np.quantile(self.samples, _RANGE_QUANTILES))
+        ends, num_bins = (low, high if high > low else low + 1), self.histogram.shape[1]
+        rows = {"": slice(None), **{n: self.sample_labels == n for n in self.classes}}
+        return {name: count_values(self.samples[own], ends, num_bins) for name, own in rows.items()}
+
+    @property
+    def quantity(self) -> str:
+        """What the values are, for the labels of pictures and tables.
+
+        What reads as reflectance: values that were not calibrated, and are not by themselves on
+        that scale, are :data:`STORED_VALUE`.
+        """
+        return STORED_VALUE if self._is_off_the_scale() else REFLECTANCE
+
+    def _is_off_the_scale(self) -> bool:
+        """Say whether most values lie in the end bins for being outside, or 99% in a few bins."""
+        low, high = self.histogram_range
+        below = self.histogram.sum(axis=0).cumsum() / self.histogram.sum()
+        if ((below > 0.005) & (below < 0.995)).sum() < _FEWEST_BINS:
+            return True
+        outside = (self.minimum < low) | (self.maximum > high)
+        in_end_bins = self.histogram[:, [0, -1]].sum(axis=1) / self.count
+        return float(np.where(outside, in_end_bins, 0.0).mean()) > 0.5
 
     @cached_property
     def hash(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.testing.demand import demand, demand_refusal
+from hyperspec.utils.errors import TiedError
 
 _CENTRES = np.array([400, 412, 420, 440, 455, 470, 500, 510, 540, 600.0])  # no two gaps alike
 _SPREAD = 0.05  # of the reflectance of the made spectra around 0.4
@@ -38,6 +40,10 @@ def check_strategy(kind: type[CountedStrategy], **options: Any) -> None:
     check_fields(kind)
     for axis, statistics in _cases():
         check_selections(kind, axis, statistics, **options)
+    for axis, statistics in _without_differences():
+        # Either bands, or a refusal: a ranking in which all are equal is none.
+        with suppress(TiedError):
+            check_selections(kind, axis, statistics, **options)
     axis, statistics = _case(_CENTRES, _spectra(10))
     _check_channel_order(kind, axis, statistics, options)
     _check_bad_bands(kind, axis, statistics, options)
@@ -147,6 +153,9 @@ def _cases() -> Iterator[tuple[SpectralAxis, SpectralStatistics]]:
     overlapping = _CENTRES.copy()
     overlapping[3] = overlapping[4]
     yield _case(overlapping, _spectra(10))
+
+
+def _without_differences() -> Iterator[tuple[SpectralAxis, SpectralStatistics]]:
     yield _case(_CENTRES, np.full((60, 10), 0.25))  # nothing to tell the bands apart by
     yield _case(_CENTRES, _spectra(10)[:2])  # fewer spectra than bands
 

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from hyperspec.datasets.splits import HELD_OUT
-from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import Evaluation
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import BUILT_IN, chosen
 from hyperspec.evaluation.metrics import NUM_BANDS
 from hyperspec.evaluation.objective import objective_names, objective_value, resolve_objective
 from hyperspec.evaluation.scores import (
+    PREFIXES,
     EvaluationResult,
     as_metrics,
     control_table,
@@ -28,6 +28,7 @@ from hyperspec.evaluation.similarity import window_retrieval
 from hyperspec.models.encoder import Encoder
 from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
+from hyperspec.training.controls import PARTS, ControlScorer
 from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
@@ -65,10 +66,10 @@ class Scorer:
         result = evaluate_features(
             parts, self._evaluators(), k=settings.k, num_resamples=settings.resamples
         )
-        metrics = dict(result.metrics)
+        metrics = {**result.metrics, **self._majority()}
         if "test" in result.predictions:
             run.log_text(result.predictions["test"].to_csv(index=False), Artifact.PREDICTIONS)
-        if settings.controls:
+        if settings.control_names:
             controls = self._controls(untrained)
             for found in controls.values():
                 metrics |= found.metrics
@@ -131,22 +132,23 @@ class Scorer:
         }
 
     def _controls(self, untrained: Encoder) -> dict[str, EvaluationResult]:
-        settings = self.settings
-        features = {
-            "untrained": self._embed("train", "test", encoder=untrained),
-            "mean_spectrum": self._mean_spectra("train", "test"),
-        }
-        same = [one.name for one in chosen(self._evaluators()) if one.on_controls]
-        return {
-            name: evaluate_features(
-                parts,
-                same,
-                k=settings.k,
-                num_resamples=settings.resamples,
-                prefixes={"test": f"control/{name}_"},
-            )
-            for name, parts in features.items()
-        }
+        scorer = ControlScorer(
+            self.material,
+            self.module.embedder,
+            self.settings,
+            lambda: self._embed(*PARTS, encoder=untrained),
+        )
+        return scorer.score([one.name for one in chosen(self._evaluators()) if one.on_controls])
+
+    def _majority(self) -> dict[str, float]:
+        """Return what a blind guess of the most frequent label reaches, on validation and test."""
+        found = {}
+        for part, prefix in PREFIXES.items():
+            rows = self.material.split.parts()[part]
+            counts = Counter(name for row in rows if (name := self.material.labels[row]))
+            if counts:
+                found[f"{prefix}majority_share"] = max(counts.values()) / counts.total()
+        return found
 
     def _windows(self, prefix: str, part: str) -> dict[str, float]:
         """Score how well windows of wavelengths find each other; nothing without windows."""
@@ -186,23 +188,6 @@ class Scorer:
             part: self._held(rows[part], embedder.embed(torch.from_numpy(rows[part])).numpy())
             for part in parts
         }
-
-    def _mean_spectra(self, *parts: str) -> dict[str, Held]:
-        """Normalise mean spectra as the encoder's pixels are, so that the control is fair."""
-        material, embedder = self.material, self.module.embedder
-        found = {}
-        for part in parts:
-            rows = material.split.parts()[part]
-            means = mean_spectra(
-                material.source.planes(rows.tolist(), material.selection),
-                material.source.masks(rows.tolist()),
-            )
-            pixels = torch.from_numpy(means.astype(np.float32))[:, :, None, None]
-            pixels = pixels.to(embedder.device)
-            # Each mean spectrum is an image of one pixel, all of it specimen.
-            prepared = embedder.prepare(pixels, torch.ones_like(pixels[:, :1], dtype=torch.bool))
-            found[part] = self._held(rows, prepared[:, :, 0, 0].cpu().numpy())
-        return found
 
     def _held(self, rows: np.ndarray, features: np.ndarray) -> Held:
         material = self.material

@@ -31,6 +31,10 @@ class BandError(HyperspecError):
     """A band strategy was asked for something that the axis or the statistics cannot give."""
 
 
+class TiedError(BandError):
+    """Nothing tells the bands apart: all have the same score, so that any choice is arbitrary."""
+
+
 class ModelError(HyperspecError):
     """A model option or a weights file does not fit."""
 

@@ -111,3 +111,16 @@ def test_close_bands_get_the_digits_they_need() -> None:
     axis = SpectralAxis(500 + 0.001 * np.arange(5))
     selection = Uniform(3).select(axis)
     assert as_override(selection) == "bands=list 'bands.nm=[500.0,500.002,500.004]'"
+
+
+def test_a_tie_on_a_resample_leaves_no_stability():
+    # Of two specimens a class, one alone tells the bands apart: a resample without it ties.
+    axis = SpectralAxis.linear(400, 700, 6)
+    rng = np.random.default_rng(0)
+    same = np.repeat(rng.uniform(0.1, 0.9, (30, 1)), 6, 1)
+    apart = same + rng.normal(size=(30, 6)) * [0.01, 0.02, 0.05, 0.01, 0.08, 0.03]
+    specimens = [SpectralStatistics.from_spectra(one, axis) for one in (same, apart)]
+    whole = SpectralStatistics.merge(specimens)
+    (pick,) = gather_evidence([Variance(n=2)], axis, whole, specimens, num_resamples=20)
+    assert pick.is_tied
+    assert (pick.stability, pick.shift_nm, pick.to_dict()["stability"]) == (None, None, None)

@@ -9,10 +9,10 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from hyperspec.bands import Entropy, Pca, Variance
-from hyperspec.bands.ranked import mvpca_scores
+from hyperspec.bands.ranked import entropies, mvpca_scores
 from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.errors import BandError
+from hyperspec.utils.errors import BandError, HyperspecError, TiedError
 
 
 def spectra_of(seed, rows=150, bands=12):
@@ -80,6 +80,10 @@ def test_over_all_components_the_score_is_the_variance(case):
     n = axis.good_indices.size
     for k in {1, n // 2 + 1, n}:
         variances = np.sort(statistics.variance[axis.good_indices])[::-1]
+        if k < n and np.ptp(variances) <= 1e-9 * variances[0]:
+            with pytest.raises(TiedError):
+                Pca(n=k, explained=1.0).select(axis, statistics)
+            continue
         chosen = list(Pca(n=k, explained=1.0).select(axis, statistics).indices)
         np.testing.assert_allclose(
             np.sort(statistics.variance[chosen])[::-1], variances[:k], rtol=1e-8, atol=1e-15
@@ -132,11 +136,32 @@ def test_entropy_matches_scipy_on_numpy_histograms(seed):
         assert set(chosen) == set(np.argsort(-expected)[:n].tolist())
 
 
-def test_entropy_of_values_off_the_scale_is_refused():
-    spectra = 2000 + 100 * np.random.default_rng(0).normal(size=(50, 4))
+def test_entropy_of_raw_counts_is_that_of_their_own_range():
+    rng = np.random.default_rng(0)
+    spectra = (2000 + rng.normal(size=(900, 6)) * [20, 300, 50, 400, 80, 150]).astype(np.float32)
+    spectra[0, 0] = 65535  # one hot pixel does not squeeze all others into a few bins
     statistics = statistics_of(spectra)
+    kept = statistics.samples
+    ends = tuple(np.quantile(kept, [0.001, 0.999]))
+    inside = np.clip(kept, *ends)
+    expected = np.array(
+        [entropy(np.histogram(inside[:, b], bins=240, range=ends)[0]) for b in range(6)]
+    )
+    np.testing.assert_allclose(entropies(statistics), expected, rtol=0.02)
+    assert Entropy(n=2).select(statistics.axis, statistics).indices == (1, 3)
+
+
+def test_reflectance_is_binned_as_ever():
+    statistics = statistics_of(spectra_of(5))
+    assert statistics.telling_histograms[""] is statistics.histogram
+
+
+def test_raw_counts_without_samples_are_refused():
+    spectra = 2000 + 100 * np.random.default_rng(0).normal(size=(50, 4))
+    axis = SpectralAxis.linear(400, 700, 4)
+    statistics = SpectralStatistics.from_spectra(spectra, axis, num_samples=0)
     with pytest.raises(
-        BandError,
+        HyperspecError,
         match=r"histograms cover 0 to 1\.2, but values reach from 1\d{3}.*data\.calibrate=auto",
     ):
         Entropy(n=2).select(statistics.axis, statistics)

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import DEFAULT
+from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.evaluators.linear import fit_linear_probe

@@ -11,7 +11,7 @@ import torch
 from matplotlib.image import imread
 from torch import Tensor, nn
 
-from hyperspec.evaluation.baselines import mean_spectra
+from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.importance.occlusion import Occluder, choose_donors, plan_windows
 from hyperspec.evaluation.importance.perturbation import Importance, band_importance
 from hyperspec.evaluation.importance.report import (

@@ -53,8 +53,16 @@ def test_table_and_files(rows, tmp_path):
         signatures, NM, tmp_path / "out", marks_nm={"uniform": [350, 650], "pca": [550]}
     )
     read = pd.read_csv(csv)
-    assert list(read.columns) == ["label", "num_specimens", "wavelength_nm", "mean", "sd"]
-    pd.testing.assert_frame_equal(read, signature_table(signatures, NM), rtol=1e-5)
+    assert list(read.columns) == [
+        "label",
+        "num_specimens",
+        "wavelength_nm",
+        "mean",
+        "sd",
+        "quantity",
+    ]
+    told = signature_table(signatures, NM).assign(quantity="reflectance")
+    pd.testing.assert_frame_equal(read, told, rtol=1e-5)
     assert read["wavelength_nm"].tolist() == [*NM, *NM]
     image = imread(picture)
     assert image.shape[0] > 600
@@ -74,6 +82,9 @@ def test_curves_and_marks_lie_where_they_should(rows):
     assert [text.get_text() for text in axes.get_legend().texts] == ["a (3)", "b (1)"]
     assert strip.lines[0].get_xdata().tolist() == [450.0, 650.0]
     assert [text.get_text() for text in strip.get_yticklabels()] == ["pca"]
+    assert axes.get_ylabel() == "reflectance, mean ± sd"
+    (raw,) = draw_signatures(signatures, NM, quantity="stored value").axes
+    assert raw.get_ylabel() == "stored value, mean ± sd"
     (alone,) = draw_signatures(signatures, NM).axes
     np.testing.assert_allclose(alone.lines[1].get_ydata(), signatures[1].mean)
     assert alone.get_xlabel() == "wavelength (nm)"

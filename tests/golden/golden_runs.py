@@ -20,8 +20,8 @@ from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import prepare
 from hyperspec.datasets.store.tiles import TileSource
-from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.config import DEFAULT
+from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.retrieval import average_precisions
 from hyperspec.evaluation.scores import evaluate_features

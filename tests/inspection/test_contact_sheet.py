@@ -43,6 +43,9 @@ def test_windows_are_shaded_where_the_cube_has_bands() -> None:
     )
     sheet = make_views(image, AXIS, config, mask, num_views=1, size=16, seed=0)
     panels = [panel for panel in _draw(sheet, AXIS, config.windows_nm).axes if panel.lines]
+    assert [panel.get_ylabel() for panel in panels] == ["reflectance", ""]
+    raw = _draw(sheet, AXIS, config.windows_nm, "stored value")
+    assert [panel.get_ylabel() for panel in raw.axes if panel.lines] == ["stored value", ""]
     assert len(panels) == 2  # the original's spectra and those of the view
     for panel in panels:
         assert [text.get_text() for text in panel.texts] == ["visible", "nir"]

@@ -260,3 +260,22 @@ def test_moments_of_nothing_but_one_value_has_no_correlation():
     moments = Moments.of(np.full((7, 3), 0.1, np.float32))
     np.testing.assert_array_equal(moments.variance, np.zeros(3))
     np.testing.assert_array_equal(moments.correlation, np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("scale", "quantity"),
+    [
+        *((1, "reflectance"), (0.3, "reflectance")),
+        # 12 and 16 bits, an 8-bit camera, and radiance in W/(m² sr nm).
+        *((4095, "stored value"), (65535, "stored value"), (255, "stored value")),
+        (0.02, "stored value"),
+    ],
+)
+def test_values_are_called_reflectance_where_they_are_on_its_scale(scale, quantity):
+    rng = np.random.default_rng(0)
+    spectra = (rng.uniform(0.05, 0.9, (300, len(AXIS))) * scale).astype(np.float32)
+    statistics = SpectralStatistics.from_spectra(spectra, AXIS)
+    assert statistics.quantity == quantity
+    # A glint makes no raw counts, nor reflectance.
+    glints = np.concatenate([spectra, np.full((1, len(AXIS)), 5 * scale, np.float32)])
+    assert SpectralStatistics.from_spectra(glints, AXIS).quantity == quantity

@@ -102,7 +102,7 @@ def run(words: argparse.Namespace) -> int:
         write_text(words.json, json.dumps([pick.to_dict() for pick in picks], indent=1) + "\n")
     if words.csv is not None:
         write_text(words.csv, to_csv(picks))
-    figure = draw(picks, axis, [] if material is None else signatures_of(material))
+    figure = draw(picks, axis, material)
     words.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(words.out, dpi=150, metadata={"Software": None})
     print(f"wrote {words.out}")
@@ -297,12 +297,17 @@ def to_csv(picks: Sequence[Pick]) -> str:
     return text.getvalue()
 
 
-def draw(picks: Sequence[Pick], axis: SpectralAxis, signatures: Sequence[Signature]) -> Figure:
+def draw(picks: Sequence[Pick], axis: SpectralAxis, material: Material | None) -> Figure:
     """Draw class mean spectra with the picks as marks under them; the marks alone without data."""
     from hyperspec.evaluation.pictures import draw_marks
     from hyperspec.evaluation.signatures import draw_signatures
 
     marks = {label(pick): pick.selection.wavelengths_nm.tolist() for pick in picks}
-    if not signatures:
+    if material is None:
         return draw_marks(marks, axis.range_nm)
-    return draw_signatures(signatures, axis.wavelengths_nm, marks_nm=marks)
+    return draw_signatures(
+        signatures_of(material),
+        axis.wavelengths_nm,
+        marks_nm=marks,
+        quantity=material.statistics.quantity,
+    )

@@ -1,4 +1,4 @@
-"""``hyperspec signatures``: mean reflectance spectra per class, and prototypes beside them."""
+"""``hyperspec signatures``: mean spectra per class, and prototypes beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "signatures",
         help="draw mean spectra per class",
-        description="Average the masked reflectance of each specimen, then over the specimens of a "
+        description="Average the masked spectra of each specimen, then over the specimens of a "
         "class: mean, standard deviation between specimens, counts, as picture and CSV. With "
         "--ckpt also class prototypes: mean embedding, spread, nearest other class.",
     )
@@ -58,9 +58,10 @@ def run(words: argparse.Namespace) -> int:
         chosen = restored.material.selection
         marks = {f"{chosen.strategy} {len(chosen)}": chosen.wavelengths_nm.tolist()}
     nm = material.source.axis.wavelengths_nm
-    files = list(write_signatures(found, nm, words.out, marks_nm=marks))
+    quantity = material.statistics.quantity
+    files = list(write_signatures(found, nm, words.out, marks_nm=marks, quantity=quantity))
     for one in found:
-        print(f"{one.label}: {one.num_specimens} specimens, mean reflectance {one.mean.mean():.3f}")
+        print(f"{one.label}: {one.num_specimens} specimens, mean {quantity} {one.mean.mean():.4g}")
     if restored is not None:
         files += write_prototypes(restored, words)
     for path in files:
@@ -78,7 +79,7 @@ def signatures_of(material: Material, part: str, name: str) -> list[Signature]:
     """
     import numpy as np
 
-    from hyperspec.evaluation.baselines import mean_spectra
+    from hyperspec.evaluation.controls.spectra import mean_spectra
     from hyperspec.evaluation.signatures import spectral_signatures
     from hyperspec.training.data import column
 

@@ -60,6 +60,7 @@ def run(words: argparse.Namespace) -> int:
     contact_sheet(
         prepared.image, catalogue.axis, views, out,
         mask=prepared.mask, num_views=words.num, size=data.size, seed=words.seed,
+        quantity=prepared.statistics.quantity,
     )  # fmt: skip
     print(f"wrote {out}")
     return 0

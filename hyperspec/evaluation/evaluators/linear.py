@@ -19,6 +19,7 @@ from hyperspec.evaluation.evaluators.registry import (
     check_features,
     judge,
     register_evaluator,
+    specimen_folds,
 )
 from hyperspec.utils.errors import ConfigError
 
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 # Half decades would change little: the score is flat around its best C.
 C_GRID = tuple(float(10.0**power) for power in range(-3, 4))
-_NUM_FOLDS = 4
 _MAX_ITERATIONS = 3000
 # Largest gradient left: choosing C stands a rougher optimum than naming rows near a border.
 _SEARCH_TOLERANCE, _FINAL_TOLERANCE = 1e-4, 1e-6
@@ -126,16 +126,12 @@ def fit_linear_probe(
 
 
 def _choose_c(features: Floats, codes: NDArray[np.intp], groups: Sequence[str], seed: int) -> float:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    pairs = {(int(code), group) for code, group in zip(codes, groups, strict=True)}
-    fewest = int(np.bincount([code for code, _ in pairs]).min())
-    if fewest < 2:
+    folds = specimen_folds(codes, groups, seed)
+    if not folds:
         log.warning("A label has a single training specimen: the linear probe takes C = 1.")
         return 1.0
-    folds = StratifiedGroupKFold(min(_NUM_FOLDS, fewest), shuffle=True, random_state=seed)
     losses = np.zeros(len(C_GRID))
-    for inside, outside in folds.split(features, codes, groups):
+    for inside, outside in folds:
         scaling = _Scaling.fit(features[inside])
         fitted, scored = scaling(features[inside]), scaling(features[outside])
         path = _fit_path(fitted, codes[inside], C_GRID, _SEARCH_TOLERANCE)

@@ -14,6 +14,7 @@ from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.statistics.bootstrap import Interval
 from hyperspec.utils.errors import ConfigError
 
+_NUM_FOLDS = 4
 Labels: TypeAlias = Sequence[str] | NDArray[np.str_]
 Values: TypeAlias = Mapping[str, float | Interval]
 
@@ -42,7 +43,7 @@ class Evaluator:
         name: What ``evaluation.evaluators`` calls it.
         run: Scores a part. It leaves out what the part cannot be scored by.
         needs_labels: Whether it is run on parts with labels only.
-        on_controls: Whether the untrained encoder and the mean spectrum are scored by it too.
+        on_controls: Whether the controls' features are scored by it too.
         at_end_only: Whether it takes too long to be run while training.
     """
 
@@ -165,3 +166,28 @@ def judge(
     """Compare predicted labels with the true ones."""
     correct = np.asarray(predictions == np.asarray(truth))
     return ProbeResult(predictions, correct, balanced_accuracy(truth, predictions), strength, ok)
+
+
+def specimen_folds(
+    codes: NDArray[np.intp], groups: Sequence[str], seed: int
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return folds of training rows to choose a setting by: rows to fit on, rows to score.
+
+    Rows of one specimen are in one fold; folds are stratified by label, at most four.
+
+    Args:
+        codes: Label of each row as a number, ``(M,)``.
+        groups: Specimen of each row, ``(M,)``.
+        seed: Seed of the folds.
+
+    Returns:
+        Row numbers; empty where a label has a single specimen, so that nothing can be held out.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    pairs = {(int(code), group) for code, group in zip(codes, groups, strict=True)}
+    fewest = int(np.bincount([code for code, _ in pairs]).min())
+    if fewest < 2:
+        return []
+    folds = StratifiedGroupKFold(min(_NUM_FOLDS, fewest), shuffle=True, random_state=seed)
+    return list(folds.split(codes, codes, groups))

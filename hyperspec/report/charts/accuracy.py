@@ -20,7 +20,9 @@ from hyperspec.report.charts.style import BASELINES, NARROW, NEUTRAL, Look, clea
 from hyperspec.report.summary import Point, Summary
 
 _CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
-_SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+"}
+_BEST_STYLE = ("-.", "1", "#222222")  # of the control that validation likes best, if it is another
+_SIGNS = {"x": "\N{MULTIPLICATION SIGN}", "+": "+", "1": "Y"}
+_APART = 0.02  # from chance, below which two lines would be one
 _WIDE = 6.4  # inches of each of several panels
 _MOST = 7  # strategies up to which each has its own colour and interval
 _SHOWN = 3  # strategies that stay coloured beyond, besides baselines and single points
@@ -102,6 +104,8 @@ def alt_text(summary: Summary, scores: Sequence[Metric] | None = None) -> str:
             lines.append(f"Control {label}: {min(seen):.2f} to {max(seen):.2f}.")
     if not math.isnan(summary.chance):
         lines.append(f"Chance: {summary.chance:.2f}.")
+    if not math.isnan(summary.majority):
+        lines.append(f"Most frequent label: {summary.majority:.2f}.")
     return " ".join(lines)
 
 
@@ -128,10 +132,16 @@ def _panel(ax: Axes, summary: Summary, points: Sequence[Point], score: Metric | 
         _draw_strategy(ax, curves[strategy], score, seen[strategy])
     if score is not None:
         reference = max(strategies, key=lambda s: len(curves[s]), default="")
-        for control in CONTROLS:
-            _control(ax, points, reference, control, score)
+        styles = dict(_CONTROL_STYLES)
+        if summary.control is not None:
+            styles.setdefault(summary.control.name, _BEST_STYLE)
+        for control, style in styles.items():
+            _control(ax, points, reference, control, score, style)
         if not math.isnan(summary.chance):
             ax.axhline(summary.chance, color=NEUTRAL, lw=1, label="chance")
+            if summary.majority > summary.chance + _APART:
+                label = "most frequent label"
+                ax.axhline(summary.majority, color=NEUTRAL, lw=1, ls=(0, (1, 4)), label=label)
         ax.set_ylim(0, 1.03)
         ax.set_title(score.title)
         ax.set_ylabel(f"{summary.part} accuracy (share of images named rightly)", fontsize=9)
@@ -212,10 +222,15 @@ def _draw_strategy(
 
 
 def _control(
-    ax: Axes, points: Sequence[Point], reference: str, control: str, score: Metric
+    ax: Axes,
+    points: Sequence[Point],
+    reference: str,
+    control: str,
+    score: Metric,
+    look: tuple[str, str, str],
 ) -> None:
     """Draw a control as a line for one strategy, and as small marks for the others."""
-    style, marker, colour = _CONTROL_STYLES[control]
+    style, marker, colour = look
     known = [p for p in points if (control, score.key) in p.controls]
     own = [p for p in known if p.strategy == reference]
     rest = [p for p in known if p.strategy != reference]

@@ -1,4 +1,4 @@
-"""What a curve must beat: features that no training has touched."""
+"""Mean spectra of specimens: the control ``mean_spectrum``, and what ``pls_da``, ``lda`` take."""
 
 from __future__ import annotations
 

@@ -4,15 +4,15 @@ import colour
 import numpy as np
 import pytest
 
-from hyperspec.inspection.colour import (
+from hyperspec.spectra import SpectralAxis
+from hyperspec.spectra.axis import mission_axis
+from hyperspec.spectra.colour import (
     band_picture,
     colour_weights,
     exposure_of,
     nearest_bands,
     srgb_picture,
 )
-from hyperspec.spectra import SpectralAxis
-from hyperspec.spectra.axis import mission_axis
 
 WHITE_D65 = (0.95047, 1.0, 1.08883)
 
