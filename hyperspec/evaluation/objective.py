@@ -12,6 +12,7 @@ from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
+_NEVER = ("test/", "control/", "confounder/")  # all are measured on the test part
 RANKME_WARNING = (
     "objective=auto resolves to val/rankme: there are no labels and each specimen has one view. "
     "RankMe counts the directions that an embedding uses; it is no accuracy, and a higher value "
@@ -63,7 +64,7 @@ def resolve_objective(
             measures it.
     """
     if requested not in (None, AUTO):
-        if requested.startswith(("test/", "control/")):
+        if requested.startswith(_NEVER):
             raise ConfigError(
                 f"objective is '{requested}', but nothing may be chosen on the test part or on "
                 "controls: a search would fit what they are there to judge. Take a metric of the "
@@ -115,7 +116,7 @@ def objective_value(
         requested, labels_available=labels_available, views_available=views_available
     )
     if name not in metrics:
-        allowed = sorted(m for m in metrics if not m.startswith(("test/", "control/")))
+        allowed = sorted(m for m in metrics if not m.startswith(_NEVER))
         near = difflib.get_close_matches(name, allowed, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         why = "" if labels_available else " (this run has no labels)"

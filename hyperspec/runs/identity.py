@@ -220,6 +220,10 @@ def parts_of(config: Train) -> dict[str, int]:
 def _used(config: Train) -> Iterator[str]:
     yield from (*_ALWAYS, *_SCORES)
     yield "preparation.tiles" if isinstance(config.data, TilesData) else "preparation.folder"
+    if config.data.split.group is not None:
+        yield "splits.groups"
+    if config.data.confounders:
+        yield "evaluation.confounders"
     yield f"normalisation.{config.data.normalisation}"
     yield f"bands.{config.bands.name}"
     yield f"stems.{config.model.stem}"

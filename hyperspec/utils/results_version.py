@@ -17,6 +17,7 @@ RESULTS: Mapping[str, int] = {
     "preparation.folder": 1,  # calibration, foreground, crop, resizing
     "preparation.tiles": 1,
     "splits": 1,
+    "splits.groups": 1,  # whole sessions and the like on one side
     "statistics": 1,
     # Normalisations
     "normalisation.none": 1,
@@ -85,6 +86,7 @@ RESULTS: Mapping[str, int] = {
     "evaluation.alignment": 1,
     "evaluation.intervals": 1,
     "evaluation.controls": 1,
+    "evaluation.confounders": 1,  # probes of the columns that a config names
     "evaluation.importance": 1,
     "evaluation.curve": 1,
 }
