@@ -42,8 +42,12 @@ class SplitSpec:
     seed: int = 0
     """Seed of the assignment; apart from the run's `seed`, so that seeds share a split."""
     hold_out: list[str] = field(default_factory=list)
-    """Labels, or genera (first word of a label), in no part: neither encoder, statistics nor probes
-    see them. They are scored as `held_out/...`, beside the test part."""
+    """Labels, genera (first word of a label), or `column=value` in quotes, in no part: neither
+    encoder, statistics nor probes see them. They are scored as `held_out/...`, beside the test
+    part."""
+    group: str | None = field(default=None, metadata=LATER)
+    """Column of the labels, such as `session`, whose values fall on one side as a whole; null keeps
+    specimens together and no more."""
     rotate: int | None = field(default=None, metadata=LATER)
     """Parts that take turns in place of the fractions, 3 or more: in rotation r part r is test, the
     one after it validation, and the others train, so that each specimen is tested once. A sweep
@@ -114,6 +118,10 @@ class Data(Preparation):
     memory_share: float = field(default=0.5, metadata=ASIDE)
     """Share of the free memory that the planes may take before `auto` turns to `mmap`."""
     split: SplitSpec = field(default_factory=SplitSpec)
+    confounders: list[str] | None = field(default=None, metadata={"identity": "unless default"})
+    """Columns of the labels that should not tell the label, such as `session`: tested before
+    training, and probed on the features. null takes those that are there of the usual names
+    (`session`, `date`, `operator`, `drawer`, `instrument`, ...), `[]` none."""
 
     @property
     def own_axis(self) -> SpectralAxis | None:

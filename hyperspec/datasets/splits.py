@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.dealing import Pair, folds, has_one_label_each, most_specimens, ranked
+from hyperspec.datasets.grouping import Columns, Grouping
 from hyperspec.datasets.rotation import Rotation, rotated
 from hyperspec.utils.errors import ConfigError, SplitError
 
@@ -29,41 +30,80 @@ def is_held_out(label: str | None, names: Sequence[str]) -> bool:
     return label is not None and (label in names or genus_of(label) in names)
 
 
+def named_rows(
+    name: str, labels: Sequence[str | None], columns: Columns, *, key: str = "data.split.hold_out"
+) -> NDArray[np.bool_]:
+    """Return which rows one entry of ``data.split.hold_out`` means, ``(N,)``.
+
+    Args:
+        name: A label, a genus (first word of a label), or ``column=value``.
+        labels: Label of each row; None where unknown.
+        columns: Other columns by name, a value for each row; None where unknown.
+        key: Where the name was given, for messages.
+
+    Raises:
+        SplitError: If no row is meant; the message lists what there is.
+    """
+    found = np.array([is_held_out(label, [name]) for label in labels], dtype=bool)
+    if found.any():
+        return found
+    column, equals, value = name.partition("=")
+    if not equals:
+        known = sorted({label for label in labels if label is not None})
+        raise SplitError(
+            f"{key} names '{name}', which is neither a label nor the first word "
+            f"of one. {_exist(known)}"
+        )
+    if column not in columns:
+        raise SplitError(
+            f"{key} names '{name}', but the labels have no column '{column}'. "
+            f"Columns: {shortened(sorted(columns)) or 'none'}."
+        )
+    found = np.array([own == value for own in columns[column]], dtype=bool)
+    if not found.any():
+        there = sorted({own for own in columns[column] if own is not None})
+        raise SplitError(
+            f"{key} names '{name}', but no image has the {column} '{value}'. "
+            f"There are: {shortened(there) or 'none'}."
+        )
+    return found
+
+
 def held_out_rows(
     labels: Sequence[str | None],
     groups: Sequence[str],
     names: Sequence[str],
+    columns: Columns | None = None,
     *,
     absent_ok: bool = False,
 ) -> NDArray[np.bool_]:
     """Return which rows are held out, ``(N,)``.
 
-    A specimen of which one row has such a label is held out with all of its rows.
+    A specimen of which one row is meant is held out with all of its rows.
 
     Args:
         labels: Label of each row; None where unknown.
         groups: Unique specimen key of each row.
-        names: Labels, or genera (first word of a label).
+        names: Labels, genera (first word of a label), or ``column=value``.
+        columns: The columns of the latter, a value for each row; None where unknown.
         absent_ok: Pass over names that no row has: another folder than the one trained on.
 
     Raises:
-        SplitError: If no label is or starts with a name, or no row would be left.
+        SplitError: If a name means no row, or no row would be left.
     """
-    known = sorted({label for label in labels if label is not None})
+    meant = np.zeros(len(labels), dtype=bool)
     for name in names:
-        if not absent_ok and not any(is_held_out(label, [name]) for label in known):
-            raise SplitError(
-                f"data.split.hold_out names '{name}', which is neither a label nor the first word "
-                f"of one. {_exist(known)}"
-            )
-    specimens = {
-        group for group, label in zip(groups, labels, strict=True) if is_held_out(label, names)
-    }
+        try:
+            meant |= named_rows(name, labels, columns or {})
+        except SplitError:
+            if not absent_ok:
+                raise
+    specimens = {group for group, one in zip(groups, meant.tolist(), strict=True) if one}
     out = np.array([group in specimens for group in groups], dtype=bool)
     if out.size and out.all():
         raise SplitError(
             f"data.split.hold_out={list(names)} holds out every specimen, so that none is left to "
-            f"train on. {_exist(known)} Hold out fewer."
+            f"train on. {_exist(sorted({x for x in labels if x is not None}))} Hold out fewer."
         )
     return out
 
@@ -71,8 +111,13 @@ def held_out_rows(
 def _exist(labels: Sequence[str]) -> str:
     if not labels:
         return "The specimens have no labels (data.labels), so nothing can be held out by name."
-    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
-    return f"Labels: {', '.join(labels[:_SHOWN])}{more}."
+    return f"Labels: {shortened(labels)}."
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Join names by commas, and say how many are left out beyond the first 12."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 PARTS = ("train", "validation", "test")
@@ -89,7 +134,9 @@ class Split:
         validation: Row indices that searches, pruning and early stopping look at, ascending.
         test: Row indices that nothing is chosen on, ascending.
         hash: Twelve hex digits of what lies in which part; the order of rows does not matter.
-        held_out: Row indices of the labels that are in none of the parts, ascending.
+        held_out: Row indices of what is in none of the parts, ascending.
+        groups: Group of each row, ``(N,)``, where more than a specimen stays together
+            (``data.split.group``); None where it is the specimen.
     """
 
     train: Indices
@@ -97,6 +144,7 @@ class Split:
     test: Indices
     hash: str
     held_out: Indices = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    groups: tuple[str, ...] | None = None
 
     def parts(self) -> dict[str, Indices]:
         """Return the three parts by name, in the order train, validation, test."""
@@ -113,6 +161,8 @@ def grouped_split(
     hold_out: Sequence[str] = (),
     absent_ok: bool = False,
     rotation: Rotation | None = None,
+    columns: Columns | None = None,
+    grouping: Grouping | None = None,
 ) -> Split:
     """Split rows so that all rows of one specimen fall on one side and labels keep their shares.
 
@@ -130,12 +180,14 @@ def grouped_split(
         seed: Chooses which specimens go where. The choice depends on label, specimen and seed
             only: not on the order of rows, nor on the other labels.
         keys: What the hash names rows by (file names); without them the specimen and label.
-        hold_out: Labels, or genera (first word of a label), whose specimens go into no part. Where
+        hold_out: What goes into no part, with its specimens: see :func:`held_out_rows`. Where
             specimens have one label each, the others fall where they fall without it.
         absent_ok: Pass over names in ``hold_out`` that no row has.
         rotation: One of K equal parts is tested, one is validation, and the others train, in place
             of the fractions: :mod:`hyperspec.datasets.rotation`. What is held out then decides
             which of the other specimens' parts are larger by one.
+        columns: Columns that ``hold_out`` may name, a value for each row.
+        grouping: Groups of specimens that fall on one side as a whole; None for single specimens.
 
     Raises:
         ConfigError: If the fractions are not three positive shares that add up to 1.
@@ -147,21 +199,24 @@ def grouped_split(
         raise ValueError(
             f"labels ({len(labels)}), groups ({len(groups)}) and keys must have one entry per row."
         )
-    out = held_out_rows(labels, groups, hold_out, absent_ok=absent_ok)
+    out = held_out_rows(labels, groups, hold_out, columns, absent_ok=absent_ok)
     taken = [
         pair for pair, gone in zip(zip(groups, labels, strict=True), out, strict=True) if not gone
     ]
     pairs = sorted(set(taken), key=_pair_key)
-    if rotation is not None:
+    if grouping is not None:
+        part_of = _allot_groups(pairs, groups, grouping, rotation, shares, seed)
+    elif rotation is not None:
         part_of = rotated(pairs, rotation, seed)
     else:
-        allot = _allot if has_one_label_each(pairs) else _allot_mixed
-        part_of = allot(pairs, shares, seed)
+        part_of = (_allot if has_one_label_each(pairs) else _allot_mixed)(pairs, shares, seed)
+    if rotation is None:
         _check_coverage(pairs, part_of, fractions)
     # A held-out specimen has no part: it gets the number after the last one.
     rows = np.array([part_of.get(group, len(PARTS)) for group in groups], dtype=np.intp)
     train, validation, test, held_out = (np.flatnonzero(rows == part) for part in range(4))
-    return Split(train, validation, test, _hash(rows, labels, groups, keys), held_out)
+    kept = None if grouping is None else grouping.keys
+    return Split(train, validation, test, _hash(rows, labels, groups, keys), held_out, kept)
 
 
 def _checked_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
@@ -178,6 +233,22 @@ def _checked_fractions(fractions: Sequence[float]) -> tuple[Fraction, ...]:
 
 def _pair_key(pair: Pair) -> tuple[str, bool, str]:
     return pair[0], pair[1] is not None, pair[1] or ""
+
+
+def _allot_groups(
+    pairs: Sequence[Pair],
+    specimens: Sequence[str],
+    grouping: Grouping,
+    rotation: Rotation | None,
+    shares: Sequence[Fraction],
+    seed: int,
+) -> dict[str, int]:
+    """Give whole groups a part, or in a rotation a role."""
+    if rotation is None:
+        return grouping.deal(pairs, specimens, shares, seed)
+    equal = [Fraction(1, rotation.num_parts)] * rotation.num_parts
+    dealt = grouping.deal(pairs, specimens, equal, seed)
+    return {specimen: rotation.role(part) for specimen, part in dealt.items()}
 
 
 def _allot(pairs: Sequence[Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:

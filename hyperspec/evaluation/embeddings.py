@@ -25,6 +25,8 @@ class Held:
         labels: Label of each row, ``(N,)``; None where unknown. Those rows are not probed.
         specimens: Unique specimen key of each row, ``(N,)``.
         files: File of each row, ``(N,)``, by which predictions of several runs are joined.
+        groups: Group of each row, ``(N,)``, where the split keeps more than specimens together,
+            such as sessions: the unit of intervals then. None where that is the specimen.
 
     Raises:
         ValueError: If lengths differ.
@@ -34,10 +36,12 @@ class Held:
     labels: Sequence[str | None]
     specimens: Sequence[str]
     files: Sequence[str]
+    groups: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         matrix = np.asarray(self.features, np.float64)
         lengths = {len(matrix), len(self.labels), len(self.specimens), len(self.files)}
+        lengths |= set() if self.groups is None else {len(self.groups)}
         if matrix.ndim != 2 or len(lengths) != 1:
             raise ValueError(
                 f"features of shape {matrix.shape}, {len(self.labels)} labels, "
@@ -53,10 +57,16 @@ class Held:
         labels: Sequence[str | None],
         specimens: Sequence[str],
         files: Sequence[str],
+        groups: Sequence[str] | None = None,
     ) -> Held:
         """Return some rows' features with what is known of them, out of the lists of all rows."""
-        known = ([column[row] for row in rows] for column in (specimens, files))
-        return cls(features, [labels[row] for row in rows], *known)
+        return cls(
+            features,
+            [labels[row] for row in rows],
+            [specimens[row] for row in rows],
+            [files[row] for row in rows],
+            None if groups is None else [groups[row] for row in rows],
+        )
 
     @property
     def matrix(self) -> Floats:
@@ -76,6 +86,7 @@ class Held:
             np.asarray([str(self.labels[i]) for i in rows], dtype=np.str_),
             [self.specimens[i] for i in rows],
             [self.files[i] for i in rows],
+            None if self.groups is None else [self.groups[i] for i in rows],
         )
 
 
@@ -87,6 +98,7 @@ class Labelled:
     labels: NDArray[np.str_]
     specimens: list[str]
     files: list[str]
+    groups: list[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +136,14 @@ class Embeddings:
     def averaged(self, values: ArrayLike, specimens: Sequence[str]) -> Interval:
         """Return the mean of scores ``(N,)``, NaN where there is none, with its 95% interval.
 
-        The interval is over ``specimens`` ``(N,)``, the specimen of each row.
+        The interval is over ``specimens`` ``(N,)``, the specimen of each row, or over their groups
+        where the split keeps groups of specimens together.
         """
-        return bootstrap_interval(
-            values, specimens, num_resamples=self.num_resamples, seed=self.seed
-        )
+        units = specimens
+        if self.part.groups is not None:
+            group_of = dict(zip(self.part.specimens, self.part.groups, strict=True))
+            units = [group_of[specimen] for specimen in specimens]
+        return bootstrap_interval(values, units, num_resamples=self.num_resamples, seed=self.seed)
 
     def fitted(self, name: str, fit: Callable[[], Made]) -> Made:
         """Return what an evaluator fits on the training part, made once for all parts."""

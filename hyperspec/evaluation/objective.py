@@ -12,7 +12,7 @@ from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
-_FORBIDDEN = ("test/", *CONTROL_PREFIXES.values())  # nothing may be chosen on these
+_FORBIDDEN = ("test/", "confounder/", *CONTROL_PREFIXES.values())  # nothing is chosen on these
 RANKME_WARNING = (
     "objective=auto resolves to val/rankme: there are no labels and each specimen has one view. "
     "RankMe counts the directions that an embedding uses; it is no accuracy, and a higher value "

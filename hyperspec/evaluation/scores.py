@@ -45,8 +45,9 @@ class EvaluationResult:
     Args:
         metrics: ``val/...`` and ``test/...`` (or ``control/...``) with ``_low`` and ``_high`` ends
             of 95% intervals over specimens.
-        predictions: By part (``validation``, ``test``) a table of file, specimen, label, and for
-            each probe the predicted label and 0 or 1; empty without labels.
+        predictions: By part (``validation``, ``test``) a table of file, specimen, group (where the
+            split keeps groups of specimens together), label, and for each probe the predicted label
+            and 0 or 1; empty without labels.
     """
 
     metrics: dict[str, float]
@@ -136,14 +137,14 @@ def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | No
         controls: By name of the control its scores, all on the same test part.
 
     Returns:
-        Columns file, specimen, label, and for each control and probe ``<control>_<probe>`` and
-        ``<control>_<probe>_correct``, or ``<control>`` and ``<control>_correct`` of a classifier:
-        see :func:`hyperspec.evaluation.metrics.control_column`. None without labels.
+        Columns file, specimen, group (where there are groups), label, and for each control and
+        probe ``<control>_<probe>`` and ``<control>_<probe>_correct``, or ``<control>`` and
+        ``<control>_correct`` of a classifier: see
+        :func:`hyperspec.evaluation.metrics.control_column`. None without labels.
 
     Raises:
         ValueError: If the controls were scored on different rows.
     """
-    known = ["file", "specimen", "label"]
     found = {
         name: result.predictions["test"]
         for name, result in controls.items()
@@ -152,6 +153,7 @@ def control_table(controls: Mapping[str, EvaluationResult]) -> pd.DataFrame | No
     if not found:
         return None
     first = next(iter(found.values()))
+    known = [name for name in ("file", "specimen", "group", "label") if name in first]
     parts = [first[known]]
     for name, table in found.items():
         if table["file"].tolist() != first["file"].tolist():
@@ -168,7 +170,8 @@ def _measure(name: str, value: float | Interval) -> Measure:
 
 
 def prediction_table(rows: Labelled, said: Predictions) -> pd.DataFrame:
-    """Return file, specimen and label of each row, what each probe said, and 0 or 1."""
-    known = {"file": rows.files, "specimen": rows.specimens, "label": rows.labels}
+    """Return file, specimen, group and label of each row, what each probe said, and 0 or 1."""
+    groups = {} if rows.groups is None else {"group": rows.groups}
+    known = {"file": rows.files, "specimen": rows.specimens, **groups, "label": rows.labels}
     correct = {f"{name}_correct": (one == rows.labels).astype(int) for name, one in said.items()}
     return pd.DataFrame({**known, **said, **correct})

@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from hyperspec.datasets.splits import HELD_OUT, genus_of, is_held_out
+from hyperspec.datasets.splits import HELD_OUT, named_rows
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import BUILT_IN, chosen
 from hyperspec.evaluation.metrics import metric_of
 from hyperspec.evaluation.scores import Measure, measure
 from hyperspec.inference.restore import Restored
-from hyperspec.training.data import column
+from hyperspec.training.data import column, held_rows, label_columns
 from hyperspec.utils.errors import ConfigError
 
 _TECHNICAL = {"num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"}
@@ -29,9 +29,10 @@ class Embedded:
 
     Args:
         restored: Encoder, specimens and split.
-        hold_out: Genera (first word of the label) or whole labels that no probe is fitted on and no
-            part is scored with; they are a part of their own, ``held_out``. Without any, what the
-            training held out (``data.split.hold_out``) and the folder has is that part.
+        hold_out: Genera (first word of the label), whole labels or ``column=value`` that no probe
+            is fitted on and no part is scored with; they are a part of their own, ``held_out``.
+            Without any, what the training held out (``data.split.hold_out``) and the folder has is
+            that part.
     """
 
     restored: Restored
@@ -44,22 +45,25 @@ class Embedded:
         return np.asarray(self.restored.embedder.embed(rows).numpy(), np.float64)
 
     @cached_property
+    def _out(self) -> NDArray[np.bool_]:
+        """Rows that ``hold_out`` names, ``(N,)``."""
+        material = self.restored.material
+        columns = label_columns(material.source)
+        out = np.zeros(len(material.labels), dtype=bool)
+        for name in self.hold_out:
+            out |= named_rows(name, material.labels, columns, key="--hold-out")
+        return out
+
+    @cached_property
     def parts(self) -> dict[str, NDArray[np.intp]]:
         """Rows of train, validation and test without what is held out, and of ``held_out``.
 
         Raises:
-            ConfigError: If a held-out name is none of a genus or label, or nothing else is left.
+            SplitError: If a held-out name means no row.
+            ConfigError: If nothing else is left.
         """
         material = self.restored.material
-        out = np.asarray([is_held_out(label, self.hold_out) for label in material.labels])
-        labels = {label for label in material.labels if label is not None}
-        genera = {genus_of(label) for label in labels}
-        for name in self.hold_out:
-            if name not in genera | labels:
-                raise ConfigError(
-                    f"--hold-out names '{name}', which is neither a genus nor a label of this "
-                    f"folder. Genera: {', '.join(sorted(genera)) or 'none'}."
-                )
+        out = self._out
         found = {part: rows[~out[rows]] for part, rows in material.split.parts().items()}
         if not all(rows.size for rows in found.values()):
             raise ConfigError(
@@ -80,18 +84,14 @@ class Embedded:
     @property
     def unseen_by_config(self) -> bool:
         """Whether the run's config held out all that is held out here."""
-        kept = self.restored.config.data.split.hold_out
-        labels = self.restored.material.labels
-        return all(is_held_out(labels[row], kept) for row in self.parts[HELD_OUT])
+        kept = self.restored.material.split.held_out
+        return bool(np.isin(self.parts[HELD_OUT], kept).all())
 
     @property
     def seen_in_training(self) -> bool:
         """Whether the encoder was trained on specimens of what is held out."""
-        material = self.restored.material
-        rows = material.split.train
-        return self.restored.same_data and any(
-            is_held_out(material.labels[row], self.hold_out) for row in rows
-        )
+        rows = self.restored.material.split.train
+        return self.restored.same_data and bool(self._out[rows].any())
 
     @property
     def label_columns(self) -> list[str]:
@@ -114,9 +114,8 @@ class Embedded:
 
     def held(self, part: str, name: str = "label") -> Held:
         """Return a part's features with one column as labels."""
-        material, rows = self.restored.material, self.parts[part]
-        labels = self.labels(name)
-        return Held.of(self.features[rows], rows, labels, material.specimens, material.files)
+        rows = self.parts[part]
+        return held_rows(self.restored.material, self.features[rows], rows, self.labels(name))
 
     def table(self, features: NDArray[np.floating] | None = None) -> pd.DataFrame:
         """Return one row per image: file, specimen, label columns, part and embedding.

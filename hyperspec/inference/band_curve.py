@@ -22,7 +22,7 @@ from hyperspec.evaluation.scores import EvaluationResult, evaluate_features
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.data import Material
+from hyperspec.training.data import Material, held_rows
 from hyperspec.training.embedder import Embedder
 from hyperspec.transforms.normalisation.normalisation import build_normalisation
 from hyperspec.utils.errors import ConfigError
@@ -208,4 +208,4 @@ def _bank(own: PlaneBank, material: Material, selection: BandSelection) -> Plane
 def _held(embedder: Embedder, material: Material, part: str) -> Held:
     rows = material.split.parts()[part]
     features = embedder.embed(torch.from_numpy(rows)).numpy()
-    return Held.of(features, rows, material.labels, material.specimens, material.files)
+    return held_rows(material, features, rows)

@@ -16,12 +16,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.similarity import median_cosine, shared_neighbours
 from hyperspec.inference.band_curve import on_bands
 from hyperspec.inference.restore import Restored
 from hyperspec.models.stems.wavelength import WavelengthProjection
+from hyperspec.training.data import held_rows
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 POOLS = ("mean", "concat")
@@ -219,7 +219,7 @@ def _knn(restored: Restored, x: NDArray[np.float64], k: int) -> float:
     """Return k-NN top-1 on the test part; NaN where its labels do not allow one."""
     material = restored.material
     train, test = (
-        Held.of(x[rows], rows, material.labels, material.specimens, material.files).labelled()
+        held_rows(material, x[rows], rows).labelled()
         for rows in (material.split.train, material.split.test)
     )
     if not len(test.labels):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
+from hyperspec.datasets.catalogue.confounding import Association, examine
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
@@ -42,6 +43,9 @@ class CheckSettings:
         tolerance_nm: Drift against the expected axis that is not mentioned, above 0.
         num_threads: Cubes read at once; by default as many as there are cores.
         cache_dir: Where checksums are remembered; None remembers none.
+        confounders: Columns that should not tell the label (``data.confounders``); None takes those
+            of the usual names.
+        group: Column that the split keeps apart (``data.split.group``), of which nothing is warned.
     """
 
     labels: LabelSource = field(default_factory=NoLabels)
@@ -54,6 +58,8 @@ class CheckSettings:
     tolerance_nm: float = 0.1
     num_threads: int | None = None
     cache_dir: Path | None = None
+    confounders: Sequence[str] | None = None
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if not self.tolerance_nm > 0:
@@ -74,6 +80,7 @@ class CheckReport:
         expected: Axis that was compared with.
         seconds: Time that the reading took.
         num_threads: Cubes read at once.
+        associations: How each confounder and the label hang together.
     """
 
     root: Path
@@ -83,6 +90,7 @@ class CheckReport:
     expected: SpectralAxis | None
     seconds: float
     num_threads: int
+    associations: tuple[Association, ...] = ()
 
     @property
     def severity(self) -> Severity:
@@ -123,6 +131,8 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     Raises:
         CatalogueError: If the folder or the named labels or frames do not exist, or it holds no
             file that could be a cube.
+        ConfigError: If a named confounder is no column of the labels.
+        SplitError: If the column of ``group`` is none, or lacks values.
     """
     given = settings or CheckSettings()
     folder = Path(root)
@@ -142,16 +152,17 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
         seconds = time.perf_counter() - start
         # The files were just read and their checksums kept, so this reads headers only.
         catalogue = _catalogue(folder, looks, frames, given, cache_dir)
+    associations: list[Association] = []
     if catalogue is not None:
-        problems += catalogue.problems
+        associations, confounded = examine(catalogue, given.confounders, given.group)
+        problems += [*catalogue.problems, *confounded]
     elif not files:
         problems.append(Problem(".", "error", "holds headers, but no data file."))
     problems += findings(looks, given.expected or given.axis, given.tolerance_nm)
     unique = {(p.file, p.message): p for p in problems}.values()
     ordered = sorted(unique, key=lambda p: (p.severity, p.file, p.message))
-    return CheckReport(
-        folder, looks, tuple(ordered), catalogue, given.expected, seconds, num_threads
-    )
+    seen = (folder, looks, tuple(ordered), catalogue, given.expected)
+    return CheckReport(*seen, seconds, num_threads, tuple(associations))
 
 
 def _look_at_all(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hyperspec.datasets.catalogue.confounding import Association
 from hyperspec.datasets.catalogue.records import Problem
 from hyperspec.inspection.check import CheckReport, worst
 from hyperspec.inspection.findings import Drift, Look, drift
@@ -71,12 +72,27 @@ def to_json(report: CheckReport) -> str:
         "num_threads": report.num_threads,
         "axis": None if catalogue is None else _axis_fields(catalogue.axis),
         "expected": None if report.expected is None else _axis_fields(report.expected),
+        "confounders": [_association_fields(one) for one in report.associations],
         "cubes": cubes,
         "problems": [
             {"file": p.file, "severity": p.severity, "message": p.message} for p in report.problems
         ],
     }
     return json.dumps(content, indent=2, allow_nan=False)
+
+
+def _association_fields(one: Association) -> dict[str, object]:
+    return {
+        "columns": list(one.columns),
+        "num_specimens": one.num_specimens,
+        "num_values": one.num_values,
+        "neighbours": one.neighbours,
+        "accuracy": _finite(one.accuracy),
+        "chance": _finite(one.chance),
+        "p": _finite(one.p),
+        "confounded": one.warned,
+        "reason": one.reason,
+    }
 
 
 def _cube_fields(look: Look, report: CheckReport) -> dict[str, object]:
@@ -230,6 +246,8 @@ def _line(problem: Problem, root: Path) -> str:
 
 
 def _summary(report: CheckReport) -> list[str]:
+    from rich.markup import escape
+
     looks = report.looks
     kinds = Counter(look.kind for look in looks)
     total = sum(look.num_bytes for look in looks)
@@ -251,6 +269,9 @@ def _summary(report: CheckReport) -> list[str]:
         )
         lines.append(_label_line([r.label for r in catalogue.records],
                                  len({r.specimen for r in catalogue.records})))  # fmt: skip
+    if report.associations:
+        lines.append("Confounders (does a column tell the label?)")
+        lines += [f"  {escape(one.text)}" for one in report.associations]
     if report.expected is not None:
         away = [_drift(look, report.expected) for look in looks]
         known = [d.max_nm for d in away if d is not None]

@@ -145,8 +145,11 @@ def _section(section: Section) -> str:
         body += f'\n<p class="note">{escape(section.note)}</p>'
     pictures = "\n".join(figure_html(chart) for chart in section.charts)
     body += f'\n<div class="pictures">{pictures}</div>'
+    shown = "" if section.charts else " open"
     for grid in section.grids:
-        body += f"\n<details><summary>{escape(grid.title)}</summary>{_table(grid, wrap=True)}"
+        body += (
+            f"\n<details{shown}><summary>{escape(grid.title)}</summary>{_table(grid, wrap=True)}"
+        )
         body += "</details>"
     return _part(section.key, section.title, body)
 

@@ -61,6 +61,7 @@ class SweepData:
     jobs: pd.DataFrame
     _predictions: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _controls: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+    _confounders: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -80,7 +81,8 @@ class SweepData:
     def predictions(self, run_id: str) -> pd.DataFrame | None:
         """Return a job's predictions on the test part, or None when it logged none.
 
-        Columns: file, specimen, label, knn, linear, knn_correct, linear_correct.
+        Columns: file, specimen, group (with ``data.split.group``), label, knn, linear,
+        knn_correct, linear_correct.
         """
         return self._table(self._predictions, run_id, Artifact.PREDICTIONS)
 
@@ -92,6 +94,13 @@ class SweepData:
         which one stands for a control.
         """
         return self._table(self._controls, run_id, Artifact.CONTROLS)
+
+    def confounders(self, run_id: str) -> pd.DataFrame | None:
+        """Return what a job's probes of confounders found, as text, or None when it had none.
+
+        Columns: column, accuracy, low, high, chance, images, reason.
+        """
+        return self._table(self._confounders, run_id, Artifact.CONFOUNDERS)
 
     def _table(
         self, known: dict[str, pd.DataFrame | None], run_id: str, artifact: str

@@ -19,6 +19,7 @@ from hyperspec.report.charts import (
 )
 from hyperspec.report.charts.accuracy import save, small_multiples
 from hyperspec.report.charts.figure import Section, to_png
+from hyperspec.report.confounders import section as confounders
 from hyperspec.report.html import write_page
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.report.paired_tests import Differences, check_margin, compare
@@ -105,6 +106,7 @@ def write_report(data: SweepData, out_dir: Path, margin: float | None = None) ->
 def sections(data: SweepData, summary: Summary) -> list[Section]:
     """Return the parts of the report beyond its tables, those that the sweeps have data for."""
     found = (
+        confounders(data, summary),
         pareto.section(data, summary),
         heatmap.section(summary),
         parallel_coordinates.section(summary),

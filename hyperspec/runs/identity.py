@@ -222,6 +222,10 @@ def _used(config: Train) -> Iterator[str]:
     yield "preparation.tiles" if isinstance(config.data, TilesData) else "preparation.folder"
     if config.data.split.rotate is not None:
         yield "splits.rotation"
+    if config.data.split.group is not None:
+        yield "splits.groups"
+    if config.data.confounders:
+        yield "evaluation.confounders"
     yield f"normalisation.{config.data.normalisation}"
     yield f"bands.{config.bands.name}"
     yield f"stems.{config.model.stem}"

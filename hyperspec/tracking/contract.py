@@ -126,6 +126,7 @@ class MetricName(Name):
     SEARCH = "search/", "scores of soft and hard selectors and their gap, `search/gap_<measure>`"
     STAGE = "stage/", "a row of `evaluation/stages.csv`, `stage/<column>`"
     CURVE = "curve/", "one encoder on n bands, at step n, `curve/<strategy>_<measure>`"
+    CONFOUNDER = "confounder/", "a probe's accuracy and chance, `confounder/<column>_knn_top1`"
     SYSTEM = "system/", "how busy the machine was; MLflow's UI has a page for them"
 
 
@@ -142,6 +143,7 @@ class Artifact(Name):
     ATTENTION_PICTURE = "pictures/attention.png", "weight of each band"
     PREDICTIONS = "evaluation/test_predictions.csv", "what the probes said of each test row"
     CONTROLS = "evaluation/control_predictions.csv", "the same of the controls"
+    CONFOUNDERS = "evaluation/confounders.csv", "how well the features tell each confounder"
     SEARCH_TABLE = "evaluation/search.csv", "bands that the search wanted, by epoch"
     STAGES_TABLE = "evaluation/stages.csv", "scores of each stage of a schedule"
     CURVE_TABLE = "evaluation/curve.csv", "scores of one encoder by number of bands"

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperspec.bands import Learned, Strategy
 from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
+from hyperspec.datasets.catalogue.confounding import chosen_confounders, examine
+from hyperspec.datasets.catalogue.records import OWN_COLUMNS
 from hyperspec.datasets.config import Data, FolderData, TilesData, scan_folder
+from hyperspec.datasets.grouping import Grouping
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.splits import Split, grouped_split
 from hyperspec.datasets.store.on_the_fly import DirectSource
 from hyperspec.datasets.store.packed import pack
 from hyperspec.datasets.store.source import SpecimenSource
 from hyperspec.datasets.store.tiles import TileSource
+from hyperspec.evaluation.embeddings import Held
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
+# Columns of a catalogue's table that are no label: what a file is, and how large.
+_NOT_LABELS = frozenset(OWN_COLUMNS) - {"view", "date"}
 
 
 @dataclass(frozen=True)
 class Material:
-    """Specimens, their split, the training part's statistics, and the chosen bands."""
+    """Specimens, their split, the training part's statistics, and the chosen bands.
+
+    ``confounders`` are the columns that should not tell the label, a value for each row.
+    """
 
     source: SpecimenSource
     split: Split
     statistics: SpectralStatistics
     selection: BandSelection
+    confounders: dict[str, list[str | None]] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> list[str | None]:
@@ -68,6 +80,27 @@ def column(source: SpecimenSource, name: str) -> list[str | None]:
     return [None if gone else str(v) for v, gone in zip(values, values.isna(), strict=True)]
 
 
+def held_rows(
+    material: Material,
+    features: NDArray[np.floating],
+    rows: NDArray[np.intp],
+    labels: Sequence[str | None] | None = None,
+) -> Held:
+    """Return features of some rows, ``(N, F)``, with what is known of these.
+
+    ``labels`` are those of all rows; by default the material's own.
+    """
+    own = material.labels if labels is None else labels
+    known = (material.specimens, material.files, material.split.groups)
+    return Held.of(features, rows, own, *known)
+
+
+def label_columns(source: SpecimenSource) -> dict[str, list[str | None]]:
+    """Return what a source's table says of the animals and their scans, a value for each row."""
+    names = [str(name) for name in source.table.columns if name not in _NOT_LABELS]
+    return {name: column(source, name) for name in names}
+
+
 def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Material:
     """Read what the config names, split it, and choose the bands.
 
@@ -77,16 +110,20 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
         HyperspecError: If cubes, labels, split or bands do not fit; the message says where.
     """
     source = open_source(data)
-    labels = column(source, "label")
+    labels, columns = column(source, "label"), label_columns(source)
+    specimens = [str(key) for key in source.table["specimen"]]
+    group = data.split.group
     split = grouped_split(
         labels,
-        [str(key) for key in source.table["specimen"]],
+        specimens,
         fractions=data.split.fractions,
         seed=data.split.seed,
         keys=[str(name) for name in source.table["file"]],
         hold_out=data.split.hold_out,
         absent_ok=absent_ok,
         rotation=data.split.turn,
+        columns=columns,
+        grouping=None if group is None else Grouping.of(group, specimens, columns),
     )
     # From the training part alone: a test proves that held-out cubes change none of it.
     statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
@@ -94,7 +131,8 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
         selection = strategy.candidates(source.axis)  # all of them, until training has chosen
     else:
         selection = strategy.select(source.axis, statistics)
-    return Material(source, split, statistics, selection)
+    confounders = chosen_confounders(columns, labels, data.confounders)
+    return Material(source, split, statistics, selection, confounders)
 
 
 def open_source(data: Data) -> SpecimenSource:
@@ -107,6 +145,8 @@ def open_source(data: Data) -> SpecimenSource:
         return TileSource(catalogue, TileSettings.of(data))
     if not isinstance(data, FolderData):
         raise ConfigError(f"data is {type(data).__name__}; choose data=folder or data=tiles.")
+    for problem in examine(catalogue, data.confounders, data.split.group)[1]:
+        log.warning("%s", problem)
     settings = PrepareSettings.of(data)
     if data.store == "none":
         return DirectSource(catalogue, settings)

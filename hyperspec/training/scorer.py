@@ -12,6 +12,7 @@ import torch
 
 from hyperspec.datasets.splits import HELD_OUT
 from hyperspec.evaluation.config import Evaluation
+from hyperspec.evaluation.confounders import probe_confounder, probe_table
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import BUILT_IN, chosen
 from hyperspec.evaluation.metrics import NUM_BANDS
@@ -30,7 +31,7 @@ from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.controls import PARTS, ControlScorer
 from hyperspec.training.cross_modal import CrossModal
-from hyperspec.training.data import Material
+from hyperspec.training.data import Material, held_rows
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
 
@@ -76,6 +77,7 @@ class Scorer:
             table = control_table(controls)
             if table is not None:
                 run.log_text(table.to_csv(index=False), Artifact.CONTROLS)
+        metrics |= self._confounders(parts, run)
         if self.material.split.held_out.size:
             metrics |= self._held_out()
         return {**metrics, **self._windows("val", "validation"), **self._windows("test", "test")}
@@ -163,6 +165,28 @@ class Scorer:
         )
         return {f"{prefix}/{name}": value for name, value in found.items()}
 
+    def _confounders(self, parts: dict[str, Held], run: JobRun) -> dict[str, float]:
+        """Probe on the test part what should not tell the label; nothing without confounders."""
+        material, settings = self.material, self.settings
+        train, test = material.split.train.tolist(), material.split.test.tolist()
+        probes = [
+            probe_confounder(
+                name,
+                parts["train"],
+                parts["test"],
+                ([values[row] for row in train], [values[row] for row in test]),
+                k=settings.k,
+                num_resamples=settings.resamples,
+            )
+            for name, values in material.confounders.items()
+        ]
+        for one in probes:
+            if one.reason:
+                log.info("no probe of the confounder %s: %s", one.column, one.reason)
+        if probes:
+            run.log_text(probe_table(probes).to_csv(index=False), Artifact.CONFOUNDERS)
+        return {name: value for one in probes for name, value in one.metrics.items()}
+
     def _held_out(self) -> dict[str, float]:
         """Score labels that training never saw: their specimens can only name each other."""
         settings = self.settings
@@ -190,10 +214,4 @@ class Scorer:
         }
 
     def _held(self, rows: np.ndarray, features: np.ndarray) -> Held:
-        material = self.material
-        return Held(
-            features,
-            [material.labels[row] for row in rows],
-            [material.specimens[row] for row in rows],
-            [material.files[row] for row in rows],
-        )
+        return held_rows(self.material, features, rows)

@@ -18,6 +18,7 @@ RESULTS: Mapping[str, int] = {
     "preparation.tiles": 1,
     "splits": 1,
     "splits.rotation": 1,  # parts that take turns
+    "splits.groups": 1,  # whole sessions and the like on one side
     "statistics": 1,
     # Normalisations
     "normalisation.none": 1,
@@ -86,6 +87,7 @@ RESULTS: Mapping[str, int] = {
     "evaluation.alignment": 1,
     "evaluation.intervals": 1,
     "evaluation.controls": 1,
+    "evaluation.confounders": 1,  # probes of the columns that a config names
     "evaluation.importance": 1,
     "evaluation.curve": 1,
 }

@@ -68,6 +68,46 @@ def test_names_that_no_label_has() -> None:
     assert split.hash == grouped_split(LABELS, GROUPS, seed=0, hold_out=["Morpho"]).hash
 
 
+SESSIONS = [str(i // 2 % 4) for i in range(len(LABELS))]
+
+
+def test_a_column_and_its_value_are_held_out_with_whole_specimens() -> None:
+    days = list(SESSIONS)
+    days[1] = "9"  # the other view of the first specimen
+    for name, first in (("day=0", True), ("day=9", True), ("day=1", False)):
+        split = grouped_split(LABELS, GROUPS, seed=0, hold_out=[name], columns={"day": days})
+        out = {GROUPS[row] for row in split.held_out}
+        value = name.partition("=")[2]
+        assert out == {GROUPS[i] for i, day in enumerate(days) if day == value}
+        assert (GROUPS[0] in out) is first
+    both = grouped_split(
+        LABELS, GROUPS, seed=0, hold_out=["day=1", "Morpho"], columns={"day": SESSIONS}
+    )
+    assert {LABELS[i] for i in both.held_out} == set(NAMES)
+
+
+def test_a_label_with_an_equals_sign_is_a_label() -> None:
+    labels = ["day=1" if label == "Morpho" else label for label in LABELS]
+    split = grouped_split(labels, GROUPS, seed=0, hold_out=["day=1"], columns={"day": SESSIONS})
+    assert {LABELS[i] for i in split.held_out} == {"Morpho"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("day=7", "names 'day=7', but no image has the day '7'. There are: 0, 1, 2, 3."),
+        ("dya=1", "names 'dya=1', but the labels have no column 'dya'. Columns: day."),
+    ],
+)
+def test_values_and_columns_that_are_not_there(name: str, text: str) -> None:
+    columns = {"day": SESSIONS}
+    with pytest.raises(SplitError, match=re.escape(f"data.split.hold_out {text}")):
+        grouped_split(LABELS, GROUPS, seed=0, hold_out=[name], columns=columns)
+    options = {"columns": columns, "absent_ok": True}
+    split = grouped_split(LABELS, GROUPS, seed=0, hold_out=[name], **options)
+    assert split.held_out.size == 0
+
+
 def test_without_labels_nothing_has_a_name() -> None:
     with pytest.raises(SplitError, match=r"no labels \(data\.labels\), so nothing can be held out"):
         grouped_split([None] * 8, list("aabbccdd"), seed=0, hold_out=["a"])

@@ -6,10 +6,9 @@ import pytest
 
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, file_digest
-from hyperspec.datasets.catalogue.confounding import date_problem
 from hyperspec.datasets.catalogue.discover import frame_kind
 from hyperspec.datasets.catalogue.labels import CsvLabels, PatternLabels
-from hyperspec.datasets.catalogue.scan import Problem, scan
+from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError
 
@@ -200,32 +199,6 @@ def test_scan_writes_only_into_the_cache(tmp_path):
     assert list(json.loads((tmp_path / "cache/checksums.json").read_text())) == [
         str(root / "a.bil"), str(root / "a.hdr"),
     ]  # fmt: skip
-
-
-def rows(dates):
-    """Two species of four specimens; `dates` gives each one's day."""
-    return [(f"s{i // 4}", f"s{i // 4}/{i}", day) for i, day in enumerate(dates)]
-
-
-def test_dates_that_tell_the_label_are_warned_of():
-    message = date_problem(rows("11112222"))
-    assert message is not None
-    assert "scan date alone tells the label of 100% of the specimens" in message
-    assert "(the most common label: 50%)" in message
-    assert date_problem(rows("12121212")) is None  # balanced days
-    assert date_problem(rows("12345678")) is None  # a day each tells nothing
-    assert date_problem(rows("11111111")) is None
-    assert date_problem([("a", "1", None), ("b", "2", None)]) is None
-
-
-def test_confounded_dates_are_a_problem_of_the_folder(tmp_path):
-    for i, name in enumerate(("A b_1D", "A b_2D", "C d_1D", "C d_2D")):
-        write(tmp_path / f"{name}_{'010101' if name[0] == 'A' else '020202'}.bil", i)
-    (problem,) = scan(tmp_path, labels=PatternLabels()).problems
-    assert isinstance(problem, Problem)
-    assert (problem.file, problem.severity) == (".", "warning")
-    assert "scan date alone" in problem.message
-    assert str(problem) == f".: {problem.message}"
 
 
 def test_a_headers_own_wavelengths_win_over_the_given_axis(tmp_path):

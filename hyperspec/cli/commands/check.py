@@ -62,6 +62,8 @@ def run(words: argparse.Namespace) -> int:
         tolerance_nm=words.tolerance,
         num_threads=words.threads,
         cache_dir=Path(data.cache_dir) if data.cache_dir else None,
+        confounders=data.confounders,
+        group=data.split.group,
     )
     report = check_folder(words.folder, settings)
     if words.json:

@@ -107,6 +107,17 @@ class Catalogue:
         ]
         return combined([rows, self.axis.hash, self.frames_checksum], 16)
 
+    @property
+    def label_columns(self) -> dict[str, list[str | None]]:
+        """View, date and the label columns, a value for each record; None where it is unknown."""
+        found: dict[str, list[str | None]] = {
+            "view": [r.view for r in self.records],
+            "date": [r.date for r in self.records],
+        }
+        for name in dict.fromkeys(name for r in self.records for name in r.labels):
+            found[name] = [r.labels.get(name) for r in self.records]
+        return found
+
     def table(self) -> pd.DataFrame:
         """Return one row per cube: file, label, specimen, view, date, label columns, sizes."""
         import pandas as pd

@@ -18,7 +18,6 @@ from hyperspec.datasets.catalogue.checksums import (
     source_digests,
     stamp,
 )
-from hyperspec.datasets.catalogue.confounding import date_problem
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
@@ -83,8 +82,6 @@ def scan(
     problems += [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
     records = tuple(_record(folder / n, n, kept[n], assigned.files[n]) for n in sorted(kept))
     problems += copies((r.checksum, r.file) for r in records)
-    confounded = date_problem([(r.label, r.specimen, r.date) for r in records])
-    problems += [] if confounded is None else [Problem(".", "warning", confounded)]
     problems.sort(key=lambda p: (p.severity, p.file))
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
     return Catalogue(folder, records, shared, tuple(problems), *pair)

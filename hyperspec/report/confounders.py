@@ -1,0 +1,79 @@
+"""What the features tell besides the label: probes of session, date, operator, in a table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from hyperspec.evaluation.metrics import main_accuracy
+from hyperspec.report.charts.figure import Section
+from hyperspec.report.load import SweepData
+from hyperspec.report.summary import Point, Score, Summary
+from hyperspec.report.tables import Grid, number, with_interval
+
+_INTRO = (
+    "The same k-NN probe that names the label names what should not matter: who scanned, when, "
+    "with what. Where it does so above chance, the features hold it, and a label that hangs "
+    "together with it (hyperspec check says so) may be told by it. Chance is the share of the most "
+    "common value. Of {}, the setting with the best objective; means over its seeds."
+)
+
+
+def section(data: SweepData, summary: Summary) -> Section | None:
+    """Return the table of the first setting's probes; None where no confounder was probed."""
+    if not summary.points:
+        return None
+    point = summary.points[0]
+    tables = [table for run in point.run_ids if (table := data.confounders(run)) is not None]
+    if not tables:
+        return None
+    every = pd.concat(tables)
+    rows, told = [_label_row(data, point)], []
+    for column in dict.fromkeys(every["column"]):
+        own = every[every["column"] == column]
+        score, chance = _score(own), _mean(own, "chance")
+        if math.isnan(score.mean):
+            reason = next(iter(own["reason"]))
+            rows.append((column, f"not probed: {reason}", "-"))
+            continue
+        rows.append((column, with_interval(score), number(chance)))
+        if score.low > chance:
+            told.append(column)
+    setting = f"bands={point.strategy} with {point.n or '?'} bands"
+    columns = ("told from the features", "test k-NN [95%]", "chance")
+    grid = Grid("Label and confounders", columns, tuple(rows), num_text=1)
+    title = "What else do the features tell?"
+    return Section("confounders", title, _INTRO.format(setting), (), (grid,), _note(told))
+
+
+def _label_row(data: SweepData, point: Point) -> tuple[str, str, str]:
+    metric = main_accuracy()
+    table = data.predictions(point.run_ids[0])
+    counts = Counter([] if table is None else table["label"])
+    chance = max(counts.values()) / counts.total() if counts else float("nan")
+    return "the label", with_interval(point.scores.get(metric.key)), number(chance)
+
+
+def _score(rows: pd.DataFrame) -> Score:
+    low = _mean(rows, "low")
+    kind = "none" if math.isnan(low) else "specimens"
+    return Score(_mean(rows, "accuracy"), low, _mean(rows, "high"), kind)
+
+
+def _mean(rows: pd.DataFrame, name: str) -> float:
+    """Return the mean of a column of text over runs; NaN where none has a number."""
+    values = [float(text) for text in rows[name] if text]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _note(told: list[str]) -> str:
+    if not told:
+        return ""
+    return (
+        f"The features tell {', '.join(told)} above chance. Whether the label is told by it: "
+        f"train again with data.split.group={told[0]}, which keeps each {told[0]} in one part, and "
+        "compare."
+    )
