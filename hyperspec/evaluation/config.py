@@ -26,8 +26,9 @@ class Evaluation:
     """Fit the linear probe too; false takes `linear` out of the evaluators."""
     controls: bool = True
     """Score the untrained encoder and the mean spectrum beside the trained encoder."""
-    resamples: int = 2000
-    """Bootstrap resamples of specimens for the 95% intervals."""
+    resamples: int | None = field(default=None, metadata={"identity": False})
+    """Without effect since intervals come from components of variance; kept so that configs of
+    0.1.0 can be read. Leave it out."""
     every_n_epochs: int = 0
     """Epochs between scores on the validation part while training; 0 scores at the end only."""
     importance: bool = False
@@ -46,7 +47,6 @@ class Evaluation:
         chosen(self.evaluators)
         for count in self.curve_counts or [0]:
             at_least("evaluation.curve_counts", count, 1)
-        at_least("evaluation.resamples", self.resamples, 100)
         at_least("evaluation.every_n_epochs", self.every_n_epochs, 0)
         if not 0 < self.importance_window_nm < float("inf"):
             raise ConfigError(

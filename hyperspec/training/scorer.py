@@ -51,7 +51,6 @@ class Scorer:
             self._embed("train", "validation"),
             quick,
             k=self.settings.k,
-            num_resamples=self.settings.resamples,
         )
         return {**result.metrics, **self._windows("val", "validation")}
 
@@ -62,9 +61,7 @@ class Scorer:
         """
         settings = self.settings
         parts = self._embed("train", "validation", "test")
-        result = evaluate_features(
-            parts, self._evaluators(), k=settings.k, num_resamples=settings.resamples
-        )
+        result = evaluate_features(parts, self._evaluators(), k=settings.k)
         metrics = dict(result.metrics)
         if "test" in result.predictions:
             run.log_text(result.predictions["test"].to_csv(index=False), Artifact.PREDICTIONS)
@@ -142,7 +139,6 @@ class Scorer:
                 parts,
                 same,
                 k=settings.k,
-                num_resamples=settings.resamples,
                 prefixes={"test": f"control/{name}_"},
             )
             for name, parts in features.items()
@@ -174,7 +170,7 @@ class Scorer:
         names = self._evaluators(*BUILT_IN)
         if not k or len(set(rows.labels)) < 2:
             names = [one.name for one in chosen(names) if not one.needs_labels]
-        given = Embeddings(held, k=k, num_resamples=settings.resamples)
+        given = Embeddings(held, k=k)
         return as_metrics(measure(given, names)[0], f"{HELD_OUT}/")
 
     def _embed(self, *parts: str, encoder: Encoder | None = None) -> dict[str, Held]:

@@ -83,7 +83,7 @@ RESULTS: Mapping[str, int] = {
     "evaluation.shape": 1,  # effective rank
     "evaluation.clusters": 1,
     "evaluation.alignment": 1,
-    "evaluation.intervals": 1,
+    "evaluation.intervals": 2,
     "evaluation.controls": 1,
     "evaluation.importance": 1,
     "evaluation.curve": 1,
