@@ -20,8 +20,7 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.bands.diagnostics import stability
-from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstrap
-from hyperspec.evaluation.statistics.paired import paired_bootstrap
+from hyperspec.evaluation.statistics.intervals import Interval, mean_interval
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.design import build_design
@@ -55,7 +54,7 @@ class Scores:
 
     def mean(self, name: str, n: int, probe: str) -> Interval:
         table = self.tables[name, n, probe]
-        return crossed_bootstrap(table.to_numpy(), self.groups(table), num_resamples=RESAMPLES)
+        return mean_interval(table.to_numpy(), self.groups(table))
 
     def minus(self, name: str, n: int, reference: str) -> Interval | None:
         one, other = (self.tables.get((which, n, "knn")) for which in (name, reference))

@@ -40,8 +40,9 @@ class Evaluation:
     rgb_model: str = field(default="resnet18", metadata={"identity": "unless default"})
     """Architecture of that file: `resnet18`, `resnet34`, `resnet50`, `convnext_tiny` or
     `vit_b_16`."""
-    resamples: int = 2000
-    """Bootstrap resamples of specimens for the 95% intervals."""
+    resamples: int | None = field(default=None, metadata={"identity": False})
+    """Without effect since intervals come from components of variance; kept so that configs of
+    0.1.0 can be read. Leave it out."""
     every_n_epochs: int = 0
     """Epochs between scores on the validation part while training; 0 scores at the end only."""
     importance: bool = False
@@ -72,7 +73,6 @@ class Evaluation:
             )
         for count in self.curve_counts or [0]:
             at_least("evaluation.curve_counts", count, 1)
-        at_least("evaluation.resamples", self.resamples, 100)
         at_least("evaluation.every_n_epochs", self.every_n_epochs, 0)
         if not 0 < self.importance_window_nm < float("inf"):
             raise ConfigError(

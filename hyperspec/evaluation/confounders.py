@@ -46,7 +46,6 @@ def probe_confounder(
     values: tuple[Sequence[str | None], Sequence[str | None]],
     *,
     k: int,
-    num_resamples: int,
 ) -> ConfounderProbe:
     """Name each test row's value of a column by its k nearest training rows.
 
@@ -59,7 +58,6 @@ def probe_confounder(
         test: Features of the test part.
         values: The column in both parts, ``(M,)`` and ``(N,)``; None where unknown.
         k: Neighbours.
-        num_resamples: Bootstrap resamples.
     """
     known = Counter(value for value in values[0] if value is not None)
     scored = [value if value in known else None for value in values[1]]
@@ -75,9 +73,7 @@ def probe_confounder(
         return ConfounderProbe(column, {}, reason=reason)
     parts = {"train": replace(train, labels=values[0]), "test": replace(test, labels=scored)}
     prefix = metric_name(column, "")
-    found = evaluate_features(
-        parts, [_PROBE], k=k, num_resamples=num_resamples, prefixes={"test": prefix}
-    )
+    found = evaluate_features(parts, [_PROBE], k=k, prefixes={"test": prefix})
     metrics = {
         name: value for name, value in found.metrics.items() if name.startswith(prefix + _METRIC)
     }

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hyperspec.evaluation.pictures import new_axes
-from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
+from hyperspec.evaluation.statistics.intervals import mean_interval
 
 Scores: TypeAlias = Mapping[tuple[str, str], NDArray[np.floating]]
 
@@ -27,21 +27,17 @@ class Cell(NamedTuple):
     high: float
 
 
-def cross_table(
-    scores: Scores, specimens: Sequence[str], *, num_resamples: int = 2000, seed: int = 0
-) -> list[Cell]:
+def cross_table(scores: Scores, specimens: Sequence[str]) -> list[Cell]:
     """Return a cell per encoder and band set.
 
     Args:
         scores: By (encoder, band set) one score per test row, ``(N,)``, 0 or 1; NaN where a row has
             no label. Pairs that cannot be evaluated are left out.
         specimens: Specimen of each test row, ``(N,)``.
-        num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
     """
     cells = []
     for pair, values in scores.items():
-        found = bootstrap_interval(values, specimens, num_resamples=num_resamples, seed=seed)
+        found = mean_interval(values, specimens)
         cells.append(Cell(*pair, found.mean, found.low, found.high))
     return cells
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.statistics.bootstrap import Interval, bootstrap_interval
+from hyperspec.evaluation.statistics.intervals import Interval, mean_interval
 
 Floats: TypeAlias = NDArray[np.float64]
 Made = TypeVar("Made")
@@ -110,8 +110,7 @@ class Embeddings:
         train: The training part; None where its labels are not those of the part, whose rows can
             then only name each other.
         k: Neighbours of probes that have some.
-        seed: Seed of folds, clusters and resampling.
-        num_resamples: Bootstrap resamples.
+        seed: Seed of folds and clusters.
         fits: What was fitted on the training part so far, for all parts that are scored.
     """
 
@@ -119,7 +118,6 @@ class Embeddings:
     train: Held | None = None
     k: int = 5
     seed: int = 0
-    num_resamples: int = 2000
     fits: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -143,7 +141,7 @@ class Embeddings:
         if self.part.groups is not None:
             group_of = dict(zip(self.part.specimens, self.part.groups, strict=True))
             units = [group_of[specimen] for specimen in specimens]
-        return bootstrap_interval(values, units, num_resamples=self.num_resamples, seed=self.seed)
+        return mean_interval(values, units)
 
     def fitted(self, name: str, fit: Callable[[], Made]) -> Made:
         """Return what an evaluator fits on the training part, made once for all parts."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.evaluation.statistics.bootstrap import Floats, Interval
-from hyperspec.evaluation.statistics.paired import paired_bootstrap
+from hyperspec.evaluation.statistics.intervals import Interval
+from hyperspec.evaluation.statistics.paired import paired_interval
+from hyperspec.evaluation.statistics.variance import Floats
 
 Key = tuple[str, int]
 Scores = Mapping[Key, NDArray[np.floating]]
@@ -71,7 +72,7 @@ class OneShotReport:
             f"Spearman's rank correlation over {len(self.points)} points: {rank.mean:.2f} "
             f"[{rank.low:.2f}, {rank.high:.2f}]; mean difference {mean.mean:+.3f} "
             f"[{mean.low:+.3f}, {mean.high:+.3f}]. {self.num_seeds} seeds, {self.num_specimens} "
-            "test specimens; bootstrap over both.",
+            "test specimens; the correlation's interval by bootstrap over both.",
         ]
         return "\n".join(lines) + "\n"
 
@@ -90,7 +91,7 @@ def compare_one_shot(
         one_shot: By (strategy, n) whether each test row was named rightly, ``(S, N)``, 0 or 1.
         retrained: The same of the encoders trained on each set, for the same seeds and rows.
         specimens: Specimen of each row, ``(N,)``.
-        num_resamples: Bootstrap resamples.
+        num_resamples: Bootstrap resamples of the rank correlation, which is no mean.
         seed: Seed of the resampling.
 
     Raises:
@@ -103,15 +104,12 @@ def compare_one_shot(
     second = np.stack([np.asarray(retrained[key], np.float64) for key in keys])
     if first.shape != second.shape or first.shape[2] != len(specimens):
         raise ValueError(f"Scores of shapes {first.shape} and {second.shape} cannot be paired.")
-    options = {"num_resamples": num_resamples, "seed": seed}
     points = tuple(
-        PointPair(
-            *key, float(a.mean()), float(b.mean()), paired_bootstrap(a, b, specimens, **options)
-        )
+        PointPair(*key, float(a.mean()), float(b.mean()), paired_interval(a, b, specimens))
         for key, a, b in zip(keys, first, second, strict=True)
     )
     rank = _rank_interval(first, second, specimens, num_resamples, seed)
-    mean = paired_bootstrap(first.mean(0), second.mean(0), specimens, **options)
+    mean = paired_interval(first.mean(0), second.mean(0), specimens)
     return OneShotReport(points, rank, mean, first.shape[1], len(set(specimens)))
 
 
@@ -143,7 +141,7 @@ def _rank_interval(
 ) -> Interval:
     """Resample seeds and specimens alike for all points and both sides, one fewer than there are.
 
-    Source: as :mod:`hyperspec.evaluation.statistics.bootstrap`.
+    Source: Rao & Wu (1988), rescaling bootstrap; Owen (2007), The pigeonhole bootstrap.
     """
     names, columns = np.unique(np.asarray(specimens), return_inverse=True)
     member = np.eye(len(names))[columns]  # (N, G)
@@ -166,4 +164,5 @@ def _rank_interval(
     whole = spearman(first.mean((1, 2)), second.mean((1, 2)))
     finite = found[np.isfinite(found)]
     low, high = np.quantile(finite, [0.025, 0.975]) if finite.size else (np.nan, np.nan)
-    return Interval(whole, float(low), float(high), 0.95, num_groups, num_seeds)
+    ends = (float(low), float(high))
+    return Interval(whole, *ends, 0.95, num_groups, num_seeds, "bootstrap", over_seeds=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hyperspec.evaluation.embeddings import Embeddings, Held, Labelled
 from hyperspec.evaluation.evaluators import Scores, chosen
 from hyperspec.evaluation.metrics import CLASSIFIERS, METRICS
-from hyperspec.evaluation.statistics.bootstrap import Interval
+from hyperspec.evaluation.statistics.intervals import Interval
 
 PREFIXES: Mapping[str, str] = {"validation": "val/", "test": "test/"}
 Predictions: TypeAlias = dict[str, NDArray[np.str_]]
@@ -100,7 +100,6 @@ def evaluate_features(
     *,
     k: int = 5,
     seed: int = 0,
-    num_resamples: int = 2000,
     prefixes: Mapping[str, str] = PREFIXES,
 ) -> EvaluationResult:
     """Fit probes on the training part and score the held-out parts.
@@ -109,8 +108,7 @@ def evaluate_features(
         parts: ``train`` and one or both of ``validation`` and ``test``.
         evaluators: Names of what scores them.
         k: Neighbours of the k-NN probe.
-        seed: Seed of folds, clusters and resampling.
-        num_resamples: Bootstrap resamples.
+        seed: Seed of folds and clusters.
         prefixes: What stands before the metrics of each part that is scored; by default ``val/``
             and ``test/``.
 
@@ -122,7 +120,7 @@ def evaluate_features(
     predictions = {}
     train, fits = parts["train"], dict[str, object]()
     for name in prefixes.keys() & parts.keys():
-        embeddings = Embeddings(parts[name], train, k, seed, num_resamples, fits)
+        embeddings = Embeddings(parts[name], train, k, seed, fits)
         found, said = measure(embeddings, evaluators)
         metrics |= as_metrics(found, prefixes[name])
         if said:

@@ -158,7 +158,6 @@ def assess(
     columns: Sequence[str],
     *,
     k: int = 5,
-    num_resamples: int = 2000,
     seed: int = 0,
 ) -> Assessment:
     """Measure one part by each label column, by all built-in evaluators and those of the config.
@@ -168,8 +167,7 @@ def assess(
         part: ``validation``, ``test`` or ``held_out``.
         columns: Label columns; those without a label in the part are passed over.
         k: Neighbours of the k-NN probe.
-        num_resamples: Bootstrap resamples.
-        seed: Seed of folds, clusters and resampling.
+        seed: Seed of folds and clusters.
 
     Raises:
         ConfigError: If a column does not exist or k does not fit.
@@ -184,11 +182,11 @@ def assess(
             continue
         # What is held out has labels that the training part lacks: its rows name each other.
         train = None if part == HELD_OUT else embedded.held("train", name)
-        given = Embeddings(held, train, k, seed, num_resamples)
+        given = Embeddings(held, train, k, seed)
         found, said = measure(given, labelled)
         by_column[name] = [one for one in found if metric_of(one.name).range]
         frame = {"file": rows.files, "specimen": rows.specimens, "label": rows.labels.tolist()}
         predictions[name] = pd.DataFrame({**frame, **said})
-    given = Embeddings(embedded.held(part), seed=seed, num_resamples=num_resamples)
+    given = Embeddings(embedded.held(part), seed=seed)
     shape, _ = measure(given, [name for name in names if name not in labelled])
     return Assessment(part, shape, by_column, predictions)

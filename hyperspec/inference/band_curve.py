@@ -149,7 +149,6 @@ def log_curve(
             {part: _held(there, material, part) for part in ("train", "test")},
             config.evaluation.scored_by,
             k=config.evaluation.k,
-            num_resamples=config.evaluation.resamples,
         )
         points.append(CurvePoint(name, n, selection.hash, result))
         run.log_metrics(points[-1].metrics(), n)

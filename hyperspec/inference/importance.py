@@ -99,7 +99,7 @@ def log_importance(restored: Restored, run: JobRun) -> None:
     results = measure_importance(
         restored, ["mean"], window_nm=settings.importance_window_nm, probed=settings.linear
     )
-    table = importance_table(results, num_resamples=settings.resamples)
+    table = importance_table(results)
     with tempfile.TemporaryDirectory() as folder:
         for path in write_importance(table, Path(folder)):
             run.log_artifact(path, Folder.IMPORTANCE)

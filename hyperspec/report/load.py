@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from hyperspec.evaluation.statistics.bootstrap import Floats
+from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import LOCAL, Artifact, Tag
 from hyperspec.tracking.parent import NOTE, find_parent

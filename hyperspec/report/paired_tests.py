@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
-
-import numpy as np
-import pandas as pd
+from dataclasses import dataclass, replace
 
 from hyperspec.config.sweep import SweepConfig
-from hyperspec.evaluation.metrics import CONTROLS, control_column, control_metric, main_accuracy
-from hyperspec.evaluation.statistics.bootstrap import Floats
-from hyperspec.evaluation.statistics.paired import Equivalence, equivalence_test
+from hyperspec.evaluation.metrics import CONTROLS
+from hyperspec.evaluation.statistics.paired import Equivalence, corrected
 from hyperspec.report.load import SweepData, SweepInfo
+from hyperspec.report.pairing import MIN_SHARED, Pairs
 from hyperspec.report.summary import Point, Summary, setting_text
 from hyperspec.utils.errors import ConfigError
 
-_BySeed: TypeAlias = dict[float, Floats]
 BASELINES = ("uniform", "random")
 _WHOLE = "full"
-_RESAMPLES = 2000  # 315 comparisons of 10 seeds take about 4 s on one core
-_MIN_SEEDS = 2  # of one seed, a difference over seeds has no interval
+_AS_WELL = ("as good as", "better")
 
 
 @dataclass(frozen=True)
@@ -116,6 +111,7 @@ class Difference:
     num_seeds: int
     mean: float
     test: Equivalence | None
+    family: str = ""
     is_control: bool = False
 
 
@@ -127,13 +123,31 @@ class BandCount:
         strategy: Strategy.
         setting: Other settings of the curve in words; empty when none varies.
         most: The reference, with the largest number of bands.
-        smaller: Each smaller number of bands with its comparison, ascending.
+        smaller: Each smaller number of bands with its comparison, ascending. Each is tested by
+            itself: claims are made along a fixed sequence, from the most to the fewest, which ends
+            at the first that does not do as well (Maurer, Hothorn & Lehmacher 1995).
     """
 
     strategy: str
     setting: str
     most: Point
     smaller: tuple[tuple[int, Equivalence], ...]
+
+    @property
+    def fewest(self) -> tuple[int, Equivalence] | None:
+        """The fewest bands that do as well, as do all numbers above; None where none do."""
+        return min(self._as_well, default=None, key=lambda pair: pair[0])
+
+    @property
+    def stopped_at(self) -> tuple[int, Equivalence] | None:
+        """Where the sequence ended; None where it went through."""
+        rest = self.smaller[: len(self.smaller) - len(self._as_well)]
+        return rest[-1] if rest else None
+
+    @property
+    def _as_well(self) -> list[tuple[int, Equivalence]]:
+        downwards = reversed(self.smaller)
+        return list(itertools.takewhile(lambda pair: pair[1].verdict in _AS_WELL, downwards))
 
 
 @dataclass(frozen=True)
@@ -145,12 +159,23 @@ class Differences:
         rows: Strategies and settings against references with the same number of bands.
         counts: Fewer bands against most bands.
         num_unpaired: Pairs that share fewer than two seeds and so have no difference over seeds.
+        num_incomplete: Settings that lack a rotation; they are compared on what both tested.
     """
 
     margin: Margin
     rows: tuple[Difference, ...]
     counts: tuple[BandCount, ...]
     num_unpaired: int
+    num_incomplete: int = 0
+
+    @property
+    def families(self) -> dict[str, int]:
+        """How many verdicts each family holds, by its name."""
+        found: dict[str, int] = {}
+        for row in self.rows:
+            if row.test is not None and not row.test.reason:
+                found[row.family] = found.get(row.family, 0) + 1
+        return found
 
     @property
     def tested(self) -> tuple[Difference, ...]:
@@ -175,18 +200,66 @@ def compare(data: SweepData, summary: Summary, margin: float | None = None) -> D
     agreed = find_margin(data.sweeps, margin)
     if summary.part != "test" or not summary.accuracies:
         return Differences(agreed, (), (), 0)
-    pairs = _Pairs(data, agreed.value)
-    points = sorted(summary.points, key=lambda p: (p.n, p.strategy))
+    pairs = Pairs(data, agreed.value)
+    points = [p for p in sorted(summary.points, key=lambda p: (p.n, p.strategy)) if p.n]
     rows: list[Difference] = []
+    num_unpaired = 0
     for point in points:
-        if point.n == 0:
-            continue
-        for reference, words in _references(point, summary.points):
-            row = pairs.difference(point, reference, words)
+        for reference, words, family in _references(point, summary.points):
+            if len(_shared(pairs, point, reference)) < MIN_SHARED:
+                num_unpaired += 1
+                continue
+            row = _difference(pairs, point, reference, words, family)
             rows += [row] if row else []
-        rows += pairs.controls(point)
+        rows += _controls(pairs, point)
     counts = _band_counts(pairs, summary.points)
-    return Differences(agreed, tuple(rows), counts, pairs.num_unpaired)
+    num_incomplete = sum(map(pairs.is_incomplete, points))
+    return Differences(agreed, _judged(rows), counts, num_unpaired, num_incomplete)
+
+
+def _shared(pairs: Pairs, point: Point, reference: Point) -> list[float]:
+    return list(pairs.scores(point).index.intersection(pairs.scores(reference).index))
+
+
+def _difference(
+    pairs: Pairs, point: Point, reference: Point, against: str, family: str
+) -> Difference | None:
+    test = pairs.test(point, reference)
+    if test is not None:
+        shown = test.difference
+        return Difference(point, against, shown.num_seeds, shown.mean, test, family)
+    seeds = _shared(pairs, point, reference)
+    mean = float((pairs.scores(point)[seeds] - pairs.scores(reference)[seeds]).mean())
+    if math.isnan(mean):
+        return None
+    return Difference(point, against, len(seeds), mean, None, family)
+
+
+def _controls(pairs: Pairs, point: Point) -> list[Difference]:
+    """Compare a setting with what its own runs logged of the controls."""
+    found = []
+    own = pairs.scores(point)
+    for control, words in CONTROLS.items():
+        gaps = (own - pairs.scores(point, control)).dropna()
+        if len(gaps) < MIN_SHARED:
+            continue
+        test = pairs.control_test(point, control)
+        num, mean = len(gaps), float(gaps.mean())
+        if test is not None:
+            num, mean = test.difference.num_seeds, test.difference.mean
+        found.append(Difference(point, words, num, mean, test, words, is_control=True))
+    return found
+
+
+def _judged(rows: list[Difference]) -> tuple[Difference, ...]:
+    """Give each row the verdict that its family allows."""
+    found = list(rows)
+    for family in dict.fromkeys(row.family for row in rows):
+        own = [i for i, row in enumerate(rows) if row.family == family]
+        tests = {i: test for i in own if (test := rows[i].test) is not None}
+        for i, test in zip(tests, corrected(list(tests.values())), strict=True):
+            found[i] = replace(rows[i], test=test)
+    return tuple(found)
 
 
 def setting_words(point: Point) -> str:
@@ -194,7 +267,8 @@ def setting_words(point: Point) -> str:
     return ", ".join(f"{name}={setting_text(value)}" for name, value in point.extra.items())
 
 
-def _references(point: Point, points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
+def _references(point: Point, points: Sequence[Point]) -> Iterator[tuple[Point, str, str]]:
+    """Yield what a point meets, in words, and the family that the comparison belongs to."""
     same_n = [other for other in points if other.n == point.n]
     for baseline in BASELINES:
         # uniform - random would repeat random - uniform with the signs turned.
@@ -202,11 +276,11 @@ def _references(point: Point, points: Sequence[Point]) -> Iterator[tuple[Point, 
             continue
         found = [p for p in same_n if p.strategy == baseline and _same_setting(p, point)]
         if found:
-            yield found[0], baseline
+            yield found[0], baseline, baseline
     # Points stand in the order of the validation objective.
     first = next(p for p in same_n if p.strategy == point.strategy)
     if first is not point:
-        yield first, setting_words(first) or "its other setting"
+        yield first, setting_words(first) or "its other setting", "the setting put first"
 
 
 def _same_setting(first: Point, second: Point) -> bool:
@@ -214,7 +288,7 @@ def _same_setting(first: Point, second: Point) -> bool:
     return all(first.extra[k] == second.extra[k] for k in first.extra.keys() & second.extra.keys())
 
 
-def _band_counts(pairs: _Pairs, points: Sequence[Point]) -> tuple[BandCount, ...]:
+def _band_counts(pairs: Pairs, points: Sequence[Point]) -> tuple[BandCount, ...]:
     curves: dict[tuple[str, str], dict[int, Point]] = {}
     for point in points:
         if point.n > 0:
@@ -231,127 +305,3 @@ def _band_counts(pairs: _Pairs, points: Sequence[Point]) -> tuple[BandCount, ...
         if smaller:
             found.append(BandCount(strategy, setting, most, smaller))
     return tuple(found)
-
-
-@dataclass
-class _Pairs:
-    """Reads each run's predictions once and pairs them."""
-
-    data: SweepData
-    margin: float
-    num_unpaired: int = 0
-    _seen: dict[tuple[str, ...], _BySeed] = field(default_factory=dict)
-    _files: dict[str, int] = field(default_factory=dict)
-    _specimens: list[str] = field(default_factory=list)
-    _seeds: dict[str, float] = field(init=False)
-    _jobs: pd.DataFrame = field(init=False)
-    _means: dict[tuple[tuple[str, ...], str], pd.Series[float]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        jobs = self.data.jobs
-        self._seeds = dict(zip(jobs["run_id"], jobs["seed"].astype(float), strict=True))
-        # Hundreds of points are looked up: not in a table of hundreds of columns.
-        scores = [_score(), *map(_score, CONTROLS)]
-        self._jobs = jobs[["run_id", "seed", *(c for c in scores if c in jobs)]].set_index("run_id")
-
-    def difference(self, point: Point, reference: Point, against: str) -> Difference | None:
-        first, second = self._scores(point), self._scores(reference)
-        seeds = first.index.intersection(second.index)
-        if len(seeds) < _MIN_SEEDS:
-            self.num_unpaired += 1
-            return None
-        test = self.test(point, reference)
-        if test is not None:
-            shown = test.difference
-            return Difference(point, against, shown.num_seeds, shown.mean, test)
-        mean = float((first[seeds] - second[seeds]).mean())
-        return None if math.isnan(mean) else Difference(point, against, len(seeds), mean, None)
-
-    def controls(self, point: Point) -> list[Difference]:
-        """Compare a setting with what its own runs logged of the controls."""
-        found = []
-        own = self._scores(point)
-        for control, words in CONTROLS.items():
-            gaps = (own - self._scores(point, control)).dropna()
-            if len(gaps) < _MIN_SEEDS:
-                continue
-            test = self._compare(self._correct(point), self._correct(point, control))
-            num, mean = len(gaps), float(gaps.mean())
-            if test is not None:
-                num, mean = test.difference.num_seeds, test.difference.mean
-            found.append(Difference(point, words, num, mean, test, is_control=True))
-        return found
-
-    def test(self, point: Point, reference: Point) -> Equivalence | None:
-        """Return the comparison; None with fewer than two seeds that share test specimens."""
-        return self._compare(self._correct(point), self._correct(reference))
-
-    def _compare(self, first: _BySeed, second: _BySeed) -> Equivalence | None:
-        seeds = sorted(first.keys() & second.keys())
-        if not seeds:
-            return None
-        scores, others = (
-            np.stack([_padded(table[seed], len(self._specimens)) for seed in seeds])
-            for table in (first, second)
-        )
-        seen = ~(np.isnan(scores) | np.isnan(others))
-        kept, rows = seen.any(1), seen.any(0)
-        if kept.sum() < _MIN_SEEDS:
-            return None
-        return equivalence_test(
-            np.where(seen, scores, np.nan)[kept][:, rows],
-            np.where(seen, others, np.nan)[kept][:, rows],
-            np.asarray(self._specimens)[rows],
-            margin=self.margin,
-            num_resamples=_RESAMPLES,
-        )
-
-    def _scores(self, point: Point, control: str = "") -> pd.Series[float]:
-        column = _score(control)
-        key = (point.run_ids, column)
-        if key not in self._means:
-            if column not in self._jobs:
-                return pd.Series(dtype=float)
-            self._means[key] = self._jobs.loc[list(point.run_ids)].groupby("seed")[column].mean()
-        return self._means[key]
-
-    def _correct(self, point: Point, control: str = "") -> _BySeed:
-        """Return per seed whether each file was right, 0 to 1, in the order of all files."""
-        key = (control, *point.run_ids)
-        if key not in self._seen:
-            read = self.data.control_predictions if control else self.data.predictions
-            main = main_accuracy()
-            column = control_column(control, main) if control else f"{main.key}_correct"
-            tables: dict[float, list[pd.DataFrame]] = {}
-            for run_id in point.run_ids:
-                seed, table = self._seeds[run_id], read(run_id)
-                if table is not None and column in table and not math.isnan(seed):
-                    tables.setdefault(seed, []).append(table)
-            self._seen[key] = {seed: self._mean(found, column) for seed, found in tables.items()}
-        return self._seen[key]
-
-    def _mean(self, tables: list[pd.DataFrame], column: str) -> Floats:
-        """Two runs of one seed are one observation of it: take the mean of each file's rows."""
-        rows, values = [], []
-        for table in tables:
-            columns = (table[name].tolist() for name in ("file", "specimen", column))
-            for file, specimen, correct in zip(*columns, strict=True):
-                if file not in self._files:
-                    self._files[file] = len(self._specimens)
-                    self._specimens.append(specimen)
-                rows.append(self._files[file])
-                values.append(float(correct))
-        counts = np.bincount(rows, minlength=len(self._specimens))
-        sums = np.bincount(rows, values, minlength=len(self._specimens))
-        means: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-        return means
-
-
-def _score(control: str = "") -> str:
-    main = main_accuracy()
-    return f"metrics.{control_metric(control, main)}" if control else f"metrics.test/{main.name}"
-
-
-def _padded(values: Floats, length: int) -> Floats:
-    """Fill up with NaN for files that were first met in later runs."""
-    return np.concatenate([values, np.full(length - len(values), np.nan)])

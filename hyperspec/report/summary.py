@@ -19,12 +19,10 @@ from hyperspec.evaluation.metrics import (
     leading,
     natural_direction,
 )
-from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
+from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS, mean_interval
 from hyperspec.report.best_control import Control, best_control
 from hyperspec.report.load import SweepData
 from hyperspec.tracking.contract import MetricName
-
-MIN_SEEDS = 3  # below, an interval over seeds says nothing (three is the least that studies use)
 
 # What no setting is: seeds, bookkeeping, and values that follow from the chosen bands.
 _NOT_SETTINGS = {"seed", "study", "experiment", "search", "objective", "log_every_n_steps"}
@@ -48,12 +46,21 @@ IntervalKind = Literal["seeds and specimens", "specimens", "none"]
 
 @dataclass(frozen=True)
 class Score:
-    """A mean with the ends of its 95% interval (NaN where there is none)."""
+    """A mean with the ends of its 95% interval (NaN where there is none).
+
+    ``num_specimens`` are those tested, 0 where the single predictions are not there to count.
+    """
 
     mean: float
     low: float
     high: float
     kind: IntervalKind
+    num_specimens: int = 0
+
+    @property
+    def has_few(self) -> bool:
+        """Whether so few specimens were tested that the number says little."""
+        return 0 < self.num_specimens < MIN_SPECIMENS
 
 
 @dataclass(frozen=True)
@@ -171,8 +178,8 @@ def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], pa
     for row in columns():
         score = _own_score(jobs, f"{part}/{row.name}")
         if score is not None:
-            crossed = _crossed(data, jobs, row) if part == "test" and row.is_accuracy else None
-            scores[row.key] = crossed if num_seeds >= MIN_SEEDS and crossed else score
+            pooled = _pooled(data, jobs, row) if part == "test" and row.is_accuracy else None
+            scores[row.key] = pooled or score
         even = METRICS.get(f"{row.evaluator}_balanced")
         if even is not None:
             balanced["", row.key] = _mean(jobs, f"{part}/{even.name}")
@@ -210,22 +217,32 @@ def _mean(jobs: pd.DataFrame, metric: str) -> float:
     return float(jobs[column].mean()) if column in jobs else float("nan")
 
 
-def _crossed(data: SweepData, jobs: pd.DataFrame, metric: Metric) -> Score | None:
-    """Return the interval over seeds and specimens, or None without every job's predictions."""
-    if len(jobs) < MIN_SEEDS:
-        return None
-    tables = [data.predictions(run_id) for run_id in jobs["run_id"]]
+def _pooled(data: SweepData, jobs: pd.DataFrame, metric: Metric) -> Score | None:
+    """Return mean and interval over all jobs' predictions; None where a job has none.
+
+    The test parts of a seed's rotations are one row; the rotation of a specimen is told on, unless
+    seeds are dealt otherwise each.
+    """
     column = f"{metric.key}_correct"
-    if any(table is None or column not in table for table in tables):
-        return None
-    known = (table for table in tables if table is not None)
-    rows = [
-        table.set_index("file")[["specimen", column]].astype({column: float}) for table in known
-    ]
-    specimens = pd.concat([r["specimen"] for r in rows]).groupby(level=0).first()
-    values = np.stack([r[column].reindex(specimens.index).to_numpy() for r in rows])
-    found = crossed_bootstrap(values, specimens.to_list())
-    return Score(found.mean, found.low, found.high, "seeds and specimens")
+    tables = []
+    rotations = jobs["rotation"] if "rotation" in jobs else np.full(len(jobs), np.nan)
+    for run_id, seed, rotation in zip(jobs["run_id"], jobs["seed"], rotations, strict=True):
+        table = data.predictions(run_id)
+        if table is None or column not in table:
+            return None
+        known = table[["file", "specimen", column]].astype({column: float})
+        tables.append(known.assign(seed=-1.0 if math.isnan(seed) else seed, rotation=rotation))
+    every = pd.concat(tables)
+    values = every.pivot_table(index="seed", columns="file", values=column, aggfunc="mean")
+    specimens = every.groupby("file")["specimen"].first()[values.columns]
+    folds = None
+    dealt = every.groupby("specimen")["rotation"]
+    if every["rotation"].notna().all() and (dealt.nunique() == 1).all():
+        folds = dealt.first()[specimens].astype(int).to_numpy()
+    found = mean_interval(values.to_numpy(), specimens.to_list(), folds=folds, binary=True)
+    kind: IntervalKind = "seeds and specimens" if found.over_seeds else "specimens"
+    kind = "none" if math.isnan(found.low) else kind
+    return Score(found.mean, found.low, found.high, kind, found.num_groups)
 
 
 def objective_name(jobs: pd.DataFrame) -> str:

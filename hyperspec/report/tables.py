@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hyperspec.evaluation.metrics import CLASSIFIERS, CONTROLS, Metric
+from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
+from hyperspec.evaluation.statistics.variance import MIN_SEEDS
 from hyperspec.report.load import SweepData
-from hyperspec.report.summary import MIN_SEEDS, Point, Score, Summary, setting_text
+from hyperspec.report.summary import Point, Score, Summary, setting_text
 from hyperspec.utils.text import duration
 
 _FIRST = ("untrained", "mean_spectrum")  # of runs before 0.2.0, which kept no validation scores
@@ -149,20 +151,28 @@ def _ended(data: SweepData, jobs: pd.DataFrame, about: str, title: str) -> Grid:
 
 def caveat(summary: Summary) -> str:
     """Say what the intervals mean, and what one seed does not show."""
-    kinds = {score.kind for point in summary.points for score in point.scores.values()}
+    scores = [score for point in summary.points for score in point.scores.values()]
+    kinds = {score.kind for score in scores}
     if not summary.points:
         return "No job has finished."
     if summary.num_seeds == 1:
-        seeds = "Illustrative: one seed. Differences between points may be those of the seed."
+        text = "Illustrative: one seed. Differences between points may be those of the seed."
     elif summary.num_seeds < MIN_SEEDS:
-        seeds = f"Illustrative: {summary.num_seeds} seeds; {MIN_SEEDS} are the least to compare by."
+        text = f"Illustrative: {summary.num_seeds} seeds; {MIN_SEEDS} are the least to compare by."
     else:
-        seeds = f"Means over {summary.num_seeds} seeds."
+        text = f"Means over {summary.num_seeds} seeds."
     if kinds == {"seeds and specimens"}:
-        return f"{seeds} Intervals: 95%, bootstrap crossed over seeds and specimens."
-    if kinds - {"none"}:
-        return f"{seeds} Intervals: 95%, bootstrap over the specimens of single runs."
-    return seeds
+        text += " Intervals: 95%, over seeds and specimens."
+    elif kinds - {"none"}:
+        text += " Intervals: 95%, over specimens, of the seeds that were run."
+    few = [score.num_specimens for score in scores if score.has_few]
+    if few:
+        what = "1 specimen was" if min(few) == 1 else f"{min(few)} specimens were"
+        text += (
+            f" Only {what} tested: no interval and no verdict below {MIN_SPECIMENS} "
+            "(data.split.rotate=4 tests every specimen)."
+        )
+    return text
 
 
 def to_rich(grid: Grid) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hyperspec.evaluation.metrics import main_accuracy
+from hyperspec.evaluation.statistics.decision import ROTATIONS, Needed
 from hyperspec.evaluation.statistics.paired import Equivalence
 from hyperspec.report.paired_tests import BandCount, Difference, Differences, points, setting_words
 from hyperspec.report.summary import Summary
@@ -12,7 +13,6 @@ from hyperspec.report.tables import Grid
 
 _SHOWN = 24  # rows of a terminal; table.txt and the page have all
 _SENTENCES = 24  # up to which all are shown
-_AS_WELL = ("as good as", "better")
 
 
 def differences_grid(found: Differences) -> Grid:
@@ -72,17 +72,37 @@ def differences_note(found: Differences, summary: Summary) -> str:
     words = []
     if tested:
         words.append(
-            f"{found.margin.origin} Intervals: 95%, bootstrap crossed over seeds and specimens, "
-            "paired by both. 'As good as': the 90% interval lies within the margin; 'better' and "
-            "'worse': the 95% interval leaves out 0; else undecided. Each row is tested on its "
-            "own: of 20 true zeros one may leave out 0 by chance."
+            f"{found.margin.origin} Intervals: 95%, over specimens and, with three seeds or more, "
+            "over seeds, paired by both. 'As good as': two one-sided tests at 5% put the "
+            "difference within the margin; 'better' and 'worse': a test at 5% leaves out 0; else "
+            "undecided. How few bands do as well is walked from the most to the fewest and ends "
+            "at the first that does not, which needs no correction."
         )
+        words += [_families(found)] if found.families else []
     if any(row.test is None for row in found.rows):
         words.append("Without an interval: only scores are logged, not the single predictions.")
     if found.num_unpaired:
         pairs = "1 pair is" if found.num_unpaired == 1 else f"{found.num_unpaired} pairs are"
         words.append(f"{pairs} left out: fewer than two seeds in common.")
+    if found.num_incomplete:
+        settings = (
+            "1 setting lacks"
+            if found.num_incomplete == 1
+            else (f"{found.num_incomplete} settings lack")
+        )
+        words.append(
+            f"{settings} a rotation: it is compared on what both sides tested. Run the sweep "
+            "again to fill it up."
+        )
     return " ".join(words)
+
+
+def _families(found: Differences) -> str:
+    listed = ", ".join(f"{num} against {name}" for name, num in found.families.items())
+    return (
+        f"The verdicts of each family ({listed}) are corrected together (Holm 1979): a false "
+        "one anywhere in a family has a chance of 5%; the intervals are those of single rows."
+    )
 
 
 def band_count_sentences(found: Differences) -> list[str]:
@@ -109,27 +129,34 @@ def _sentence(count: BandCount, margin: float) -> str:
     if count.most.strategy != count.strategy:
         most += f" ({count.most.strategy})"
     name = f"{count.strategy} ({count.setting})" if count.setting else count.strategy
-    for n, test in count.smaller:
-        if test.verdict in _AS_WELL:
-            verb = "do as well as" if test.verdict == "as good as" else "do better than"
-            within = f" within ±{points(margin)}" if test.verdict == "as good as" else ""
-            bands = "1 band" if n == 1 else f"{n} bands"
-            text = f"{name}: {bands} {verb if n > 1 else verb.replace('do', 'does', 1)} {most}"
-            return f"{text}{within} ({_ends(test, 3)}).{_below(count, n)}"
-    open_ones = [(n, test) for n, test in count.smaller if test.verdict == "undecided"]
-    if not open_ones:
-        listed = ", ".join(str(n) for n, _ in count.smaller)
-        return f"{name}: fewer bands do worse than {most}, at each number tried ({listed})."
-    n, test = open_ones[-1]
+    stop = count.stopped_at
+    if count.fewest is not None:
+        n, test = count.fewest
+        verb = "do as well as" if test.verdict == "as good as" else "do better than"
+        within = f" within ±{points(margin)}" if test.verdict == "as good as" else ""
+        verb = verb if n > 1 else verb.replace("do", "does", 1)
+        text = f"{name}: {_bands(n)} {verb} {most}{within} ({_ends(test, 3)})."
+        if stop is None:
+            return text
+        return f"{text} Fewer: {_bands(stop[0])} {_stopped(stop[1])}."
+    if stop is None:
+        return f"{name}: no fewer bands were tried than {most}."
+    n, test = stop
+    if test.verdict == "worse":
+        verb = "does" if n == 1 else "do"
+        return f"{name}: {_bands(n)} {verb} worse than {most} already ({_ends(test, 3)})."
     return (
         f"{name}: undecided whether fewer bands do as well as {most} within ±{points(margin)}; "
-        f"closest to {most}, {n} bands: {_ends(test, 3)}, {_needed(test)}."
+        f"closest to {most}, {_bands(n)}: {_ends(test, 3)}; {_needed(test)}."
     )
 
 
-def _below(count: BandCount, n: int) -> str:
-    parts = [f"{m} {test.verdict}" for m, test in count.smaller if m < n]
-    return f" Below: {', '.join(parts)}." if parts else ""
+def _bands(n: int) -> str:
+    return "1 band" if n == 1 else f"{n} bands"
+
+
+def _stopped(test: Equivalence) -> str:
+    return "worse" if test.verdict == "worse" else f"undecided; {_needed(test)}"
 
 
 def _words(row: Difference) -> str:
@@ -141,9 +168,28 @@ def _words(row: Difference) -> str:
 
 
 def _needed(test: Equivalence) -> str:
-    if test.num_specimens_to_decide is not None:
-        return f"about {test.num_specimens_to_decide} specimens would decide"
-    return "more seeds are needed" if test.difference.num_groups > 1 else "one specimen only"
+    if test.reason == "two seeds":
+        return "two seeds: no verdict; a third decides whether seeds differ"
+    if test.reason:
+        return f"{test.reason}: no verdict"
+    if not test.needed:
+        return "no number of specimens or seeds that could be run would decide"
+    return needed_words(test.needed[0])
+
+
+def needed_words(needed: Needed) -> str:
+    """Say what would decide, with the condition under which it does in 8 of 10 repetitions."""
+    amount = {
+        "seeds": f"{needed.seeds} seeds",
+        "rotations": f"{ROTATIONS} rotations (data.split.rotate={ROTATIONS})",
+        "specimens": f"about {needed.specimens} tested specimens",
+        "specimens and seeds": (
+            f"about {needed.specimens} tested specimens with {needed.seeds} seeds"
+        ),
+    }[needed.means]
+    if needed.claim == "different":
+        return f"{amount} would show it if the true difference is the one seen"
+    return f"{amount} would call them equal if there is no true difference"
 
 
 def _signed(row: Difference, digits: int) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import EVALUATORS, Scores
 from hyperspec.evaluation.metrics import METRICS
-from hyperspec.evaluation.statistics.bootstrap import Interval
+from hyperspec.evaluation.statistics.intervals import Interval
 from hyperspec.testing.demand import demand
 from hyperspec.utils.errors import HyperspecError
 
@@ -59,7 +59,7 @@ def check_evaluator(name: str, *, rotation: bool = True, order: bool = True) -> 
 
 def _checked(name: str, part: Held, train: Held | None) -> dict[str, float]:
     """Return the values of an evaluator, each held against its row."""
-    found = EVALUATORS[name].run(Embeddings(part, train, num_resamples=100))
+    found = EVALUATORS[name].run(Embeddings(part, train))
     values = found.values if isinstance(found, Scores) else found
     said = {}
     for metric, value in values.items():

@@ -66,15 +66,12 @@ class ControlScorer:
         found = {}
         for name in [one for one in CONTROLS if one in settings.control_names]:
             if name in CLASSIFIERS:
-                found[name] = score_classifier(
-                    name, self._mean_spectra, num_resamples=settings.resamples
-                )
+                found[name] = score_classifier(name, self._mean_spectra)
             elif (parts := self.features(name)) is not None:
                 found[name] = evaluate_features(
                     parts,
                     evaluators,
                     k=settings.k,
-                    num_resamples=settings.resamples,
                     prefixes={
                         "validation": f"{CONTROL_PREFIXES['val']}{name}_",
                         "test": f"{CONTROL_PREFIXES['test']}{name}_",

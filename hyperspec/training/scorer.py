@@ -53,7 +53,6 @@ class Scorer:
             self._embed("train", "validation"),
             quick,
             k=self.settings.k,
-            num_resamples=self.settings.resamples,
         )
         return {**result.metrics, **self._windows("val", "validation")}
 
@@ -64,9 +63,7 @@ class Scorer:
         """
         settings = self.settings
         parts = self._embed("train", "validation", "test")
-        result = evaluate_features(
-            parts, self._evaluators(), k=settings.k, num_resamples=settings.resamples
-        )
+        result = evaluate_features(parts, self._evaluators(), k=settings.k)
         metrics = {**result.metrics, **self._majority()}
         if "test" in result.predictions:
             run.log_text(result.predictions["test"].to_csv(index=False), Artifact.PREDICTIONS)
@@ -176,7 +173,6 @@ class Scorer:
                 parts["test"],
                 ([values[row] for row in train], [values[row] for row in test]),
                 k=settings.k,
-                num_resamples=settings.resamples,
             )
             for name, values in material.confounders.items()
         ]
@@ -200,7 +196,7 @@ class Scorer:
         names = self._evaluators(*BUILT_IN)
         if not k or len(set(rows.labels)) < 2:
             names = [one.name for one in chosen(names) if not one.needs_labels]
-        given = Embeddings(held, k=k, num_resamples=settings.resamples)
+        given = Embeddings(held, k=k)
         return as_metrics(measure(given, names)[0], f"{HELD_OUT}/")
 
     def _embed(self, *parts: str, encoder: Encoder | None = None) -> dict[str, Held]:

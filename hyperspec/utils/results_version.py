@@ -85,7 +85,7 @@ RESULTS: Mapping[str, int] = {
     "evaluation.shape": 1,  # effective rank
     "evaluation.clusters": 1,
     "evaluation.alignment": 1,
-    "evaluation.intervals": 1,
+    "evaluation.intervals": 2,
     "evaluation.controls": 1,
     "evaluation.confounders": 1,  # probes of the columns that a config names
     "evaluation.importance": 1,

@@ -202,7 +202,7 @@ def test_shrinkage_lda_finds_what_more_bands_than_rows_hide() -> None:
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_has_scores_of_validation_and_test_and_its_columns(name: str) -> None:
     given = parts()
-    found = score_classifier(name, given, num_resamples=200)
+    found = score_classifier(name, given)
     names = ("top1", "top1_low", "top1_high", "balanced")
     assert set(found.metrics) == {
         f"{prefix}/{name}_{one}" for prefix in ("control", "control_val") for one in names
@@ -229,8 +229,8 @@ def test_classifiers_without_two_labels_say_nothing() -> None:
 def test_test_rows_change_no_classifier(name: str) -> None:
     given = parts()
     changed = dataclasses.replace(given["test"], features=1e3 * np.cos(given["test"].matrix))
-    first = score_classifier(name, given, num_resamples=100)
-    second = score_classifier(name, {**given, "test": changed}, num_resamples=100)
+    first = score_classifier(name, given)
+    second = score_classifier(name, {**given, "test": changed})
     kept = {key: value for key, value in first.metrics.items() if key.startswith("control_val/")}
     assert kept == {key: second.metrics[key] for key in kept}
     assert first.metrics["control/" + f"{name}_top1"] != second.metrics["control/" + f"{name}_top1"]

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 
 from hyperspec.evaluation.config import DEFAULT
 from hyperspec.evaluation.controls.spectra import mean_spectra
@@ -16,7 +17,6 @@ from hyperspec.evaluation.evaluators.rankme import rankme
 from hyperspec.evaluation.evaluators.view_retrieval import view_retrieval
 from hyperspec.evaluation.objective import objective_value, resolve_objective
 from hyperspec.evaluation.scores import control_table, evaluate_features
-from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 SPECIES = list("abc")

@@ -25,7 +25,7 @@ from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.retrieval import average_precisions
 from hyperspec.evaluation.scores import evaluate_features
-from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
+from hyperspec.evaluation.statistics.intervals import mean_interval
 from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
 from hyperspec.models import build_encoder, build_head
 from hyperspec.models.config import (
@@ -241,9 +241,9 @@ def scores() -> dict[str, float]:
         return Held(features, labels, specimens, [f"{i}.bil" for i in range(count)])
 
     parts = {"train": held(64), "validation": held(40), "test": held(40)}
-    metrics = evaluate_features(parts, DEFAULT, num_resamples=200).metrics
+    metrics = evaluate_features(parts, DEFAULT).metrics
     test = parts["test"]
-    interval = bootstrap_interval(rng.normal(size=40), test.specimens, num_resamples=200, seed=1)
+    interval = mean_interval(rng.normal(size=40), test.specimens)
     found = {
         "evaluation.retrieval/map": float(
             average_precisions(test.matrix, [str(label) for label in test.labels]).mean()
@@ -260,7 +260,7 @@ def scores() -> dict[str, float]:
             part = "intervals"
         found[f"evaluation.{part}/{name}"] = value
     # Not the agreement of clusters with labels: a count, which one row near a border may change.
-    more = evaluate_features(parts, ["clusters", "alignment"], num_resamples=200).metrics
+    more = evaluate_features(parts, ["clusters", "alignment"]).metrics
     for name in ("test/silhouette", "test/alignment", "test/uniformity"):
         part = "clusters" if "silhouette" in name else "alignment"
         found[f"evaluation.{part}/{name}"] = more[name]

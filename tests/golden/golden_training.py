@@ -48,7 +48,7 @@ FIRST = Train(
     views=ViewsConfig(),
     hardware=HARDWARE,
     tracking=TrackingConfig(system_metrics=False),
-    evaluation=Evaluation(k=3, linear=False, controls=False, resamples=100),
+    evaluation=Evaluation(k=3, linear=False, controls=False),
     batch_size=8,
     epochs=2,
     lr=1e-3,

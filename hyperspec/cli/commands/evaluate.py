@@ -47,7 +47,6 @@ def add(commands: Commands) -> None:
     )
     add("--picture", choices=["pca", "umap"], default="pca", help="umap needs the extra 'umap'")
     add("--k", type=int, help="neighbours of the k-NN probe (as in training)")
-    add("--resamples", type=int, default=2000, help="bootstrap resamples of specimens (2000)")
     add("--seed", type=int, default=0)
     add("--out", type=Path, default=Path("evaluation"), metavar="DIR", help="folder to write")
     parser.set_defaults(command=run)
@@ -78,7 +77,7 @@ def run(words: argparse.Namespace) -> int:
     print(_summary(embedded))
     record: dict[str, object] = {}
     for part in parts:
-        found = assess(embedded, part, columns, k=k, num_resamples=words.resamples, seed=words.seed)
+        found = assess(embedded, part, columns, k=k, seed=words.seed)
         _print(found, embedded, console)
         _write(found, embedded, words, record)
     (words.out / "evaluation.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -179,7 +178,7 @@ def run_matrix(words: argparse.Namespace) -> int:
             moved = restored if same else on_bands(restored, selection)
             scores[name, label] = knn_correct(moved, words)
         specimens = [there.specimens[row] for row in there.split.parts()[words.part]]
-    table = cross_table(scores, specimens, num_resamples=words.resamples, seed=words.seed)
+    table = cross_table(scores, specimens)
     measured = f"{words.part} k-NN top-1"
     shown = table_of(["trained on", "evaluated on", measured, "95% interval"])
     for row in table:

@@ -41,8 +41,7 @@ def add(commands: Commands) -> None:
         "elsewhere, such as 365:381,695:705")  # fmt: skip
     add("--labels-column", default="label", metavar="NAME", help="what the probe names (label)")
     add("--part", choices=["validation", "test"], default="test")
-    add("--resamples", type=int, default=1000, help="bootstrap resamples of specimens (1000)")
-    add("--seed", type=int, default=0, help="seed of permutations and resampling")
+    add("--seed", type=int, default=0, help="seed of permutations")
     add("--out", type=Path, default=Path("importance"), metavar="DIR", help="folder to write")
     add("--run", metavar="RUN_ID", help="MLflow run that the files are added to")
     add("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI, with --run")
@@ -82,11 +81,9 @@ def run(words: argparse.Namespace) -> int:
     ]
     tables, contrasts = [], []
     for results in zip(*measured, strict=True):  # one mode of every encoder
-        tables.append(importance_table(results, num_resamples=words.resamples, seed=words.seed))
+        tables.append(importance_table(results))
         if regions:
-            contrasts += contrast_regions(
-                results, regions, num_resamples=words.resamples, seed=words.seed
-            )
+            contrasts += contrast_regions(results, regions)
     table = pd.concat(tables, ignore_index=True)
     print_importance(table, contrasts)
     files = write_importance(table, words.out, regions_nm=regions)

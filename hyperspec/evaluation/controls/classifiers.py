@@ -138,16 +138,13 @@ def fit_lda(features: Floats, labels: Sequence[str]) -> Predict:
     return predict
 
 
-def score_classifier(
-    name: str, parts: Mapping[str, Held], *, seed: int = 0, num_resamples: int = 2000
-) -> EvaluationResult:
+def score_classifier(name: str, parts: Mapping[str, Held], *, seed: int = 0) -> EvaluationResult:
     """Fit a classifier on the labelled training rows and score validation and test.
 
     Args:
         name: ``pls_da`` or ``lda``.
         parts: ``train``, ``validation`` and ``test``, with mean spectra.
-        seed: Seed of folds and resampling.
-        num_resamples: Bootstrap resamples of the intervals.
+        seed: Seed of folds.
 
     Returns:
         ``control/<name>_top1`` and ``..._balanced``, the same of validation, and what was said of
@@ -165,7 +162,7 @@ def score_classifier(
     }
     predict = fits[name]()
     for part, short in (("validation", "val"), ("test", "test")):
-        given = Embeddings(parts[part], seed=seed, num_resamples=num_resamples)
+        given = Embeddings(parts[part], seed=seed)
         rows = given.rows
         if not len(rows.labels):
             continue

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Embeddings, Floats, normalised
 from hyperspec.evaluation.evaluators.registry import Labels, Values, register_evaluator
-from hyperspec.evaluation.statistics.bootstrap import Interval
+from hyperspec.evaluation.statistics.intervals import Interval
 
 
 @register_evaluator("alignment")

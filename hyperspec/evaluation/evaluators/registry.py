@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import Embeddings, Floats
 from hyperspec.evaluation.metrics import METRICS, Metric
-from hyperspec.evaluation.statistics.bootstrap import Interval
+from hyperspec.evaluation.statistics.intervals import Interval
 from hyperspec.utils.errors import ConfigError
 
 _NUM_FOLDS = 4

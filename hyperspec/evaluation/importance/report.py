@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hyperspec.evaluation.importance.perturbation import Importance
-from hyperspec.evaluation.statistics.bootstrap import Interval, crossed_bootstrap
-from hyperspec.evaluation.statistics.paired import paired_bootstrap
+from hyperspec.evaluation.statistics.intervals import Interval, mean_interval
+from hyperspec.evaluation.statistics.paired import paired_interval
 from hyperspec.utils.errors import ConfigError
 
 _COLOURS = {"mean": "C0", "interpolation": "C1", "permutation": "C2", "gradient": "C3"}
@@ -25,15 +24,11 @@ _TITLES = {
 }
 
 
-def importance_table(
-    results: Sequence[Importance], *, num_resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def importance_table(results: Sequence[Importance]) -> pd.DataFrame:
     """Return importance per window with 95% intervals over specimens, and over seeds if several.
 
     Args:
         results: Importance of one encoder, or of one encoder per seed: same mode, windows and rows.
-        num_resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
 
     Returns:
         One row per window, ascending: centre_nm, start_nm, stop_nm, num_bands, mode, change,
@@ -48,7 +43,6 @@ def importance_table(
         if not same_windows or (other.mode, other.specimens) != (first.mode, first.specimens):
             raise ValueError("Importance of several seeds must share mode, windows and rows.")
     windows, half = first.windows, first.windows.width_nm / 2
-    drawn: Any = {"groups": first.specimens, "num_resamples": num_resamples, "seed": seed}
     rows = []
     for i, centre in enumerate(windows.centres_nm):
         row: dict[str, float | int | str] = {
@@ -59,10 +53,10 @@ def importance_table(
             "mode": first.mode,
         }
         changes = [one.change[i] for one in results]
-        row |= _columns("change", crossed_bootstrap(changes, **drawn, binary=False))
+        row |= _columns("change", mean_interval(changes, first.specimens, binary=False))
         drops = [one.drop[i] for one in results if one.drop is not None]
         if len(drops) == len(results):
-            row |= _columns("drop", paired_bootstrap(drops, np.zeros_like(drops), **drawn))
+            row |= _columns("drop", paired_interval(drops, np.zeros_like(drops), first.specimens))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -163,11 +157,7 @@ class Contrast:
 
 
 def contrast_regions(
-    results: Sequence[Importance],
-    regions_nm: Sequence[tuple[float, float]],
-    *,
-    num_resamples: int = 1000,
-    seed: int = 0,
+    results: Sequence[Importance], regions_nm: Sequence[tuple[float, float]]
 ) -> list[Contrast]:
     """Compare stretches of the axis, from and to in nanometres, with what lies outside all of them.
 
@@ -187,7 +177,6 @@ def contrast_regions(
             "choose narrower windows."
         )
     changes = np.stack([one.change for one in results])
-    drawn: Any = {"groups": first.specimens, "num_resamples": num_resamples, "seed": seed}
     found = []
     for start, stop in regions_nm:
         within = (centres >= start) & (centres <= stop)
@@ -197,7 +186,7 @@ def contrast_regions(
         gap = inside - np.median(changes[:, elsewhere], axis=1)
         means = changes.mean((0, 2))
         mean, difference = (
-            crossed_bootstrap(values, **drawn, binary=False) for values in (inside, gap)
+            mean_interval(values, first.specimens, binary=False) for values in (inside, gap)
         )
         below = float((means[elsewhere] < means[within].mean()).mean())
         found.append(Contrast(first.mode, start, stop, mean, difference, below))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyperspec.evaluation.statistics.bootstrap import Floats
+from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import metric
 from hyperspec.report.charts.style import NARROW, clean, label_axis, shade

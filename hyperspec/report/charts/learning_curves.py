@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hyperspec.evaluation.metrics import columns, main_accuracy
-from hyperspec.evaluation.statistics.bootstrap import Floats
+from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.report.charts.accuracy import best_per_count
 from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import label

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from hyperspec.evaluation.statistics.bootstrap import Floats
+from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import Column, columns, label, less_is_better, objective
 from hyperspec.report.charts.style import (

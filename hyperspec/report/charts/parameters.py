@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperspec.evaluation.metrics import natural_direction
-from hyperspec.evaluation.statistics.bootstrap import Floats
+from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.report.charts.style import words
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Point, Summary, setting_text

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from hyperspec.evaluation.metrics import NUM_BANDS, natural_direction
-from hyperspec.evaluation.statistics.bootstrap import Floats
+from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import label, less_is_better, metric, objective
 from hyperspec.report.charts.style import (

@@ -1,0 +1,159 @@
+"""What several runs said of the same test images, laid side by side: seeds × files."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from hyperspec.evaluation.metrics import CONTROLS, control_column, control_metric, main_accuracy
+from hyperspec.evaluation.statistics.paired import Equivalence, equivalence_test
+from hyperspec.evaluation.statistics.variance import Floats
+from hyperspec.report.load import SweepData
+from hyperspec.report.summary import Point
+from hyperspec.tracking.contract import Param
+
+BySeed: TypeAlias = dict[float, Floats]
+MIN_SHARED = 2  # seeds; of one, a difference over seeds has no interval
+
+
+@dataclass
+class Pairs:
+    """Reads each run's predictions once and pairs them by seed and file.
+
+    The files of a seed's rotations are one row, in which each specimen stands once.
+    """
+
+    data: SweepData
+    margin: float
+    _seen: dict[tuple[str, ...], BySeed] = field(default_factory=dict)
+    _files: dict[str, int] = field(default_factory=dict)
+    _specimens: list[str] = field(default_factory=list)
+    _folds: dict[str, float] = field(default_factory=dict)
+    _mixed: bool = False
+    _seeds: dict[str, float] = field(init=False)
+    _rotations: dict[str, float] = field(init=False)
+    _jobs: pd.DataFrame = field(init=False)
+    _total: int | None = field(init=False)
+    _means: dict[tuple[tuple[str, ...], str], pd.Series[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        jobs = self.data.jobs
+        self._seeds = dict(zip(jobs["run_id"], jobs["seed"].astype(float), strict=True))
+        rotations = jobs["rotation"] if "rotation" in jobs else np.full(len(jobs), np.nan)
+        self._rotations = dict(zip(jobs["run_id"], rotations, strict=True))
+        # Hundreds of points are looked up: not in a table of hundreds of columns.
+        scores = [_score(), *map(_score, CONTROLS)]
+        self._jobs = jobs[["run_id", "seed", *(c for c in scores if c in jobs)]].set_index("run_id")
+        self._total = _total_specimens(jobs)
+
+    def test(self, point: Point, reference: Point) -> Equivalence | None:
+        """Return the comparison; None with fewer than two seeds that share test specimens."""
+        return self._compare(self._correct(point), self._correct(reference))
+
+    def control_test(self, point: Point, control: str) -> Equivalence | None:
+        """Return the comparison of a setting with what its own runs logged of a control."""
+        return self._compare(self._correct(point), self._correct(point, control))
+
+    def scores(self, point: Point, control: str = "") -> pd.Series[float]:
+        """Return the logged score of each seed, the mean over its rotations."""
+        column = _score(control)
+        key = (point.run_ids, column)
+        if key not in self._means:
+            if column not in self._jobs:
+                return pd.Series(dtype=float)
+            self._means[key] = self._jobs.loc[list(point.run_ids)].groupby("seed")[column].mean()
+        return self._means[key]
+
+    def is_incomplete(self, point: Point) -> bool:
+        """Say whether a seed of a setting lacks a rotation that other jobs have."""
+        every = {r for r in self._rotations.values() if not math.isnan(r)}
+        found: dict[float, set[float]] = {}
+        for run_id in point.run_ids:
+            found.setdefault(self._seeds[run_id], set()).add(self._rotations[run_id])
+        return bool(every) and any(own != every for own in found.values())
+
+    def _compare(self, first: BySeed, second: BySeed) -> Equivalence | None:
+        seeds = sorted(first.keys() & second.keys())
+        if not seeds:
+            return None
+        scores, others = (
+            np.stack([_padded(table[seed], len(self._specimens)) for seed in seeds])
+            for table in (first, second)
+        )
+        seen = ~(np.isnan(scores) | np.isnan(others))
+        kept, rows = seen.any(1), seen.any(0)
+        if kept.sum() < MIN_SHARED:
+            return None
+        groups = np.asarray(self._specimens)[rows]
+        folds = None
+        if self._folds and not self._mixed:
+            folds = np.asarray([self._folds.get(name, -1.0) for name in groups]).astype(int)
+        return equivalence_test(
+            np.where(seen, scores, np.nan)[kept][:, rows],
+            np.where(seen, others, np.nan)[kept][:, rows],
+            groups,
+            margin=self.margin,
+            folds=folds,
+            total_specimens=self._total,
+        )
+
+    def _correct(self, point: Point, control: str = "") -> BySeed:
+        """Return per seed whether each file was right, 0 to 1, in the order of all files."""
+        key = (control, *point.run_ids)
+        if key not in self._seen:
+            read = self.data.control_predictions if control else self.data.predictions
+            main = main_accuracy()
+            column = control_column(control, main) if control else f"{main.key}_correct"
+            tables: dict[float, list[pd.DataFrame]] = {}
+            for run_id in point.run_ids:
+                seed, table = self._seeds[run_id], read(run_id)
+                if table is not None and column in table and not math.isnan(seed):
+                    self._note_fold(run_id, table)
+                    tables.setdefault(seed, []).append(table)
+            self._seen[key] = {seed: self._mean(found, column) for seed, found in tables.items()}
+        return self._seen[key]
+
+    def _note_fold(self, run_id: str, table: pd.DataFrame) -> None:
+        """Keep which rotation tested a specimen; with another deal per seed there is no such."""
+        rotation = self._rotations[run_id]
+        if math.isnan(rotation):
+            return
+        for specimen in table["specimen"].unique():
+            self._mixed |= self._folds.setdefault(specimen, rotation) != rotation
+
+    def _mean(self, tables: list[pd.DataFrame], column: str) -> Floats:
+        """Two runs of one seed are one observation of it: take the mean of each file's rows."""
+        rows, values = [], []
+        for table in tables:
+            columns = (table[name].tolist() for name in ("file", "specimen", column))
+            for file, specimen, correct in zip(*columns, strict=True):
+                if file not in self._files:
+                    self._files[file] = len(self._specimens)
+                    self._specimens.append(specimen)
+                rows.append(self._files[file])
+                values.append(float(correct))
+        counts = np.bincount(rows, minlength=len(self._specimens))
+        sums = np.bincount(rows, values, minlength=len(self._specimens))
+        means: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        return means
+
+
+def _total_specimens(jobs: pd.DataFrame) -> int | None:
+    """Return how many specimens the folder holds, where all jobs say the same."""
+    column = f"params.{Param.NUM_SPECIMENS}"
+    told = jobs[column].dropna().unique() if column in jobs else ()
+    return int(told[0]) if len(told) == 1 else None
+
+
+def _score(control: str = "") -> str:
+    main = main_accuracy()
+    return f"metrics.{control_metric(control, main) if control else f'test/{main.name}'}"
+
+
+def _padded(values: Floats, length: int) -> Floats:
+    """Fill up with NaN for files that were first met in later runs."""
+    return np.concatenate([values, np.full(length - len(values), np.nan)])
