@@ -81,6 +81,11 @@ class Metric:
         """What tables of predictions call it: the evaluator of an accuracy, else the name."""
         return self.evaluator if self.is_accuracy else self.name
 
+    @property
+    def correct(self) -> str:
+        """Column of a table of predictions that says which rows an accuracy named rightly."""
+        return f"{self.key}_correct"
+
     def words(self, part: str) -> str:
         """Return how charts say its value on a part, such as ``validation accuracy (k-NN)``."""
         return self.phrase.format(label=self.title, part=PARTS[part])

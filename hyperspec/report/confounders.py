@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -27,26 +28,36 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     if not summary.points:
         return None
     point = summary.points[0]
-    tables = [table for run in point.run_ids if (table := data.confounders(run)) is not None]
-    if not tables:
+    probed = _probed(data, point)
+    if not probed:
         return None
-    every = pd.concat(tables)
-    rows, told = [_label_row(data, point)], []
-    for column in dict.fromkeys(every["column"]):
-        own = every[every["column"] == column]
+    rows = [_label_row(data, point)]
+    for column, own in probed.items():
         score, chance = _score(own), _mean(own, "chance")
         if math.isnan(score.mean):
             reason = next(iter(own["reason"]))
             rows.append((column, f"not probed: {reason}", "-"))
-            continue
-        rows.append((column, with_interval(score), number(chance)))
-        if score.low > chance:
-            told.append(column)
+        else:
+            rows.append((column, with_interval(score), number(chance)))
+    told = told_by_features(data, point)
     setting = f"bands={point.strategy} with {point.n or '?'} bands"
     columns = ("told from the features", "test k-NN [95%]", "chance")
     grid = Grid("Label and confounders", columns, tuple(rows), num_text=1)
     title = "What else do the features tell?"
     return Section("confounders", title, _INTRO.format(setting), (), (grid,), _note(told))
+
+
+def told_by_features(data: SweepData, point: Point) -> tuple[str, ...]:
+    """Return the columns whose values a setting's features tell above chance."""
+    probed = _probed(data, point)
+    return tuple(c for c, own in probed.items() if _score(own).low > _mean(own, "chance"))
+
+
+def _probed(data: SweepData, point: Point) -> dict[str, pd.DataFrame]:
+    """Return the rows of each probed column over a setting's runs."""
+    tables = [table for run in point.run_ids if (table := data.confounders(run)) is not None]
+    every = pd.concat(tables) if tables else pd.DataFrame({"column": []})
+    return {column: every[every["column"] == column] for column in dict.fromkeys(every["column"])}
 
 
 def _label_row(data: SweepData, point: Point) -> tuple[str, str, str]:
@@ -69,7 +80,7 @@ def _mean(rows: pd.DataFrame, name: str) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _note(told: list[str]) -> str:
+def _note(told: Sequence[str]) -> str:
     if not told:
         return ""
     return (

@@ -278,6 +278,15 @@ def _row(run: RunRecord, info: SweepInfo) -> dict[str, object]:
     }
 
 
+def unit_of(table: pd.DataFrame) -> pd.Series[str]:
+    """Return what each row of a table of predictions is one of: its group, or its specimen.
+
+    Groups (``data.split.group``) fall on one side as a whole, so that they are what was sampled.
+    """
+    found: pd.Series[str] = table["group" if "group" in table else "specimen"]
+    return found
+
+
 def read_history(uri: str, run_id: str, metric: str) -> Floats:
     """Return a metric's steps and values in the order of steps, ``(2, T)``; T is 0 without any.
 

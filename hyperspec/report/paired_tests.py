@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from hyperspec.config.sweep import SweepConfig
-from hyperspec.evaluation.metrics import CONTROLS
+from hyperspec.evaluation.metrics import CONTROLS, control_column, main_accuracy
 from hyperspec.evaluation.statistics.paired import Equivalence, corrected
 from hyperspec.report.load import SweepData, SweepInfo
 from hyperspec.report.pairing import MIN_SHARED, Pairs
@@ -243,7 +243,8 @@ def _controls(pairs: Pairs, point: Point) -> list[Difference]:
         gaps = (own - pairs.scores(point, control)).dropna()
         if len(gaps) < MIN_SHARED:
             continue
-        test = pairs.control_test(point, control)
+        main = main_accuracy()
+        test = pairs.control_test(point, main.correct, control_column(control, main))
         num, mean = len(gaps), float(gaps.mean())
         if test is not None:
             num, mean = test.difference.num_seeds, test.difference.mean

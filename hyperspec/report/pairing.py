@@ -9,10 +9,10 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from hyperspec.evaluation.metrics import CONTROLS, control_column, control_metric, main_accuracy
+from hyperspec.evaluation.metrics import CONTROLS, control_metric, main_accuracy
 from hyperspec.evaluation.statistics.paired import Equivalence, equivalence_test
 from hyperspec.evaluation.statistics.variance import Floats
-from hyperspec.report.load import SweepData
+from hyperspec.report.load import SweepData, unit_of
 from hyperspec.report.summary import Point
 from hyperspec.tracking.contract import Param
 
@@ -31,7 +31,7 @@ class Pairs:
     margin: float
     _seen: dict[tuple[str, ...], BySeed] = field(default_factory=dict)
     _files: dict[str, int] = field(default_factory=dict)
-    _specimens: list[str] = field(default_factory=list)
+    _units: list[str] = field(default_factory=list)
     _folds: dict[str, float] = field(default_factory=dict)
     _mixed: bool = False
     _seeds: dict[str, float] = field(init=False)
@@ -52,11 +52,18 @@ class Pairs:
 
     def test(self, point: Point, reference: Point) -> Equivalence | None:
         """Return the comparison; None with fewer than two seeds that share test specimens."""
-        return self._compare(self._correct(point), self._correct(reference))
+        column = main_accuracy().correct
+        return self._compare(self._correct(point, column), self._correct(reference, column))
 
-    def control_test(self, point: Point, control: str) -> Equivalence | None:
-        """Return the comparison of a setting with what its own runs logged of a control."""
-        return self._compare(self._correct(point), self._correct(point, control))
+    def control_test(self, point: Point, column: str, control: str) -> Equivalence | None:
+        """Return the comparison of a setting with what its own runs logged of a control.
+
+        Args:
+            point: The setting.
+            column: Of the test predictions, which rows it named rightly.
+            control: The same of the control predictions.
+        """
+        return self._compare(self._correct(point, column), self._correct(point, control, True))
 
     def scores(self, point: Point, control: str = "") -> pd.Series[float]:
         """Return the logged score of each seed, the mean over its rotations."""
@@ -81,14 +88,14 @@ class Pairs:
         if not seeds:
             return None
         scores, others = (
-            np.stack([_padded(table[seed], len(self._specimens)) for seed in seeds])
+            np.stack([_padded(table[seed], len(self._units)) for seed in seeds])
             for table in (first, second)
         )
         seen = ~(np.isnan(scores) | np.isnan(others))
         kept, rows = seen.any(1), seen.any(0)
         if kept.sum() < MIN_SHARED:
             return None
-        groups = np.asarray(self._specimens)[rows]
+        groups = np.asarray(self._units)[rows]
         folds = None
         if self._folds and not self._mixed:
             folds = np.asarray([self._folds.get(name, -1.0) for name in groups]).astype(int)
@@ -101,13 +108,11 @@ class Pairs:
             total_specimens=self._total,
         )
 
-    def _correct(self, point: Point, control: str = "") -> BySeed:
+    def _correct(self, point: Point, column: str, of_control: bool = False) -> BySeed:
         """Return per seed whether each file was right, 0 to 1, in the order of all files."""
-        key = (control, *point.run_ids)
+        key = (column, str(of_control), *point.run_ids)
         if key not in self._seen:
-            read = self.data.control_predictions if control else self.data.predictions
-            main = main_accuracy()
-            column = control_column(control, main) if control else f"{main.key}_correct"
+            read = self.data.control_predictions if of_control else self.data.predictions
             tables: dict[float, list[pd.DataFrame]] = {}
             for run_id in point.run_ids:
                 seed, table = self._seeds[run_id], read(run_id)
@@ -118,26 +123,26 @@ class Pairs:
         return self._seen[key]
 
     def _note_fold(self, run_id: str, table: pd.DataFrame) -> None:
-        """Keep which rotation tested a specimen; with another deal per seed there is no such."""
+        """Keep which rotation tested a specimen, or a group of them; with another deal per seed there is no such."""
         rotation = self._rotations[run_id]
         if math.isnan(rotation):
             return
-        for specimen in table["specimen"].unique():
-            self._mixed |= self._folds.setdefault(specimen, rotation) != rotation
+        for unit in unit_of(table).unique():
+            self._mixed |= self._folds.setdefault(unit, rotation) != rotation
 
     def _mean(self, tables: list[pd.DataFrame], column: str) -> Floats:
         """Two runs of one seed are one observation of it: take the mean of each file's rows."""
         rows, values = [], []
         for table in tables:
-            columns = (table[name].tolist() for name in ("file", "specimen", column))
-            for file, specimen, correct in zip(*columns, strict=True):
+            columns = (one.tolist() for one in (table["file"], unit_of(table), table[column]))
+            for file, unit, correct in zip(*columns, strict=True):
                 if file not in self._files:
-                    self._files[file] = len(self._specimens)
-                    self._specimens.append(specimen)
+                    self._files[file] = len(self._units)
+                    self._units.append(unit)
                 rows.append(self._files[file])
                 values.append(float(correct))
-        counts = np.bincount(rows, minlength=len(self._specimens))
-        sums = np.bincount(rows, values, minlength=len(self._specimens))
+        counts = np.bincount(rows, minlength=len(self._units))
+        sums = np.bincount(rows, values, minlength=len(self._units))
         means: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
         return means
 

@@ -21,7 +21,7 @@ from hyperspec.evaluation.metrics import (
 )
 from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS, mean_interval
 from hyperspec.report.best_control import Control, best_control
-from hyperspec.report.load import SweepData
+from hyperspec.report.load import SweepData, unit_of
 from hyperspec.tracking.contract import MetricName
 
 # What no setting is: seeds, bookkeeping, and values that follow from the chosen bands.
@@ -223,23 +223,23 @@ def _pooled(data: SweepData, jobs: pd.DataFrame, metric: Metric) -> Score | None
     The test parts of a seed's rotations are one row; the rotation of a specimen is told on, unless
     seeds are dealt otherwise each.
     """
-    column = f"{metric.key}_correct"
+    column = metric.correct
     tables = []
     rotations = jobs["rotation"] if "rotation" in jobs else np.full(len(jobs), np.nan)
     for run_id, seed, rotation in zip(jobs["run_id"], jobs["seed"], rotations, strict=True):
         table = data.predictions(run_id)
         if table is None or column not in table:
             return None
-        known = table[["file", "specimen", column]].astype({column: float})
+        known = table[["file", column]].astype({column: float}).assign(unit=unit_of(table))
         tables.append(known.assign(seed=-1.0 if math.isnan(seed) else seed, rotation=rotation))
     every = pd.concat(tables)
     values = every.pivot_table(index="seed", columns="file", values=column, aggfunc="mean")
-    specimens = every.groupby("file")["specimen"].first()[values.columns]
+    units = every.groupby("file")["unit"].first()[values.columns]
     folds = None
-    dealt = every.groupby("specimen")["rotation"]
+    dealt = every.groupby("unit")["rotation"]
     if every["rotation"].notna().all() and (dealt.nunique() == 1).all():
-        folds = dealt.first()[specimens].astype(int).to_numpy()
-    found = mean_interval(values.to_numpy(), specimens.to_list(), folds=folds, binary=True)
+        folds = dealt.first()[units].astype(int).to_numpy()
+    found = mean_interval(values.to_numpy(), units.to_list(), folds=folds, binary=True)
     kind: IntervalKind = "seeds and specimens" if found.over_seeds else "specimens"
     kind = "none" if math.isnan(found.low) else kind
     return Score(found.mean, found.low, found.high, kind, found.num_groups)

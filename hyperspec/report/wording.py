@@ -147,7 +147,7 @@ def _sentence(count: BandCount, margin: float) -> str:
         return f"{name}: {_bands(n)} {verb} worse than {most} already ({_ends(test, 3)})."
     return (
         f"{name}: undecided whether fewer bands do as well as {most} within ±{points(margin)}; "
-        f"closest to {most}, {_bands(n)}: {_ends(test, 3)}; {_needed(test)}."
+        f"closest to {most}, {_bands(n)}: {_ends(test, 3)}; {needed_text(test)}."
     )
 
 
@@ -156,18 +156,19 @@ def _bands(n: int) -> str:
 
 
 def _stopped(test: Equivalence) -> str:
-    return "worse" if test.verdict == "worse" else f"undecided; {_needed(test)}"
+    return "worse" if test.verdict == "worse" else f"undecided; {needed_text(test)}"
 
 
 def _words(row: Difference) -> str:
     if row.test is None:
         return "not tested: scores only"
     if row.test.verdict == "undecided":
-        return f"undecided; {_needed(row.test)}"
+        return f"undecided; {needed_text(row.test)}"
     return row.test.verdict
 
 
-def _needed(test: Equivalence) -> str:
+def needed_text(test: Equivalence) -> str:
+    """Say what would decide a comparison, or why nothing can."""
     if test.reason == "two seeds":
         return "two seeds: no verdict; a third decides whether seeds differ"
     if test.reason:
