@@ -39,12 +39,13 @@ _WIDEST = 1000  # characters, more than any table needs
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where a report was written, and what was compared in it."""
+    """Where a report was written, what was compared in it, and what it comes to."""
 
     html: Path
     picture: Path
     table: Path
     differences: Differences
+    verdict: Verdict
     charts: tuple[Path, ...] = ()
     """The other pictures, one file each."""
 
@@ -90,17 +91,18 @@ def write_report(data: SweepData, out_dir: Path, margin: float | None = None) ->
     summary = summarise(data)
     picture = save(summary, out_dir / "accuracy_against_bands.png")
     found = compare(data, summary, margin)
+    verdict = conclude(data, summary, found)
     parts = sections(data, summary)
     single = small_multiples(summary)
-    html = write_page(data, summary, out_dir / "report.html", found, parts, single)
+    html = write_page(data, summary, out_dir / "report.html", found, verdict, parts, single)
     drawn = []
     for chart in (*single, *(chart for part in parts for chart in part.charts)):
         path = out_dir / f"{chart.name}.png"
         path.write_bytes(to_png(chart))
         drawn.append(path)
     table = out_dir / "table.txt"
-    table.write_text(_text(data, summary, found, parts), encoding="utf-8")
-    return ReportPaths(html, picture, table, found, tuple(drawn))
+    table.write_text(_text(data, summary, found, verdict, parts), encoding="utf-8")
+    return ReportPaths(html, picture, table, found, verdict, tuple(drawn))
 
 
 def sections(data: SweepData, summary: Summary) -> list[Section]:
@@ -118,9 +120,16 @@ def sections(data: SweepData, summary: Summary) -> list[Section]:
     return [section for section in found if section is not None]
 
 
-def _text(data: SweepData, summary: Summary, found: Differences, parts: Sequence[Section]) -> str:
-    """Return the tables and the sentences of the report as plain text."""
-    text = to_text(ranking(summary)) + f"\n{caveat(summary)}\n"
+def _text(
+    data: SweepData,
+    summary: Summary,
+    found: Differences,
+    verdict: Verdict,
+    parts: Sequence[Section],
+) -> str:
+    """Return the sentences and the tables of the report as plain text, the verdict first."""
+    text = "".join(f"{sentence}\n" for sentence in verdict.sentences) + "\n"
+    text += to_text(ranking(summary)) + f"\n{caveat(summary)}\n"
     if found.rows:
         text += "\n" + to_text(differences_grid(found))
     words = [*band_count_sentences(found), differences_note(found, summary)]

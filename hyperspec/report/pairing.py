@@ -123,7 +123,7 @@ class Pairs:
         return self._seen[key]
 
     def _note_fold(self, run_id: str, table: pd.DataFrame) -> None:
-        """Keep which rotation tested a specimen, or a group of them; with another deal per seed there is no such."""
+        """Keep which rotation tested a specimen, or a group; with a deal per seed there is none."""
         rotation = self._rotations[run_id]
         if math.isnan(rotation):
             return

@@ -280,9 +280,8 @@ def _of_bands(bands: BandCount | None, tested: Tested, margin: float) -> str:
     if test.reason:
         return f"How few bands do as well as {most} cannot be told. {_missing(tested)}"
     if test.verdict == "worse":
-        return (
-            f"{_count(n, 'band')} ({bands.strategy}) already do worse than {most} ({_gap(test)})."
-        )
+        verb = "does" if n == 1 else "do"
+        return f"{_count(n, 'band')} ({bands.strategy}) {verb} worse than {most} ({_gap(test)})."
     return (
         f"How few bands do as well as {most} {within} cannot be told: {_count(n, 'band')} "
         f"({bands.strategy}), {_gap(test)}. {_first_upper(needed_text(test))}."
