@@ -14,6 +14,7 @@ from hyperspec.report.load import SweepData, SweepInfo
 from hyperspec.report.paired_tests import Differences
 from hyperspec.report.summary import Summary
 from hyperspec.report.tables import Grid, caveat, failures, pruned, ranking
+from hyperspec.report.verdict import Verdict
 from hyperspec.report.wording import (
     band_count_sentences,
     differences_grid,
@@ -70,6 +71,7 @@ def write_page(
     summary: Summary,
     path: Path,
     found: Differences,
+    verdict: Verdict,
     sections: Sequence[Section] = (),
     strategies: Sequence[Chart] = (),
 ) -> Path:
@@ -79,7 +81,7 @@ def write_page(
     beside those of accuracy.
     """
     title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
-    parts = [_head(data, summary, found, title)]
+    parts = [_head(data, summary, found, verdict, title)]
     if summary.points:
         grid = ranking(summary)
         pictures = "\n".join(figure_html(chart) for chart in (*charts(summary), *strategies))
@@ -109,11 +111,16 @@ def write_page(
     return path
 
 
-def _head(data: SweepData, summary: Summary, found: Differences, title: str) -> str:
-    first, every = main_sentences(found, summary), band_count_sentences(found)
+def _head(
+    data: SweepData, summary: Summary, found: Differences, verdict: Verdict, title: str
+) -> str:
+    every = band_count_sentences(found) if len(found.counts) > 1 else []  # one: the verdict's own
+    first = main_sentences(found, summary) if every else []
     rest = [text for text in every if text not in first]
     return (
-        f"<h1>{escape(title)}</h1>\n<p>{escape(_counts(data))}</p>\n"
+        f"<h1>{escape(title)}</h1>\n"
+        + "".join(f'<p class="lead">{escape(text)}</p>\n' for text in verdict.sentences)
+        + f"<p>{escape(_counts(data))}</p>\n"
         + (f'<ul class="lead">{_items(first)}</ul>\n' if first else "")
         + (_BEST_FIRST.format(len(rest), _items(rest)) if rest else "")
         + f'<p class="note">{escape(caveat(summary))}</p>'

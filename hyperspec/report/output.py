@@ -25,6 +25,7 @@ from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.report.paired_tests import Differences, check_margin, compare
 from hyperspec.report.summary import Summary, summarise
 from hyperspec.report.tables import caveat, compact, failures, pruned, ranking, to_rich, to_text
+from hyperspec.report.verdict import Verdict, conclude
 from hyperspec.report.wording import (
     band_count_sentences,
     differences_compact,
@@ -143,9 +144,12 @@ def _text(
 
 
 def print_report(data: SweepData, paths: ReportPaths, console: Console | None = None) -> None:
-    """Print the ranked table, what failed, where the pictures are and how to open the UI."""
+    """Print the verdict, the ranked table, what failed, where the pictures are and how to open the UI."""
     console = console or Console()
     summary = summarise(data)
+    console.print()
+    for sentence in paths.verdict.sentences:
+        console.print(sentence, style="bold", highlight=False, markup=False)
     console.print()
     if summary.points:
         whole = to_rich(ranking(summary))
@@ -173,10 +177,12 @@ def _print_differences(found: Differences, summary: Summary, console: Console) -
         console.print(to_rich(grid))
     if num_hidden(found):
         console.print(f"{num_hidden(found)} more rows are in the page and in table.txt.")
-    sentences, total = main_sentences(found, summary), len(found.counts)
+    total = len(found.counts)
+    # Of a single curve the verdict says it already.
+    sentences = main_sentences(found, summary) if total > 1 else []
     for sentence in filter(None, [*sentences, differences_note(found, summary)]):
         console.print(sentence, style="italic", highlight=False, markup=False)
-    if total > len(sentences):
+    if total > len(sentences) > 0:
         console.print(
             f"Of each strategy the setting that validation puts first; {total - len(sentences)} "
             "more sentences are in the page and in table.txt."

@@ -147,17 +147,21 @@ class SweepCallback(Callback):
             print(f"\n{ending.text}\n  hyperspec report {self._sweep_dir}", file=sys.stderr)
         elif not ending.data.jobs.empty:
             log_model = str(OmegaConf.select(config, "tracking.log_model") or "none")
-            self._conclude(run, ending.data, log_model)
+            verdict: tuple[str, ...] = ()
             try:
-                self._report(run, ending.data)
+                verdict = self._report(run, ending.data)
             except Exception:
                 log.exception("the report failed; try again with: hyperspec report %s", run.run_id)
                 raise
+            finally:
+                self._conclude(run, ending.data, log_model, verdict)
         if error is None and ending.failed:
             # Some sweepers swallow failures; a sweep with a failed job must not look like success.
             raise SystemExit(1)
 
-    def _conclude(self, run: JobRun, data: SweepData, log_model: str) -> None:
+    def _conclude(
+        self, run: JobRun, data: SweepData, log_model: str, verdict: tuple[str, ...]
+    ) -> None:
         """Log models, and put the outcome into the description; trouble is no failed sweep."""
         from mlflow.exceptions import MlflowException
 
@@ -169,12 +173,13 @@ class SweepCallback(Callback):
             uri = log_models(connection, data, log_model)
             run_id = data.sweeps[0].run_id
             before = read_run(connection.client, run_id).tag(Tag.NOTE)
-            text = closing(before, data, connection.experiment_id, uri)
+            text = closing(before, data, connection.experiment_id, uri, verdict)
             connection.client.set_tag(run_id, Tag.NOTE, text)
         except (HyperspecError, MlflowException, OSError) as error:
             log.warning("the sweep's model and description were not logged: %s", error)
 
-    def _report(self, run: JobRun, data: SweepData) -> None:
+    def _report(self, run: JobRun, data: SweepData) -> tuple[str, ...]:
+        """Write, print and log the report; return the sentences of its verdict."""
         from hyperspec.report.output import print_report, write_report
         from hyperspec.tracking.retry import UnreachableError
 
@@ -189,6 +194,7 @@ class SweepCallback(Callback):
             run.connection.ask(send)
         except UnreachableError as error:
             log.warning("the report is in %s, and not with its run: %s", self._sweep_dir, error)
+        return paths.verdict.sentences
 
 
 @contextmanager
