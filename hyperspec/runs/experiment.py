@@ -36,9 +36,11 @@ from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.band_search import Found, choose_bands
+from hyperspec.training.builders import read_config
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots, origin
 from hyperspec.training.callbacks.graceful_stop import StopSoftly
 from hyperspec.training.callbacks.monitoring import best_scores
+from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, gather
 from hyperspec.training.devices import choose_device
@@ -138,6 +140,7 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
     set_libraries_aside()
     free_memory()  # after a job that failed
     data = prepare(config)
+    _check_start(config, data)
     hashes = (data.source.hash, data.split.hash)
     same = identity(config, *hashes, parts_of(config), plugins=plugins.sources(config))
     run.set_tags(same.tags)
@@ -160,6 +163,23 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
         slots.clear()
     free_memory()
     return objective
+
+
+def _check_start(config: Train, data: Material) -> None:
+    """Refuse a rotation that goes on from weights which its own test part may have trained."""
+    if config.ckpt is None or config.data.split.rotate is None:
+        return
+    checkpoint = read_checkpoint(config.ckpt)
+    facts, before = checkpoint["hyperspec"], read_config(checkpoint, config.ckpt).data
+    same_data = facts["data_hash"] == data.source.hash
+    same_folder = Path(before.root).resolve() == Path(config.data.root).resolve()
+    if facts["split_hash"] != data.split.hash and (same_data or same_folder):
+        raise ConfigError(
+            f"ckpt='{config.ckpt}' was trained on another part of {config.data.root} than "
+            f"data.split.rotation={config.data.split.rotation} trains on: specimens that are "
+            "tested here would have been seen. Give a checkpoint of the same rotation, or "
+            "ckpt=null."
+        )
 
 
 def _check_finite(objective: Objective) -> None:

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hyperspec.bands import Learned, Strategy
-from hyperspec.datasets.splits import grouped_split
+from hyperspec.datasets.rotation import Rotation
+from hyperspec.datasets.splits import Split, grouped_split
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
@@ -74,18 +75,24 @@ class ArraySource:
         return SpectralStatistics.from_spectra(np.concatenate(spectra), AXIS, labels=names)
 
 
+def split_of(table: pd.DataFrame, rotation: Rotation | None = None) -> Split:
+    """Return the split that `gather` would make of a source's table."""
+    return grouped_split(
+        [str(label) for label in table["label"]],
+        [str(key) for key in table["specimen"]],
+        fractions=[0.5, 0.25, 0.25],
+        seed=0,
+        keys=[str(name) for name in table["file"]],
+        hold_out=[],
+        rotation=rotation,
+    )
+
+
 def material_of(strategy: Strategy) -> Material:
     """Return what `gather` would of these specimens."""
     source = ArraySource()
     labels = [str(label) for label in source.table["label"]]
-    split = grouped_split(
-        labels,
-        [str(key) for key in source.table["specimen"]],
-        fractions=[0.5, 0.25, 0.25],
-        seed=0,
-        keys=[str(name) for name in source.table["file"]],
-        hold_out=[],
-    )
+    split = split_of(source.table)
     statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
     if isinstance(strategy, Learned):
         selection = strategy.candidates(AXIS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from golden_material import AXIS, BANDS, SIZE, ArraySource, material_of
+from golden_material import AXIS, BANDS, SIZE, ArraySource, material_of, split_of
 from golden_record import Run
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import prepare
+from hyperspec.datasets.rotation import Rotation
 from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.config import DEFAULT
 from hyperspec.evaluation.controls.spectra import mean_spectra
@@ -137,6 +138,11 @@ def statistics() -> dict[str, float]:
         "statistics/covariance": weighted(found.moments.covariance),
         "statistics/classes": sum(weighted(one.mean) for one in found.classes.values()),
         **{f"splits/{name}": weighted(rows) for name, rows in material.split.parts().items()},
+        **{
+            f"splits.rotation/{turn} {name}": weighted(rows)
+            for turn in range(4)
+            for name, rows in split_of(material.source.table, Rotation(4, turn)).parts().items()
+        },
     }
 
 

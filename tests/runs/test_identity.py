@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fake_sweeps import FakeSweep
 
+from hyperspec.datasets.config import SplitSpec
 from hyperspec.runs.identity import Finished, canonical, find_finished, identity, why_trained_again
 from hyperspec.runs.locks import claim
 from hyperspec.tracking.run import start_run
@@ -65,6 +66,13 @@ def test_what_decides_a_result_changes_the_identity_and_the_rest_does_not() -> N
     assert len({base, *others}) == 10
     assert _hash(_Config(), plugins={}) == base
     assert len(base) == 16
+
+
+def test_rotations_are_jobs_of_their_own_and_no_rotation_is_the_job_that_it_was() -> None:
+    plain = canonical(SplitSpec())
+    assert plain == {"": "SplitSpec", "fractions": [0.5, 0.25, 0.25], "seed": 0, "hold_out": []}
+    made = [_hash(SplitSpec(rotate=4, rotation=turn)) for turn in range(4)]
+    assert len({*made, _hash(SplitSpec()), _hash(SplitSpec(rotate=5, rotation=0))}) == 6
 
 
 def test_a_file_counts_by_content_and_a_word_by_itself(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_a_plain_job_uses_no_more_than_it_computes() -> None:
         (["evaluation.importance=true"], {"evaluation.importance"}, set()),
         (["evaluation.controls=false"], set(), {"evaluation.controls"}),
         (["evaluation.evaluators=[knn,clusters]"], {"evaluation.clusters"}, set()),
+        (["data.split.rotate=4", "data.split.rotation=1"], {"splits.rotation"}, set()),
         (["data.normalisation=snv"], {"normalisation.snv"}, {"normalisation.zscore"}),
         (
             ["model.stem=wavelength", "evaluation.curve_strategies=[random,pca]"],

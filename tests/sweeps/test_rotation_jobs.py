@@ -156,6 +156,20 @@ def test_what_cannot_be_rotated_is_refused_before_the_first_job(
     assert study.runs() == []
 
 
+def test_no_rotation_goes_on_from_what_its_test_part_trained(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*study.words, *QUICK, "bands.n=5", "data.split.rotate=3"]
+    assert main([*words, "data.split.rotation=0"]) == 0
+    (first,) = study.jobs()
+    ckpt = Path(first.info.artifact_uri.removeprefix("file://")) / Artifact.CHECKPOINT
+    words += [f"ckpt={ckpt}", "epochs=3"]
+    assert main([*words, "data.split.rotation=1"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "than data.split.rotation=1 trains on: specimens that are tested here would" in said
+    assert main([*words, "data.split.rotation=0"]) == 0
+
+
 def test_a_run_of_its_own_says_how_to_choose(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:

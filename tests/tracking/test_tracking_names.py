@@ -53,6 +53,8 @@ def test_plain_mappings_flatten_the_same_way() -> None:
 def test_run_names_read_well() -> None:
     assert run_name("uniform", 50, 0.1, 1e-3, 0) == "uniform n=050 t=0.10 lr=1e-3 seed=0"
     assert run_name("rgb", 3, 0.075, 3.2e-4, 1) == "rgb n=003 t=0.075 lr=3.2e-4 seed=1"
+    turned = run_name("uniform", 50, 0.1, 1e-3, 0, rotation=2)
+    assert turned == "uniform n=050 t=0.10 lr=1e-3 rotation=2 seed=0"
     assert run_name("full", 408, extra={"views": "strong"}) == "full n=408 views=strong"
 
 
