@@ -82,6 +82,11 @@ def test_without_it_the_words_are_those_of_before() -> None:
         "test/linear_top1": "test linear probe",
         "control/untrained_knn_top1": "untrained encoder, k-NN",
         "control/mean_spectrum_knn_top1": "mean spectrum, k-NN",
+        "control/image_stats_knn_top1": "image statistics, k-NN",
+        "control/random_features_knn_top1": "random features, k-NN",
+        "control/pls_da_top1": "PLS-DA",
+        "control/lda_top1": "LDA",
+        "control/rgb_encoder_knn_top1": "RGB encoder, k-NN",
         "val/rankme": "RankMe (validation)",
     }
     said = {name: words(name) for name in ("val/knn_top1", "val/view_retrieval_top1", "val/rankme")}
