@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hyperspec.runs.planning.device_sharing import check_sharing
@@ -24,11 +25,14 @@ def check_data(jobs: Sequence[Train]) -> None:
     Raises:
         HyperspecError: With the files that cannot be used, or the memory that is missing.
     """
+    from hyperspec.datasets.config import SplitSpec
     from hyperspec.training.data import open_source
 
     opened: list[Data] = []
     for job in jobs:
-        if job.data not in opened:
-            open_source(job.data)
-            opened.append(job.data)
+        # All splits have the same specimens, and the same warnings but for what they keep apart.
+        data = replace(job.data, split=SplitSpec(group=job.data.split.group))
+        if data not in opened:
+            open_source(data)
+            opened.append(data)
     check_sharing(jobs)
