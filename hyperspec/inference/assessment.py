@@ -46,13 +46,14 @@ class Embedded:
 
     @cached_property
     def _out(self) -> NDArray[np.bool_]:
-        """Rows that ``hold_out`` names, ``(N,)``."""
+        """Rows of the specimens that ``hold_out`` names, ``(N,)``."""
         material = self.restored.material
         columns = label_columns(material.source)
-        out = np.zeros(len(material.labels), dtype=bool)
+        meant = np.zeros(len(material.labels), dtype=bool)
         for name in self.hold_out:
-            out |= named_rows(name, material.labels, columns, key="--hold-out")
-        return out
+            meant |= named_rows(name, material.labels, columns, key="--hold-out")
+        specimens = np.asarray(material.specimens)
+        return np.isin(specimens, specimens[meant])
 
     @cached_property
     def parts(self) -> dict[str, NDArray[np.intp]]:

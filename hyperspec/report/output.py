@@ -19,7 +19,7 @@ from hyperspec.report.charts import (
 )
 from hyperspec.report.charts.accuracy import save, small_multiples
 from hyperspec.report.charts.figure import Section, to_png
-from hyperspec.report.confounders import section as confounders
+from hyperspec.report.confounder_table import section as confounders
 from hyperspec.report.html import write_page
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.report.paired_tests import Differences, check_margin, compare
@@ -144,7 +144,7 @@ def _text(
 
 
 def print_report(data: SweepData, paths: ReportPaths, console: Console | None = None) -> None:
-    """Print the verdict, the ranked table, what failed, where the pictures are and how to open the UI."""
+    """Print verdict, table, what failed, where the pictures are and how to open the UI."""
     console = console or Console()
     summary = summarise(data)
     console.print()

@@ -138,7 +138,7 @@ def test_what_is_held_out_is_a_part_of_its_own(work: Path, here: Path, capsys) -
     kept = pd.read_csv(here / "evaluation/test_label_predictions.csv")
     assert not set(kept["label"]) & set(names.split(","))
     assert main(["evaluate", ckpt, folder, "--hold-out", "Papilio"]) == 2
-    assert "--hold-out names 'Papilio', which is neither a genus nor" in capsys.readouterr().err
+    assert "--hold-out names 'Papilio', which is neither a label nor" in capsys.readouterr().err
     assert main(["evaluate", ckpt, folder, "--hold-out", "Synthopteryx"]) == 2
     assert "leaves nothing to fit probes on" in capsys.readouterr().err
 

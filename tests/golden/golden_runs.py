@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from hyperspec.bands import PROJECTIONS, STRATEGIES, CountedStrategy, Full, ListBands, Uniform
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.datasets.grouping import Grouping
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.preparation.prepare import prepare
 from hyperspec.datasets.rotation import Rotation
+from hyperspec.datasets.splits import grouped_split
 from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.config import DEFAULT
 from hyperspec.evaluation.controls.spectra import mean_spectra
+from hyperspec.evaluation.confounders import probe_confounder
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.retrieval import average_precisions
 from hyperspec.evaluation.scores import evaluate_features
@@ -273,6 +276,28 @@ def scores() -> dict[str, float]:
     return found
 
 
+def confounders() -> dict[str, float]:
+    rng = np.random.default_rng(11)
+    days = rng.permutation(np.arange(24) % 8)
+    specimens = [f"{i // 2}" for i in range(48)]
+    columns = {"day": [f"day {day}" for day in np.repeat(days, 2)]}
+    labels = [f"class {i // 2 % 2}" for i in range(48)]
+    split = grouped_split(
+        labels, specimens, seed=0, grouping=Grouping.of("day", specimens, columns)
+    )
+    features = rng.normal(size=(8, 6))[np.repeat(days, 2)] + rng.normal(scale=0.8, size=(48, 6))
+    train, test = (
+        Held(features[own], labels[own], specimens[own], specimens[own])
+        for own in (slice(0, None, 2), slice(1, None, 2))
+    )
+    values = (columns["day"][::2], columns["day"][1::2])
+    probe = probe_confounder("day", train, test, values, k=5, num_resamples=200)
+    return {
+        **{f"splits.groups/{name}": weighted(part) for name, part in split.parts().items()},
+        **{f"evaluation.confounders/{name}": value for name, value in probe.metrics.items()},
+    }
+
+
 RUNS: dict[str, Run] = {
     # Cubes are read and resized in float32.
     "preparation": Run(preparation, tolerance=1e-5),
@@ -286,4 +311,5 @@ RUNS: dict[str, Run] = {
     "encoders": Run(partial(encoders, ENCODERS), ("backbones.tiny", "head")),
     "large encoders": Run(partial(encoders, LARGE), ("stems.projection", "head"), slow=True),
     "scores": Run(scores),
+    "confounders": Run(confounders, ("evaluation.probes", "evaluation.intervals")),
 }

@@ -65,6 +65,9 @@ def test_a_plain_job_uses_no_more_than_it_computes() -> None:
         (["evaluation.controls=false"], set(), {"evaluation.controls"}),
         (["evaluation.evaluators=[knn,clusters]"], {"evaluation.clusters"}, set()),
         (["data.split.rotate=4", "data.split.rotation=1"], {"splits.rotation"}, set()),
+        (["data.split.group=session"], {"splits.groups"}, set()),
+        (["data.confounders=[session]"], {"evaluation.confounders"}, set()),
+        (["data.confounders=[]"], set(), set()),
         (["data.normalisation=snv"], {"normalisation.snv"}, {"normalisation.zscore"}),
         (
             ["model.stem=wavelength", "evaluation.curve_strategies=[random,pca]"],

@@ -15,7 +15,7 @@ from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData, SplitSpec
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
-from hyperspec.training.data import gather
+from hyperspec.training.data import Material, gather
 from hyperspec.utils.errors import ConfigError
 
 
@@ -31,8 +31,8 @@ def folder(original: Path, tmp_path: Path) -> Path:
 
 
 def data(folder: Path, **changed: object) -> FolderData:
-    settings = {"size": 8, "cache_dir": str(folder.parent / "cache")}
-    return FolderData(root=str(folder), labels=CsvLabels(), **{**settings, **changed})  # type: ignore[arg-type]
+    settings = {"size": 8, "cache_dir": str(folder.parent / "cache"), "labels": CsvLabels()}
+    return FolderData(root=str(folder), **{**settings, **changed})  # type: ignore[arg-type]
 
 
 def overwrite(folder: Path, file: str) -> None:
@@ -151,3 +151,36 @@ def test_an_export_is_trained_on_as_its_store_was(folder: Path) -> None:
         again.source.planes(rows, again.selection), made.source.planes(rows, made.selection)
     )
     np.testing.assert_array_equal(again.source.masks(rows), made.source.masks(rows))
+
+
+def test_a_run_is_warned_of_confounders_until_its_split_keeps_them_apart(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = folder / "labels.csv"
+    header, *lines = path.read_text().splitlines()
+    columns = header.split(",")
+    pigment, number = columns.index("pigment"), columns.index("specimen")
+    cells = [line.split(",") for line in lines]
+    # Each pigment group has its own sessions, three of them, so that each part gets one.
+    rows = [[*row, f"{row[pigment][0]}{int(row[number]) % 3}"] for row in cells]
+    path.write_text("\n".join(",".join(row) for row in [[*columns, "session"], *rows]) + "\n")
+
+    def made(**changed: object) -> Material:
+        return gather(data(folder, labels=CsvLabels(column="pigment"), **changed), Uniform(n=5))
+
+    plain = made()
+    assert "confounds label and session" in caplog.text
+    assert "data.split.group=session" in caplog.text
+    assert set(plain.confounders) == {"date", "session"}
+    assert plain.split.groups is None
+    caplog.clear()
+    apart = made(split=SplitSpec(group="session"))
+    assert "confounds" not in caplog.text
+    assert apart.split.groups == tuple(apart.confounders["session"])
+    sessions = [{apart.split.groups[row] for row in part} for part in apart.split.parts().values()]
+    assert sum(map(len, sessions)) == len(set.union(*sessions)) == 6
+    none = made(confounders=[])
+    assert none.confounders == {}
+    assert none.split.hash == plain.split.hash
+    with pytest.raises(ConfigError, match=r"data\.confounders names 'lamp'"):
+        made(confounders=["lamp"])

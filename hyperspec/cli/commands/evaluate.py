@@ -39,9 +39,9 @@ def add(commands: Commands) -> None:
     add = parser.add_argument
     add("--labels-column", default="label", metavar="A,B,...", help="label columns (label)")
     add("--part", choices=["validation", "test"], default="test")
-    add("--hold-out", metavar="A,B,...", help="genera (first word of a label) or labels that are "
-        "scored as a part of their own, and on which no probe is fitted (what training held "
-        "out)")  # fmt: skip
+    add("--hold-out", metavar="A,B,...", help="genera (first word of a label), labels or "
+        "column=value that are scored as a part of their own, and on which no probe is fitted "
+        "(what training held out)")  # fmt: skip
     add(
         "--bands", metavar="A:N,B:N,...", help="matrix over band sets, such as uniform:10,random:50"
     )

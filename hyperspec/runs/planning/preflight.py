@@ -26,11 +26,13 @@ def check_data(jobs: Sequence[Train]) -> None:
     Raises:
         HyperspecError: With the files that cannot be used, or the memory that is missing.
     """
+    from hyperspec.datasets.config import SplitSpec
     from hyperspec.training.data import open_source
 
     opened: list[Data] = []
     for job in jobs:
-        data = replace(job.data, split=SplitSpec())  # all splits read one store
+        # All splits have the same specimens, and the same warnings but for what they keep apart.
+        data = replace(job.data, split=SplitSpec(group=job.data.split.group))
         if data not in opened:
             open_source(data)
             opened.append(data)

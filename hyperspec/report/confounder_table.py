@@ -69,9 +69,8 @@ def _label_row(data: SweepData, point: Point) -> tuple[str, str, str]:
 
 
 def _score(rows: pd.DataFrame) -> Score:
-    low = _mean(rows, "low")
-    kind = "none" if math.isnan(low) else "specimens"
-    return Score(_mean(rows, "accuracy"), low, _mean(rows, "high"), kind)
+    low, high = _mean(rows, "low"), _mean(rows, "high")
+    return Score(_mean(rows, "accuracy"), low, high, "none" if math.isnan(low) else "specimens")
 
 
 def _mean(rows: pd.DataFrame, name: str) -> float:
