@@ -42,7 +42,7 @@ def search(folder: Path, way: str, seed: int, options: argparse.Namespace) -> di
     name = f"{way}-{seed}"
     words = ["experiment=demo", "-m", "search=tpe", *SPACE, "data.root=specimens", "data.size=16"]
     words += ["bands.n=8", "warmup_steps=1", f"epochs={options.epochs}", "hardware.threads=1"]
-    words += ["evaluation.every_n_epochs=2", "evaluation.linear=false", "evaluation.resamples=100"]
+    words += ["evaluation.every_n_epochs=2", "evaluation.linear=false"]
     words += ["evaluation.controls=false", "log_every_n_steps=1", f"tracking.experiment={name}"]
     words += [f"hydra.sweeper.n_trials={options.trials}", f"hydra.sweeper.study_name={name}"]
     words += [

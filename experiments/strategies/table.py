@@ -2,8 +2,8 @@
 
     python experiments/strategies/table.py --picks FILE --sweeps strategies/sweeps/*
 
-Accuracies are means over seeds on held-out specimens with 95% intervals by a bootstrap crossed over
-seeds and specimens; differences to `uniform` and `random` are paired by both.
+Accuracies are means over seeds on held-out specimens with 95% intervals over seeds and
+specimens; differences to `uniform` and `random` are paired by both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from hyperspec.tracking.config import TrackingConfig
 
 BASELINES = ("uniform", "random")
 PROBES = ("knn", "linear")
-RESAMPLES = 4000
 
 
 class Scores:
@@ -62,9 +61,7 @@ class Scores:
             return None
         seeds = one.index.intersection(other.index)
         one, other = one.loc[seeds], other.loc[seeds, one.columns]
-        return paired_bootstrap(
-            one.to_numpy(), other.to_numpy(), self.groups(one), num_resamples=RESAMPLES
-        )
+        return paired_interval(one.to_numpy(), other.to_numpy(), self.groups(one))
 
 
 def name_of(job: pd.Series[Any]) -> str:

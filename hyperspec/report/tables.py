@@ -169,7 +169,7 @@ def caveat(summary: Summary) -> str:
     if few:
         what = "1 specimen was" if min(few) == 1 else f"{min(few)} specimens were"
         text += (
-            f" Only {what} tested: no interval and no verdict below {MIN_SPECIMENS} "
+            f" Only {what} tested: no verdict below {MIN_SPECIMENS} "
             "(data.split.rotate=4 tests every specimen)."
         )
     return text

@@ -79,7 +79,7 @@ def test_channels_of_all_bands_are_restored_too(work: Path, here: Path, capsys) 
     found = json.loads((here / "evaluation/evaluation.json").read_text())
     run = named(run_of(work)[1], "binned", "projection")
     assert found["test/label/knn_top1"] == pytest.approx(run.data.metrics["test/knn_top1"])
-    words = ["--mode", "mean", "--window", "100", "--resamples", "200"]
+    words = ["--mode", "mean", "--window", "100"]
     assert main(["importance", ckpt, folder, *words]) == 0
     table = pd.read_csv(here / "importance/importance.csv")
     assert table["num_bands"].max() > 5  # windows of what is read, not of the channels
@@ -183,7 +183,7 @@ def test_importance_writes_files_and_adds_them_to_the_run(work: Path, here: Path
     client, runs = run_of(work)
     run = named(runs, "uniform", "projection")
     words = ["importance", str(work / "plain/last.ckpt"), str(work / "specimens"), "--window", "60"]
-    words += ["--mode", "mean,interpolation", "--mark", "365:381,695:705", "--resamples", "200"]
+    words += ["--mode", "mean,interpolation", "--mark", "365:381,695:705"]
     words += ["--run", run.info.run_id, "--uri", f"sqlite:///{work / 'mlflow.db'}"]
     assert main(words) == 0
     printed = capsys.readouterr().out
@@ -201,7 +201,7 @@ def test_importance_writes_files_and_adds_them_to_the_run(work: Path, here: Path
 
 def test_importance_over_several_checkpoints(work: Path, here: Path) -> None:
     ckpts = [str(work / name / "last.ckpt") for name in ("plain", "wave")]
-    words = [str(work / "specimens"), "--mode", "mean", "--window", "100", "--resamples", "200"]
+    words = [str(work / "specimens"), "--mode", "mean", "--window", "100"]
     changes = []
     for number, chosen in enumerate([ckpts[:1], ckpts[1:], ckpts]):
         assert main(["importance", *chosen, *words, "--out", str(number)]) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confounded import write_confounded
+from hyperspec.evaluation.baselines import mean_spectra
 from tracked import Runs, artifact
 from train_fixtures import cache, runs, words
 
@@ -18,7 +19,6 @@ from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.grouping import Grouping
 from hyperspec.datasets.splits import grouped_split
-from hyperspec.evaluation.baselines import mean_spectra
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.report.load import load_sweep
 from hyperspec.report.output import write_report

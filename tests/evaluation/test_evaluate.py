@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
 
 from hyperspec.evaluation.config import DEFAULT
 from hyperspec.evaluation.controls.spectra import mean_spectra
@@ -17,6 +16,7 @@ from hyperspec.evaluation.evaluators.rankme import rankme
 from hyperspec.evaluation.evaluators.view_retrieval import view_retrieval
 from hyperspec.evaluation.objective import objective_value, resolve_objective
 from hyperspec.evaluation.scores import control_table, evaluate_features
+from hyperspec.evaluation.statistics.intervals import mean_interval
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 SPECIES = list("abc")
@@ -50,7 +50,7 @@ def control(name: str, parts: dict[str, Held], **options):
 
 @pytest.fixture(scope="module")
 def result(parts):
-    return evaluate_features(parts, DEFAULT, seed=0, num_resamples=500)
+    return evaluate_features(parts, DEFAULT, seed=0)
 
 
 def test_names_of_the_metrics(result):
@@ -66,7 +66,7 @@ def test_values_are_those_of_the_parts(parts, result):
     near = knn_probe(train.features, train.labels, test.features, test.labels)
     probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
     line = probe.score(test.features, test.labels)
-    ends = bootstrap_interval(near.correct, test.specimens, num_resamples=500)
+    ends = mean_interval(near.correct, test.specimens)
     views, _ = view_retrieval(parts["validation"].features, parts["validation"].specimens)
     metrics = result.metrics
     assert metrics["test/knn_top1"] == near.top1
@@ -98,18 +98,14 @@ def test_table_of_test_predictions(parts, result):
 
 
 def test_the_test_part_changes_nothing_on_validation(parts, result):
-    other = evaluate_features(
-        {**parts, "test": part(9, 4, "y", noise=2.0)}, DEFAULT, num_resamples=500
-    )
+    other = evaluate_features({**parts, "test": part(9, 4, "y", noise=2.0)}, DEFAULT)
     changed = {name for name, value in result.metrics.items() if other.metrics[name] != value}
     assert not any(name.startswith("val/") for name in changed)
     assert {"test/knn_top1", "test/linear_top1", "test/rankme"} <= changed
 
 
 def test_validation_alone_and_without_the_linear_probe(parts, result):
-    alone = evaluate_features(
-        {name: parts[name] for name in ("train", "validation")}, ["knn"], num_resamples=500
-    )
+    alone = evaluate_features({name: parts[name] for name in ("train", "validation")}, ["knn"])
     assert alone.metrics["val/knn_top1"] == result.metrics["val/knn_top1"]
     assert not any("linear" in name or name.startswith("test/") for name in alone.metrics)
     assert "linear" not in alone.predictions["validation"].columns
@@ -144,7 +140,7 @@ def test_rows_without_a_label_are_not_probed(parts):
 
 
 def test_control_has_its_own_names_and_the_test_part_only(parts, result):
-    beside = control("untrained", parts, num_resamples=500)
+    beside = control("untrained", parts)
     assert beside.metrics["control/untrained_knn_top1"] == result.metrics["test/knn_top1"]
     assert set(beside.metrics) == {
         "control/untrained_" + name.removeprefix("test/")
@@ -159,8 +155,8 @@ def test_what_controls_said_stands_side_by_side(parts):
     noise = np.random.default_rng(0).normal(size=test.matrix.shape)
     poor = {**parts, "test": Held(noise, test.labels, test.specimens, test.files)}
     controls = {
-        "untrained": control("untrained", poor, num_resamples=100),
-        "mean_spectrum": control("mean_spectrum", parts, num_resamples=100),
+        "untrained": control("untrained", poor),
+        "mean_spectrum": control("mean_spectrum", parts),
     }
     table = control_table(controls)
     assert list(table.columns) == [

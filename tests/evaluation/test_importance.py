@@ -119,7 +119,7 @@ def test_windows_without_weight_change_nothing_and_planted_ones_stand_out(data):
         )
         assert np.abs(found.change[~planted]).max() < 1e-6
         assert np.all(found.drop[~planted] == 0)
-        table = importance_table([found], num_resamples=300)
+        table = importance_table([found])
         for nm in (373, 700):
             centre = int(np.argmin(np.abs(table["centre_nm"] - nm)))
             assert table["change_low"][centre] > table["change"][~planted].median()
@@ -265,7 +265,7 @@ def result(seed: int, specimens=("a", "a", "b", "c")) -> Importance:
 
 def test_table_over_seeds_and_files(tmp_path):
     results = [result(0), result(1), result(2)]
-    table = importance_table(results, num_resamples=500)
+    table = importance_table(results)
     expected = np.mean([one.change for one in results], axis=(0, 2))
     np.testing.assert_allclose(table["change"], expected)
     assert (table["change_low"] < table["change"]).all()

@@ -48,7 +48,7 @@ def part() -> Held:
 
 @pytest.fixture(scope="module")
 def measured(part):
-    found, said = measure_labels(part, held(1), num_resamples=400)
+    found, said = measure_labels(part, held(1))
     return {one.name: one for one in found}, said
 
 
@@ -83,7 +83,7 @@ def test_probes_name_every_labelled_row(part, measured) -> None:
 
 
 def test_shape(part) -> None:
-    found = {one.name: one for one in measure_shape(part, num_resamples=400)}
+    found = {one.name: one for one in measure_shape(part)}
     x = part.matrix / np.linalg.norm(part.matrix, axis=1, keepdims=True)
     pairs = [np.sum((x[i] - x[i + 1]) ** 2) for i in range(0, len(x), 2)]
     assert found["alignment"].value == pytest.approx(np.mean(pairs))
@@ -103,7 +103,7 @@ def test_one_view_each_leaves_out_what_needs_two() -> None:
 
 
 def test_held_out_labels_are_named_by_other_specimens(part) -> None:
-    found, said = measure_labels(part, None, k=3, num_resamples=400)
+    found, said = measure_labels(part, None, k=3)
     rows = part.labelled()
     x = rows.features / np.linalg.norm(rows.features, axis=1, keepdims=True)
     for i, name in enumerate(said["knn"]):
@@ -125,6 +125,6 @@ def test_one_label_has_no_structure() -> None:
 
 
 def test_metric_names(part) -> None:
-    metrics = as_metrics(measure_shape(part, num_resamples=400), "test/")
+    metrics = as_metrics(measure_shape(part), "test/")
     assert metrics["test/alignment_low"] < metrics["test/alignment"]
     assert "test/rankme_low" not in metrics

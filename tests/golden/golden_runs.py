@@ -24,8 +24,8 @@ from hyperspec.datasets.rotation import Rotation
 from hyperspec.datasets.splits import grouped_split
 from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.config import DEFAULT
-from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.confounders import probe_confounder
+from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.retrieval import average_precisions
 from hyperspec.evaluation.scores import evaluate_features

@@ -21,6 +21,7 @@ from hyperspec.report.load import SweepData, SweepInfo, load_sweep
 from hyperspec.report.output import print_report, write_report
 from hyperspec.report.paired_tests import Differences, Margin, check_margin, compare, find_margin
 from hyperspec.report.summary import Summary, summarise
+from hyperspec.report.tables import caveat
 from hyperspec.report.wording import (
     band_count_sentences,
     differences_compact,
@@ -140,10 +141,15 @@ def test_balanced_disagreement_is_undecided_with_the_number_that_would_decide() 
     assert row.mean == 0
     # Variance of two +1, two -1 and 36 zeros; two one-sided tests at 5% with 80% power.
     needed = math.ceil((4 / 39) * ((1.6448536 + 1.2815516) / 0.02) ** 2)
-    assert row.test.num_specimens_to_decide == needed
+    told = row.test.needed[0]
+    assert (told.claim, told.means) == ("equal", "specimens")
+    assert told.specimens == pytest.approx(needed, rel=0.01)
     (cells,) = differences_grid(found).rows
     assert cells[:5] == ("pca", "uniform", "20", "3", "40")
-    assert cells[-1] == f"undecided; about {needed} specimens would decide"
+    assert cells[-1] == (
+        f"undecided; about {told.specimens} tested specimens would call them equal if there is no "
+        "true difference"
+    )
 
 
 @pytest.mark.parametrize(("num", "verdict"), [(148, "undecided"), (149, "as good as")])
@@ -156,7 +162,8 @@ def test_never_disagreeing_decides_from_149_specimens_on(num: int, verdict: str)
     (row,) = found.rows
     assert row.test is not None
     assert row.test.verdict == verdict
-    expected = f"{verdict}; about 149 specimens would decide" if num < 149 else verdict
+    needed = "about 149 tested specimens would call them equal if there is no true difference"
+    expected = f"{verdict}; {needed}" if num < 149 else verdict
     assert differences_grid(found).rows[0][-1] == expected
 
 
@@ -275,7 +282,8 @@ def test_controls_are_tested_on_what_they_said_of_each_specimen() -> None:
     assert mean_spectrum.test.verdict == "undecided"
     assert [row[-1] for row in differences_grid(found).rows] == [
         "better",
-        "undecided; about 149 specimens would decide",
+        "undecided; about 149 tested specimens would call them equal if there is no true "
+        "difference",
     ]
     assert found.tested == ()
     assert "only scores are logged" not in differences_note(found, planted.read()[1])
@@ -385,9 +393,9 @@ def test_the_smallest_number_of_bands_that_does_as_well_is_named() -> None:
     planted.setting("pca", 10, wrong=range(50))
     planted.setting("pca", 100)
     (pca, uniform) = band_count_sentences(planted.compare())
-    assert pca == "pca: fewer bands do worse than 100, at each number tried (10)."
+    assert pca == "pca: 10 bands do worse than 100 already (-0.250 [-0.314, -0.186])."
     assert uniform.startswith("uniform: 20 bands do as well as 100 within ±2 points (+0.000 [")
-    assert uniform.endswith("). Below: 5 worse, 10 worse.")
+    assert uniform.endswith("). Fewer: 10 bands worse.")
 
 
 def test_of_many_settings_each_strategy_speaks_at_its_best_by_validation() -> None:
@@ -414,13 +422,12 @@ def test_all_bands_are_the_reference_of_every_strategy() -> None:
     planted.setting("rgb", 3, wrong=range(20, 30))
     planted.setting("learned", 1, wrong=[])
     learned, rgb, uniform = band_count_sentences(planted.compare())
-    needed = math.ceil((4 / 39) * ((1.6448536 + 1.2815516) / 0.02) ** 2)
     assert uniform.startswith(
         "uniform: undecided whether fewer bands do as well as 408 (full) within ±2 points; "
         "closest to 408 (full), 50 bands: +0.000 ["
     )
-    assert uniform.endswith(f"], about {needed} specimens would decide.")
-    assert rgb.startswith("rgb: fewer bands do worse than 408 (full)")
+    assert uniform.endswith("would call them equal if there is no true difference.")
+    assert rgb.startswith("rgb: 3 bands do worse than 408 (full) already")
     assert learned.startswith("learned: undecided")
 
 
@@ -462,7 +469,7 @@ def test_the_margin_is_read_from_the_parent_where_the_sweep_left_it(sweep_uri: s
 def test_page_text_and_terminal_show_the_same_verdicts(
     fake_sweep: FakeSweep, tmp_path: Path
 ) -> None:
-    for seed in range(2):
+    for seed in range(3):
         fake_sweep.job("uniform", 20, seed, 0.25, predictions=True)
         fake_sweep.job("mutual_information", 20, seed, 1.0, predictions=True)
         fake_sweep.job("mutual_information", 50, seed, 1.0, predictions=True)
@@ -490,3 +497,98 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     command.add(parser.add_subparsers())
     return parser.parse_args(["report", *words])
+
+
+def test_the_walk_ends_at_the_first_number_that_does_not_do_as_well() -> None:
+    planted = Planted(200)
+    # Ten bands would do as well again; nothing is claimed beyond the twenty that do not.
+    for n, wrong in ((10, ()), (20, range(60)), (50, ()), (100, ())):
+        planted.setting("uniform", n, wrong)
+    (count,) = planted.compare().counts
+    assert count.fewest is not None
+    assert count.stopped_at is not None
+    assert (count.fewest[0], count.stopped_at[0]) == (50, 20)
+    assert dict(count.smaller)[10].verdict == "as good as"
+    (sentence,) = band_count_sentences(planted.compare())
+    assert sentence.startswith("uniform: 50 bands do as well as 100")
+
+
+def test_two_seeds_show_an_interval_and_no_verdict() -> None:
+    planted = Planted()
+    planted.setting("uniform", 20, wrong=range(20), seeds=2)
+    planted.setting("pca", 20, seeds=2)
+    found = planted.compare()
+    (row,) = found.rows
+    assert row.test is not None
+    assert row.test.difference.low > 0
+    assert differences_grid(found).rows[0][-1] == (
+        "undecided; two seeds: no verdict; a third decides whether seeds differ"
+    )
+    assert found.families == {}
+
+
+def test_rows_against_one_reference_are_one_family() -> None:
+    planted = Planted(100)
+    planted.setting("uniform", 20, wrong=range(7))
+    for strategy in ("pca", "entropy", "fngbs", "variance", "opbs", "issc"):
+        planted.setting(strategy, 20)
+    found = planted.compare()
+    assert found.families == {"uniform": 6}
+    tests = [row.test for row in found.rows if row.test is not None]
+    assert all(test.family == 6 for test in tests)
+    # Alone, seven of a hundred specimens and none the other way leave out 0.
+    assert all(test.difference.low > 0 for test in tests)
+    assert {test.verdict for test in tests} == {"undecided"}
+    note = differences_note(found, planted.read()[1])
+    assert "(6 against uniform) are corrected together (Holm 1979)" in note
+
+
+def rotated(seeds: Sequence[int], num: int = 40) -> Planted:
+    """Two settings whose jobs test a quarter of the specimens each."""
+    planted = Planted(num)
+    for strategy, wrong in (("uniform", range(20)), ("pca", ())):
+        for seed, rotation in itertools.product(seeds, range(4)):
+            planted.job(strategy, 20, seed, wrong)
+            planted.rows[-1]["rotation"] = float(rotation)
+            run_id = str(planted.rows[-1]["run_id"])
+            table = planted.tables[run_id]
+            assert table is not None
+            number = table["specimen"].str[1:].astype(int)
+            planted.tables[run_id] = table[number % 4 == rotation]
+    return planted
+
+
+def test_rotations_of_a_seed_are_pooled() -> None:
+    found = rotated((0, 1, 2)).compare()
+    (row,) = found.rows
+    assert row.test is not None
+    assert row.test.situation is not None
+    shown = row.test.difference
+    assert (shown.num_groups, shown.num_seeds, shown.mean) == (40, 3, 0.5)
+    assert (row.test.verdict, row.test.situation.parts.num_folds) == ("better", 4)
+    assert found.num_incomplete == 0
+    points = rotated((0,)).read()[1].points
+    score = {point.strategy: point.scores["knn"] for point in points}["uniform"]
+    assert (score.mean, score.num_specimens, score.kind) == (0.5, 40, "specimens")
+
+
+def test_a_missing_rotation_is_said_and_only_shared_files_are_compared() -> None:
+    planted = rotated((0, 1, 2))
+    lost = [row for row in planted.rows if row["rotation"] == 2 and row["params.bands"] == "pca"]
+    planted.rows = [row for row in planted.rows if row not in lost]
+    found = planted.compare()
+    (row,) = found.rows
+    assert row.test is not None
+    assert (row.test.difference.num_groups, row.test.difference.mean) == (30, 0.5)
+    assert "1 setting lacks a rotation" in differences_note(found, planted.read()[1])
+
+
+def test_few_tested_specimens_are_warned_of() -> None:
+    planted = Planted(6)
+    planted.setting("uniform", 20, wrong=[0])
+    summary = planted.read()[1]
+    score = summary.points[0].scores["knn"]
+    assert score.has_few
+    assert score.mean == pytest.approx(5 / 6)
+    assert 0.3 < score.low < 0.4  # exact: each specimen is wholly right or wrong
+    assert "Only 6 specimens were tested: no verdict below 8" in caveat(summary)

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from hyperspec.evaluation.metrics import METRICS, Metric
-from hyperspec.evaluation.statistics.bootstrap import crossed_bootstrap
+from hyperspec.evaluation.statistics.intervals import mean_interval
 from hyperspec.report.load import load_sweep
 from hyperspec.report.output import print_report, report, write_report
 from hyperspec.report.summary import summarise
@@ -157,7 +157,7 @@ def test_three_seeds_give_the_crossed_interval(fake_sweep: FakeSweep) -> None:
     (point,) = summarise(data).points
     tables = [predictions_table(knn, seed) for seed, knn in enumerate(accuracies)]
     order = np.argsort(tables[0]["file"].to_numpy())
-    expected = crossed_bootstrap(
+    expected = mean_interval(
         [t["knn_correct"].to_numpy(float)[order] for t in tables],
         tables[0]["specimen"].to_numpy()[order].tolist(),
     )
@@ -176,7 +176,7 @@ def test_three_seeds_without_predictions_fall_back_and_say_so(fake_sweep: FakeSw
     score = summary.points[0].scores["knn"]
     assert (score.mean, score.low, score.high) == pytest.approx((0.6, 0.5, 0.7))
     assert caveat(summary) == (
-        "Means over 3 seeds. Intervals: 95%, bootstrap over the specimens of single runs."
+        "Means over 3 seeds. Intervals: 95%, over specimens, of the seeds that were run."
     )
 
 

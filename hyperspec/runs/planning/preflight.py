@@ -26,7 +26,6 @@ def check_data(jobs: Sequence[Train]) -> None:
     Raises:
         HyperspecError: With the files that cannot be used, or the memory that is missing.
     """
-    from hyperspec.datasets.config import SplitSpec
     from hyperspec.training.data import open_source
 
     opened: list[Data] = []
