@@ -21,6 +21,7 @@ import pandas as pd
 
 from hyperspec.bands.diagnostics import stability
 from hyperspec.evaluation.statistics.intervals import Interval, mean_interval
+from hyperspec.evaluation.statistics.paired import paired_interval
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.design import build_design
