@@ -18,7 +18,7 @@ from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 from hyperspec.evaluation.statistics.paired import Equivalence
 from hyperspec.evaluation.statistics.variance import MIN_SEEDS
 from hyperspec.report.best_control import Control, best_accuracy
-from hyperspec.report.confounders import told_by_features
+from hyperspec.report.confounder_table import told_by_features
 from hyperspec.report.load import SweepData
 from hyperspec.report.paired_tests import BandCount, Differences, points, setting_words
 from hyperspec.report.pairing import Pairs
