@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hyperspec.evaluation.metrics import main_accuracy
+from hyperspec.evaluation.metrics import main_accuracy, metric_of
 from hyperspec.evaluation.statistics.decision import ROTATIONS, Needed
 from hyperspec.evaluation.statistics.paired import Equivalence
 from hyperspec.report.paired_tests import BandCount, Difference, Differences, points, setting_words
@@ -79,6 +79,7 @@ def differences_note(found: Differences, summary: Summary) -> str:
             "at the first that does not, which needs no correction."
         )
         words += [_families(found)] if found.families else []
+    words += _tied(found, summary)
     if any(row.test is None for row in found.rows):
         words.append("Without an interval: only scores are logged, not the single predictions.")
     if found.num_unpaired:
@@ -95,6 +96,19 @@ def differences_note(found: Differences, summary: Summary) -> str:
             "again to fill it up."
         )
     return " ".join(words)
+
+
+def _tied(found: Differences, summary: Summary) -> list[str]:
+    """Say how many settings the objective cannot tell from the one that it puts first."""
+    name, margin = summary.objective_name, found.margin.value
+    if not metric_of(name).is_accuracy:
+        return []
+    first = summary.points[0].objective
+    tied = sum(abs(first - point.objective) <= margin for point in summary.points[1:])
+    if not tied:
+        return []
+    lie = "1 setting lies" if tied == 1 else f"{tied} settings lie"
+    return [f"By {name} {lie} within ±{points(margin)} of the one put first: they are tied."]
 
 
 def _families(found: Differences) -> str:

@@ -39,6 +39,8 @@ class Outcome:
     states: Mapping[str, int]
     best: tuple[FrozenTrial, ...]
     """In the order of the first objective, the best first."""
+    jobs: int = 1
+    """Jobs of a trial: seeds times rotations, whose mean it is told."""
 
     @property
     def text(self) -> str:
@@ -50,15 +52,23 @@ class Outcome:
                 f"{name} ({'less' if way == 'minimize' else 'more'} is better)"
                 for name, way in zip(self.objectives, self.directions, strict=True)
             )
-            lines.append(f"Pareto front of {wanted}: {len(self.best)} trials.")
+            lines.append(
+                f"Pareto front of {wanted}: {len(self.best)} trials, candidates by {self._basis}."
+            )
         elif self.best:
-            lines.append(f"Best {self.objectives[0]}:")
+            end = "Lowest" if self.directions[0] == "minimize" else "Highest"
+            lines.append(f"{end} {self.objectives[0]}, a candidate by {self._basis}:")
         for trial in self.best[:_SHOWN]:
             reached = ", ".join(f"{value:.4g}" for value in trial.values)
             lines.append(f"- trial {trial.number}: {reached} with `{overrides(trial)}`")
         if len(self.best) > _SHOWN:
             lines.append(f"- and {len(self.best) - _SHOWN} more")
         return "\n".join(lines)
+
+    @property
+    def _basis(self) -> str:
+        jobs = "one job each" if self.jobs == 1 else f"the mean of {self.jobs} jobs each"
+        return f"{jobs}, without intervals: the report compares settings"
 
 
 def told_state(trial: FrozenTrial) -> str:
@@ -78,9 +88,9 @@ def overrides(trial: FrozenTrial) -> str:
 
 
 def find_outcome(
-    study: optuna.Study, objectives: Sequence[str], directions: Sequence[str]
+    study: optuna.Study, objectives: Sequence[str], directions: Sequence[str], jobs: int = 1
 ) -> Outcome:
-    """Return the best trial of a study, or its Pareto front."""
+    """Return the best trial of a study, or its Pareto front; ``jobs`` are those of each trial."""
     trials = study.get_trials(deepcopy=False)
     states = Counter(told_state(trial) for trial in trials)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -89,7 +99,8 @@ def find_outcome(
         found = [study.best_trial] if len(directions) == 1 else study.best_trials
     sign = 1 if directions[0] == "minimize" else -1
     found = sorted(found, key=lambda trial: (sign * trial.values[0], trial.number))
-    return Outcome(study.study_name, tuple(objectives), tuple(directions), states, tuple(found))
+    asked = (tuple(objectives), tuple(directions))
+    return Outcome(study.study_name, *asked, states, tuple(found), jobs)
 
 
 def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path) -> None:

@@ -112,7 +112,7 @@ class Search:
         study = self._open(asked)
         while not self._hopeless() and (drawn := self._next(study, asked)):
             self._batch(study, drawn, asked)
-        outcome = find_outcome(study, asked.objectives, asked.directions)
+        outcome = find_outcome(study, asked.objectives, asked.directions, len(asked.jobs()))
         publish(study, outcome, stored.count(study), self.folder)
         if self.uncomposed:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import re
@@ -205,7 +206,12 @@ def test_the_front_weighs_accuracy_against_bands_and_measured_costs() -> None:
     summary = summarise(data)
     found = pareto.section(data, summary)
     assert found is not None
-    assert found.title == "What does accuracy cost? 3 of 5 settings are beaten by none"
+    assert found.title == "What does accuracy cost? 3 of 5 settings are candidates"
+    assert "Of one seed, so that chance decides" in found.note
+    several = pareto.section(data, dataclasses.replace(summary, num_seeds=3))
+    assert several is not None
+    assert several.title == "What does accuracy cost? 3 of 5 settings are beaten by none"
+    assert "candidates" not in several.note
     (grid,) = found.grids
     assert grid.columns == ("strategy", "bands", "validation accuracy (k-NN)", "training time (s)")
     assert [row[1:] for row in grid.rows] == [

@@ -12,6 +12,7 @@ from hyperspec.report.load import SweepData, SweepInfo
 from hyperspec.report.paired_tests import compare
 from hyperspec.report.summary import summarise
 from hyperspec.report.verdict import Verdict, conclude
+from hyperspec.report.wording import differences_note
 
 LABELS = 4
 
@@ -182,3 +183,12 @@ def test_whole_sessions_are_what_was_tested() -> None:
 def test_without_labels_there_is_no_verdict() -> None:
     (found,) = verdict(sweep({10: 0.5, 408: 0.5}, labelled=False)).sentences
     assert "No accuracy was tested" in found
+
+
+@pytest.mark.parametrize(("second", "tied"), [(0.785, True), (0.7, False)])
+def test_settings_within_the_margin_of_the_first_are_tied(second: float, tied: bool) -> None:
+    data = sweep({10: second, 408: 0.8})
+    summary = summarise(data)
+    said = differences_note(compare(data, summary), summary)
+    words = "By val/knn_top1 1 setting lies within ±5 points of the one put first: they are tied."
+    assert (words in said) == tied

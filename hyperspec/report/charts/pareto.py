@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from hyperspec.evaluation.metrics import NUM_BANDS, natural_direction
-from hyperspec.evaluation.statistics.variance import Floats
+from hyperspec.evaluation.statistics.variance import MIN_SEEDS, Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import label, less_is_better, metric, objective
 from hyperspec.report.charts.style import (
@@ -79,12 +79,19 @@ def section(data: SweepData, summary: Summary) -> Section | None:
     intro = (
         f"Weighed together: {weighed}. Filled marks are on the front: no other setting is as good "
         "in all of these and better in one. Hollow marks are beaten. The grey line joins what is "
-        "best in the two things of its chart alone."
+        "beaten by none in the two things of its chart alone."
     )
     measured = any(goal.name.startswith(_MEASURED) for goal in goals)
-    note = "Measured costs count as different from 10% on." if measured else ""
+    notes = ["Measured costs count as different from 10% on."] if measured else []
     title = f"What does accuracy cost? {best.sum()} of {len(rows)} settings are beaten by none"
-    return Section("pareto", title, intro, charts, (_table(summary, goals, best),), note)
+    if summary.num_seeds < MIN_SEEDS:
+        seeds = "one seed" if summary.num_seeds == 1 else f"{summary.num_seeds} seeds"
+        title = f"What does accuracy cost? {best.sum()} of {len(rows)} settings are candidates"
+        notes.append(
+            f"Of {seeds}, so that chance decides which settings lie on the front: they are "
+            f"candidates, no winners. {MIN_SEEDS} seeds are the least to compare by."
+        )
+    return Section("pareto", title, intro, charts, (_table(summary, goals, best),), " ".join(notes))
 
 
 def find_goals(data: SweepData, summary: Summary) -> list[Goal]:
@@ -177,7 +184,7 @@ def _alt(summary: Summary, first: Goal, other: Goal, members: NDArray[np.intp]) 
         for i in order
     ]
     pair = f"{first_upper(words(first.name))} against {words(other.name)}"
-    return f"{pair}. Best in these two: {listed(told, _TOLD)}."
+    return f"{pair}. Beaten by none in these two: {listed(told, _TOLD)}."
 
 
 def _stairs(ax: Axes, x: Floats, y: Floats, more: bool) -> None:
