@@ -13,7 +13,9 @@ import torch
 from mlflow.entities import Run
 from sweep_study import Study
 
+from hyperspec.cli.main import main as command
 from hyperspec.cli.train import main
+from hyperspec.inference.restore import restore
 from hyperspec.report.load import load_sweep
 from hyperspec.report.summary import summarise
 from hyperspec.tracking.client import open_client
@@ -27,9 +29,12 @@ def rotation_of(run: Run) -> int:
     return int(run.data.params["data.split.rotation"])
 
 
+def checkpoint(run: Run) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://")) / Artifact.CHECKPOINT
+
+
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    folder = Path(run.info.artifact_uri.removeprefix("file://"))
-    state: dict[str, torch.Tensor] = read_checkpoint(folder / Artifact.CHECKPOINT)["state_dict"]
+    state: dict[str, torch.Tensor] = read_checkpoint(checkpoint(run))["state_dict"]
     return state
 
 
@@ -38,8 +43,9 @@ def predictions(run: Run) -> pd.DataFrame:
     return pd.read_csv(folder / Artifact.PREDICTIONS)
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_rotation_and_only_what_is_missing(
-    study: Study, capsys: pytest.CaptureFixture[str]
+    study: Study, small_specimens: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*study.words, *QUICK, "-m", "bands=variance", "bands.n=5", "data.split.rotate=3"]
     assert main(words) == 0
@@ -64,6 +70,11 @@ def test_a_sweep_runs_every_rotation_and_only_what_is_missing(
     assert [(p.num_seeds, len(p.run_ids)) for p in summary.points] == [(1, 3)]
     objectives = [run.data.metrics["objective"] for run in jobs]
     assert summary.points[0].objective == pytest.approx(sum(objectives) / 3)
+
+    # Their test parts differ, so that no matrix is made of them.
+    paths = [str(checkpoint(run)) for run in jobs[:2]]
+    assert command(["evaluate", *paths, str(small_specimens), "--bands", "variance:5"]) == 2
+    assert "was trained on another split" in " ".join(capsys.readouterr().err.split())
 
     open_client(study.uri).delete_run(jobs[1].info.run_id)
     assert main(words) == 0
@@ -162,7 +173,10 @@ def test_no_rotation_goes_on_from_what_its_test_part_trained(
     words = [*study.words, *QUICK, "bands.n=5", "data.split.rotate=3"]
     assert main([*words, "data.split.rotation=0"]) == 0
     (first,) = study.jobs()
-    ckpt = Path(first.info.artifact_uri.removeprefix("file://")) / Artifact.CHECKPOINT
+    ckpt = checkpoint(first)
+    restored = restore(ckpt)  # what evaluate, embed and importance do
+    assert restored.same_data
+    assert restored.material.split.hash == first.data.tags["hyperspec.split.hash"]
     words += [f"ckpt={ckpt}", "epochs=3"]
     assert main([*words, "data.split.rotation=1"]) == 2
     said = " ".join(capsys.readouterr().err.split())
