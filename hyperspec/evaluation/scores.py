@@ -43,8 +43,8 @@ class EvaluationResult:
     """Scores by metric name, and what was said of each held-out row.
 
     Args:
-        metrics: ``val/...`` and ``test/...`` (or ``control_val/...`` and ``control/...``) with ``_low`` and ``_high`` ends
-            of 95% intervals over specimens.
+        metrics: ``val/...`` and ``test/...`` (or ``control_val/...`` and ``control/...``) with
+            ``_low`` and ``_high`` ends of 95% intervals over specimens.
         predictions: By part (``validation``, ``test``) a table of file, specimen, label, and for
             each probe the predicted label and 0 or 1; empty without labels.
     """
