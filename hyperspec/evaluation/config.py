@@ -29,9 +29,9 @@ class Evaluation:
     linear: bool = True
     """Fit the linear probe too; false takes `linear` out of the evaluators."""
     controls: Any = True
-    """What needs no contrastive training and is scored beside the encoder: true for all that need
-    nothing more, false for none, or a list of names: `untrained`, `mean_spectrum`, `image_stats`,
-    `random_features`, `pls_da`, `lda`, `rgb_encoder`."""
+    """What needs no contrastive training and is scored beside the encoder: true for all, false for
+    none, or a list of names: `untrained`, `mean_spectrum`, `image_stats`, `random_features`,
+    `pls_da`, `lda`, `rgb_encoder`."""
     rgb_weights: str | None = field(
         default=None, metadata={"content": True, "identity": "unless default"}
     )
@@ -84,8 +84,7 @@ class Evaluation:
     def control_names(self) -> list[str]:
         """Controls that are asked for, each once, in the order of reports."""
         if isinstance(self.controls, bool):
-            every = [n for n in CONTROLS if n != "rgb_encoder" or self.rgb_weights is not None]
-            return every if self.controls else []
+            return list(CONTROLS) if self.controls else []
         given = self.controls
         listed = isinstance(given, Sequence) and not isinstance(given, str)
         return list(dict.fromkeys(given if listed else [given]))

@@ -21,8 +21,8 @@ ClassMoments = Moments
 SAMPLES_PER_SET = 256
 MAX_SAMPLES = 20_000
 REFLECTANCE, STORED_VALUE = "reflectance", "stored value"
-# 0.05 of reflectance: no calibrated specimens, the sensor's noise included, are as even as that.
-_FEWEST_BINS = 10
+# 0.02 of reflectance: the blackest of calibrated specimens vary more, by the sensor's noise alone.
+_FEWEST_BINS = 4
 _RANGE_QUANTILES = (0.001, 0.999)
 _ARRAYS = ("mean", "covariance", "minimum", "maximum", "histogram")  # of moments
 

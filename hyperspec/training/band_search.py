@@ -31,6 +31,7 @@ from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.context import RunContext, Session
+from hyperspec.training.controls import check_weights
 from hyperspec.training.data import Material, facts_of
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
 from hyperspec.training.progressive import Carried, Stage, Start
@@ -189,6 +190,7 @@ def learn(context: RunContext, strategy: Learned) -> Found:
     search = assemble_search(config, strategy, material, context.device)
     scorer = Scorer(material, search, config.evaluation)
     scorer.check_objective(config.objective)
+    check_weights(config.evaluation)
     epochs = search.epochs
     stage = Stage(search, epochs, ckpt, SEARCH_CHECKPOINT)
     spent = fit(context, stage, inner.callbacks).cost

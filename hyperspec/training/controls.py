@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 PARTS = ("train", "validation", "test")
 # 8 images of 64 pixels a side and 408 bands are 53 MB, of which statistics need a few at once.
 _BLOCK = 8
+_EXPOSED = 64  # training images, spread over all, by whose bright part pictures are exposed
 
 
 class ControlScorer:
@@ -153,8 +154,8 @@ class ControlScorer:
 
     def _rgb(self) -> dict[str, Held] | None:
         """Show each specimen as an eye sees it, by all visible bands, to a frozen encoder."""
-        settings, source = self.settings, self.material.source
-        if settings.rgb_weights is None:
+        source = self.material.source
+        if self.settings.rgb_weights is None:
             log.info(
                 "The control rgb_encoder is left out: evaluation.rgb_weights names no file of "
                 "weights, and none is downloaded."
@@ -167,16 +168,34 @@ class ControlScorer:
                 "780 nm, so that the specimens have no colour to show."
             )
             return None
-        encoder = RgbEncoder(settings.rgb_model, settings.rgb_weights)
-        bands = colours.bands.tolist()
-        seen = {
-            part: np.concatenate(
-                [tristimulus(source.planes(some, bands), colours) for some in _blocks(rows)]
-            )
-            for part, rows in self._rows.items()
-        }
-        exposure = exposure_for(seen["train"], source.masks(self._rows["train"].tolist()))
-        return self._held({part: encoder(own, exposure) for part, own in seen.items()})
+        encoder = RgbEncoder(self.settings.rgb_model, self.settings.rgb_weights)
+        bands, train = colours.bands.tolist(), self._rows["train"]
+        some = train[np.linspace(0, len(train) - 1, min(len(train), _EXPOSED)).astype(int)].tolist()
+        exposure = exposure_for(
+            np.concatenate([tristimulus(source.planes([row], bands), colours) for row in some]),
+            source.masks(some),
+        )
+        return self._held(
+            {
+                part: np.concatenate(
+                    [
+                        encoder(tristimulus(source.planes(block, bands), colours), exposure)
+                        for block in _blocks(rows)
+                    ]
+                )
+                for part, rows in self._rows.items()
+            }
+        )
+
+
+def check_weights(settings: Evaluation) -> None:
+    """Read the weights of ``rgb_encoder`` once, so that no training ends in finding them wrong.
+
+    Raises:
+        ConfigError: If the file is absent or does not fit the architecture.
+    """
+    if "rgb_encoder" in settings.control_names and settings.rgb_weights is not None:
+        RgbEncoder(settings.rgb_model, settings.rgb_weights)
 
 
 def _blocks(rows: NDArray[np.intp]) -> list[list[int]]:

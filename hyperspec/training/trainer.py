@@ -26,6 +26,7 @@ from hyperspec.training.callbacks.monitoring import (
 )
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.context import RunContext
+from hyperspec.training.controls import check_weights
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData
 from hyperspec.training.ddp import strategy
 from hyperspec.training.growth import check_same_bands
@@ -88,6 +89,7 @@ def train(context: RunContext, start: Start) -> Trained:
     stage, untrained = enter(plan)
     scorer = Scorer(plan.at(stage.number).data, stage.module, config.evaluation)
     scorer.check_objective(config.objective)  # before any training
+    check_weights(config.evaluation)
     while True:
         fitted, rows = fit(plan.at(stage.number), stage, watch(context, scorer)), stage.rows
         if plan.scheduled and fitted.stopped is None:

@@ -108,6 +108,18 @@ def test_zarr_opens_in_xarray_with_wavelengths(store, tmp_path):
         assert chosen.file.values.tolist() == [f"{name}.bil" for name in NAMES[2:]]
 
 
+def test_zarr_of_raw_counts_does_not_call_them_reflectance(tmp_path):
+    values = np.random.default_rng(0).integers(200, 4096, (7, 20, 24)).astype(np.uint16)
+    write_envi(tmp_path / "data" / "a.bil", values, AXIS)
+    raw = pack(scan(tmp_path / "data", labels=NoLabels()), PrepareSettings(), tmp_path / "cache")
+    planes, _ = everything(raw)
+    out = export_store(raw, tmp_path / "out", "zarr")
+    with xarray.open_zarr(out, consolidated=False) as data:
+        assert set(data.data_vars) == {"stored_value", "mask", "fwhm"}
+        assert data.stored_value.attrs["long_name"] == "stored value, 0 outside the mask"
+        np.testing.assert_array_equal(data.stored_value, planes)
+
+
 def test_zarr_missing_is_told_and_envi_works(store, tmp_path, monkeypatch):
     real = builtins.__import__
 

@@ -279,3 +279,8 @@ def test_values_are_called_reflectance_where_they_are_on_its_scale(scale, quanti
     # A glint makes no raw counts, nor reflectance.
     glints = np.concatenate([spectra, np.full((1, len(AXIS)), 5 * scale, np.float32)])
     assert SpectralStatistics.from_spectra(glints, AXIS).quantity == quantity
+
+
+def test_a_black_specimen_is_reflectance_all_the_same():
+    dark = np.random.default_rng(0).normal(0.03, 0.01, (300, len(AXIS))).astype(np.float32)
+    assert SpectralStatistics.from_spectra(dark, AXIS).quantity == "reflectance"

@@ -26,9 +26,10 @@ from hyperspec.models.config import TinyConfig
 from hyperspec.models.encoder import build_encoder
 from hyperspec.training import controls
 from hyperspec.training.builders import normalise_and_reduce
-from hyperspec.training.controls import PARTS, ControlScorer
+from hyperspec.training.controls import PARTS, ControlScorer, check_weights
 from hyperspec.training.data import Material, gather
 from hyperspec.training.embedder import Embedder
+from hyperspec.utils.errors import ConfigError
 
 __all__ = ["cache", "original", "runs", "specimens", "words"]  # fixtures
 
@@ -151,6 +152,9 @@ def test_the_picture_of_an_eye_needs_weights_and_colour(
     assert "evaluation.rgb_weights names no file of weights, and none is downloaded" in line
     torch.manual_seed(0)
     torch.save(resnet18(weights=None).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(ConfigError, match=r"evaluation\.rgb_weights=nowhere\.pt is not a file"):
+        check_weights(Evaluation(rgb_weights="nowhere.pt"))
+    check_weights(Evaluation(rgb_weights="nowhere.pt", controls=False))
     given = {"controls": ["rgb_encoder"], "rgb_weights": str(tmp_path / "weights.pt")}
     (found,) = scorer(material, **given).score(["knn", "linear"]).values()
     assert {"control/rgb_encoder_knn_top1", "control_val/rgb_encoder_linear_top1"} <= set(

@@ -105,7 +105,7 @@ class RandomFeatures:
         The answers are the mean of max(0, a - 1) for each filter's response a, then of
         max(0, -a - 1). Takes pixels ``(B, n, H, W)`` and masks ``(B, 1, H, W)``.
         """
-        inside = _foreground(masks)
+        inside, pixels = _foreground(masks), pixels.to(self.whitening.dtype)
         offset = self.whitening @ self.mean
         white = torch.einsum("dn,bnyx->bdyx", self.whitening, pixels) - offset[:, None, None]
         answers = functional.conv2d(white * inside, self.filters, padding="same")

@@ -28,7 +28,7 @@ def tristimulus(planes: NDArray[np.floating], colours: ColourWeights) -> Floats:
 
 
 def exposure_for(xyz: Floats, masks: NDArray[np.bool_]) -> float:
-    """Return the factor that shows the bright part of the training part's foreground white.
+    """Return the factor that shows the bright part of training images' foreground white.
 
     One for all pictures, as a camera is set once for a drawer. Takes XYZ ``(N, 3, H, W)`` and
     masks ``(N, H, W)``.
@@ -57,13 +57,10 @@ class RgbEncoder:
             raise ConfigError(f"{text} evaluation.rgb_model is {name}.") from error
 
     @torch.no_grad()
-    def __call__(self, xyz: Floats, exposure: float, chunk: int = 16) -> Floats:
-        """Return features ``(N, F)`` of CIE XYZ ``(N, 3, H, W)``."""
-        found = []
-        for start in range(0, len(xyz), chunk):
-            shown = self.pictures([srgb_picture(one, exposure) for one in xyz[start:][:chunk]])
-            found.append(self.backbone.pool(self.backbone(shown)).double().numpy())
-        return np.concatenate(found)
+    def __call__(self, xyz: Floats, exposure: float) -> Floats:
+        """Return features ``(B, F)`` of CIE XYZ ``(B, 3, H, W)``; some images at once."""
+        shown = self.pictures([srgb_picture(one, exposure) for one in xyz])
+        return np.asarray(self.backbone.pool(self.backbone(shown)).double().numpy())
 
     @staticmethod
     def pictures(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
