@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_check_says_the_words_that_help(
     assert "\"data.split.hold_out=['session=s0']\"" in printed
     assert hyperspec(["check", str(specimens), "data.split.group=session"]) == 0
     assert "session: tells the label of 75% of 64" in " ".join(capsys.readouterr().out.split())
+    assert hyperspec(["check", str(specimens), "--json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["confounders"]
+    assert (found["columns"], found["num_specimens"], found["num_values"]) == (["session"], 64, 8)
+    assert (found["accuracy"], found["chance"], found["confounded"]) == (0.75, 0.5, True)
+    assert 0 < found["p"] < 0.05
+    assert hyperspec(["check", str(specimens), "data.confounders=[]"]) == 0
+    assert "onfounder" not in capsys.readouterr().out
     assert hyperspec(["check", str(specimens), "data.confounders=[lamp]"]) == 2
     assert "data.confounders names 'lamp', which the labels do not" in capsys.readouterr().err
 
