@@ -235,7 +235,8 @@ def corrected(tests: Sequence[Equivalence]) -> list[Equivalence]:
     different = holm([test.p_different for test in judged])
     equal = holm([test.p_equal for test in judged])
     found = iter(
-        _judged(test, *ps, len(judged)) for test, *ps in zip(judged, different, equal, strict=True)
+        _judged(test, first, second, len(judged))
+        for test, first, second in zip(judged, different, equal, strict=True)
     )
     return [test if test.reason else next(found) for test in tests]
 
