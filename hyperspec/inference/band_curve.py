@@ -90,7 +90,7 @@ def draw_curve(points: Sequence[CurvePoint]) -> Figure:
         (line,) = axes.plot(counts, values, marker="o", label=strategy)
         if labelled:
             low, high = (
-                [point.result.metrics[f"{measure}_{end}"] for point in own]
+                [point.result.metrics.get(f"{measure}_{end}", math.nan) for point in own]
                 for end in ("low", "high")
             )
             axes.fill_between(counts, low, high, color=line.get_color(), alpha=0.12, linewidth=0)

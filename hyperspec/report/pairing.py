@@ -150,8 +150,8 @@ class Pairs:
 def _total_specimens(jobs: pd.DataFrame) -> int | None:
     """Return how many specimens the folder holds, where all jobs say the same."""
     column = f"params.{Param.NUM_SPECIMENS}"
-    told = jobs[column].dropna().unique() if column in jobs else ()
-    return int(told[0]) if len(told) == 1 else None
+    told = set(jobs[column].dropna()) if column in jobs else set()
+    return int(told.pop()) if len(told) == 1 else None
 
 
 def _score(control: str = "") -> str:

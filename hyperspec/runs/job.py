@@ -8,7 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.config import groups, plugins, schema
 from hyperspec.config.compose import overrides_of
-from hyperspec.evaluation.metrics import printed
+from hyperspec.evaluation.metrics import main_accuracy, printed
+from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 from hyperspec.runs.identity import Objective
 from hyperspec.runs.job_context import JobContext, is_single_run
 from hyperspec.runs.resume import give_up_after
@@ -67,8 +68,11 @@ def _print_result(run: JobRun, objective: Objective) -> None:
     for key, words in printed():
         if key in metrics:
             low, high = metrics.get(f"{key}_low"), metrics.get(f"{key}_high")
-            known = low is not None and high is not None
-            interval = f" [{low:.2f}, {high:.2f}]" if known else ""
+            interval = ""
+            if low is not None and high is not None:
+                interval = f" [{low:.2f}, {high:.2f}]"
+            elif key.endswith(main_accuracy().name):
+                interval = f" (no interval: fewer than {MIN_SPECIMENS} specimens)"
             print(f"  {words:24}{metrics[key]:.3f}{interval}")
     print(f"MLflow UI: hyperspec ui --uri {run.connection.uri}")
 

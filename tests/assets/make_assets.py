@@ -50,7 +50,7 @@ NUM_IMAGES = 4  # whose embeddings are kept
 BASE = [
     "experiment=demo", f"data.root={ROOT}/specimens", f"data.cache_dir={ROOT}/cache",
     "data.size=16", "data.split.fractions=[0.34,0.33,0.33]", "batch_size=8", "epochs=2",
-    "warmup_steps=1", "head.hidden=16", "head.dim=8", "evaluation.k=3", "evaluation.resamples=100",
+    "warmup_steps=1", "head.hidden=16", "head.dim=8", "evaluation.k=3",
     "hardware.threads=1", "tracking.system_metrics=false", f"tracking.uri=sqlite:///{ROOT}/mlflow.db",
 ]  # fmt: skip
 WAVELENGTH = ["model.stem=wavelength", "model.stem_channels=4"]
@@ -324,7 +324,7 @@ def measure(archive: Path) -> dict[str, Any]:
             print("measure", name, flush=True)
             words = [f"{ROOT}/checkpoints/{name}/last.ckpt", f"{ROOT}/specimens"]
             words += ["--cache-dir", f"{ROOT}/cache"]
-            evaluate = ["--out", f"{ROOT}/out", "--resamples", "100", "--k", "3"]
+            evaluate = ["--out", f"{ROOT}/out", "--k", "3"]
             run("evaluate", *words, *evaluate)
             run("embed", *words, "--out", f"{ROOT}/out/e.parquet")
             table = pd.read_parquet(root / "out/e.parquet").head(NUM_IMAGES)

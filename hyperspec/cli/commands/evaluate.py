@@ -111,9 +111,13 @@ def _print(found: Assessment, embedded: Embedded, console: Console) -> None:
     import numpy as np
 
     from hyperspec.evaluation.metrics import metric_of
+    from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 
     rows = embedded.held(found.part)
-    title = f"\n{found.part}: {len(rows.files)} images of {len(set(rows.specimens))} specimens"
+    num = len(set(rows.specimens))
+    title = f"\n{found.part}: {len(rows.files)} images of {num} specimens"
+    if num < MIN_SPECIMENS:
+        title += f"; so few that numbers say little: {MIN_SPECIMENS} are the least for an interval"
     table = table_of(["labels", "measure"], ["value", "95% interval"], title)
     table.add_column("range", style="dim", no_wrap=True)
     for column, measures in [*found.by_column.items(), ("-", found.shape)]:

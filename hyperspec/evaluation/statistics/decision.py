@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -105,7 +106,7 @@ def _cheapest(situation: Situation, claim: Claim, alpha: float) -> Needed | None
     if ways:
         return min(ways, key=_rank)
     for many in range(seeds, _MOST_SEEDS + 1):
-        num = _least(lambda n, many=many: suffices(many, n), specimens + 1, _MOST_SPECIMENS)
+        num = _least(partial(suffices, many), specimens + 1, _MOST_SPECIMENS)
         if num is not None:
             cost = num * many / (specimens * seeds)
             means: Means = "specimens" if many == seeds else "specimens and seeds"

@@ -245,7 +245,8 @@ def tabulate(
     names, columns = np.unique(np.asarray(groups), return_inverse=True)
     filled = np.where(seen, scores, 0.0)
     sums, counts = (
-        np.stack([np.bincount(columns, row, len(names)) for row in each]) for each in (filled, seen)
+        np.stack([np.bincount(columns, row, len(names)) for row in each]).astype(np.float64)
+        for each in (filled, seen)
     )
     used = counts.sum(0) > 0
     binary = bool(np.isin(scores[seen], (0.0, 1.0)).all())

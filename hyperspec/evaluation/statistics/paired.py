@@ -18,6 +18,7 @@ from hyperspec.evaluation.statistics.intervals import (
     Interval,
     Method,
     difference_ends,
+    never,
     plain_ends,
     tabulate,
     too_few,
@@ -45,6 +46,9 @@ class _Paired:
     def interval(self, level: float) -> Interval:
         num_seeds, num = self.table.sums.shape
         mean = self.table.mean
+        if self.binary and not self.disagreement:
+            high = never(num, level)
+            return Interval(mean, -high, high, level, num, num_seeds, "clopper-pearson")
         if self.parts is None:
             reason = too_few(num, self.binary)
             return Interval(mean, np.nan, np.nan, level, num, num_seeds, "none", reason)
@@ -54,9 +58,7 @@ class _Paired:
             else plain_ends(self.parts, level)
         )
         low, high = (float(end) for end in ends)
-        method: Method = "t"
-        if self.binary:
-            method = "tango" if self.disagreement else "clopper-pearson"
+        method: Method = "tango" if self.binary else "t"
         over = self.parts.over_seeds
         return Interval(mean, low, high, level, num, num_seeds, method, "", over)
 
@@ -235,7 +237,8 @@ def corrected(tests: Sequence[Equivalence]) -> list[Equivalence]:
     different = holm([test.p_different for test in judged])
     equal = holm([test.p_equal for test in judged])
     found = iter(
-        _judged(test, *ps, len(judged)) for test, *ps in zip(judged, different, equal, strict=True)
+        _judged(test, first, second, len(judged))
+        for test, first, second in zip(judged, different, equal, strict=True)
     )
     return [test if test.reason else next(found) for test in tests]
 

@@ -139,7 +139,12 @@ def mean_squares(values: Floats, folds: NDArray[np.intp] | None = None) -> MeanS
         between = num_seeds * between / (num_folds - 1)
         within = num_seeds * (off**2).sum(-1) / max(num - num_folds, 1)
     return MeanSquares(
-        *(np.asarray(v, np.float64) for v in (mean, specimens, seeds, rest, between, within)),
+        np.asarray(mean),
+        np.asarray(specimens),
+        np.asarray(seeds),
+        np.asarray(rest),
+        np.asarray(between),
+        np.asarray(within),
         num_seeds,
         num,
         num_folds,
