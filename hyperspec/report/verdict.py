@@ -191,14 +191,14 @@ def _tested(data: SweepData, summary: Summary) -> Tested | None:
     column = f"params.{Param.NUM_SPECIMENS}"
     total = jobs[column].dropna().astype(int).max() if column in jobs else math.nan
     grouped = "group" in every
-    named = jobs["params.data.split.group"].dropna() if grouped else []
+    group = jobs["params.data.split.group"].dropna().iloc[0] if grouped else ""
     return Tested(
         every["specimen"].nunique(),
         every["file"].nunique(),
         summary.num_seeds,
         max(rotations, 1),
         0 if np.isnan(total) else int(total),
-        next(iter(named), "group") if grouped else "",
+        str(group),
         every["group"].nunique() if grouped else 0,
     )
 
