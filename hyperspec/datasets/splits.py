@@ -167,11 +167,9 @@ def grouped_split(
     """Split rows so that all rows of one specimen fall on one side and labels keep their shares.
 
     Where each specimen has one label, its label's specimens are allotted exactly: shares are
-    rounded by largest remainder (earlier parts first) and no part is left empty that could have
-    one. StratifiedGroupKFold aims at the same but deals whole folds, which for 0.7, 0.15, 0.15
-    would take 20 specimens of every label; it is used where one specimen carries several labels
-    (a label column such as ``view``). A specimen counts once per label, however many rows it has.
-    Rows without a label are grouped and allotted alike, but no part must hold one.
+    rounded by largest remainder (earlier parts first), and no part is left empty that could have
+    one. Where a specimen carries several labels, StratifiedGroupKFold deals whole folds. Rows
+    without a label are grouped and allotted alike, but no part must hold one.
 
     Args:
         labels: Label of each row, ``(N,)``; None where unknown.
@@ -200,18 +198,14 @@ def grouped_split(
             f"labels ({len(labels)}), groups ({len(groups)}) and keys must have one entry per row."
         )
     out = held_out_rows(labels, groups, hold_out, columns, absent_ok=absent_ok)
-    taken = [
-        pair for pair, gone in zip(zip(groups, labels, strict=True), out, strict=True) if not gone
-    ]
-    pairs = sorted(set(taken), key=_pair_key)
+    every = zip(groups, labels, out, strict=True)
+    pairs = sorted({(group, label) for group, label, gone in every if not gone}, key=_pair_key)
     if grouping is not None:
         part_of = _allot_groups(pairs, groups, grouping, rotation, shares, seed)
     elif rotation is not None:
         part_of = rotated(pairs, rotation, seed)
     else:
-        part_of = (_allot if has_one_label_each(pairs) else _allot_mixed)(pairs, shares, seed)
-    if rotation is None:
-        _check_coverage(pairs, part_of, fractions)
+        part_of = _allot_specimens(pairs, shares, seed, fractions)
     # A held-out specimen has no part: it gets the number after the last one.
     rows = np.array([part_of.get(group, len(PARTS)) for group in groups], dtype=np.intp)
     train, validation, test, held_out = (np.flatnonzero(rows == part) for part in range(4))
@@ -249,6 +243,15 @@ def _allot_groups(
     equal = [Fraction(1, rotation.num_parts)] * rotation.num_parts
     dealt = grouping.deal(pairs, specimens, equal, seed)
     return {specimen: rotation.role(part) for specimen, part in dealt.items()}
+
+
+def _allot_specimens(
+    pairs: Sequence[Pair], shares: Sequence[Fraction], seed: int, fractions: Sequence[float]
+) -> dict[str, int]:
+    allot = _allot if has_one_label_each(pairs) else _allot_mixed
+    part_of = allot(pairs, shares, seed)
+    _check_coverage(pairs, part_of, fractions)
+    return part_of
 
 
 def _allot(pairs: Sequence[Pair], shares: Sequence[Fraction], seed: int) -> dict[str, int]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hyperspec.evaluation.statistics.bootstrap import bootstrap_interval
+from hyperspec.evaluation.statistics.intervals import mean_interval
 
 from hyperspec.evaluation.confounders import metric_name, probe_confounder, probe_table
 from hyperspec.evaluation.embeddings import Embeddings, Held
@@ -33,12 +33,12 @@ def test_a_probe_is_the_k_nn_of_labels_with_its_interval_and_the_majority_as_cha
     train, test, seen = held(0, 48), held(1, 24), days(24)
     seen[0] = None
     seen[23] = "sat"  # the training part does not have it
-    one = probe_confounder("day", train, test, (days(48), seen), k=5, num_resamples=500)
+    one = probe_confounder("day", train, test, (days(48), seen), k=5)
     rows = list(range(1, 23))
     truth = [str(seen[i]) for i in rows]
     result = knn_probe(train.matrix, days(48), test.matrix[rows], truth, k=5)
-    interval = bootstrap_interval(
-        result.correct, [test.specimens[i] for i in rows], num_resamples=500
+    interval = mean_interval(
+        result.correct, [test.specimens[i] for i in rows]
     )
     assert one.metrics == {
         "confounder/day_knn_top1": result.top1,
@@ -62,7 +62,7 @@ def test_a_probe_is_the_k_nn_of_labels_with_its_interval_and_the_majority_as_cha
 def test_what_cannot_be_probed_says_why(
     known: list[str | None], seen: list[str | None], reason: str
 ) -> None:
-    one = probe_confounder("day", held(0, 12), held(1, 6), (known, seen), k=5, num_resamples=100)
+    one = probe_confounder("day", held(0, 12), held(1, 6), (known, seen), k=5)
     assert one.metrics == {}
     assert one.reason.startswith(reason)
     (row,) = probe_table([one]).to_dict("records")
@@ -85,13 +85,13 @@ def test_intervals_are_over_groups_where_the_split_keeps_them_together() -> None
     grouped = Held(plain.matrix, plain.labels, plain.specimens, plain.files, groups)
     right = np.random.default_rng(0).random(24) < 0.6
     found = Embeddings(grouped).averaged(right, plain.specimens)
-    assert found == bootstrap_interval(right, groups)
-    assert Embeddings(plain).averaged(right, plain.specimens) == bootstrap_interval(
+    assert found == mean_interval(right, groups)
+    assert Embeddings(plain).averaged(right, plain.specimens) == mean_interval(
         right, plain.specimens
     )
     # Of some of the rows too.
     some = Embeddings(grouped).averaged(right[8:], plain.specimens[8:])
-    assert some == bootstrap_interval(right[8:], groups[8:])
+    assert some == mean_interval(right[8:], groups[8:])
     with pytest.raises(ValueError, match="do not fit together"):
         Held(plain.matrix, plain.labels, plain.specimens, plain.files, groups[1:])
 
@@ -102,7 +102,7 @@ def test_tables_of_predictions_say_the_group() -> None:
         name: Held(one.matrix, days(len(one.files)), one.specimens, one.files, one.specimens)
         for name, one in (("train", train), ("test", test))
     }
-    result = evaluate_features(parts, ["knn"], num_resamples=100)
+    result = evaluate_features(parts, ["knn"])
     table = result.predictions["test"]
     assert list(table) == ["file", "specimen", "group", "label", "knn", "knn_correct"]
     assert table["group"].tolist() == list(test.specimens)

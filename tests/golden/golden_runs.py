@@ -291,7 +291,7 @@ def confounders() -> dict[str, float]:
         for own in (slice(0, None, 2), slice(1, None, 2))
     )
     values = (columns["day"][::2], columns["day"][1::2])
-    probe = probe_confounder("day", train, test, values, k=5, num_resamples=200)
+    probe = probe_confounder("day", train, test, values, k=5)
     return {
         **{f"splits.groups/{name}": weighted(part) for name, part in split.parts().items()},
         **{f"evaluation.confounders/{name}": value for name, value in probe.metrics.items()},
