@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from hyperspec.evaluation.statistics.intervals import mean_interval
 
 from hyperspec.evaluation.confounders import metric_name, probe_confounder, probe_table
 from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.objective import resolve_objective
 from hyperspec.evaluation.scores import control_table, evaluate_features
+from hyperspec.evaluation.statistics.intervals import mean_interval
 from hyperspec.utils.errors import ConfigError
 
 DAYS = ["mon", "tue", "wed"]
