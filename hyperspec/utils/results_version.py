@@ -36,19 +36,19 @@ RESULTS: Mapping[str, int] = {
     "bands.regions": 1,
     "bands.random": 1,
     "bands.variance": 1,
-    "bands.entropy": 1,
+    "bands.entropy": 2,  # 2: raw counts and radiance are binned in their own range
     "bands.pca": 1,
     "bands.correlation": 1,
     "bands.e_fdpc": 1,
-    "bands.ocf": 1,
-    "bands.fngbs": 1,
+    "bands.ocf": 2,  # 2: raw counts and radiance are binned in their own range
+    "bands.fngbs": 2,  # 2: raw counts and radiance are binned in their own range
     "bands.issc": 1,
     "bands.opbs": 1,
     "bands.lcmv_bcc": 1,
     "bands.spa": 1,
-    "bands.mutual_information": 1,
+    "bands.mutual_information": 2,  # 2: raw counts and radiance are binned in their own range
     "bands.fisher": 1,
-    "bands.mrmr": 1,
+    "bands.mrmr": 2,  # 2: raw counts and radiance are binned in their own range
     "bands.binned": 1,
     "bands.pca_projection": 1,
     "bands.nmf_projection": 1,
@@ -85,8 +85,8 @@ RESULTS: Mapping[str, int] = {
     "evaluation.shape": 1,  # effective rank
     "evaluation.clusters": 1,
     "evaluation.alignment": 1,
-    "evaluation.intervals": 2,
-    "evaluation.controls": 1,
+    "evaluation.intervals": 2,  # 2: components of variance instead of a bootstrap
+    "evaluation.controls": 2,  # 2: more controls, and their scores on validation
     "evaluation.confounders": 1,  # probes of the columns that a config names
     "evaluation.importance": 1,
     "evaluation.curve": 1,
