@@ -188,9 +188,11 @@ def test_a_checkpoint_embeds_and_scores_the_same(
     evaluate = ["--out", str(tmp_path / "out"), "--k", "3"]
     assert _MAIN(["evaluate", *words, *evaluate]) == 0
     found = json.loads((tmp_path / "out/evaluation.json").read_text())
-    # Later versions may measure more; what was measured keeps its name and its value.
-    assert told["evaluation"].keys() <= found.keys()
-    for key, value in told["evaluation"].items():
+    # Later versions may measure more; what was measured keeps its name and its value. The ends of
+    # intervals do not: 0.1.0 resampled, and gave ends to fewer than eight specimens too.
+    kept = {k: v for k, v in told["evaluation"].items() if not k.endswith(("_low", "_high"))}
+    assert kept.keys() <= found.keys()
+    for key, value in kept.items():
         assert found[key] == pytest.approx(value, rel=RELATIVE, abs=1e-5), key
 
 

@@ -203,7 +203,7 @@ def hints(config: Train) -> list[str]:
             f"epochs={config.epochs} is outside 200 to 500, the range for real specimens: fewer "
             "leave the encoder near its start, more add little (synthetic specimens need less)."
         )
-    if config.evaluation.resamples is not None:
+    if config.evaluation.resamples != Evaluation.resamples:
         found.append(
             f"evaluation.resamples={config.evaluation.resamples} has no effect any more: intervals "
             "come from components of variance, nothing is resampled. Leave it out."

@@ -40,9 +40,9 @@ class Evaluation:
     rgb_model: str = field(default="resnet18", metadata={"identity": "unless default"})
     """Architecture of that file: `resnet18`, `resnet34`, `resnet50`, `convnext_tiny` or
     `vit_b_16`."""
-    resamples: int | None = field(default=None, metadata={"identity": False})
-    """Without effect since intervals come from components of variance; kept so that configs of
-    0.1.0 can be read. Leave it out."""
+    resamples: int = 2000
+    """Without effect: intervals come from components of variance, nothing is resampled. It stays,
+    at its old default, because sweeps of 0.1.0 go on by settings that hold it."""
     every_n_epochs: int = 0
     """Epochs between scores on the validation part while training; 0 scores at the end only."""
     importance: bool = False

@@ -44,7 +44,7 @@ class ControlScorer:
     Args:
         material: Specimens, split and bands.
         embedder: Of the encoder; it says how pixels are normalised and reduced.
-        settings: Names of the controls, probes and resamples.
+        settings: Names of the controls and probes.
         untrained: Gives the features of an encoder before its training, by part.
     """
 

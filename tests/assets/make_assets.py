@@ -50,7 +50,7 @@ NUM_IMAGES = 4  # whose embeddings are kept
 BASE = [
     "experiment=demo", f"data.root={ROOT}/specimens", f"data.cache_dir={ROOT}/cache",
     "data.size=16", "data.split.fractions=[0.34,0.33,0.33]", "batch_size=8", "epochs=2",
-    "warmup_steps=1", "head.hidden=16", "head.dim=8", "evaluation.k=3",
+    "warmup_steps=1", "head.hidden=16", "head.dim=8", "evaluation.k=3", "evaluation.resamples=100",
     "hardware.threads=1", "tracking.system_metrics=false", f"tracking.uri=sqlite:///{ROOT}/mlflow.db",
 ]  # fmt: skip
 WAVELENGTH = ["model.stem=wavelength", "model.stem_channels=4"]

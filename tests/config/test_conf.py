@@ -233,6 +233,7 @@ def test_missing_values_are_named() -> None:
         (["lr=1e-2"], 1, "lr=0.01 is outside 1e-4 to 1e-3"),
         (["loss.temperature=0.5"], 1, r"loss.temperature=0.5 is outside 0.05 to 0.2"),
         (["epochs=5"], 1, "epochs=5 is outside 200 to 500"),
+        (["evaluation.resamples=100"], 1, "evaluation.resamples=100 has no effect any more"),
         ([], 0, ""),
     ],
 )

@@ -105,13 +105,17 @@ def _cheapest(situation: Situation, claim: Claim, alpha: float) -> Needed | None
         ways.append(Needed(claim, "seeds", specimens, more, more / seeds))
     if ways:
         return min(ways, key=_rank)
+    best: Needed | None = None
     for many in range(seeds, _MOST_SEEDS + 1):
-        num = _least(partial(suffices, many), specimens + 1, _MOST_SPECIMENS)
+        most = _MOST_SPECIMENS
+        if best is not None:  # only what costs less than what is found already
+            most = min(most, int(best.cost * specimens * seeds / many))
+        num = _least(partial(suffices, many), specimens + 1, most)
         if num is not None:
             cost = num * many / (specimens * seeds)
             means: Means = "specimens" if many == seeds else "specimens and seeds"
-            ways.append(Needed(claim, means, num, many, cost))
-    return min(ways, key=_rank, default=None)
+            best = Needed(claim, means, num, many, cost)
+    return best
 
 
 def _least(suffices: Callable[[int], bool], low: int, high: int) -> int | None:
