@@ -33,6 +33,7 @@ from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.utils.errors import BandError, ModelError
 
 QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
+QUICK += ["evaluation.controls=false"]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from confounded import write_confounded
-from hyperspec.evaluation.baselines import mean_spectra
 from tracked import Runs, artifact
 from train_fixtures import cache, runs, words
 
@@ -20,6 +19,7 @@ from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.grouping import Grouping
 from hyperspec.datasets.splits import grouped_split
+from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.report.load import load_sweep
 from hyperspec.report.output import write_report

@@ -36,7 +36,8 @@ __all__ = ["cache", "runs", "specimens", "words"]  # fixtures
 def test_one_run_is_kept_whole(
     words: list[str], runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "bands.n=7", "seed=3"]) == 0
+    controls = "evaluation.controls=[untrained,mean_spectrum]"
+    assert main([*words, "bands.n=7", "seed=3", controls]) == 0
     (run,) = runs()
     shown = capsys.readouterr().out
     assert f"objective {run.data.metrics['objective']:.3f}" in shown

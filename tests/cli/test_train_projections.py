@@ -50,6 +50,7 @@ def words(
     with log_restored():
         yield [
             *("experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"),
+            "evaluation.controls=false",
             f"data.root={specimens}",
             f"data.cache_dir={specimens.parent / 'cache'}",
             f"tracking.uri={store}",
@@ -61,7 +62,7 @@ def words(
 def test_a_projection_trains_and_travels(
     words: list[str], name: str, store: str, tmp_path: Path
 ) -> None:
-    assert main([*words, f"bands={name}", "bands.n=5"]) == 0
+    assert main([*words, f"bands={name}", "bands.n=5", "evaluation.controls=[mean_spectrum]"]) == 0
     (run,) = runs_of(store, tmp_path.name)
     assert run.info.run_name.startswith(f"{name} n=005")
     tags, params = run.data.tags, run.data.params

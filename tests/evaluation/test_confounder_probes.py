@@ -37,9 +37,7 @@ def test_a_probe_is_the_k_nn_of_labels_with_its_interval_and_the_majority_as_cha
     rows = list(range(1, 23))
     truth = [str(seen[i]) for i in rows]
     result = knn_probe(train.matrix, days(48), test.matrix[rows], truth, k=5)
-    interval = mean_interval(
-        result.correct, [test.specimens[i] for i in rows]
-    )
+    interval = mean_interval(result.correct, [test.specimens[i] for i in rows])
     assert one.metrics == {
         "confounder/day_knn_top1": result.top1,
         "confounder/day_knn_top1_low": interval.low,

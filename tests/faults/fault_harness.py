@@ -111,6 +111,7 @@ class Workshop:
             folder / "specimens", SynthSettings(num_specimens=4, size=16, num_bands=40)
         )
         words = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1"]
+        words += ["evaluation.controls=false"]
         words += ["hardware.threads=1", f"data.root={root}"]
         words += [f"data.cache_dir={folder / 'cache'}", "evaluation.linear=false"]
         words += ["evaluation.controls=false", "tracking.log_model=none"]

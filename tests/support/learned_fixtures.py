@@ -24,7 +24,7 @@ def words(specimens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     with log_restored():
         yield [
             *("experiment=demo", "data.size=16", "epochs=6", "hardware.threads=1"),
-            *("bands=learned", "bands.n=4", "batch_size=16"),
+            *("bands=learned", "bands.n=4", "batch_size=16", "evaluation.controls=false"),
             f"data.root={specimens}",
             f"data.cache_dir={specimens.parent / 'cache'}",
             f"tracking.uri=sqlite:///{specimens.parent / 'mlflow.db'}",

@@ -124,7 +124,7 @@ def test_a_finished_run_goes_on_with_its_bands(words: list[str], runs: Runs) -> 
     ],
 )
 def test_every_stem_and_n_can_search(words: list[str], way: list[str], runs: Runs) -> None:
-    assert main([*words, "epochs=4", "evaluation.controls=false", *way]) == 0
+    assert main([*words, "epochs=4", *way]) == 0
     (run,) = runs()
     assert run.info.status == "FINISHED"
     assert np.isfinite(run.data.metrics["search/loss"])
@@ -153,10 +153,10 @@ def test_bad_input_is_one_paragraph(
 def test_checkpoints_of_other_runs_are_refused(
     words: list[str], runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "epochs=4", "evaluation.controls=false"]) == 0
+    assert main([*words, "epochs=4"]) == 0
     search = artifact(runs()[0], "checkpoints/search.ckpt")
     uniform = [w for w in words if not w.startswith("bands")]
-    assert main([*uniform, "bands.n=4", "epochs=1", "evaluation.controls=false"]) == 0
+    assert main([*uniform, "bands.n=4", "epochs=1"]) == 0
     other = artifact(runs()[1], "checkpoints/last.ckpt")
     capsys.readouterr()
     for ckpt, extra, text in (

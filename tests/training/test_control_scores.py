@@ -169,7 +169,7 @@ def test_the_picture_of_an_eye_needs_weights_and_colour(
 
 
 def test_a_run_logs_every_control_of_both_parts(words: list[str], runs: Runs) -> None:
-    assert main([*words, "bands.n=5", "epochs=1"]) == 0
+    assert main([*words, "bands.n=5", "epochs=1", "evaluation.controls=true"]) == 0
     assert main([*words, "bands.n=5", "epochs=1", "evaluation.controls=[lda,image_stats]"]) == 0
     every, two = (run.data.metrics for run in runs())
 

@@ -22,7 +22,7 @@ __all__ = ["runs", "specimens", "words"]  # fixtures
 FIRST = "{until_epoch: 2, bands: 4}, {until_epoch: 3, bands: 9}"
 SCHEDULE = f"schedule=[{FIRST}, {{until_epoch: 6, bands: 24}}]"
 # Two steps of 16 per epoch; a checkpoint after every epoch; random views.
-STAGED = ["bands=full", SCHEDULE, "sweep.checkpoint_seconds=0", "evaluation.controls=false"]
+STAGED = ["bands=full", SCHEDULE, "sweep.checkpoint_seconds=0"]
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_checkpoint_of_another_schedule_is_refused(
 
 def nine(words: list[str]) -> list[str]:
     kept = [w for w in words if not w.startswith(("bands", "epochs"))]
-    return [*kept, "bands=uniform", "bands.n=9", "epochs=2", "evaluation.controls=false"]
+    return [*kept, "bands=uniform", "bands.n=9", "epochs=2"]
 
 
 SLOW = [pytest.param(stem, marks=pytest.mark.slow) for stem in ("inflate", "wavelength")]

@@ -40,7 +40,7 @@ def test_bands_are_distinct_and_all_come_up() -> None:
 @pytest.fixture
 def sampled(words: list[str]) -> list[str]:
     kept = [w for w in words if not w.startswith("bands")]
-    stem = ["model.stem=wavelength", "model.sampling_minimum=4", "evaluation.controls=false"]
+    stem = ["model.stem=wavelength", "model.sampling_minimum=4"]
     return [*kept, "bands=full", "epochs=3", *stem]
 
 
