@@ -25,6 +25,7 @@ def sweep(folder: Path, variant: str, *words: str) -> pd.DataFrame:
     if not specimens.exists():
         synthesise(specimens, SynthSettings(variant=variant))
     shared = [f"data.root={specimens}", f"data.cache_dir={folder / 'cache'}"]
+    shared += ["evaluation.controls=[untrained,mean_spectrum]"]  # those that are looked at
     store = f"sqlite:///{folder / 'mlflow.db'}"
     sweep_dir = folder / "sweeps" / str(len(list((folder / "sweeps").glob("*"))))
     assert not main(
