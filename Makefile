@@ -8,7 +8,7 @@ DEMO   ?= demo
 WORKERS ?= 2
 TESTS   := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden lint type format bench bench-views bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth faults study ui clean
+.PHONY: help setup demo test test-slow golden lint type format bench bench-views bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts faults study ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ bench-report: $(READY)  ## the report on 1,000 fake jobs: seconds and size of th
 
 bench-truth: $(READY)  ## do intervals cover and verdicts hold: simulated sweeps with known truth (TRIALS=2000)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_truth.py --trials $(or $(TRIALS),2000)
+
+bench-verdicts: $(READY)  ## what whole sweeps conclude of sets whose truth is known (BENCH="--kinds null --sets 3")
+	$(BIN)/python benchmarks/bench_verdicts.py $(BENCH)
 
 faults: $(READY)  ## inject every fault that a sweep survives (FAULTS_KILLS=n, ONLY=part)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/run_faults.py

@@ -107,10 +107,8 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
     """Commands leave files in the folder of the test, and no handlers of the log."""
     monkeypatch.chdir(tmp_path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    address = mlflow.get_tracking_uri()
     with log_restored():
         yield
-    mlflow.set_tracking_uri(address)
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +194,11 @@ def test_a_checkpoint_embeds_and_scores_the_same(
         assert found[key] == pytest.approx(value, rel=RELATIVE, abs=1e-5), key
 
 
-def test_a_logged_model_embeds_the_same(read_only: Frozen) -> None:
-    mlflow.set_tracking_uri(read_only.uri)
+def test_a_logged_model_embeds_the_same(
+    read_only: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By the environment: an address that was set once would go before it in later tests.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", read_only.uri)
     told = read_only.numbers["model"]
     model = mlflow.pyfunc.load_model(f"models:/{told['id']}")
     files = [str(read_only.root / "specimens" / name) for name in told["embeddings"]]

@@ -20,7 +20,7 @@ def curved(words: list[str]) -> list[str]:
     return [
         *kept,
         *("bands=full", "epochs=1", "model.stem=wavelength", "model.sampling_minimum=3"),
-        *("evaluation.curve_counts=[3,24]"),
+        "evaluation.curve_counts=[3,24]",
         "evaluation.curve_strategies=[uniform,mrmr]",
     ]
 
