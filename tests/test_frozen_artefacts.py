@@ -194,9 +194,7 @@ def test_a_checkpoint_embeds_and_scores_the_same(
         assert found[key] == pytest.approx(value, rel=RELATIVE, abs=1e-5), key
 
 
-def test_a_logged_model_embeds_the_same(
-    read_only: Frozen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_logged_model_embeds_the_same(read_only: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
     # By the environment: an address that was set once would go before it in later tests.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", read_only.uri)
     told = read_only.numbers["model"]
