@@ -27,7 +27,7 @@ from hyperspec.evaluation.embeddings import Floats, Held
 from hyperspec.evaluation.metrics import CLASSIFIERS, CONTROL_PREFIXES, CONTROLS
 from hyperspec.evaluation.scores import EvaluationResult, evaluate_features
 from hyperspec.spectra.colour import colour_weights
-from hyperspec.training.data import Material
+from hyperspec.training.data import Material, held_rows
 from hyperspec.training.embedder import Embedder
 
 log = logging.getLogger(__name__)
@@ -96,9 +96,9 @@ class ControlScorer:
         return {part: self.material.split.parts()[part] for part in PARTS}
 
     def _held(self, features: Mapping[str, Floats]) -> dict[str, Held]:
-        material = self.material
-        known = (material.labels, material.specimens, material.files)
-        return {part: Held.of(own, self._rows[part], *known) for part, own in features.items()}
+        return {
+            part: held_rows(self.material, own, self._rows[part]) for part, own in features.items()
+        }
 
     @cached_property
     def _mean_spectra(self) -> dict[str, Held]:
