@@ -20,10 +20,10 @@ from hyperspec.evaluation.statistics.variance import MIN_SEEDS
 from hyperspec.report.best_control import Control, best_accuracy
 from hyperspec.report.confounder_table import told_by_features
 from hyperspec.report.load import SweepData
-from hyperspec.report.paired_tests import BandCount, Differences, points, setting_words
+from hyperspec.report.paired_tests import BandCount, Differences, setting_words
 from hyperspec.report.pairing import Pairs
 from hyperspec.report.summary import Point, Score, Summary
-from hyperspec.report.wording import needed_text
+from hyperspec.report.wording import band_count_sentence, needed_text
 from hyperspec.tracking.contract import Param
 
 _SEEDS_WORDS = "seed=0,1,2"
@@ -39,6 +39,7 @@ class Tested:
         seeds: Fewest seeds of a setting.
         rotations: Test parts that took turns; 1 for one split.
         total: Specimens of the folder; 0 where unknown.
+        guessing: Share of the most frequent label among the tested images.
         group: Column whose values are kept together (``data.split.group``); empty without.
         groups: Its tested values.
     """
@@ -48,6 +49,7 @@ class Tested:
     seeds: int
     rotations: int
     total: int = 0
+    guessing: float = float("nan")
     group: str = ""
     groups: int = 0
 
@@ -64,6 +66,7 @@ class Training:
     Args:
         point: The setting.
         score: Its test accuracy by the probe that validation likes best.
+        probe: That probe, such as ``k-NN``.
         control: The control; None where runs kept no validation scores of any.
         beside: Its test accuracy.
         test: The two in pairs; None where they share fewer than two seeds.
@@ -71,6 +74,7 @@ class Training:
 
     point: Point
     score: Score
+    probe: str
     control: Control | None = None
     beside: float = float("nan")
     test: Equivalence | None = None
@@ -83,7 +87,7 @@ class Verdict:
     Args:
         tested: What stands behind it; None where no accuracy was tested.
         objective: What settings are ranked by.
-        guessing: Accuracy of naming the most frequent label, or one of all; NaN where unknown.
+        guessing: Accuracy of naming the most frequent label; NaN where unknown.
         training: Whether training adds anything.
         bands: How few bands do as well, of the strategy and setting that validation puts first;
             None where one number was run, or seeds are too few to compare.
@@ -122,9 +126,9 @@ class Verdict:
         if self.beats_guessing is False:
             score = self.training.score
             text = (
-                f"{behind}the labels are not told better than by guessing, {_score(score)} where "
-                f"guessing reaches {self.guessing:.2f}. So neither training nor the number of "
-                "bands can be judged here."
+                f"{behind}it is not shown that the labels are told better than by guessing, "
+                f"{_score(score)} where guessing reaches {self.guessing:.2f}. So neither training "
+                f"nor the number of bands can be judged here.{_more_specimens(self.tested)}"
             )
             return (text, *_cautions(self))
         found = [behind + _of_training(self.training, self.tested)]
@@ -149,13 +153,12 @@ def conclude(data: SweepData, summary: Summary, found: Differences) -> Verdict:
     tested = _tested(data, summary)
     if tested is None or score is None:
         return Verdict(None, summary.objective_name)
-    guessing = summary.chance if math.isnan(summary.majority) else summary.majority
     curve = (first.strategy, setting_words(first))
     of_curve = [count for count in found.counts if (count.strategy, count.setting) == curve]
     return Verdict(
         tested,
         summary.objective_name,
-        guessing,
+        tested.guessing,
         _training(data, summary.control, first, accuracy, score, found.margin.value),
         of_curve[0] if of_curve else None,
         len({point.n for point in summary.points}) > 1,
@@ -173,11 +176,11 @@ def _training(
     margin: float,
 ) -> Training:
     if control is None:
-        return Training(point, score)
+        return Training(point, score, accuracy.title)
     jobs = data.finished[data.finished["run_id"].isin(point.run_ids)]
     beside = float(jobs[f"metrics.{control.metric}"].mean())
     test = Pairs(data, margin).control_test(point, accuracy.correct, control.column)
-    return Training(point, score, control, beside, test)
+    return Training(point, score, accuracy.title, control, beside, test)
 
 
 def _tested(data: SweepData, summary: Summary) -> Tested | None:
@@ -198,6 +201,7 @@ def _tested(data: SweepData, summary: Summary) -> Tested | None:
         summary.num_seeds,
         max(rotations, 1),
         0 if np.isnan(total) else int(total),
+        float(every.drop_duplicates("file")["label"].value_counts(normalize=True).max()),
         str(group),
         every["group"].nunique() if grouped else 0,
     )
@@ -234,7 +238,7 @@ def _gap(test: Equivalence) -> str:
 
 def _of_training(training: Training, tested: Tested) -> str:
     score, control, test = training.score, training.control, training.test
-    reached = f"the encoder reaches {_score(score)}"
+    reached = f"the encoder reaches {_score(score)} ({training.probe})"
     if control is None:
         return f"{reached}; no control was scored beside it, so what training adds is not known."
     beside = f"{control.words}, {training.beside:.2f}"
@@ -262,30 +266,18 @@ def _of_training(training: Training, tested: Tested) -> str:
 def _of_bands(bands: BandCount | None, tested: Tested, margin: float) -> str:
     if bands is None:
         return f"How few bands do as well cannot be told. {_missing(tested)}"
-    most = f"{bands.most.n} bands"
-    within, stop = f"within ±{points(margin)}", bands.stopped_at
-    if bands.fewest is not None:
-        n, test = bands.fewest
-        verb = "do better than" if test.verdict == "better" else "do as well as"
-        verb = verb if n > 1 else verb.replace("do", "does", 1)
-        text = f"{_count(n, 'band')} ({bands.strategy}) {verb} {most}"
-        text += f" {within}" if test.verdict == "as good as" else ""
-        if stop is None:
-            return f"{text}, and so does every number between ({_gap(test)})."
-        worse = "do worse" if stop[1].verdict == "worse" else "cannot be judged"
-        return f"{text} ({_gap(test)}); {_count(stop[0], 'band')} {worse} ({_gap(stop[1])})."
-    if stop is None:
-        return f"No fewer bands were run than {most}."
-    n, test = stop
-    if test.reason:
+    stop = bands.stopped_at
+    if bands.fewest is None and stop is not None and stop[1].reason:
+        most = f"{bands.most.n} bands"
         return f"How few bands do as well as {most} cannot be told. {_missing(tested)}"
-    if test.verdict == "worse":
-        verb = "does" if n == 1 else "do"
-        return f"{_count(n, 'band')} ({bands.strategy}) {verb} worse than {most} ({_gap(test)})."
-    return (
-        f"How few bands do as well as {most} {within} cannot be told: {_count(n, 'band')} "
-        f"({bands.strategy}), {_gap(test)}. {_first_upper(needed_text(test))}."
-    )
+    return band_count_sentence(bands, margin)
+
+
+def _more_specimens(tested: Tested) -> str:
+    """Say how more of the folder's specimens are tested; empty where all are."""
+    if tested.rotations > 1 or tested.total <= tested.specimens:
+        return ""
+    return f" data.split.rotate=4 tests all {tested.total} specimens."
 
 
 def _missing(tested: Tested) -> str:
@@ -293,10 +285,7 @@ def _missing(tested: Tested) -> str:
     if tested.has_few:
         unit = _count(tested.groups, tested.group) if tested.group else "specimens"
         what = f"Only {unit} were tested" if tested.group else "So few specimens were tested"
-        way = "Scan more of them"
-        if tested.rotations == 1 and tested.total > tested.specimens:
-            way = f"data.split.rotate=4 tests all {tested.total} specimens"
-        return f"{what}, too few for an interval. {way}."
+        return f"{what}, too few for an interval.{_more_specimens(tested) or ' Scan more.'}"
     if tested.seeds < MIN_SEEDS:
         return (
             f"{_first_upper(_count(tested.seeds, 'seed'))} cannot tell chance from effect: run "

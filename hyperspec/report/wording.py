@@ -121,7 +121,7 @@ def _families(found: Differences) -> str:
 
 def band_count_sentences(found: Differences) -> list[str]:
     """Say for each strategy and setting how few bands do as well as the most."""
-    return [_sentence(count, found.margin.value) for count in found.counts]
+    return [band_count_sentence(count, found.margin.value) for count in found.counts]
 
 
 def main_sentences(found: Differences, summary: Summary) -> list[str]:
@@ -135,10 +135,11 @@ def main_sentences(found: Differences, summary: Summary) -> list[str]:
     for point in summary.points:
         best.setdefault(point.strategy, setting_words(point))
     kept = [count for count in found.counts if best.get(count.strategy) == count.setting]
-    return [_sentence(count, found.margin.value) for count in kept]
+    return [band_count_sentence(count, found.margin.value) for count in kept]
 
 
-def _sentence(count: BandCount, margin: float) -> str:
+def band_count_sentence(count: BandCount, margin: float) -> str:
+    """Say how few bands of one strategy and setting do as well as the most, by k-NN."""
     most = str(count.most.n)
     if count.most.strategy != count.strategy:
         most += f" ({count.most.strategy})"

@@ -10,21 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_splits import specimens
 
 from hyperspec.datasets.config import SplitSpec
 from hyperspec.datasets.rotation import Rotation
 from hyperspec.datasets.splits import Split, grouped_split
 from hyperspec.utils.errors import ConfigError, SplitError
-
-
-def specimens(per_label: dict[str | None, int], views: int = 2) -> tuple[list, list[str]]:
-    rows = [
-        (label, f"{label}/{number}")
-        for label, count in per_label.items()
-        for number in range(count)
-        for _ in range(views)
-    ]
-    return [label for label, _ in rows], [group for _, group in rows]
 
 
 def all_rotations(

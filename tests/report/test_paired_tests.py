@@ -483,7 +483,7 @@ def test_page_text_and_terminal_show_the_same_verdicts(
     for written in (page, text, shown):
         assert "Paired differences of test k-NN accuracy, margin ±5 points" in written
         said = " ".join(written.split())  # a terminal breaks its lines
-        assert "How few bands do as well as 50 bands within ±5 points cannot be told" in said
+        assert "mutual_information: undecided whether fewer bands do as well as 50" in said
     line = next(x for x in shown.splitlines() if "+0.75" in x)
     assert line.split()[:4] == ["mutual_information", "uniform", "20", "+0.75"]
     assert line.split()[-1] == "better"
