@@ -133,7 +133,7 @@ class Verdict:
             return (text, *_cautions(self))
         found = [behind + _of_training(self.training, self.tested)]
         if self.counts:
-            found.append(_of_bands(self.bands, self.tested, self.margin))
+            found.append(_of_bands(self.bands, self.margin))
         return (*found, *_cautions(self))
 
 
@@ -240,7 +240,9 @@ def _of_training(training: Training, tested: Tested) -> str:
     score, control, test = training.score, training.control, training.test
     reached = f"the encoder reaches {_score(score)} ({training.probe})"
     if control is None:
-        return f"{reached}; no control was scored beside it, so what training adds is not known."
+        text = f"{reached}; no control was scored beside it, so what training adds is not known."
+        decides = tested.seeds >= MIN_SEEDS and not tested.has_few
+        return text if decides else f"{text} {_missing(tested)}"
     beside = f"{control.words}, {training.beside:.2f}"
     if test is None or test.reason:
         return (
@@ -263,13 +265,13 @@ def _of_training(training: Training, tested: Tested) -> str:
     return f"{text}. {_first_upper(needed_text(test))}."
 
 
-def _of_bands(bands: BandCount | None, tested: Tested, margin: float) -> str:
+def _of_bands(bands: BandCount | None, margin: float) -> str:
+    """Say how few bands do as well; what keeps that from being told is said of training before."""
     if bands is None:
-        return f"How few bands do as well cannot be told. {_missing(tested)}"
+        return "Nor can it be told how few bands do as well."
     stop = bands.stopped_at
     if bands.fewest is None and stop is not None and stop[1].reason:
-        most = f"{bands.most.n} bands"
-        return f"How few bands do as well as {most} cannot be told. {_missing(tested)}"
+        return f"Nor can it be told how few bands do as well as {bands.most.n}."
     return band_count_sentence(bands, margin)
 
 

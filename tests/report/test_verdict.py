@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -151,14 +152,23 @@ def test_one_seed_gives_no_verdict() -> None:
     found = text(sweep({10: 0.6, 408: 0.9}, seeds=1))
     assert "whether training adds anything cannot be told" in found
     assert "1 seed cannot tell chance from effect: run 3 (seed=0,1,2)." in found
-    assert "How few bands do as well cannot be told." in found
+    assert "Nor can it be told how few bands do as well." in found
     assert "as well as 408" not in found
+
+
+def test_without_controls_the_way_out_is_said_too() -> None:
+    data = sweep({10: 0.6, 408: 0.9}, seeds=1)
+    kept = data.jobs[[column for column in data.jobs if "control" not in column]]
+    found = text(dataclasses.replace(data, jobs=kept))
+    assert "no control was scored beside it" in found
+    assert found.count("1 seed cannot tell chance from effect: run 3 (seed=0,1,2).") == 1
+    assert found.endswith("Nor can it be told how few bands do as well.")
 
 
 def test_two_seeds_give_no_verdict() -> None:
     found = text(sweep({10: 0.6, 408: 0.9}, seeds=2))
     assert "2 seeds cannot tell chance from effect" in found
-    assert "How few bands do as well as 408 bands cannot be told." in found
+    assert "Nor can it be told how few bands do as well as 408." in found
 
 
 def test_twelve_animals_are_undecided_and_told_what_would_tell() -> None:
