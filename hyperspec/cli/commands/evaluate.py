@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
         help="measure a trained encoder on a folder",
         description="Embed a folder with a trained encoder and measure its held-out specimens: "
         "k-NN, linear probe, retrieval, clusters, alignment, uniformity, effective rank, with "
-        "bootstrap intervals over specimens.",
+        "intervals over specimens.",
         epilog="With --bands: the same encoder on other bands (model.stem=wavelength only).",
     )
     add_checkpoint(parser, several=True)
