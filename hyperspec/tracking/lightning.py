@@ -70,6 +70,16 @@ class RunLogger(Logger):
         self.run.secure()
 
 
+def log_now(trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
+    """Log an epoch's metrics before its checkpoint is written.
+
+    What a module logs at the end of an epoch reaches the run after that checkpoint; a run that goes
+    on from it starts with the next epoch, and the point would be missing.
+    """
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(metrics), trainer.global_step - 1)  # as Lightning counts
+
+
 class SystemMetrics(pl.Callback):
     """Log processor, memory, disk, network and GPU at the start, the end and in between."""
 

@@ -27,6 +27,7 @@ from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
 from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
+from hyperspec.tracking.lightning import log_now
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
 from hyperspec.training.checkpoint import read_checkpoint
@@ -100,20 +101,21 @@ class BandSearch(SimCLR):
             self.strategy.duplicate_penalty * self.selector.duplicate_penalty()
         )
 
-    def on_train_epoch_end(self) -> None:
-        """Keep the epoch's choice and log how decided the selectors are."""
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Keep the epoch's choice, before its checkpoint, and log how decided the selectors are."""
+        if not self.trainer.is_last_batch:
+            return
         selector = self.selector
         with torch.no_grad():
             likeliest = selector.logits.argmax(dim=1).tolist()
-            self.log_dict(
-                {
-                    MetricName.SEARCH_TEMPERATURE: selector.temperature.clone(),
-                    MetricName.SEARCH_ENTROPY: selector.entropy(),
-                    MetricName.SEARCH_PROBABILITY: selector.probabilities().amax(1).mean(),
-                    MetricName.SEARCH_DUPLICATES: float(len(likeliest) - len(set(likeliest))),
-                },
-                sync_dist=world()[1] > 1,  # the same everywhere; else Lightning warns
-            )
+            metrics = {
+                MetricName.SEARCH_TEMPERATURE: selector.temperature,
+                MetricName.SEARCH_ENTROPY: selector.entropy(),
+                MetricName.SEARCH_PROBABILITY: selector.probabilities().amax(1).mean(),
+                MetricName.SEARCH_DUPLICATES: len(likeliest) - len(set(likeliest)),
+            }
+            # The same on every process.
+            log_now(self.trainer, {name: float(value) for name, value in metrics.items()})
         # A continued run may have fewer epochs than before; the last row then keeps its latest.
         place = min(self.current_epoch, len(self.history) - 1)
         self.history[place] = torch.as_tensor(selector.assignment(), device=self.history.device)

@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.evaluation.metrics import leading, natural_direction
 from hyperspec.tracking.contract import MetricName
+from hyperspec.tracking.lightning import log_now
 from hyperspec.training import allocator as memory
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, origin
 from hyperspec.utils.distributed import world
@@ -235,7 +236,7 @@ class Validate(pl.Callback):
         metrics = self.score() if rank == 0 else {}
         if processes > 1:
             metrics = trainer.strategy.broadcast(metrics)
-        pl_module.log_dict({**metrics, **best_scores(self.best, metrics)}, sync_dist=processes > 1)
+        log_now(trainer, {**metrics, **best_scores(self.best, metrics)})
         keys = (f"val/{name}" for name in leading())
         main = next((metrics[key] for key in keys if key in metrics), None)
         if main is None:
