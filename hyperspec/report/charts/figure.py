@@ -68,6 +68,7 @@ def new_figure(width: float, height: float) -> Figure:
 def to_png(chart: Chart) -> bytes:
     """Draw a chart as a PNG that holds its description."""
     FigureCanvasAgg(chart.figure)
+    _arrange(chart.figure)
     buffer = io.BytesIO()
     chart.figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Description": chart.alt})
     return buffer.getvalue()
@@ -76,11 +77,19 @@ def to_png(chart: Chart) -> bytes:
 def to_svg(chart: Chart) -> str:
     """Draw a chart as an ``svg`` element whose text stays text."""
     FigureCanvasSVG(chart.figure)
+    _arrange(chart.figure)
     buffer = io.StringIO()
     aside = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": _SALT}):
         chart.figure.savefig(buffer, format="svg", metadata=aside)
     return _within_page(buffer.getvalue(), chart)
+
+
+def _arrange(figure: Figure) -> None:
+    """Lay a figure out, once: with its first drawing, not with each."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _within_page(document: str, chart: Chart) -> str:
