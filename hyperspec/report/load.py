@@ -78,6 +78,13 @@ class SweepData:
         """Jobs that a search stopped early."""
         return self.jobs[self.jobs["status"] == "PRUNED"]
 
+    @property
+    def unit(self) -> str:
+        """What was sampled: ``specimen``, or the column of ``data.split.group``."""
+        column = "params.data.split.group"
+        named = set(self.finished[column].dropna()) - {"None"} if column in self.jobs else set()
+        return str(named.pop()) if len(named) == 1 else "specimen"
+
     def predictions(self, run_id: str) -> pd.DataFrame | None:
         """Return a job's predictions on the test part, or None when it logged none.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -48,7 +49,8 @@ class Pairs:
         # Hundreds of points are looked up: not in a table of hundreds of columns.
         scores = [_score(), *map(_score, CONTROLS)]
         self._jobs = jobs[["run_id", "seed", *(c for c in scores if c in jobs)]].set_index("run_id")
-        self._total = _total_specimens(jobs)
+        # How many groups the folder holds is not logged.
+        self._total = _total_specimens(jobs) if self.data.unit == "specimen" else None
 
     def test(self, point: Point, reference: Point) -> Equivalence | None:
         """Return the comparison; None with fewer than two seeds that share test specimens."""
@@ -99,7 +101,7 @@ class Pairs:
         folds = None
         if self._folds and not self._mixed:
             folds = np.asarray([self._folds.get(name, -1.0) for name in groups]).astype(int)
-        return equivalence_test(
+        test = equivalence_test(
             np.where(seen, scores, np.nan)[kept][:, rows],
             np.where(seen, others, np.nan)[kept][:, rows],
             groups,
@@ -107,6 +109,7 @@ class Pairs:
             folds=folds,
             total_specimens=self._total,
         )
+        return dataclasses.replace(test, unit=self.data.unit)
 
     def _correct(self, point: Point, column: str, of_control: bool = False) -> BySeed:
         """Return per seed whether each file was right, 0 to 1, in the order of all files."""

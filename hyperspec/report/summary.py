@@ -97,6 +97,8 @@ class Summary:
     """The control that validation likes best."""
     majority: float = float("nan")
     """Share of the most frequent label of the part: what naming it blindly reaches."""
+    unit: str = "specimen"
+    """What was sampled, as :attr:`hyperspec.report.load.SweepData.unit`."""
 
     @property
     def columns(self) -> list[Metric]:
@@ -130,6 +132,7 @@ def summarise(data: SweepData) -> Summary:
         num_seeds=min((p.num_seeds for p in points), default=0),
         control=best_control(data),
         majority=_mean(jobs, f"{part}/majority_share"),
+        unit=data.unit,
     )
 
 

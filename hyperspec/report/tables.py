@@ -153,6 +153,7 @@ def caveat(summary: Summary) -> str:
     """Say what the intervals mean, and what one seed does not show."""
     scores = [score for point in summary.points for score in point.scores.values()]
     kinds = {score.kind for score in scores}
+    unit = summary.unit
     if not summary.points:
         return "No job has finished."
     if summary.num_seeds == 1:
@@ -162,15 +163,15 @@ def caveat(summary: Summary) -> str:
     else:
         text = f"Means over {summary.num_seeds} seeds."
     if kinds == {"seeds and specimens"}:
-        text += " Intervals: 95%, over seeds and specimens."
+        text += f" Intervals: 95%, over seeds and {unit}s."
     elif kinds - {"none"}:
-        text += " Intervals: 95%, over specimens, of the seeds that were run."
+        text += f" Intervals: 95%, over {unit}s, of the seeds that were run."
     few = [score.num_specimens for score in scores if score.has_few]
     if few:
-        what = "1 specimen was" if min(few) == 1 else f"{min(few)} specimens were"
+        what = f"1 {unit} was" if min(few) == 1 else f"{min(few)} {unit}s were"
         text += (
             f" Only {what} tested: no verdict below {MIN_SPECIMENS} "
-            "(data.split.rotate=4 tests every specimen)."
+            f"(data.split.rotate=4 tests every {unit})."
         )
     return text
 

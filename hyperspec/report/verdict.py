@@ -194,7 +194,6 @@ def _tested(data: SweepData, summary: Summary) -> Tested | None:
     column = f"params.{Param.NUM_SPECIMENS}"
     total = jobs[column].dropna().astype(int).max() if column in jobs else math.nan
     grouped = "group" in every
-    group = jobs["params.data.split.group"].dropna().iloc[0] if grouped else ""
     return Tested(
         every["specimen"].nunique(),
         every["file"].nunique(),
@@ -202,7 +201,7 @@ def _tested(data: SweepData, summary: Summary) -> Tested | None:
         max(rotations, 1),
         0 if np.isnan(total) else int(total),
         float(every.drop_duplicates("file")["label"].value_counts(normalize=True).max()),
-        str(group),
+        data.unit if grouped else "",
         every["group"].nunique() if grouped else 0,
     )
 

@@ -187,20 +187,20 @@ def needed_text(test: Equivalence) -> str:
     if test.reason == "two seeds":
         return "two seeds: no verdict; a third decides whether seeds differ"
     if test.reason:
-        return f"{test.reason}: no verdict"
+        return f"{test.reason.replace('specimen', test.unit)}: no verdict"
     if not test.needed:
-        return "no number of specimens or seeds that could be run would decide"
-    return needed_words(test.needed[0])
+        return f"no number of {test.unit}s or seeds that could be run would decide"
+    return _needed_words(test.needed[0], test.unit)
 
 
-def needed_words(needed: Needed) -> str:
+def _needed_words(needed: Needed, unit: str) -> str:
     """Say what would decide, with the condition under which it does in 8 of 10 repetitions."""
     amount = {
         "seeds": f"{needed.seeds} seeds",
         "rotations": f"{ROTATIONS} rotations (data.split.rotate={ROTATIONS})",
-        "specimens": f"about {needed.specimens} tested specimens",
+        "specimens": f"about {needed.specimens} tested {unit}s",
         "specimens and seeds": (
-            f"about {needed.specimens} tested specimens with {needed.seeds} seeds"
+            f"about {needed.specimens} tested {unit}s with {needed.seeds} seeds"
         ),
     }[needed.means]
     if needed.claim == "different":

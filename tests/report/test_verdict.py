@@ -12,8 +12,9 @@ import pytest
 from hyperspec.report.load import SweepData, SweepInfo
 from hyperspec.report.paired_tests import compare
 from hyperspec.report.summary import summarise
+from hyperspec.report.tables import caveat
 from hyperspec.report.verdict import Verdict, conclude
-from hyperspec.report.wording import differences_note
+from hyperspec.report.wording import band_count_sentences, differences_note
 
 LABELS = 4
 
@@ -27,7 +28,7 @@ def sweep(
     rotations: int = 1,
     truth: int = 0,
     session: float | None = None,
-    group: bool = False,
+    groups: int = 0,
     labelled: bool = True,
 ) -> SweepData:
     """Return a finished sweep: by number of bands how often the encoder is right.
@@ -56,8 +57,8 @@ def sweep(
                     "specimen": np.repeat([names[i] for i in rows], 2),
                     "label": np.repeat([f"label{i % LABELS}" for i in rows], 2),
                 }
-                if group:
-                    known["group"] = np.repeat([f"day{i % 2}" for i in rows], 2)
+                if groups:
+                    known["group"] = np.repeat([f"day{i % groups}" for i in rows], 2)
                 hits, control_hits = right(rate, rows), right(control, rows)
                 said[run] = pd.DataFrame({**known, "knn_correct": hits, "linear_correct": hits})
                 beside[run] = pd.DataFrame({**known, "mean_spectrum_knn_correct": control_hits})
@@ -85,7 +86,7 @@ def sweep(
         objectives="", resumed_from="", seconds=1.0, uri="", artifact_uri="", reason="",
         **{"params.bands.n": [str(int(job["n"])) for job in jobs]},
         **{"params.data.num_specimens": "96"},
-        **({"params.data.split.group": "session"} if group else {}),
+        **({"params.data.split.group": "session"} if groups else {}),
     )  # fmt: skip
     table["params.seed"] = [str(int(job["seed"])) for job in jobs]
     if not labelled:
@@ -186,7 +187,7 @@ def test_what_else_the_features_tell_is_a_caution() -> None:
 
 
 def test_whole_sessions_are_what_was_tested() -> None:
-    found = text(sweep({10: 0.6, 408: 0.9}, group=True))
+    found = text(sweep({10: 0.6, 408: 0.9}, groups=2))
     assert "of 2 sessions" in found
     assert "Only 2 sessions were tested, too few for an interval" in found
     assert "adds" not in found.replace("adds anything", "")
@@ -204,3 +205,18 @@ def test_settings_within_the_margin_of_the_first_are_tied(second: float, tied: b
     said = differences_note(compare(data, summary), summary)
     words = "By val/knn_top1 1 setting lies within ±5 points of the one put first: they are tied."
     assert (words in said) == tied
+
+
+def test_what_is_kept_together_is_what_every_sentence_counts() -> None:
+    few = sweep({10: 0.6, 408: 0.9}, groups=6)
+    summary = summarise(few)
+    assert "Only 6 sessions were tested: no verdict below 8" in caveat(summary)
+    assert "fewer than 8 sessions: no verdict" in " ".join(
+        band_count_sentences(compare(few, summary))
+    )
+    enough = sweep({10: 0.6, 408: 0.65}, groups=16)
+    summary = summarise(enough)
+    assert "over seeds and sessions" in caveat(summary)
+    sentences = " ".join(band_count_sentences(compare(enough, summary)))
+    assert "undecided" in sentences
+    assert "specimen" not in sentences

@@ -119,6 +119,7 @@ class Equivalence:
         family: Number of comparisons that the p-values answer for (Holm 1979).
         reason: Why there is no verdict whatever the difference is.
         situation: What :attr:`needed` is computed from; None without verdict.
+        unit: What was sampled: ``specimen``, or what ``data.split.group`` names.
     """
 
     verdict: Verdict
@@ -130,6 +131,7 @@ class Equivalence:
     family: int = 1
     reason: NoVerdict = ""
     situation: Situation | None = None
+    unit: str = "specimen"
 
     @cached_property
     def needed(self) -> tuple[Needed, ...]:
