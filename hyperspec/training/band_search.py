@@ -108,7 +108,7 @@ class BandSearch(SimCLR):
         selector = self.selector
         with torch.no_grad():
             likeliest = selector.logits.argmax(dim=1).tolist()
-            metrics = {
+            metrics: dict[str, Tensor | int] = {
                 MetricName.SEARCH_TEMPERATURE: selector.temperature,
                 MetricName.SEARCH_ENTROPY: selector.entropy(),
                 MetricName.SEARCH_PROBABILITY: selector.probabilities().amax(1).mean(),
