@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,8 @@ def job(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    # Started behind a shell's `&`, a process inherits that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store(
