@@ -4,9 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   ?= demo
-# A file's tests share what they make, so that a file stays in one process. One thread each.
+# A file's tests share what they make, so that a file stays in one process. One thread each. Files go
+# out in the order of tests/conftest.py, long ones first.
 WORKERS ?= 2
-TESTS   := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+TESTS   := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+WITH    ?=
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow golden lint type format bench bench-views bench-gpu bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts faults study ui clean
 
@@ -22,8 +24,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## make specimens, sweep band counts, print and draw the answer
 	BIN=$(BIN) DEMO=$(DEMO) bash experiments/demo/run.sh
 
-test: $(READY)  ## run the fast tests
-	$(TESTS) -m "not slow and not gpu"
+test: $(READY)  ## run the fast tests (WITH=slow: the slow ones too, as .ci/run does)
+	$(TESTS) -m "$(if $(filter slow,$(WITH)),not faults,not slow) and not gpu"
 
 test-slow: $(READY)  ## run the slow tests
 	$(TESTS) -m "slow and not gpu and not faults"

@@ -35,6 +35,8 @@ class SweepConfig:
     live: str = "auto"
     """View of the sweep while it runs: `rich` (a screen), `plain` (a line per job), `off`, or
     `auto`: a screen on a terminal, else lines."""
+    report: bool = True
+    """Write the report when the sweep ends; without it, `hyperspec report` writes it later."""
     margin: float = 0.02
     """Difference of accuracy that does not matter, above 0 and below 1: what the report's 'as good
     as' means. Kept with the sweep when it begins, so that it is fixed before any result."""

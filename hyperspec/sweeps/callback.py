@@ -145,8 +145,12 @@ class SweepCallback(Callback):
                 signal.signal(signal.SIGTERM, self._old_handler)
         if ending.data is None:
             print(f"\n{ending.text}\n  hyperspec report {self._sweep_dir}", file=sys.stderr)
-        elif not ending.data.jobs.empty:
-            log_model = str(OmegaConf.select(config, "tracking.log_model") or "none")
+        elif ending.data.jobs.empty:
+            pass
+        elif not OmegaConf.select(config, "sweep.report", default=True):
+            self._conclude(run, ending.data, _log_model(config), ())
+            print(f"\nsweep.report=false: hyperspec report {self._sweep_dir} writes the report.")
+        else:
             verdict: tuple[str, ...] = ()
             try:
                 verdict = self._report(run, ending.data)
@@ -154,7 +158,7 @@ class SweepCallback(Callback):
                 log.exception("the report failed; try again with: hyperspec report %s", run.run_id)
                 raise
             finally:
-                self._conclude(run, ending.data, log_model, verdict)
+                self._conclude(run, ending.data, _log_model(config), verdict)
         if error is None and ending.failed:
             # Some sweepers swallow failures; a sweep with a failed job must not look like success.
             raise SystemExit(1)
@@ -195,6 +199,10 @@ class SweepCallback(Callback):
         except UnreachableError as error:
             log.warning("the report is in %s, and not with its run: %s", self._sweep_dir, error)
         return paths.verdict.sentences
+
+
+def _log_model(config: DictConfig) -> str:
+    return str(OmegaConf.select(config, "tracking.log_model") or "none")
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def scores(run: Run) -> dict[str, float]:
 
 
 def test_jobs_of_one_process_score_as_each_alone(words: list[str], runs: Runs) -> None:
-    assert main([*words, "-m", "bands.n=5,9"]) == 0
+    assert main([*words, "-m", "bands.n=5,9", "sweep.report=true"]) == 0
     assert main([*words, "bands.n=9"]) == 0
     assert main([*words, "bands.n=5"]) == 0
     parent, five, nine, nine_alone, five_alone = runs()

@@ -87,8 +87,12 @@ def test_a_raised_version_retrains_the_jobs_that_use_the_part(
     assert len(study.jobs()) == 6
 
 
-def test_resume_can_be_turned_off_and_single_runs_always_train(study: Study) -> None:
+def test_resume_can_be_turned_off_and_single_runs_always_train(
+    study: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*study.words, "-m", "bands.n=5"]) == 0
+    assert "sweep.report=false: hyperspec report " in capsys.readouterr().out
+    assert not list(study.folder.rglob("report.html"))
     assert main([*study.words, "bands.n=5"]) == 0
     assert main([*study.words, "-m", "bands.n=5", "sweep.resume=false"]) == 0
     assert len(trained(study)) == 3

@@ -18,7 +18,7 @@ from sweep_study import Study
 from hyperspec.cli.train import main
 from hyperspec.tracking.client import open_client
 
-QUICK = ["evaluation.linear=false", "evaluation.controls=false"]
+QUICK = ["evaluation.linear=false", "evaluation.controls=false", "sweep.report=false"]
 
 
 def trials(study: Study, name: str = "s") -> list[optuna.trial.FrozenTrial]:

@@ -65,7 +65,8 @@ def study(
     """What trains in a second; each test has an experiment of its own."""
     monkeypatch.chdir(tmp_path)
     words = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1"]
-    words += ["hardware.threads=1", "evaluation.controls=false", f"data.root={small_specimens}"]
+    words += ["hardware.threads=1", "evaluation.controls=false", "sweep.report=false"]
+    words += [f"data.root={small_specimens}"]
     words += [f"data.cache_dir={packed}", f"tracking.uri={sweep_uri}"]
     study = Study([*words, f"tracking.experiment={tmp_path.name}"], tmp_path, sweep_uri)
     with log_restored():

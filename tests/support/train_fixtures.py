@@ -14,7 +14,7 @@ from hyperspec.testing.synthetic.settings import SynthSettings
 # Four specimens per species, 16 pixels, 40 bands: small enough to train on in a second.
 # Controls are scored where a test looks at them: they take longer than such a training.
 QUICK = ["experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"]
-QUICK += ["evaluation.controls=false"]
+QUICK += ["evaluation.controls=false", "sweep.report=false"]
 
 
 @pytest.fixture(scope="session")

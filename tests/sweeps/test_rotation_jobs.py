@@ -22,7 +22,7 @@ from hyperspec.tracking.client import open_client
 from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.training.checkpoint import read_checkpoint
 
-QUICK = ["evaluation.linear=false", "evaluation.controls=false"]
+QUICK = ["evaluation.linear=false", "evaluation.controls=false", "sweep.report=false"]
 
 
 def rotation_of(run: Run) -> int:
