@@ -29,16 +29,23 @@ class Problem:
 
     Args:
         file: Path relative to the folder; ``.`` for the folder as a whole.
-        severity: ``error``: the cube is left out; ``warning``: it is used.
+        severity: ``error``: the cube is left out; ``warning``: it is used; ``note``: nothing to
+            mend.
         message: What was seen and what to do.
     """
 
     file: str
-    severity: Literal["error", "warning"]
+    severity: Literal["error", "warning", "note"]
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.message}"
+        return f"{self.file}: {self.message}" if self.file != "." else f"the folder {self.message}"
+
+
+def ordered(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort problems: errors first, notes last, each by file."""
+    rank = ("error", "warning", "note").index
+    return sorted(problems, key=lambda p: (rank(p.severity), p.file, p.message))
 
 
 def copies(files: Iterable[tuple[str | None, str]]) -> Iterator[Problem]:
