@@ -117,7 +117,7 @@ def _walk(root: Path) -> _Tree:
 def _entries(folder: Path, tree: _Tree) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
-            return list(found)
+            return sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         text = f"is a folder that cannot be read: {error.strerror or error}."
         tree.problems.append(Problem(tree.name(folder), "error", text))

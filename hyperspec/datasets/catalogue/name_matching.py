@@ -41,11 +41,20 @@ def fold(text: str) -> str:
     ``01``, ``1`` and ``1.0`` are one, ``Morpho  helena`` and ``morpho_helena``, and the two ways of
     Unicode to write ``é``.
     """
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")  # invisible marks
-    plain = " ".join(plain.replace("_", " ").split())
-    plain = re.sub(r"(?<![\d.,])0+(?=\d)", "", plain)
+    plain = re.sub(r"(?<![\d.,])0+(?=\d)", "", _plain(text))
     return re.sub(r"^(\d+)[.,]0+$", r"\1", plain)
+
+
+def _plain(text: str) -> str:
+    """Return a text without letter case, invisible marks, and what spaces look like."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
+    return " ".join(plain.replace("_", " ").split())
+
+
+def _file_key(name: str) -> str:
+    """Return what is left of a file's name; a spreadsheet makes 1 of 001, but s1 is not s01."""
+    return re.sub(r"^0+(?=\d+$)", "", _plain(name))
 
 
 def near_twins(values: Iterable[str]) -> list[list[str]]:
@@ -80,10 +89,16 @@ class CubeNames:
         for name in files:
             *folders, last = _parts(name)
             bare = unicodedata.normalize("NFC", bare_name(root / name))
-            folded = [fold(part) for part in folders]
-            keys = ((last, folders), (bare, folders), (fold(last), folded), (fold(bare), folded))
+            keys = self._keys(folders, last, bare)
             for tier, (key, above) in zip(self._by_last, keys, strict=True):
                 tier.setdefault(key, []).append((name, above))
+
+    @staticmethod
+    def _keys(folders: list[str], last: str, bare: str) -> list[tuple[str, list[str]]]:
+        """Return what a name is looked for by, from the strictest on."""
+        loose = [_file_key(part) for part in folders]
+        strict = [(name, folders) for name in (last, bare)]
+        return [*strict, *((_file_key(name), loose) for name in (last, bare))]
 
     def find(self, written: str) -> list[str]:
         """Return the files that a row names, best one alone; several where it fits them equally.
@@ -94,8 +109,7 @@ class CubeNames:
         """
         path = written.replace("\\", "/").rstrip("/")
         *folders, last = _parts(re.sub(r"\.hdr$", "", path, flags=re.IGNORECASE)) or [""]
-        folded = [fold(part) for part in folders]
-        asked = ((last, folders), (last, folders), (fold(last), folded), (fold(last), folded))
+        asked = self._keys(folders, last, last)
         for tier, (key, above) in zip(self._by_last, asked, strict=True):
             ranks = [(_agreement(above, own), name) for name, own in tier.get(key, [])]
             best = max((rank for rank, _ in ranks if rank is not None), default=None)

@@ -20,7 +20,7 @@ from hyperspec.datasets.catalogue.checksums import (
     stamp,
 )
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
-from hyperspec.datasets.catalogue.labels import Assigned, FileLabels, LabelSource, unknown
+from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, unknown
 from hyperspec.datasets.catalogue.listing import AUTO, Listing, list_cubes, several_kinds
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies, ordered
 from hyperspec.spectra.axis import SpectralAxis
@@ -71,11 +71,10 @@ def scan(
     specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
     names = [path.relative_to(folder).as_posix() for path in specimens]
     # Before the long reading, so that labels that do not fit are told at once.
-    nothing = Assigned({name: unknown(folder, name) for name in names})
-    assigned = nothing if labels is None else labels.assign(folder, names)
-    cache = ChecksumCache(cache_dir)
-    problems = [*listing.problems, *lone_headers(folder, listing.headers)]
+    known, problems = _labelled(labels, folder, names)
+    problems += [*listing.problems, *lone_headers(folder, listing.headers)]
     problems += several_kinds(specimens, pattern)
+    cache = ChecksumCache(cache_dir)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
         looks = dict(zip(names, found, strict=True))
@@ -86,12 +85,21 @@ def scan(
     problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
     readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
     shared, kept = _one_axis(readable, problems, folder)
-    problems += [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
-    problems += [Problem(".", "note", f"{text}.") for text in assigned.notes]
-    records = tuple(_record(folder / n, n, kept[n], assigned.files[n]) for n in sorted(kept))
+    records = tuple(_record(folder / n, n, kept[n], known[n]) for n in sorted(kept))
     problems += copies((r.checksum, r.file) for r in records)
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
     return Catalogue(folder, records, shared, tuple(ordered(problems)), *pair)
+
+
+def _labelled(
+    labels: LabelSource | None, folder: Path, names: Sequence[str]
+) -> tuple[Mapping[str, FileLabels], list[Problem]]:
+    """Label the files, and return what does not fit."""
+    if labels is None:
+        return {name: unknown(folder, name) for name in names}, []
+    assigned = labels.assign(folder, names)
+    problems = [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
+    return assigned.files, [*problems, *(Problem(".", "note", f"{t}.") for t in assigned.notes)]
 
 
 def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
