@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hyperspec.cubes.listing import AUTO
 from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
 from hyperspec.datasets.catalogue.labels import Assigned
-from hyperspec.datasets.catalogue.listing import AUTO
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, TileKeys

@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from hyperspec.cubes.listing import AUTO, list_cubes
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
-from hyperspec.datasets.catalogue.listing import AUTO, list_cubes
-from hyperspec.datasets.catalogue.records import Catalogue, Problem, ordered
+from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
 from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.value_statistics import measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
+from hyperspec.utils.problems import ordered
 from hyperspec.utils.progress import progress
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperspec.datasets.catalogue.listing import list_cubes
+from hyperspec.cubes.listing import list_cubes
 from hyperspec.utils.errors import CatalogueError
 
 # `white`, `dark`, `WHITEREF_01`, `dark_reference_crop`, `white-frame 2`; not `Darkling beetle` nor

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from hyperspec.cubes.files import bare_name
-from hyperspec.datasets.catalogue.label_table import LabelTable, Row, read_table
 from hyperspec.datasets.catalogue.label_values import Values, spelling
 from hyperspec.datasets.catalogue.name_matching import (
     MISSION_PATTERN,
@@ -24,6 +23,7 @@ from hyperspec.datasets.catalogue.name_matching import (
 )
 from hyperspec.utils.errors import CatalogueError
 from hyperspec.utils.fields import ASIDE
+from hyperspec.utils.text_table import Row, TextTable, read_table
 
 _SHOWN = 5  # names in a message
 
@@ -231,7 +231,7 @@ class CsvLabels(Placeholders):
         return _assigned(root, files, said, problems, self)
 
     def _matched(
-        self, root: Path, files: Sequence[str], table: LabelTable
+        self, root: Path, files: Sequence[str], table: TextTable
     ) -> tuple[dict[str, Row], list[tuple[str, str]]]:
         """Return the row of each file, and what did not fit."""
         names = CubeNames(root, files)
@@ -314,7 +314,7 @@ def _check_same(name: str, first: Row, second: Row, path: Path) -> None:
             )
 
 
-def _first(table: LabelTable) -> str:
+def _first(table: TextTable) -> str:
     """Name the first of the files that a table has rows for."""
     if not table.rows:
         return "it has no rows"

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperspec.cubes.listing import AUTO, Listing, list_cubes, several_kinds
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import (
     ChecksumCache,
@@ -21,10 +22,10 @@ from hyperspec.datasets.catalogue.checksums import (
 )
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, unknown
-from hyperspec.datasets.catalogue.listing import AUTO, Listing, list_cubes, several_kinds
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies, ordered
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.problems import ordered
 
 __all__ = ["Catalogue", "CubeRecord", "Problem", "scan"]
 

@@ -11,8 +11,8 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from hyperspec.cubes.files import BAND_SUFFIXES, DATA_SUFFIXES, band_files
-from hyperspec.datasets.catalogue.records import Problem
 from hyperspec.utils.errors import CatalogueError
+from hyperspec.utils.problems import Problem
 
 AUTO: Final = "auto"
 """The pattern that takes every raw cube, as ``*`` does."""

@@ -1,4 +1,4 @@
-"""A table of labels: the bytes of a text file become columns and rows that know their line.
+"""A table of texts: the bytes of a text file become columns and rows that know their line.
 
 Read as spreadsheets write it: commas, semicolons or tabs, byte-order marks, UTF-16, a first line
 ``sep=;``, ``="01"``. What could shift a value into another column is refused.
@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class LabelTable:
+class TextTable:
     """What a table holds.
 
     Args:
@@ -64,7 +64,7 @@ class LabelTable:
     doubtful: tuple[int, ...] = ()
 
 
-def read_table(path: Path, needed: str, one_line: Sequence[str]) -> LabelTable:
+def read_table(path: Path, needed: str, one_line: Sequence[str]) -> TextTable:
     """Read a table.
 
     Args:
@@ -98,7 +98,7 @@ def read_table(path: Path, needed: str, one_line: Sequence[str]) -> LabelTable:
     )
     _check_breaks(made, one_line, path)
     doubtful = _spaced(text, separator, [row.line - skipped for row in made])
-    return LabelTable(
+    return TextTable(
         tuple(name for name in names if name), made, tuple(line + skipped for line in doubtful)
     )
 

@@ -9,8 +9,8 @@ import pytest
 from hyperspec.cli.main import main
 from hyperspec.cubes import open_cube
 from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.cubes.listing import list_cubes
 from hyperspec.datasets.catalogue.labels import NoLabels
-from hyperspec.datasets.catalogue.listing import list_cubes
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData, scan_folder
 from hyperspec.inspection.check import check_folder
