@@ -137,7 +137,7 @@ def test_a_row_that_ends_early_is_told(tmp_path):
         "s01.bil",
         "has a row in labels.csv (line 3) that ends before 'specimen', 'view', taken as empty",
     )
-    assert problems[1][1].startswith("has 1 cubes without a specimen in labels.csv")
+    assert problems[1][1].startswith("has 1 cube without a specimen in labels.csv")
 
 
 def test_lines_are_those_of_the_file(tmp_path):
@@ -347,7 +347,7 @@ def test_views_of_one_animal_stay_together_without_labels(first, second):
     assert specimens[0] == specimens[1]
     assert len(set(specimens)) == 3
     assert specimens[2:] == ["s02", "s03_D"]  # the others keep the key that they had
-    assert any("2 cubes of 1 animals by their names" in note for note in assigned.notes)
+    assert any("2 cubes of 1 animal by their names" in note for note in assigned.notes)
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,15 @@ from typing import Final
 
 from hyperspec.datasets.catalogue.name_matching import fold, near_twins, shown
 
-# Words that people and programs write where they do not know. Not `none`: an untreated animal of a
-# trial is a class.
+# Words that people and programs write where they do not know.
 PLACEHOLDERS: Final = (
-    *("na", "n/a", "n.a.", "nan", "null", "nil", "-", "--", "---", "?", "??", "???", ".", "tbd"),
-    *(
-        "unknown",
-        "unidentified",
-        "undetermined",
-        "unlabelled",
-        "unlabeled",
-        "missing",
-        "indet",
-        "indet.",
-    ),
-    *("#n/a", "#na", "#ref!", "#value!", "#name?", "#null!", "#div/0!", "<na>", "(blank)"),
+    *("na", "n/a", "n.a.", "nan", "<na>", "null", "nil", "--", "---", "?", "??", "???", "."),
+    *("unknown", "unk", "unk.", "unidentified", "undetermined", "indet", "indet.", "n.d."),
+    *("unlabelled", "unlabeled", "tbd", "tba", "(blank)"),
+    *("#n/a", "#na", "#ref!", "#value!", "#name?", "#null!", "#div/0!"),
 )
+# Words that may be either: a trial has untreated animals, a genotype is `+` or `-`.
+_DOUBTFUL: Final = ("none", "-", "missing")
 # What a spreadsheet makes of a long number: `1.23457E+12`, the same for many of them.
 _SHORTENED = re.compile(r"\d([.,]\d+)?E\+\d+", re.IGNORECASE)
 _SHOWN = 5  # examples in a message
@@ -63,12 +56,13 @@ class Values:
             self._unlabelled(column, {word: n for (c, word), n in gone.items() if c == column})
             for column in dict.fromkeys(column for column, _ in gone)
         ]
-        nothing = sum(row.get(self.column, "").casefold() == "none" for row in kept.values())
-        if nothing and placeholders is None:
+        labels = Counter(row.get(self.column, "") for row in kept.values())
+        either = {word: n for word, n in labels.items() if word.casefold() in _DOUBTFUL}
+        if either and placeholders is None:
             said.append(
-                f"has {nothing} cubes whose {self.column!r} is 'none', which is a class like any "
-                "other. If it means unlabelled, set data.labels.placeholders=[none]; if not, "
-                "data.labels.placeholders=[]"
+                f"has {_cubes(sum(either.values()))} whose {self.column!r} is "
+                f"{shown(sorted(either))}, which is a class like any other. If it means unlabelled, "
+                "name it in data.labels.placeholders; if not, set data.labels.placeholders=[]"
             )
         return replace(self, of=kept, said=tuple(said))
 
@@ -78,7 +72,7 @@ class Values:
             "specimen": "each of them counts as an animal of its own",
         }
         return (
-            f"has {sum(words.values())} cubes whose {column!r} is a placeholder in {self.source} "
+            f"has {_cubes(sum(words.values()))} whose {column!r} is a placeholder in {self.source} "
             f"({shown(sorted(words), words)}): {meaning.get(column, 'it counts as unknown')}. "
             "Where such a word has a meaning, name the others in data.labels.placeholders"
         )
@@ -126,7 +120,7 @@ class Values:
         without = sum("specimen" not in row for row in self.of.values())
         if keys and without:
             said.append(
-                f"has {without} cubes without a specimen in {self.source}: each counts as an "
+                f"has {_cubes(without)} without a specimen in {self.source}: each counts as an "
                 "animal of its own, so that its other views may fall on another side of the split"
             )
         return keys, said
@@ -147,6 +141,10 @@ def spelling(values: Values) -> Iterator[str]:
                 f"{_some([shown(group, counts) for group in twins], '; ')}. If they are the same, "
                 "write them alike"
             )
+
+
+def _cubes(count: int) -> str:
+    return f"{count} cube{'' if count == 1 else 's'}"
 
 
 def _some(texts: Sequence[str], between: str = ", ") -> str:

@@ -199,7 +199,8 @@ def joined(keys: Mapping[str, str]) -> str | None:
     if not together:
         return None
     example = [name for name in together if keys[name] == keys[together[0]]]
+    animals = len({keys[name] for name in together})
     return (
-        f"has {len(together)} cubes of {len({keys[name] for name in together})} animals by their "
-        f"names ({', '.join(example)} are views of one): they stay in one part of the split"
+        f"has {len(together)} cubes of {animals} animal{'s' * (animals > 1)} by their names "
+        f"({', '.join(example)} are views of one): they stay in one part of the split"
     )

@@ -46,8 +46,8 @@ def scan(
 
     Args:
         root: The folder.
-        labels: Where labels come from; None means nowhere: each
-            file is a specimen of its own.
+        labels: Where labels come from; None means nowhere: each file is a specimen
+            of its own.
         axis: The axis of cubes whose headers have no wavelengths.
         pattern: Which files are cubes (``*.bil``); ``auto`` takes every raw cube, ``*/`` every
             folder that holds one raster per band.
