@@ -146,8 +146,8 @@ def _quoting(error: HydraException | OmegaConfBaseException) -> str:
         return ""
     if in_list:
         example = shlex.quote(f'{key}=["Morpho (L.)", ...]')
-        return f" If names in the list have such marks, quote each: {example}."
-    return f" If the value is a name, quote it for Hydra and for the shell: {quoted(key, value)}"
+        return f". If names in the list have such marks, quote each: {example}."
+    return f". If the value is a name, quote it for Hydra and for the shell: {quoted(key, value)}"
 
 
 def use_full_errors() -> None:

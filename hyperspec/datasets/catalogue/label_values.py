@@ -61,8 +61,9 @@ class Values:
         if either and placeholders is None:
             said.append(
                 f"has {_cubes(sum(either.values()))} whose {self.column!r} is "
-                f"{shown(sorted(either))}, which is a class like any other. If it means unlabelled, "
-                "name it in data.labels.placeholders; if not, set data.labels.placeholders=[]"
+                f"{shown(sorted(either))}, which is a class like any other. If it means "
+                "unlabelled, name it in data.labels.placeholders; if not, set "
+                "data.labels.placeholders=[]"
             )
         return replace(self, of=kept, said=tuple(said))
 
