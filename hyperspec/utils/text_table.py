@@ -124,8 +124,8 @@ def _decoded(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         seen = content[error.start : error.start + 1].hex()
         raise CatalogueError(
-            f"{path} is no UTF-8 table: line {line} has the byte 0x{seen}, which "
-            f"{encoding or 'utf-8'} does not. Save it once more as 'CSV UTF-8'."
+            f"{path} is no UTF-8 table: the byte 0x{seen} in line {line} is not valid "
+            f"{encoding or 'UTF-8'}. Save it once more as 'CSV UTF-8'."
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1

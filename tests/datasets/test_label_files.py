@@ -98,7 +98,7 @@ BAD = {
     ),
     "latin-1": (
         table("s00.bil,one,0,D", "s01.bil,Pérez,1,D").encode("latin-1"),
-        "is no UTF-8 table: line 3 has the byte 0xe9",
+        "is no UTF-8 table: the byte 0xe9 in line 3 is not valid UTF-8",
     ),
     "workbook": (b"PK\x03\x04whatever", "is a workbook of a spreadsheet program"),
     "two rows that disagree": (
