@@ -22,7 +22,7 @@ from hyperspec.datasets.catalogue.name_matching import (
     recognised,
 )
 from hyperspec.utils.errors import CatalogueError
-from hyperspec.utils.fields import ASIDE
+from hyperspec.utils.fields import LATER
 from hyperspec.utils.text_table import Row, TextTable, read_table
 
 _SHOWN = 5  # names in a message
@@ -92,7 +92,7 @@ class NoLabels:
 class Placeholders:
     """What every source of labels has."""
 
-    placeholders: list[str] | None = field(default=None, kw_only=True, metadata=ASIDE)
+    placeholders: list[str] | None = field(default=None, kw_only=True, metadata=LATER)
     """Words that mean unlabelled, in any letter case; null takes the usual ones (`NA`, `n/a`, `?`,
     `unknown`, ...), `[]` none."""
 
