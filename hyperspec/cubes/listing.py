@@ -78,7 +78,8 @@ class _Tree:
     problems: list[Problem] = field(default_factory=list)
 
     def name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+        # A name that is not UTF-8 could not be printed.
+        return path.relative_to(self.root).as_posix().encode("utf-8", "replace").decode()
 
     def note(self, text: str) -> None:
         self.problems.append(Problem(".", "note", text))

@@ -222,6 +222,13 @@ def test_an_empty_folder_says_what_lies_there(tmp_path):
         list_cubes(tmp_path, "*.bsq")
 
 
+def test_a_name_that_is_not_utf_8_can_be_printed(tmp_path):
+    write(tmp_path / "a.bil", 1)
+    (tmp_path / os.fsdecode(b"\xff.tif")).write_bytes(b"x")
+    ((_, _, text),) = told(tmp_path)
+    assert "(?.tif)" in text.encode().decode()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path):
     write(tmp_path / "a.bil", 1)
