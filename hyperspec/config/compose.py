@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from hyperspec.utils.errors import ConfigError, HyperspecError
 CONFIG_NAME = "train"
 # What a config may instantiate or name in Python logging; anything else is refused by Hydra.
 TRUSTED = ["hyperspec.*", "hydra.*", "hydra_plugins.*", "logging.*", "optuna.*", "colorlog.*"]
+# What means something in Hydra's grammar of values, or is no part of it outside of quotes.
+_MARKS = re.compile(r"[^\w\s/.:+@%*?$\\|-]")
 _RUN_WORDS = ("-m", "--multirun", "--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i")
 OVERLAYS = ("experiment", "search")  # groups whose options set keys of any other
 
@@ -122,7 +125,29 @@ def text_of(error: Exception) -> str:
     if isinstance(cause, OmegaConfBaseException) and str(cause) not in text:
         text += " " + " ".join(str(cause).split())
     text = re.sub(r"\s*Set the environment variable HYDRA_FULL_ERROR=1.*", "", text)
+    text += _quoting(error)
     return text + " (`hyperspec train --help` lists the groups and their options.)"
+
+
+def quoted(key: str, value: str) -> str:
+    """Write a setting as the shell has to be given it where its value is a name with marks."""
+    # Backslashes count only before a quote, where each is doubled.
+    escaped = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + ('\\"' if m[2] else ""), value)
+    return shlex.quote(f'{key}="{escaped}"')
+
+
+def _quoting(error: HydraException | OmegaConfBaseException) -> str:
+    """Say how a name with marks of Hydra's grammar is written; empty where that is not at fault."""
+    ambiguous = re.match(r"Ambiguous value for argument '(.*)'\n", str(error))
+    word = str(getattr(error, "override", None) or (ambiguous[1] if ambiguous else ""))
+    key, _, value = word.partition("=")
+    in_list = value.startswith("[")
+    if not _MARKS.search(value) or (in_list and "(" not in value):
+        return ""
+    if in_list:
+        example = shlex.quote(f'{key}=["Morpho (L.)", ...]')
+        return f". If names in the list have such marks, quote each: {example}."
+    return f". If the value is a name, quote it for Hydra and for the shell: {quoted(key, value)}"
 
 
 def use_full_errors() -> None:

@@ -27,9 +27,16 @@ DATA_SUFFIXES: Final = (
 BAND_SUFFIXES: Final = (".tif", ".tiff", ".jp2", ".vrt", ".png")
 
 
+# Every way to write the extension of a header, the usual ones first.
+_HEADER_SUFFIXES: Final = (
+    *(".hdr", ".HDR", ".Hdr"),
+    *(".hDr", ".hdR", ".HDr", ".HdR", ".hDR"),
+)
+
+
 def header_candidates(path: Path) -> list[Path]:
     """Return where the header of a data file may lie: ``x.bil.hdr`` before ``x.hdr``."""
-    names = [path.name + ".hdr", path.stem + ".hdr", path.name + ".HDR", path.stem + ".HDR"]
+    names = [base + suffix for suffix in _HEADER_SUFFIXES for base in (path.name, path.stem)]
     return [path.with_name(name) for name in dict.fromkeys(names) if name != path.name]
 
 
@@ -88,11 +95,11 @@ def find_data(header: Path) -> Path:
     """
     stem = header.with_suffix("")
     named = stem.is_file() and stem.suffix.lower() in DATA_SUFFIXES
-    upper = [suffix.upper() for suffix in DATA_SUFFIXES if suffix]
-    names = dict.fromkeys(stem.name + suffix for suffix in (*DATA_SUFFIXES, *upper))
-    found = [stem] if named else [stem.with_name(n) for n in names if stem.with_name(n).is_file()]
-    # Where file names ignore case, x.bil and x.BIL are one file.
-    found = [path for i, path in enumerate(found) if not any(path.samefile(p) for p in found[:i])]
+    beside = [path for path in stem.parent.iterdir() if path.name.startswith(stem.name)]
+    ranks = {suffix: rank for rank, suffix in enumerate(DATA_SUFFIXES)}
+    endings = {path: path.name[len(stem.name) :].lower() for path in beside}
+    known = [path for path in beside if endings[path] in ranks and path.is_file()]
+    found = [stem] if named else sorted(known, key=lambda path: (ranks[endings[path]], path))
     if len(found) == 1:
         return found[0]
     listed = ", ".join(path.name for path in found) or "none"

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hyperspec.cubes.listing import AUTO
+from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
+from hyperspec.datasets.catalogue.labels import Assigned
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, TileKeys
@@ -93,9 +96,10 @@ class Data(Preparation):
 
     root: str = field(default=MISSING, metadata=ASIDE)
     """Folder of the cubes."""
-    pattern: str = "*.bil"
-    """Which files are cubes, as a glob below the root; `*/` takes folders with one raster per
-    band."""
+    pattern: str = field(default=AUTO, metadata={"counts_as": {AUTO: "*.bil"}})
+    """Which files are cubes: `auto` takes all that have a raw cube's extension (.bil, .raw, .dat,
+    .img, ...) in any letter case, a glob such as `*.tif` what it says, `*/` folders with one raster
+    per band."""
     axis: AxisSpec | None = None
     """The sensor's axis, for headers that have no wavelengths."""
     white: str | None = None
@@ -140,6 +144,19 @@ class FolderData(ImageKeys, Data):
 @dataclass
 class TilesData(TileKeys, Data):
     """Windows of one or several scenes, without labels."""
+
+
+def label_folder(data: FolderData) -> Assigned:
+    """List the specimens of the folder that a config names, and label them; no cube is opened.
+
+    Raises:
+        CatalogueError: If there is no cube, or the labels do not fit.
+    """
+    root = Path(data.root)
+    files, _ = find_cubes(root, data.pattern)
+    names = [path.relative_to(root).as_posix() for path in files if frame_kind(path) is None]
+    assigned: Assigned = data.labels.assign(root, names)
+    return assigned
 
 
 def scan_folder(

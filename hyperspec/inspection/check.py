@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from hyperspec.cubes.listing import AUTO, list_cubes
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
-from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
+from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
@@ -25,6 +26,7 @@ from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.value_statistics import measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
+from hyperspec.utils.problems import ordered
 from hyperspec.utils.progress import progress
 
 
@@ -36,7 +38,7 @@ class CheckSettings:
         labels: Where labels come from.
         expected: Axis of the sensor that the cubes should come from.
         axis: Axis of cubes whose headers have no wavelengths.
-        pattern: Which files are cubes; ``*`` takes every raw cube, ``*/`` every band set.
+        pattern: Which files are cubes; ``auto`` takes every raw cube, ``*/`` every band set.
         white: White frame relative to the folder; None looks for it by name.
         dark: The same for the dark frame.
         saturation: Stored value from which on values are saturated; None judges by full scales.
@@ -51,7 +53,7 @@ class CheckSettings:
     labels: LabelSource = field(default_factory=NoLabels)
     expected: SpectralAxis | None = None
     axis: SpectralAxis | None = None
-    pattern: str = "*"
+    pattern: str = AUTO
     white: str | None = None
     dark: str | None = None
     saturation: float | None = None
@@ -115,7 +117,7 @@ def worst(problems: Sequence[Problem]) -> Severity:
     """Return the gravest severity of some problems, ``ok`` when there is none."""
     if any(p.severity == "error" for p in problems):
         return "error"
-    return "warning" if problems else "ok"
+    return "warning" if any(p.severity == "warning" for p in problems) else "ok"
 
 
 def check_folder(root: Path | str, settings: CheckSettings | None = None) -> CheckReport:
@@ -136,8 +138,9 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     """
     given = settings or CheckSettings()
     folder = Path(root)
-    files, orphans = find_cubes(folder, given.pattern)
-    problems = lone_headers(folder, orphans)
+    listing = list_cubes(folder, given.pattern)
+    files = listing.cubes
+    problems = [*listing.problems, *lone_headers(folder, listing.headers)]
     frames = _frames(folder, files, given, problems)
     kinds = {path: frame_kind(path) or "specimen" for path in files}
     kinds |= {path: kind for kind, path in frames.items() if path is not None}
@@ -160,8 +163,7 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
         problems.append(Problem(".", "error", "holds headers, but no data file."))
     problems += findings(looks, given.expected or given.axis, given.tolerance_nm)
     unique = {(p.file, p.message): p for p in problems}.values()
-    ordered = sorted(unique, key=lambda p: (p.severity, p.file, p.message))
-    seen = (folder, looks, tuple(ordered), catalogue, given.expected)
+    seen = (folder, looks, tuple(ordered(unique)), catalogue, given.expected)
     return CheckReport(*seen, seconds, num_threads, tuple(associations))
 
 

@@ -29,7 +29,7 @@ MAX_PROBLEMS = 20
 _MIN_FILE = 16  # characters of a line of the column of files
 _MEASURED = ("missing_share", "saturated_share", "saturation_level", "low", "high", "brightness")
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warn[/]", "error": "[bold red]ERR[/]"}
-_COLOURS = {"error": "bold red", "warning": "yellow"}
+_COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def print_report(report: CheckReport, console: Console, everything: bool = False) -> None:

@@ -8,6 +8,8 @@ counts only where somebody changed what it says since the golden numbers were wr
 Fields of the schema marked ``metadata={"identity": False}`` (paths, workers, logging) are left out;
 those marked ``"unless default"`` count where they are set, so that jobs from before the field keep
 their identity; fields marked ``metadata={"content": True}`` name a file and count by what is in it.
+``metadata={"counts_as": {"auto": "*.bil"}}`` lets a new default count as the one before it, where
+something else (here the hash of the data) tells results apart.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ def canonical(value: object, place: str = "") -> object:
         kept: dict[str, object] = {"": type(value).__qualname__}
         for field in dataclasses.fields(value):
             if field.metadata.get("identity", True) and not _is_quiet(field, value):
-                inner, key = getattr(value, field.name), f"{place}.{field.name}".lstrip(".")
+                inner, key = _counted(field, value), f"{place}.{field.name}".lstrip(".")
                 by_content = field.metadata.get("content", False)
                 kept[field.name] = _content(inner) if by_content else canonical(inner, key)
         return kept
@@ -145,6 +147,13 @@ def _is_quiet(field: dataclasses.Field[object], owner: object) -> bool:
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()
     return bool(getattr(owner, field.name) == default)
+
+
+def _counted(field: dataclasses.Field[object], owner: object) -> object:
+    """Return a field's value, or the one that it counts as."""
+    value = getattr(owner, field.name)
+    same = field.metadata.get("counts_as")
+    return value if same is None else same.get(value, value)
 
 
 def _content(value: object) -> object:

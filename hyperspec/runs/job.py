@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.config import groups, plugins, schema
 from hyperspec.config.compose import overrides_of
+from hyperspec.datasets.config import FolderData, label_folder
 from hyperspec.evaluation.metrics import main_accuracy, printed
 from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 from hyperspec.runs.identity import Objective
@@ -41,6 +42,8 @@ def run_job(config: DictConfig) -> Objective:
     except HyperspecError as error:
         _record_refused(config, context, error)
         raise
+    if context.parent is None and isinstance(checked.data, FolderData):
+        label_folder(checked.data)  # of a sweep this is looked at before the first job
     for hint in schema.hints(checked):
         log.warning("hint: %s", hint)
     if context.parent is not None and checked.sweep.max_failures is not None:

@@ -30,7 +30,11 @@ def asked(config: DictConfig, space: Mapping[str, str]) -> dict[str, str]:
     values = {**flatten(plain), **space}
     schema = OmegaConf.get_type(config)
     free = tuple(f"{key}." for key in free_keys(schema))
-    usual = flatten(dict(usual_values(schema)))
+    marked = dict(_marked(config))
+    usual = flatten({key: _default(f) for key, f in marked.items() if _is_later(f)})
+    for key, field in marked.items():
+        if key in values:
+            values[key] = field.metadata.get("counts_as", {}).get(values[key], values[key])
     return {
         key: value
         for key, value in sorted(values.items())
@@ -89,20 +93,31 @@ def check_busy(config: DictConfig, connection: Connection, command: str) -> str 
     return f"the same command runs as '{name}': each of its jobs is waited for, none runs twice"
 
 
-def usual_values(schema: Any, place: str = "") -> Iterator[tuple[str, object]]:
-    """Return keys that earlier versions lacked, with the values that change nothing.
+def _marked(config: DictConfig, place: str = "") -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """Return the fields that came later or count as another value, by their keys.
 
-    The schema marks them with ``metadata={"identity": "unless default"}``.
+    Earlier versions lacked the former (``metadata={"identity": "unless default"}``) and had another
+    default for the latter (``counts_as``). The options that are chosen say it, not the schema of
+    their groups, which may know nothing of them.
     """
-    if not dataclasses.is_dataclass(schema):
-        return
-    kinds = get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        key, factory = f"{place}{field.name}", field.default_factory
-        if field.metadata.get("identity") == "unless default":
-            yield key, field.default if factory is dataclasses.MISSING else factory()
-        else:
-            yield from usual_values(kinds[field.name], f"{key}.")
+    kind = OmegaConf.get_type(config)
+    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+        key, name = f"{place}{field.name}", field.name
+        if _is_later(field) or "counts_as" in field.metadata:
+            yield key, field
+        elif OmegaConf.is_missing(config, name) or OmegaConf.is_interpolation(config, name):
+            continue
+        elif isinstance(inner := config[name], DictConfig):
+            yield from _marked(inner, f"{key}.")
+
+
+def _is_later(field: dataclasses.Field[Any]) -> bool:
+    return field.metadata.get("identity") == "unless default"
+
+
+def _default(field: dataclasses.Field[Any]) -> object:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def free_keys(schema: Any, place: str = "") -> Iterator[str]:

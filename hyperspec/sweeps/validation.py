@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from hyperspec.config.compose import quoted
 from hyperspec.search.request import check_search
 from hyperspec.search.space import (
     ROTATE,
@@ -138,6 +140,7 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
     size = math.prod(len(axis.words) for axis in axes)
     check_search(config)
     _check_rotate(axes)
+    _check_commas(axes)
     trials = num_trials(config)
     seen: dict[str, list[Job]] = {}
     checked = 0
@@ -177,6 +180,19 @@ def _check_rotate(axes: Sequence[Axis]) -> None:
                 f"{ROTATE} has several values ({axis.shown}); a sweep has one, and runs all of its "
                 "rotations. Run one sweep for each; `hyperspec report` takes several."
             )
+
+
+def _check_commas(axes: Sequence[Axis]) -> None:
+    """Refuse a file's name with a comma that was taken for several values."""
+    for axis in axes:
+        names = [] if len(axis.words) == 1 else [",".join(axis.values), ", ".join(axis.values)]
+        for name in names:
+            if Path(name).exists():
+                raise HyperspecError(
+                    f"{axis.key} has {len(axis.words)} values ({axis.shown}), but there is a file "
+                    f"{name}: Hydra takes a comma for the end of a value. Quote the name for Hydra "
+                    f"and for the shell: {quoted(axis.key, name)}"
+                )
 
 
 def count_jobs(config: DictConfig) -> int:

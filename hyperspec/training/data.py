@@ -139,7 +139,7 @@ def open_source(data: Data) -> SpecimenSource:
     """Scan the folder and open its specimens: packed, read anew, or cut from a scene."""
     catalogue = scan_folder(data)
     for problem in catalogue.problems:
-        log.warning("%s", problem)
+        log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
     catalogue.raise_errors()
     if isinstance(data, TilesData):
         return TileSource(catalogue, TileSettings.of(data))

@@ -37,7 +37,7 @@ def test_pattern_numbers_recur_across_species_and_views_share_a_specimen():
 
 
 def test_pattern_that_does_not_fit_is_a_problem_and_a_specimen_of_its_own():
-    assigned = PatternLabels().assign(Path("/x"), ["sub/scan 7.bil"])
+    assigned = PatternLabels().assign(Path("/x"), ["sub/scan 7.bil", "A b_1D_010101.bil"])
     assert assigned.files["sub/scan 7.bil"] == FileLabels("sub/scan 7")
     (problem,) = assigned.problems
     assert problem[0] == "sub/scan 7.bil"
@@ -96,7 +96,7 @@ def test_csv_without_species_column_groups_within_the_label(tmp_path):
 
 
 def test_csv_rows_without_cubes_and_cubes_without_rows_are_problems(tmp_path):
-    write(tmp_path, "file,species\na.bil,one\ngone.bil,one\na.bil,two\nblank.bil,\n")
+    write(tmp_path, "file,species\na.bil,one\ngone.bil,one\na.bil,one\nblank.bil,\n")
     assigned = CsvLabels().assign(tmp_path, ["a.bil", "new.bil", "blank.bil"])
     assert assigned.files["a.bil"].label == "one"
     assert dict(assigned.problems) == {

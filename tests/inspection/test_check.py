@@ -189,6 +189,9 @@ def test_labels_without_cubes_and_cubes_without_labels(root):
     assert "has a row in labels.csv (line 5) but no cube" in report.problems[1].message
     with pytest.raises(CatalogueError, match="column 'genus'"):
         check_folder(root, CheckSettings(labels=CsvLabels(column="genus")))
+    with pytest.raises(CatalogueError, match="all 4 cubes lie directly in"):
+        check_folder(root, CheckSettings(labels=FolderLabels()))
+    write_envi(root / "x/b.bil", cube(9), AXIS)
     report = check_folder(root, CheckSettings(labels=FolderLabels()))
     assert len(report.problems) == 4
 
@@ -293,7 +296,7 @@ def test_the_command(root, capsys, tmp_path):
     assert json.loads(target.read_text())["num_files"] == 5
     assert main(["check", str(root), "--json", "--out", str(target)]) == 1
     assert capsys.readouterr().out == target.read_text()
-    (root / "labels.csv").write_text("file,species\n")
+    (root / "labels.csv").write_text("file,species\na0.bil,x\n")
     assert main(["check", str(root)]) == 1
     assert "has no row in labels.csv" in capsys.readouterr().out
     assert main(["check", str(root), "data/labels=none", f"data.cache_dir={tmp_path / 'c'}"]) == 1

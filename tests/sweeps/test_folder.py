@@ -13,6 +13,7 @@ from sweep_study import Study
 
 from hyperspec.cli.train import main
 from hyperspec.config import schema
+from hyperspec.config.compose import compose_words
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.sweep import SweepConfig
 from hyperspec.datasets.config import Data
@@ -176,3 +177,15 @@ def test_the_note_of_a_real_sweep_has_no_key_that_is_free(study: Study) -> None:
     assert (kept["bands.n"], kept["lr"], kept["data.size"]) == ("4,5", "0.1", "16")
     free = tuple(f"{key}." for key in again.free_keys(schema.Train))
     assert [key for key in kept if f"{key}.".startswith(free)] == []
+
+
+def test_a_sweep_of_an_earlier_version_knows_its_defaults() -> None:
+    now = compose_words(["data.root=x", "data.cache_dir=y"])
+    found = again.asked(now, {})
+    assert found["data.pattern"] == "*.bil"  # what `auto` was
+    assert "data.labels.placeholders" not in found
+    assert "data.split.group" not in found
+    words = ["data.root=x", "data.pattern='*.raw'", "data.labels.placeholders=[x]"]
+    found = again.asked(compose_words(words), {})
+    assert found["data.pattern"] == "*.raw"
+    assert found["data.labels.placeholders"] == "[x]"

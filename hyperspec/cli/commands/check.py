@@ -50,7 +50,7 @@ def run(words: argparse.Namespace) -> int:
     from hyperspec.inspection.check import CheckSettings, check_folder
     from hyperspec.inspection.check_report import print_report, to_json
 
-    data = data_from(words, words.folder, ["data.pattern='*'", "data.cache_dir=''"])
+    data = data_from(words, words.folder, ["data.cache_dir=''"])
     settings = CheckSettings(
         labels=getattr(data, "labels", NoLabels()),
         expected=parse_axis(words.expect, "--expect"),

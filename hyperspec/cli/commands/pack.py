@@ -44,8 +44,8 @@ def run(words: argparse.Namespace) -> int:
     start = time.perf_counter()
     catalogue = scan_folder(data, num_threads=words.threads)
     for problem in catalogue.problems:
-        if problem.severity == "warning":
-            print(f"warning: {problem}", file=sys.stderr)
+        if problem.severity != "error":
+            print(f"{problem.severity}: {problem}", file=sys.stderr)
     catalogue.raise_errors()
     store = pack(
         catalogue,

@@ -6,39 +6,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hyperspec.datasets.catalogue.checksums import Stamp, combined
 from hyperspec.datasets.catalogue.labels import FileLabels
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError
+from hyperspec.utils.problems import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["OWN_COLUMNS", "Catalogue", "CubeRecord", "Problem", "copies"]
 
 # Columns that every catalogue's table has; the others are label columns.
 OWN_COLUMNS = (
     *("file", "label", "specimen", "view", "date"),
     *("num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"),
 )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that a user should know about a file of the folder.
-
-    Args:
-        file: Path relative to the folder; ``.`` for the folder as a whole.
-        severity: ``error``: the cube is left out; ``warning``: it is used.
-        message: What was seen and what to do.
-    """
-
-    file: str
-    severity: Literal["error", "warning"]
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.message}"
 
 
 def copies(files: Iterable[tuple[str | None, str]]) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperspec.cubes.listing import AUTO, Listing, list_cubes, several_kinds
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import (
     ChecksumCache,
@@ -18,11 +20,12 @@ from hyperspec.datasets.catalogue.checksums import (
     source_digests,
     stamp,
 )
-from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
-from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
+from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
+from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, unknown
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.problems import ordered
 
 __all__ = ["Catalogue", "CubeRecord", "Problem", "scan"]
 
@@ -32,7 +35,7 @@ def scan(
     *,
     labels: LabelSource | None = None,
     axis: SpectralAxis | None = None,
-    pattern: str = "*",
+    pattern: str = AUTO,
     only: Sequence[Path] | None = None,
     white: str | None = None,
     dark: str | None = None,
@@ -43,10 +46,11 @@ def scan(
 
     Args:
         root: The folder.
-        labels: Where labels come from; None means nowhere.
+        labels: Where labels come from; None means nowhere: each file is a specimen
+            of its own.
         axis: The axis of cubes whose headers have no wavelengths.
-        pattern: Which files are cubes (``*.bil``); ``*`` takes every raw cube, ``*/`` every folder
-            that holds one raster per band.
+        pattern: Which files are cubes (``*.bil``); ``auto`` takes every raw cube, ``*/`` every
+            folder that holds one raster per band.
         only: The cubes that count, below ``root``; None takes all that fit the pattern.
         white: File of the white frame relative to ``root``; None looks for it by name.
         dark: The same for the dark frame.
@@ -58,16 +62,20 @@ def scan(
             calibration frames cannot be told.
     """
     folder = Path(root)
-    files, orphans = find_cubes(folder, pattern)
+    listing = list_cubes(folder, pattern)
     if only is not None:
-        files, orphans = _only(files, only, pattern), []
+        listing = Listing(tuple(_only(listing.cubes, only, pattern)))
+    files = listing.cubes
     named = {"white": white, "dark": dark}
     frames = {kind: find_frame(folder, files, kind, name) for kind, name in named.items()}
     # A file that is named like a frame is none even when the config names another one.
     specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
     names = [path.relative_to(folder).as_posix() for path in specimens]
+    # Before the long reading, so that labels that do not fit are told at once.
+    known, problems = _labelled(labels, folder, names)
+    problems += [*listing.problems, *lone_headers(folder, listing.headers)]
+    problems += several_kinds(specimens, pattern)
     cache = ChecksumCache(cache_dir)
-    problems = lone_headers(folder, orphans)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
         looks = dict(zip(names, found, strict=True))
@@ -78,21 +86,32 @@ def scan(
     problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
     readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
     shared, kept = _one_axis(readable, problems, folder)
-    assigned = (labels or NoLabels()).assign(folder, names)
-    problems += [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
-    records = tuple(_record(folder / n, n, kept[n], assigned.files[n]) for n in sorted(kept))
+    records = tuple(_record(folder / n, n, kept[n], known[n]) for n in sorted(kept))
     problems += copies((r.checksum, r.file) for r in records)
-    problems.sort(key=lambda p: (p.severity, p.file))
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
-    return Catalogue(folder, records, shared, tuple(problems), *pair)
+    return Catalogue(folder, records, shared, tuple(ordered(problems)), *pair)
+
+
+def _labelled(
+    labels: LabelSource | None, folder: Path, names: Sequence[str]
+) -> tuple[Mapping[str, FileLabels], list[Problem]]:
+    """Label the files, and return what does not fit."""
+    if labels is None:
+        return {name: unknown(folder, name) for name in names}, []
+    assigned = labels.assign(folder, names)
+    problems = [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
+    return assigned.files, [*problems, *(Problem(".", "note", f"{t}.") for t in assigned.notes)]
 
 
 def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
-    """Return a problem for each header that has no data file."""
-    return [
-        Problem(p.relative_to(folder).as_posix(), "error", "is a header without its data file.")
-        for p in headers
-    ]
+    """Return a problem for each header that has no data file; it names what lies beside it."""
+    found = []
+    for header in headers:
+        beside = sorted(p.name for p in header.parent.glob(f"{glob.escape(header.stem)}*"))
+        others = ", ".join(name for name in beside if name != header.name)
+        text = "is a header without its data file" + (f"; beside it: {others}." if others else ".")
+        found.append(Problem(header.relative_to(folder).as_posix(), "error", text))
+    return found
 
 
 def _only(files: Sequence[Path], wanted: Sequence[Path], pattern: str) -> list[Path]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from hyperspec.config.schema import Train
-from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
-from hyperspec.datasets.config import Data, FolderData
+from hyperspec.datasets.config import Data, FolderData, label_folder
 from hyperspec.utils.text import duration
 
 FEW = 100  # specimens below which a quarter of them decides hardly any comparison
@@ -49,8 +47,4 @@ def num_specimens(data: Data) -> int | None:
     """
     if not isinstance(data, FolderData):
         return None
-    root = Path(data.root)
-    files, _ = find_cubes(root, data.pattern)
-    names = [path.relative_to(root).as_posix() for path in files if frame_kind(path) is None]
-    assigned = data.labels.assign(root, names)
-    return len({known.specimen for known in assigned.files.values()})
+    return len({known.specimen for known in label_folder(data).files.values()})
