@@ -88,11 +88,7 @@ def find_data(header: Path) -> Path:
     """
     stem = header.with_suffix("")
     named = stem.is_file() and stem.suffix.lower() in DATA_SUFFIXES
-    upper = [suffix.upper() for suffix in DATA_SUFFIXES if suffix]
-    names = dict.fromkeys(stem.name + suffix for suffix in (*DATA_SUFFIXES, *upper))
-    found = [stem] if named else [stem.with_name(n) for n in names if stem.with_name(n).is_file()]
-    # Where file names ignore case, x.bil and x.BIL are one file.
-    found = [path for i, path in enumerate(found) if not any(path.samefile(p) for p in found[:i])]
+    found = [stem] if named else data_candidates(header)
     if len(found) == 1:
         return found[0]
     listed = ", ".join(path.name for path in found) or "none"
@@ -100,6 +96,18 @@ def find_data(header: Path) -> Path:
         f"The header {header} does not tell its data file: found {listed}. Open the data file "
         "itself."
     )
+
+
+def data_candidates(header: Path) -> list[Path]:
+    """Return the data files that have the name of a header (``x.hdr``), whatever their extension.
+
+    Where file names ignore case, ``x.bil`` and ``x.BIL`` are one file.
+    """
+    stem = header.with_suffix("")
+    upper = [suffix.upper() for suffix in DATA_SUFFIXES if suffix]
+    names = dict.fromkeys(stem.name + suffix for suffix in (*DATA_SUFFIXES, *upper))
+    found = [stem.with_name(name) for name in names if stem.with_name(name).is_file()]
+    return [path for i, path in enumerate(found) if not any(path.samefile(p) for p in found[:i])]
 
 
 def band_files(folder: Path) -> list[Path]:
@@ -113,7 +121,7 @@ def band_files(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix.lower() in BAND_SUFFIXES
         and not path.name.startswith(".")
-        and not path.stem.endswith("_mask")
+        and not is_mask(path)
         and path.is_file()
     ]
     rasters = [path for path in found if path.suffix.lower() != ".png"]
@@ -150,7 +158,16 @@ def check_data_file(path: Path) -> int:
     return size
 
 
-MASK_SUFFIXES = ("_mask.png", "_mask.tif", "_mask.tiff", "_mask.npy")
+# What a mask may be, by the end of its name in lower case; the first four are looked for first.
+MASK_SUFFIXES: Final = (
+    *("_mask.png", "_mask.tif", "_mask.tiff", "_mask.npy", "_mask.bmp", "_mask.jpg", "_mask.jpeg"),
+    *("_mask.gif", "_mask.pgm", "_mask.ppm", "_mask.pnm", "_mask.webp", "_mask.tga"),
+)
+
+
+def is_mask(path: Path) -> bool:
+    """Say whether a file is named as a mask, in letters of either case."""
+    return path.name.lower().endswith(MASK_SUFFIXES)
 
 
 def find_mask(path: Path) -> Path | None:
@@ -162,18 +179,27 @@ def find_mask(path: Path) -> Path | None:
         path: The cube's data file, or the folder of a band set.
 
     Raises:
-        CubeError: If several masks lie in the folder of a band set.
+        CubeError: If there are several.
     """
-    for suffix in MASK_SUFFIXES:
-        candidate = path.with_name(bare_name(path) + suffix)
+    bare = bare_name(path)
+    for suffix in MASK_SUFFIXES[:4]:
+        candidate = path.with_name(bare + suffix)
         if candidate.is_file():
             return candidate
-    if not path.is_dir():
-        return None
-    within = sorted(p for p in path.iterdir() if p.name.endswith(MASK_SUFFIXES) and p.is_file())
-    if len(within) > 1:
+    try:
+        names = os.listdir(path.parent)  # a quarter of the time of iterdir(), and done often
+    except OSError:
+        names = []
+    beside = [
+        path.with_name(name)
+        for name in names
+        if name.startswith(bare) and name[len(bare) :].lower() in MASK_SUFFIXES
+    ]
+    found = beside or ([p for p in path.iterdir() if is_mask(p)] if path.is_dir() else [])
+    found = sorted(p for p in found if p.is_file())
+    if len(found) > 1:
         raise CubeError(
-            f"{path} holds several masks: {', '.join(p.name for p in within)}. Keep the one that "
+            f"{path} has several masks: {', '.join(p.name for p in found)}. Keep the one that "
             "belongs to the cube."
         )
-    return within[0] if within else None
+    return found[0] if found else None

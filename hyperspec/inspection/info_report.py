@@ -267,6 +267,8 @@ def _facts(info: CubeInfo) -> list[tuple[str, str]]:
     ]
     if info.cube.nodata is not None:
         facts.append(("nodata", f"{info.cube.nodata:g}"))
+    if info.cube.gains is not None:
+        facts.append(("gains", f"{info.cube.gains} is {info.cube.gains.quantity}"))
     if info.cube.scale_factor != 1:
         facts.append(("scale", f"{info.cube.scale_factor:g} stands for a reflectance of 1"))
     if info.cube.header_path is not None:

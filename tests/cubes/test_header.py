@@ -9,9 +9,10 @@ import pytest
 from cube_oracle import axis_of, header_text, write_pair
 
 from hyperspec.cubes.envi.header import parse_header
-from hyperspec.cubes.envi.wavelengths import axis_from_header, to_nanometres
+from hyperspec.cubes.envi.wavelengths import axis_from_header
 from hyperspec.cubes.files import read_header
 from hyperspec.cubes.open import open_cube
+from hyperspec.cubes.wavelength_units import to_nanometres
 from hyperspec.utils.errors import AxisError, CubeError
 
 HERE = Path("x.hdr")

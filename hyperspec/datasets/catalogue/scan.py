@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_with_own_axis
+from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.checksums import (
     ChecksumCache,
     Stamp,
@@ -21,8 +23,9 @@ from hyperspec.datasets.catalogue.checksums import (
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
+from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
 
 __all__ = ["Catalogue", "CubeRecord", "Problem", "scan"]
 
@@ -32,6 +35,7 @@ def scan(
     *,
     labels: LabelSource | None = None,
     axis: SpectralAxis | None = None,
+    reading: ReadOptions = AS_THEY_ARE,
     pattern: str = "*",
     only: Sequence[Path] | None = None,
     white: str | None = None,
@@ -45,6 +49,7 @@ def scan(
         root: The folder.
         labels: Where labels come from; None means nowhere.
         axis: The axis of cubes whose headers have no wavelengths.
+        reading: How files are read that leave something open.
         pattern: Which files are cubes (``*.bil``); ``*`` takes every raw cube, ``*/`` every folder
             that holds one raster per band.
         only: The cubes that count, below ``root``; None takes all that fit the pattern.
@@ -69,13 +74,13 @@ def scan(
     cache = ChecksumCache(cache_dir)
     problems = lone_headers(folder, orphans)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
-        found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
+        found = pool.map(lambda p: _look_at(p, axis, reading, cache), specimens)
         looks = dict(zip(names, found, strict=True))
     used = [path for path in frames.values() if path]
     stamps = tuple((path, stamp(path)) for path in used)
     frames_checksum = combined([digest for p in used for digest in source_digests(p, cache)])
     cache.save()
-    problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
+    problems += [p for n, look in looks.items() for p in _problems_of(n, look)]
     readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
     shared, kept = _one_axis(readable, problems, folder)
     assigned = (labels or NoLabels()).assign(folder, names)
@@ -84,7 +89,7 @@ def scan(
     problems += copies((r.checksum, r.file) for r in records)
     problems.sort(key=lambda p: (p.severity, p.file))
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
-    return Catalogue(folder, records, shared, tuple(problems), *pair)
+    return Catalogue(folder, records, shared, tuple(problems), *pair, reading=reading)
 
 
 def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
@@ -116,18 +121,46 @@ class _Found:
     num_bytes: int
     checksum: str
     stamp: Stamp
+    notes: tuple[str, ...]
 
 
-def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Found | str:
+def _look_at(
+    path: Path, axis: SpectralAxis | None, reading: ReadOptions, cache: ChecksumCache
+) -> _Found | str:
     try:
         taken = stamp(path)  # first: a change while it is read must not pass unseen
-        cube, _ = open_with_own_axis(path, axis)
+        cube, _ = open_with_own_axis(path, axis, reading)
         with cube:
             shape, own_axis = cube.shape, cube.axis
-        checksum = combined(source_digests(path, cache))
-        return _Found(shape, own_axis, num_bytes(path), checksum, taken)
+            # Files that 0.1.0 read otherwise: what it prepared of them is not taken over.
+            anew = ["gains"] if cube.gains is not None else []
+        notes, reread = _mask_notes(path, shape[1:])
+        anew += ["mask"] if reread else []
+        checksum = combined([*source_digests(path, cache), *anew])
+        return _Found(shape, own_axis, num_bytes(path), checksum, taken, notes)
     except (HyperspecError, OSError) as error:
         return str(error)
+
+
+def _problems_of(name: str, look: _Found | str) -> list[Problem]:
+    if isinstance(look, str):
+        return [Problem(name, "error", look)]
+    return [Problem(name, "warning", note) for note in look.notes]
+
+
+def _mask_notes(path: Path, frame: tuple[int, int]) -> tuple[tuple[str, ...], bool]:
+    """Return what is odd about a cube's mask, and whether 0.1.0 read it otherwise.
+
+    One that cannot be read is an error where it is used, and `data.mask` may use none.
+    """
+    file = find_mask(path)
+    try:
+        mask = None if file is None else read_mask(file, frame)
+    except CubeError:
+        mask = None
+    if file is None or mask is None:
+        return (), False
+    return tuple(f"has a mask, {file.name}, that {note}." for note in mask.notes), mask.reread
 
 
 def _one_axis(
