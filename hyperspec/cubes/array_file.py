@@ -30,7 +30,7 @@ class ArrayReader:
     def __init__(self, path: Path, values: NDArray[np.generic]) -> None:
         self._path = path
         self._values: NDArray[np.generic] | None = values
-        self.shape: tuple[int, int, int] = values.shape  # type: ignore[assignment]  # it has three
+        self.shape: tuple[int, int, int] = values.shape
         self.dtype = values.dtype.newbyteorder("=")
 
     def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:

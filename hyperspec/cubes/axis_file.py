@@ -88,8 +88,8 @@ def _from_table(path: Path, names: list[str], body: list[tuple[int, list[str]]])
             widths = widths_to_nanometres(
                 columns["widths"].tolist(), columns["centres"].tolist(), centres, str(path)
             )
-    good = columns["good"] != 0 if "good" in columns else None
-    return SpectralAxis(centres, widths, good)
+    good = columns.get("good", np.ones(len(body))) != 0
+    return SpectralAxis(centres, widths, np.asarray(good))
 
 
 def to_nanometres_of_widths(

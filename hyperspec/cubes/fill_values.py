@@ -54,18 +54,14 @@ def undeclared_fill(
     border = np.zeros(filled.shape, bool)
     border[[0, -1], :] = border[:, [0, -1]] = True
     found = []
-    for value, count in zip(*np.unique(first[filled], return_counts=True), strict=True):
+    for value in np.unique(first[filled]):
         stored = _stored(float(value) * unit, cube)
-        places = filled & (first == value)
-        known = stored in _KNOWN
-        at_edge = places[border].mean() >= _MIN_BORDER
-        if count < max(_MIN_PIXELS, _MIN_SHARE * filled.size) or not (known or at_edge):
-            continue
-        if (
-            places.all()
-            or stored == cube.nodata
-            or (stored in _SATURATED and not _is_largest(stored, cube))
-        ):
+        places = _without_dropped(filled & (first == value))
+        count = int(places.sum())
+        few = count < max(_MIN_PIXELS, _MIN_SHARE * filled.size)
+        inside = stored not in _KNOWN and places[border].mean() < _MIN_BORDER
+        saturated = stored in _SATURATED and not _is_largest(stored, cube)
+        if few or inside or saturated or places.all() or stored == cube.nodata:
             continue
         tail = _last_lines(places) if stored == 0 else 0
         if tail or not likely or stored < 0 or _is_largest(stored, cube):
@@ -73,9 +69,18 @@ def undeclared_fill(
     return found
 
 
+def _without_dropped(places: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave out whole lines amid the frame: frames that the scan dropped, told by themselves."""
+    lines = np.asarray(places.all(axis=1))
+    first, last = int(lines.argmin()), len(lines) - int(lines[::-1].argmin())
+    dropped = lines.copy()
+    dropped[:first] = dropped[last:] = False
+    return places & ~dropped[:, None]
+
+
 def _last_lines(places: NDArray[np.bool_]) -> int:
     """Return how many whole lines at the end are marked, 0 where others are too."""
-    lines = places.all(axis=1)
+    lines = np.asarray(places.all(axis=1))
     last = int(lines[::-1].argmin())
     return 0 if places[: len(lines) - last].any() else last
 

@@ -40,12 +40,14 @@ class Gains:
         """
         for plane, band, target in zip(raw, bands, out, strict=True):
             # In float64: an offset may cancel most of what is stored.
-            target[...] = (plane * self.gain[band] + self.offset[band]) / scale_factor
+            target[...] = (
+                plane.astype(np.float64) * self.gain[band] + self.offset[band]
+            ) / scale_factor
 
     def lines(self, raw: NDArray[np.generic], bands: Sequence[int]) -> NDArray[np.float64]:
         """Return ``gain * stored + offset`` of some bands, shape ``(n, h, w)``."""
         gain, offset = (part[list(bands), None, None] for part in (self.gain, self.offset))
-        return np.asarray(raw * gain + offset)
+        return np.asarray(raw.astype(np.float64) * gain + offset)
 
     def same_as(self, other: Gains | None) -> bool:
         """Say whether another cube's gains are these; frames must have those of their cube."""
@@ -60,7 +62,8 @@ class Gains:
             low, high = values.min(), values.max()
             return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
-        return f"stored × {span(self.gain)} + {span(self.offset)}"
+        offset = "" if not self.offset.any() else f" + ({span(self.offset)})"
+        return f"stored × {span(self.gain)}{offset}"
 
 
 def gains_or_none(

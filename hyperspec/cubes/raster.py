@@ -183,7 +183,7 @@ def _scaling(source: DatasetReader, path: Path) -> tuple[float, Gains | None]:
 
 def _one_nodata(source: DatasetReader, path: Path) -> float | None:
     """Return the nodata value of all bands; NaN is not equal to itself, hence the text."""
-    values = {str(value): value for value in source.nodatavals}
+    values: dict[str, float | None] = {str(value): value for value in source.nodatavals}
     if len(values) > 1:
         raise CubeError(
             f"{path} ({source.driver}) has several nodata values, {', '.join(list(values)[:3])}; "

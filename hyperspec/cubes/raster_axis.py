@@ -172,4 +172,4 @@ def good_bands(source: DatasetReader, path: Path) -> NDArray[np.bool_]:
             f"{path}: the bad-band list `bbl` has {len(texts) or some} items for {source.count} "
             "bands; correct it or take it out."
         )
-    return np.asarray(_numbers(texts, "", str(path), "bbl")[0]) != 0
+    return np.array([value != 0 for value in _numbers(texts, "", str(path), "bbl")[0]])

@@ -179,17 +179,15 @@ def widths_to_nanometres(
         where: The file, for warnings.
         quiet: Without warnings.
     """
-    count, written = len(centres_nm), np.asarray(widths, np.float64)
+    written = np.asarray(widths, np.float64)
 
     def tell(text: str) -> None:
         if not quiet:
             warnings.warn(f"{where}: `fwhm` {text}", stacklevel=4)
 
-    if written.size != count:
-        tell(
-            f"has {written.size} items for {count} bands and is left out; correct the list to use "
-            "it."
-        )
+    if written.size != len(centres_nm):
+        items = f"{written.size} items for {len(centres_nm)} bands"
+        tell(f"has {items} and is left out; correct the list to use it.")
         return None
     wrong = np.flatnonzero(~(np.isfinite(written) & (written > 0)))
     if wrong.size:

@@ -71,10 +71,10 @@ def gains_of(header: EnviHeader, good: NDArray[np.bool_], scale_factor: float) -
         gain, offset = (_per_band(header, key, good) for key in keys)
         if gain is None and offset is None:
             continue
-        wrong = [] if gain is None else np.flatnonzero(good & ~(gain > 0))
-        if len(wrong):
+        wrong = np.flatnonzero(good & ~(gain > 0)) if gain is not None else np.empty(0, np.intp)
+        if gain is not None and wrong.size:
             raise CubeError(
-                f"{header.path}: item {wrong[0]} of `{keys[0]}` is {gain[wrong[0]]:g}; a gain must "  # type: ignore[index]
+                f"{header.path}: item {wrong[0]} of `{keys[0]}` is {gain[wrong[0]]:g}; a gain must "
                 "be above 0. Correct the list, or mark the band bad (bbl)."
             )
         found = gains_or_none(
