@@ -24,12 +24,16 @@ COMMANDS = tuple(import_module(f"hyperspec.cli.commands.{name}") for name in _NA
 
 
 def _one_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, _: object = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
 ) -> str:
     """Write a warning of ours without the place in the source, which is no use to a user."""
     if category is UserWarning:
         return f"warning: {message}\n"
-    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n{line or ''}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

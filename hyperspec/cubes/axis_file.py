@@ -145,7 +145,10 @@ def _rows(path: Path, option: str) -> list[tuple[int, list[str]]]:
     if mark is None and any("," in line for _, line in lines):
         mark = ","
     if mark is None:
-        return [(number, line.split()) for number, line in lines]
+        rows = [(number, line.split()) for number, line in lines]
+        if len(rows[-1][1]) == 1:  # `Wavelength (nm)` above one column
+            rows[0] = lines[0][0], [lines[0][1]]
+        return rows
     cells = [(n, [c.strip() for c in next(csv.reader([x], delimiter=mark))]) for n, x in lines]
     # A mark at the end of a list makes an empty last cell.
     return [(n, row[:-1] if len(row) > 1 and not row[-1] else row) for n, row in cells]

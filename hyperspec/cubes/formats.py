@@ -61,8 +61,7 @@ def refuse_foreign(path: Path) -> None:
     """
     known = foreign_format(path)
     if known is not None:
-        name, way = known
-        raise CubeError(f"{path} is {name}, which is not read. {way.replace('{name}', path.name)}")
+        raise CubeError(f"{path} is {known[0]}, which is not read. {known[1]}")
 
 
 def foreign_format(path: Path) -> tuple[str, str] | None:
@@ -77,5 +76,5 @@ def foreign_format(path: Path) -> tuple[str, str] | None:
     suffix = path.suffix.lower()
     for suffixes, magics, name, way in _FORMATS:
         if (not suffixes or suffix in suffixes) and start.startswith(magics):
-            return name, way
+            return name, way.replace("{name}", path.name)
     return None

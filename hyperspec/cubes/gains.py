@@ -40,9 +40,8 @@ class Gains:
         """
         for plane, band, target in zip(raw, bands, out, strict=True):
             # In float64: an offset may cancel most of what is stored.
-            target[...] = (
-                plane.astype(np.float64) * self.gain[band] + self.offset[band]
-            ) / scale_factor
+            wide = plane.astype(np.float64)
+            target[...] = (wide * self.gain[band] + self.offset[band]) / scale_factor
 
     def lines(self, raw: NDArray[np.generic], bands: Sequence[int]) -> NDArray[np.float64]:
         """Return ``gain * stored + offset`` of some bands, shape ``(n, h, w)``."""

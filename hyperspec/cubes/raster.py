@@ -152,6 +152,8 @@ def _open(path: Path) -> DatasetReader:
     try:
         return open_quietly(path)
     except RasterioError as error:
+        if is_vrt(path):
+            raise CubeError(f"The virtual raster {path} cannot be read: {error}") from error
         raise UnknownFormatError(
             f"{path} cannot be read by GDAL as one of {', '.join(DRIVERS)}: {error}"
         ) from error

@@ -103,7 +103,7 @@ def _numbers(texts: list[str], unit: str, where: str, key: str) -> tuple[list[fl
                 f"{where}: the tag `{key}` of band {band} is {text[:40]!r}, no number."
             ) from None
         units.add((match[2] or "").strip() if match else "")
-    if units == {""}:
+    if units <= {""}:
         return values, unit
     if len(units) > 1 or unit.strip() not in ("", *units):
         named = ", ".join(sorted(repr(one) for one in {*units, unit.strip()} if one))

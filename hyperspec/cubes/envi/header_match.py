@@ -32,7 +32,7 @@ def check_described(data: Path, size: int, header: EnviHeader) -> None:
             header does not speak of; or if several files share the header, and it is that of
             another or does not tell which.
     """
-    if header.path.name.lower() == f"{data.name}.hdr".lower():
+    if data.suffix and header.path.name.lower() == f"{data.name}.hdr".lower():
         others: list[Path] = []  # named after this very file
     else:
         others = [path for path in data_candidates(header.path) if _shares(path, data, header)]

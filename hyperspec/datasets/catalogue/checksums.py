@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hyperspec.cubes.files import band_files, find_header, find_mask
+from hyperspec.cubes.vrt import check_vrt
 from hyperspec.utils.atomic import write_text
 
 Stamp = tuple[tuple[str, int, int, int, int], ...]
@@ -93,7 +94,10 @@ def sources(path: Path) -> tuple[Path, ...]:
     Of a band set also what GDAL keeps beside a raster (``x.tif.aux.xml``): it may name wavelengths.
     """
     files = data_files(path)
-    others: list[Path | None] = []
+    # What a virtual raster names holds its values.
+    others: list[Path | None] = [
+        source for file in files if file.suffix.lower() == ".vrt" for source in check_vrt(file)
+    ]
     if path.is_dir():
         notes = {file.name: file for file in path.iterdir() if file.name.endswith(".aux.xml")}
         others += [notes.get(f"{file.name}.aux.xml") for file in files]

@@ -7,7 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hyperspec.cubes.files import BAND_SUFFIXES, DATA_SUFFIXES, band_files, header_candidates
+from hyperspec.cubes.array_file import ARRAY_SUFFIXES
+from hyperspec.cubes.files import (
+    BAND_SUFFIXES,
+    DATA_SUFFIXES,
+    band_files,
+    header_candidates,
+    is_mask,
+)
+from hyperspec.cubes.formats import foreign_format
 from hyperspec.utils.errors import CatalogueError
 
 # A TIFF may be a mask or a picture; it is a cube only when the pattern asks for it.
@@ -48,7 +56,7 @@ def find_cubes(root: Path, pattern: str) -> tuple[list[Path], list[Path]]:
         cubes = [p for p in files if _looks_like_a_cube(p)]
         orphans = _orphans(files)
     else:
-        cubes = [p for p in files if p.suffix.lower() != ".hdr"]
+        cubes = [p for p in files if p.suffix.lower() != ".hdr" and not is_mask(p)]
         headers = (p for p in root.rglob("*.[hH][dD][rR]") if p.is_file() and _visible(p, root))
         orphans = sorted(p for p in headers if _lacks_data(p, pattern))
     if not cubes and not orphans:
@@ -79,7 +87,17 @@ def _folders(root: Path, pattern: str) -> Iterator[Path]:
 
 
 def _hint(root: Path) -> str:
-    """Say how band sets are read where there could be some."""
+    """Say how arrays, band sets and other formats are read where there could be some."""
+    others = (p for p in sorted(root.rglob("*")) if p.is_file() and _visible(p, root))
+    for path in others:
+        known = foreign_format(path)
+        if known is not None:
+            return f" It holds {path.relative_to(root).as_posix()}, {known[0]}. {known[1]}"
+        if path.suffix.lower() in ARRAY_SUFFIXES and not is_mask(path):
+            return (
+                f" It holds {path.relative_to(root).as_posix()}: set data.pattern='*{path.suffix}' "
+                "and give the axis (data.axis, or data.axis.file)."
+            )
     example = min(_folders(root, "*"), default=None)
     if example is not None:
         return (
