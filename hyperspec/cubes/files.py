@@ -103,10 +103,10 @@ def data_candidates(header: Path) -> list[Path]:
 
     Where file names ignore case, ``x.bil`` and ``x.BIL`` are one file.
     """
-    stem = header.with_suffix("")
+    stem = str(header.with_suffix(""))  # as text: this is done for each cube that is opened
     upper = [suffix.upper() for suffix in DATA_SUFFIXES if suffix]
-    names = dict.fromkeys(stem.name + suffix for suffix in (*DATA_SUFFIXES, *upper))
-    found = [stem.with_name(name) for name in names if stem.with_name(name).is_file()]
+    names = dict.fromkeys(stem + suffix for suffix in (*DATA_SUFFIXES, *upper))
+    found = [Path(name) for name in names if os.path.isfile(name)]
     return [path for i, path in enumerate(found) if not any(path.samefile(p) for p in found[:i])]
 
 
