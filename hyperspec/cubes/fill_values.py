@@ -20,6 +20,7 @@ _SAMPLED: Final = 8
 _MIN_PIXELS, _MIN_SHARE = 8, 0.005
 # Share of the frame's border that a value must hold which is not known as nodata.
 _MIN_BORDER: Final = 0.05
+_WHOLE_EDGE: Final = 0.95
 # What programs write where there is nothing, and no sensor counts.
 _KNOWN: Final = (-9999.0, -999.0, -99999.0, -32768.0, -1e34, -3.4028234663852886e38)
 # Full scales of converters of fewer bits than their type: saturation, which is told elsewhere.
@@ -49,6 +50,17 @@ def undeclared_fill(
         return []  # one or two bands are the same by chance
     first = planes[0]
     filled = np.isfinite(first) & (planes == first).all(axis=0)
+    found = _in_all_bands(cube, first, filled, unit, likely)
+    return found or _in_some_bands(cube, planes, unit)
+
+
+def _in_all_bands(
+    cube: Cube,
+    first: NDArray[np.generic],
+    filled: NDArray[np.bool_],
+    unit: float,
+    likely: bool,
+) -> list[str]:
     if filled.sum() < _MIN_PIXELS:
         return []
     border = np.zeros(filled.shape, bool)
@@ -69,6 +81,24 @@ def undeclared_fill(
     return found
 
 
+def _in_some_bands(cube: Cube, planes: NDArray[np.generic], unit: float) -> list[str]:
+    """Look for what stands along a whole edge of one band: as one of two detectors leaves it."""
+    bands = sampled_bands(cube.axis)
+    for value in (*_KNOWN, -1.0):
+        if value == cube.nodata:
+            continue
+        for band, plane in zip(bands, planes, strict=True):
+            places = np.isclose(plane.astype(np.float64) * unit, value, rtol=1e-6, atol=1e-4)
+            sides = (places[0], places[-1], places[:, 0], places[:, -1])
+            if places.all() or max(float(side.mean()) for side in sides) < _WHOLE_EDGE:
+                continue
+            return [
+                f"holds {value:.9g} in {places.mean():.0%} of band {band}, along its edge: is that "
+                f"nodata? Then declare it: {_declared(cube, value)}; else it counts as a value."
+            ]
+    return []
+
+
 def _without_dropped(places: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Leave out whole lines amid the frame: frames that the scan dropped, told by themselves."""
     lines = np.asarray(places.all(axis=1))
@@ -86,19 +116,24 @@ def _last_lines(places: NDArray[np.bool_]) -> int:
 
 
 def _words(cube: Cube, stored: float, places: NDArray[np.bool_], tail: int) -> str:
-    key = f"`data ignore value = {stored:.17g}`"
-    where = "its tags (gdal_edit.py -a_nodata)"
-    if cube.header_path is not None:
-        where = cube.header_path.name
+    declared = _declared(cube, stored)
     if tail:
         return (
             f"ends in {tail} of {len(places)} lines of 0 in all bands, as an interrupted copy "
-            f"leaves them: copy the file again. If they mean nodata, declare it: {key} in {where}."
+            f"leaves them: copy the file again. If they mean nodata, declare it: {declared}."
         )
     return (
         f"holds {stored:.9g} in all bands of {int(places.sum())} pixels ({places.mean():.0%}), at "
-        f"its edge: is that nodata? Then declare it: {key} in {where}; else it counts as a value."
+        f"its edge: is that nodata? Then declare it: {declared}; else it counts as a value."
     )
+
+
+def _declared(cube: Cube, stored: float) -> str:
+    """Return the words that declare a value, and where they belong."""
+    where = "its tags (gdal_edit.py -a_nodata)"
+    if cube.header_path is not None:
+        where = cube.header_path.name
+    return f"`data ignore value = {stored:.17g}` in {where}"
 
 
 def _stored(value: float, cube: Cube) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Cube, Window
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.fill_values import lost_bands, sampled_bands, undeclared_fill
 from hyperspec.cubes.gains import Gains
 from hyperspec.utils.errors import CubeError
@@ -113,8 +114,12 @@ def measure(cube: Cube, saturation: float | None = None) -> Measure:
 
 
 def fill_of(cube: Cube) -> tuple[str, ...]:
-    """Say which values of a cube stand for nothing, although it does not declare them."""
-    found = undeclared_fill(cube, cube.read_raw(sampled_bands(cube.axis)))
+    """Say which values of a cube stand for nothing, although it does not declare them.
+
+    Where a mask tells the specimen, 0 around it is a background that was taken away.
+    """
+    planes = cube.read_raw(sampled_bands(cube.axis))
+    found = undeclared_fill(cube, planes, likely=find_mask(cube.path) is not None)
     lost = lost_bands(cube)
     return (*found, *([lost] if lost else []))
 

@@ -52,6 +52,25 @@ def test_a_border_of_one_value_is_told_with_the_words_that_declare_it(
     assert found(tmp_path, values, data_ignore_value=declared) == ()
 
 
+@pytest.mark.parametrize("value", [-9999, -1])
+def test_an_edge_that_one_of_two_detectors_leaves_is_told(tmp_path, value):
+    values = scene("i2")
+    values[6:, :, :3] = value
+    (text,) = found(tmp_path, values)
+    assert text.startswith(f"holds {value} in 19% of band 6, along its edge: is that nodata?")
+    assert f"`data ignore value = {value}` in x.hdr" in text
+    assert found(tmp_path, values, data_ignore_value=str(value)) == ()
+
+
+def test_zeros_around_a_specimen_with_a_mask_are_its_background(tmp_path):
+    values = scene()
+    values[:, frame(4)] = 0
+    np.save(tmp_path / "x_mask.npy", ~frame(4))
+    assert found(tmp_path, values) == ()
+    (tmp_path / "x_mask.npy").unlink()
+    assert found(tmp_path, values)[0].startswith("holds 0 in all bands of 224 pixels")
+
+
 def test_some_lines_of_nodata_amid_the_frame_count_where_no_sensor_has_them(tmp_path):
     values = scene("f4")
     values[:, 5:9, 4:9] = -9999

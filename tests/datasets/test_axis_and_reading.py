@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from scipy.io import savemat
 
 from hyperspec.cli.main import main
 from hyperspec.config.compose import prepare_arguments
 from hyperspec.config.compose_data import compose_data
 from hyperspec.cubes import open_cube, write_envi
+from hyperspec.cubes.read_options import ReadOptions
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, combined, source_digests
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import AxisSpec, FolderData, scan_folder
@@ -136,6 +138,27 @@ def test_trailing_bytes_are_refused_or_left_out_by_every_command(tmp_path, capsy
     with pytest.warns(UserWarning, match="3 bytes behind the values"):
         read = Preparer(catalogue, SETTINGS).read(catalogue.records[0])
     np.testing.assert_array_equal(read, image(0))
+
+
+def test_another_array_of_the_same_file_is_another_image(tmp_path):
+    savemat(
+        tmp_path / "s.mat", {"a": image(0).transpose(1, 2, 0), "b": image(1).transpose(1, 2, 0)}
+    )
+    keys = {}
+    for name in "ab":
+        catalogue = scan(tmp_path, axis=AXIS, pattern="*.mat", reading=ReadOptions(array_key=name))
+        preparer = Preparer(catalogue, SETTINGS)
+        np.testing.assert_array_equal(preparer.read(catalogue.records[0]), image("ab".index(name)))
+        keys[name] = preparer.key(catalogue.records[0])
+    assert keys["a"] != keys["b"]
+
+
+def test_a_mask_that_cannot_be_used_is_told_before_it_is(tmp_path):
+    write_envi(tmp_path / "s.bil", image(), AXIS)
+    np.save(tmp_path / "s_mask.npy", np.ones((5, 5), bool))
+    (problem,) = scan(tmp_path).problems
+    assert (problem.severity, problem.file) == ("warning", "s.bil")
+    assert "s_mask.npy has shape (5, 5), but the cube has 12 lines" in problem.message
 
 
 def gained(path, offset, values=None):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperspec.cubes.array_file import ARRAY_SUFFIXES
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
@@ -78,7 +79,7 @@ def scan(
         looks = dict(zip(names, found, strict=True))
     used = [path for path in frames.values() if path]
     stamps = tuple((path, stamp(path)) for path in used)
-    frames_checksum = combined([digest for p in used for digest in source_digests(p, cache)])
+    frames_checksum = combined([one for p in used for one in _digests(p, reading, cache)])
     cache.save()
     problems += [p for n, look in looks.items() for p in _problems_of(n, look)]
     readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
@@ -133,10 +134,10 @@ def _look_at(
         with cube:
             shape, own_axis = cube.shape, cube.axis
             # Files that 0.1.0 read otherwise: what it prepared of them is not taken over.
-            anew = ["gains"] if cube.gains is not None else []
+            marks = ["gains"] if cube.gains is not None else []
         notes, reread = _mask_notes(path, shape[1:])
-        anew += ["mask"] if reread else []
-        checksum = combined([*source_digests(path, cache), *anew])
+        marks += ["mask"] if reread else []
+        checksum = combined([*_digests(path, reading, cache), *marks])
         return _Found(shape, own_axis, num_bytes(path), checksum, taken, notes)
     except (HyperspecError, OSError) as error:
         return str(error)
@@ -148,18 +149,25 @@ def _problems_of(name: str, look: _Found | str) -> list[Problem]:
     return [Problem(name, "warning", note) for note in look.notes]
 
 
+def _digests(path: Path, reading: ReadOptions, cache: ChecksumCache) -> list[str]:
+    """Return the checksums of a cube's files, and what decides which of their values are read."""
+    chosen = path.suffix.lower() in ARRAY_SUFFIXES
+    options = [reading.array_key or "", reading.array_bands] if chosen else []
+    return [*source_digests(path, cache), *options]
+
+
 def _mask_notes(path: Path, frame: tuple[int, int]) -> tuple[tuple[str, ...], bool]:
     """Return what is odd about a cube's mask, and whether 0.1.0 read it otherwise.
 
     One that cannot be read is an error where it is used, and `data.mask` may use none.
     """
     file = find_mask(path)
-    try:
-        mask = None if file is None else read_mask(file, frame)
-    except CubeError:
-        mask = None
-    if file is None or mask is None:
+    if file is None:
         return (), False
+    try:
+        mask = read_mask(file, frame)
+    except CubeError as error:
+        return (str(error),), False
     return tuple(f"has a mask, {file.name}, that {note}." for note in mask.notes), mask.reread
 
 
