@@ -16,7 +16,7 @@ class Gains:
     Args:
         gain: Shape ``(C,)``, float64.
         offset: Shape ``(C,)``, float64, in the unit of the result.
-        quantity: What comes out: ``radiance`` or ``reflectance``.
+        quantity: What comes out: ``radiance``, ``reflectance`` or, unknown, ``a physical value``.
     """
 
     gain: NDArray[np.float64]

@@ -180,7 +180,7 @@ def _scaling(source: DatasetReader, path: Path) -> tuple[float, Gains | None]:
         )
     if len(set(source.scales)) == 1 and not offsets.any():
         return 1.0 / float(scales[0]), None
-    return 1.0, gains_or_none(scales, offsets, "reflectance")
+    return 1.0, gains_or_none(scales, offsets, "a physical value")  # which one, GDAL cannot say
 
 
 def _one_nodata(source: DatasetReader, path: Path) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hyperspec.cubes.files import band_files, find_header, find_mask
@@ -61,6 +61,20 @@ class ChecksumCache:
         value = file_digest(path)
         with self._lock:
             self._known[key] = [*stamp, value]
+            self._changed = True
+        return value
+
+    def text(self, key: str, make: Callable[[], str]) -> str:
+        """Return what was made under a key before, made only when there is none.
+
+        The key must change with all that the text depends on, such as a checksum.
+        """
+        known = self._known.get(key)
+        if known is not None:
+            return str(known[3])
+        value = make()
+        with self._lock:
+            self._known[key] = [0, 0, 0, value]
             self._changed = True
         return value
 

@@ -87,17 +87,7 @@ def _folders(root: Path, pattern: str) -> Iterator[Path]:
 
 
 def _hint(root: Path) -> str:
-    """Say how arrays, band sets and other formats are read where there could be some."""
-    others = (p for p in sorted(root.rglob("*")) if p.is_file() and _visible(p, root))
-    for path in others:
-        known = foreign_format(path)
-        if known is not None:
-            return f" It holds {path.relative_to(root).as_posix()}, {known[0]}. {known[1]}"
-        if path.suffix.lower() in ARRAY_SUFFIXES and not is_mask(path):
-            return (
-                f" It holds {path.relative_to(root).as_posix()}: set data.pattern='*{path.suffix}' "
-                "and give the axis (data.axis, or data.axis.file)."
-            )
+    """Say how band sets, arrays and other formats are read where there could be some."""
     example = min(_folders(root, "*"), default=None)
     if example is not None:
         return (
@@ -109,6 +99,15 @@ def _hint(root: Path) -> str:
             " It holds rasters: name them with data.pattern='*.tif' when each is a cube, "
             "or give the folder above and '*/' when together they are one."
         )
+    for path in (p for p in sorted(root.rglob("*")) if p.is_file() and _visible(p, root)):
+        known, name = foreign_format(path), path.relative_to(root).as_posix()
+        if known is not None:
+            return f" It holds {name}, {known[0]}. {known[1]}"
+        if path.suffix.lower() in ARRAY_SUFFIXES and not is_mask(path):
+            return (
+                f" It holds {name}: set data.pattern='*{path.suffix}' and give the axis (data.axis, "
+                "or data.axis.file)."
+            )
     return ""
 
 

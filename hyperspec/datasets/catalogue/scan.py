@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from hyperspec.datasets.catalogue.checksums import (
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
-from hyperspec.datasets.preparation.mask_image import read_mask
+from hyperspec.datasets.preparation.mask_image import MASK_VERSION, read_mask
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
 
@@ -135,7 +136,7 @@ def _look_at(
             shape, own_axis = cube.shape, cube.axis
             # Files that 0.1.0 read otherwise: what it prepared of them is not taken over.
             marks = ["gains"] if cube.gains is not None else []
-        notes, reread = _mask_notes(path, shape[1:])
+        notes, reread = _mask_notes(path, shape[1:], cache)
         marks += ["mask"] if reread else []
         checksum = combined([*_digests(path, reading, cache), *marks])
         return _Found(shape, own_axis, num_bytes(path), checksum, taken, notes)
@@ -156,19 +157,28 @@ def _digests(path: Path, reading: ReadOptions, cache: ChecksumCache) -> list[str
     return [*source_digests(path, cache), *options]
 
 
-def _mask_notes(path: Path, frame: tuple[int, int]) -> tuple[tuple[str, ...], bool]:
+def _mask_notes(
+    path: Path, frame: tuple[int, int], cache: ChecksumCache
+) -> tuple[tuple[str, ...], bool]:
     """Return what is odd about a cube's mask, and whether 0.1.0 read it otherwise.
 
-    One that cannot be read is an error where it is used, and `data.mask` may use none.
+    One that cannot be read is an error where it is used, and `data.mask` may use none. What was
+    found is remembered: reading a mask takes longer than all else of a cube whose checksum is.
     """
     file = find_mask(path)
     if file is None:
         return (), False
     try:
-        mask = read_mask(file, frame)
+        key = f"mask {MASK_VERSION} {cache.digest(file)} {frame}"
+        notes, reread = json.loads(cache.text(key, lambda: _judged(file, frame)))
     except CubeError as error:
         return (str(error),), False
-    return tuple(f"has a mask, {file.name}, that {note}." for note in mask.notes), mask.reread
+    return tuple(f"has a mask, {file.name}, that {note}." for note in notes), reread
+
+
+def _judged(file: Path, frame: tuple[int, int]) -> str:
+    mask = read_mask(file, frame)
+    return json.dumps([mask.notes, mask.reread])
 
 
 def _one_axis(

@@ -15,6 +15,8 @@ from hyperspec.utils.errors import CubeError
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
+# Raise it when masks are read otherwise: what is remembered of them is then looked at anew.
+MASK_VERSION = 1
 # From here on, as a share of the largest value, a soft pixel is specimen.
 _HALF = 0.5
 # What is nearly black or nearly white is so but for a picture format's losses.
