@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,16 @@ def test_a_folder_of_another_format_says_so(tmp_path, capsys):
     (tmp_path / "emit.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(600))
     assert main(["pack", str(tmp_path)]) == 2
     assert "It holds emit.nc, NetCDF. Write the cube that is in it" in capsys.readouterr().err
+
+
+def test_a_warning_of_a_command_is_one_line(arrays, monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back afterwards
+    assert main(["check", str(arrays)]) == 2
+    assert warnings.formatwarning(UserWarning("a.bil x"), UserWarning, "f.py", 3) == (
+        "warning: a.bil x\n"
+    )
+    other = warnings.formatwarning(DeprecationWarning("old"), DeprecationWarning, "f.py", 3)
+    assert other == "f.py:3: DeprecationWarning: old\n"
 
 
 def test_trailing_bytes_are_refused_or_left_out_by_every_command(tmp_path, capsys):
@@ -237,8 +248,6 @@ def test_bands_that_tags_mark_bad_keep_no_pixel_from_being_used(tmp_path):
 
 
 def test_a_copy_beside_its_original_is_on_one_axis(tmp_path):
-    import warnings
-
     import rasterio.shutil
 
     axis = SpectralAxis(348.3931 + 1.1332 * np.arange(4))

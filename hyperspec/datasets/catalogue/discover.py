@@ -105,8 +105,8 @@ def _hint(root: Path) -> str:
             return f" It holds {name}, {known[0]}. {known[1]}"
         if path.suffix.lower() in ARRAY_SUFFIXES and not is_mask(path):
             return (
-                f" It holds {name}: set data.pattern='*{path.suffix}' and give the axis (data.axis, "
-                "or data.axis.file)."
+                f" It holds {name}: set data.pattern='*{path.suffix}' and give the axis "
+                "(data.axis, or data.axis.file)."
             )
     return ""
 
