@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -22,6 +23,19 @@ _NAMES = (
 COMMANDS = tuple(import_module(f"hyperspec.cli.commands.{name}") for name in _NAMES)
 
 
+def _one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Write a warning of ours without the place in the source, which is no use to a user."""
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n{line or ''}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status.
 
@@ -29,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words after ``hyperspec``; those of the process by default.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.formatwarning = _one_line
     if words[:1] == ["train"]:
         # Hydra has a grammar of its own, so its words pass through untouched.
         from hyperspec.cli.train import main as train

@@ -42,6 +42,11 @@ def option_value(words: Sequence[str], *names: str) -> str | None:
     return None
 
 
+def with_axis_file(word: str) -> str:
+    """Return ``data.axis.file=FILE`` as Hydra takes it, which sets no key of what is null."""
+    return re.sub(r"^(\+{0,2}data\.axis)\.file=(.*)$", r"\1={file:\2}", word, flags=re.DOTALL)
+
+
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     """Add ``--multirun`` to words of ``hyperspec train`` when overlays carry sweep parameters.
 
@@ -50,7 +55,7 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: If a search was asked for and there is no space to search.
     """
-    given = list(arguments)
+    given = [with_axis_file(word) for word in arguments]
     if any(word in _RUN_WORDS or word.startswith("hydra.mode=") for word in given):
         return given
     composed = _compose_overlays(given)
@@ -93,7 +98,7 @@ def compose_words(words: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_dir())):
-            return compose(CONFIG_NAME, list(words))
+            return compose(CONFIG_NAME, [with_axis_file(word) for word in words])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(text_of(error)) from error
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.wavelengths import check_given, warn_replaced
 from hyperspec.cubes.files import BAND_SUFFIXES, band_files, check_data_file
+from hyperspec.cubes.gains import Gains
 from hyperspec.cubes.raster import RasterReader
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
@@ -48,6 +49,7 @@ class BandSetReader:
             "type": [str(r.dtype) for r in readers],
             "nodata value": [str(r.nodata) for r in readers],  # NaN is not equal to itself
             "scale": [r.scale_factor for r in readers],
+            "gains": [None if r.gains is None else str(r.gains) for r in readers],
         }
         for what, values in traits.items():
             other = next((i for i, value in enumerate(values) if value != values[0]), None)
@@ -63,6 +65,7 @@ class BandSetReader:
         self.dtype = first.dtype
         self.nodata = first.nodata
         self.scale_factor = first.scale_factor
+        self.gains = _gains_of(readers)
 
     def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
         """Fill ``out`` with values, shape ``(len(bands), height, width)``.
@@ -95,6 +98,14 @@ class BandSetReader:
             reader.close()
 
 
+def _gains_of(readers: Sequence[RasterReader]) -> Gains | None:
+    found = [reader.gains for reader in readers if reader.gains is not None]
+    if not found:
+        return None
+    gain, offset = (np.concatenate([getattr(g, key) for g in found]) for key in ("gain", "offset"))
+    return Gains(gain, offset, found[0].quantity)
+
+
 def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
     """Open a folder with one raster per band, or per set of bands, as one cube.
 
@@ -120,13 +131,13 @@ def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
         )
     opened: list[RasterReader] = []
     try:
-        centres: list[NDArray[np.float64] | AxisError] = []
+        axes: list[SpectralAxis | AxisError] = []
         for path in files:
             opened.append(RasterReader(path, check_data_file(path)))
-            centres.append(_wavelengths(opened[-1], path))
+            axes.append(_own_axis(opened[-1], path))
             if len(files) > _KEPT_OPEN:
                 opened[-1].close()
-        order, own = _order(files, centres, axis)
+        order, own = _order(files, axes, axis)
         reader = BandSetReader([opened[i] for i in order], [files[i].name for i in order])
         if axis is not None:
             check_given(axis, reader.shape[0], f"the files of {folder} have")
@@ -146,37 +157,47 @@ def open_band_set(folder: Path, axis: SpectralAxis | None = None) -> Cube:
         reader,
         nodata=reader.nodata,
         scale_factor=reader.scale_factor,
+        gains=reader.gains,
         metadata=metadata,
     )
 
 
 def _order(
     files: Sequence[Path],
-    centres: Sequence[NDArray[np.float64] | AxisError],
+    axes: Sequence[SpectralAxis | AxisError],
     axis: SpectralAxis | None,
 ) -> tuple[list[int], SpectralAxis | None]:
     """Return the order of the files and their own axis, None where they have none."""
-    known = [item for item in centres if not isinstance(item, AxisError)]
+    known = [item for item in axes if not isinstance(item, AxisError)]
     if len(known) < len(files):
         if axis is None:
-            raise next(item for item in centres if isinstance(item, AxisError))
+            raise next(item for item in axes if isinstance(item, AxisError))
         return list(range(len(files))), None
-    order = sorted(range(len(files)), key=lambda i: known[i][0])
-    own = SpectralAxis(np.concatenate([known[i] for i in order]))
+    order = sorted(range(len(files)), key=lambda i: known[i].wavelengths_nm[0])
+    own = _joined([known[i] for i in order])
     if axis is not None and len(np.unique(own.wavelengths_nm)) < len(own):
         return list(range(len(files))), None  # the number in the names is no band's wavelength
-    _check_unique(own, [files[i] for i in order for _ in known[i]])
+    _check_unique(own, [files[i] for i in order for _ in range(len(known[i]))])
     return order, own
 
 
-def _wavelengths(reader: RasterReader, path: Path) -> NDArray[np.float64] | AxisError:
-    """Return a file's band centres, or the error that tells why it has none."""
+def _joined(axes: Sequence[SpectralAxis]) -> SpectralAxis:
+    widths = [axis.fwhm_nm for axis in axes if axis.fwhm_nm is not None]
+    return SpectralAxis(
+        np.concatenate([axis.wavelengths_nm for axis in axes]),
+        np.concatenate(widths) if len(widths) == len(axes) else None,
+        np.concatenate([axis.good for axis in axes]),
+    )
+
+
+def _own_axis(reader: RasterReader, path: Path) -> SpectralAxis | AxisError:
+    """Return the axis of a file's bands, or the error that tells why it has none."""
     try:
-        return reader.axis().wavelengths_nm
+        return reader.axis()
     except AxisError as error:
         found = _NM_IN_NAME.findall(path.stem)
         if reader.shape[0] == 1 and len(found) == 1:
-            return np.array([float(found[0])])
+            return SpectralAxis(np.array([float(found[0])]))
         return AxisError(
             f"{path} has no wavelength: neither a tag of its bands nor, for a single band, one "
             f"number with nm in its name (such as B04_665nm.tif). ({error})"

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.gains import Gains
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.utils.arrays import output
@@ -87,7 +88,9 @@ class Cube:
         axis: Band centres, as many as there are bands.
         reader: Access to the file.
         nodata: Native value that marks missing pixels.
-        scale_factor: Native value that stands for a reflectance of 1.
+        scale_factor: Value that stands for a reflectance of 1: a native one, or what the gains
+            lead to.
+        gains: A line per band from native values to radiance or reflectance; None changes nothing.
         metadata: Fields of the header as text, under lower-case keys.
     """
 
@@ -100,6 +103,7 @@ class Cube:
         *,
         nodata: float | None = None,
         scale_factor: float = 1.0,
+        gains: Gains | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.path = path
@@ -107,6 +111,7 @@ class Cube:
         self.axis = axis
         self.nodata = nodata
         self.scale_factor = scale_factor
+        self.gains = gains
         self.metadata: Mapping[str, str] = MappingProxyType(dict(metadata or {}))
         self._reader = reader
 
@@ -148,6 +153,12 @@ class Cube:
         """Type of the stored values, in native byte order."""
         return self._reader.dtype
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the file says itself how its values become reflectance."""
+        to_reflectance = self.gains is not None and self.gains.quantity == "reflectance"
+        return self.scale_factor != 1 or to_reflectance
+
     def read_raw(
         self,
         bands: Bands | None = None,
@@ -184,7 +195,7 @@ class Cube:
         window: Window | None = None,
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Return reflectance: stored values over the scale factor, NaN where there are none.
+        """Return reflectance: stored values by gains and scale factor, NaN where there are none.
 
         Args:
             bands: As for :meth:`read_raw`.
@@ -212,7 +223,7 @@ class Cube:
         for start in range(0, len(indices), step):
             some = indices[start : start + step]
             self._reader.read(some, part, raw[: len(some)])
-            self._convert(raw[: len(some)], target[start : start + step])
+            self._convert(raw[: len(some)], some, target[start : start + step])
         return target
 
     def _part(self, window: Window | None) -> Window:
@@ -220,8 +231,12 @@ class Cube:
         part.check(self.num_lines, self.num_samples, str(self.path))
         return part
 
-    def _convert(self, raw: NDArray[np.generic], out: NDArray[np.float32]) -> None:
-        if self.scale_factor == 1:
+    def _convert(
+        self, raw: NDArray[np.generic], bands: list[int], out: NDArray[np.float32]
+    ) -> None:
+        if self.gains is not None:
+            self.gains.apply(raw, bands, self.scale_factor, out)
+        elif self.scale_factor == 1:
             out[...] = raw
         else:
             # Types that float32 cannot hold are divided first, so that only the result is rounded.

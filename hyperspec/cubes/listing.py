@@ -10,7 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Final
 
-from hyperspec.cubes.files import BAND_SUFFIXES, DATA_SUFFIXES, band_files
+from hyperspec.cubes.array_file import ARRAY_SUFFIXES
+from hyperspec.cubes.files import BAND_SUFFIXES, DATA_SUFFIXES, band_files, is_mask
+from hyperspec.cubes.formats import foreign_format
 from hyperspec.utils.errors import CatalogueError
 from hyperspec.utils.problems import Problem
 
@@ -157,7 +159,7 @@ def _leads_back(folder: Path, root: Path, before: Path | None) -> str | None:
 
 def _raw_cubes(tree: _Tree, pattern: str) -> Listing:
     headers = {_header_key(path): path for path in tree.files if path.suffix.lower() == ".hdr"}
-    data = [path for path in tree.files if path.suffix.lower() != ".hdr"]
+    data = [p for p in tree.files if p.suffix.lower() != ".hdr" and not is_mask(p)]
     likely = [path for path in data if _looks_like_a_cube(path, headers)]
     if pattern in _ALL:
         cubes = _without_foreign(tree, likely, headers)
@@ -259,8 +261,7 @@ def _tiffs(files: Sequence[Path] | set[Path]) -> list[Path]:
 
 
 def _tell_tiffs(tree: _Tree, files: set[Path]) -> None:
-    found = [path for path in _tiffs(files) if not path.stem.lower().endswith("_mask")]
-    if found:
+    if found := _tiffs(files):
         tree.note(
             f"holds {_counted(len(found), found[0].suffix)}, not read ({_names(tree, found)}): a "
             "TIFF counts as a cube where data.pattern asks for it, as '*.tif' does, or '*/' where "
@@ -362,7 +363,7 @@ def _nothing(tree: _Tree, pattern: str, problems: Sequence[Problem]) -> Catalogu
 
 
 def _hint(tree: _Tree) -> str:
-    """Say how band sets are read where there could be some."""
+    """Say how band sets, arrays and other formats are read where there could be some."""
     example = next((path for path in tree.folders if band_files(path)), None)
     if example is not None:
         return (
@@ -374,6 +375,15 @@ def _hint(tree: _Tree) -> str:
             " It holds rasters: name them with data.pattern='*.tif' when each is a cube, "
             "or give the folder above and '*/' when together they are one."
         )
+    for path in tree.files:
+        known, name = foreign_format(path), tree.name(path)
+        if known is not None:
+            return f" It holds {name}, {known[0]}. {known[1]}"
+        if path.suffix.lower() in ARRAY_SUFFIXES and not is_mask(path):
+            return (
+                f" It holds {name}: set data.pattern='*{path.suffix}' and give the axis "
+                "(data.axis, or data.axis.file)."
+            )
     return ""
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.array_file import ARRAY_SUFFIXES, open_array
 from hyperspec.cubes.band_set import open_band_set
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.header import (
@@ -18,17 +18,22 @@ from hyperspec.cubes.envi.header import (
     parse_header,
     read_header_bytes,
 )
+from hyperspec.cubes.envi.header_match import check_described
 from hyperspec.cubes.envi.raw import EnviReader
+from hyperspec.cubes.envi.scaling import gains_of, scale_factor_of
 from hyperspec.cubes.envi.wavelengths import axis_from_header, check_given
 from hyperspec.cubes.files import check_data_file, find_data, find_header, require_header
 from hyperspec.cubes.raster import RasterReader, UnknownFormatError
+from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
 
 __all__ = ["Cube", "Window", "open_cube"]
 
 
-def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, bool]:
+def open_with_own_axis(
+    path: Path, axis: SpectralAxis | None, options: ReadOptions = AS_THEY_ARE
+) -> tuple[Cube, bool]:
     """Open a cube with its own wavelengths where it has any, else with the given axis.
 
     Returns:
@@ -39,17 +44,43 @@ def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, boo
         AxisError: If the cube has no usable wavelengths and none are given.
     """
     try:
-        return open_cube(path), False
+        return open_cube(path, options=options), False
     except AxisError:
         if axis is None:
             raise
-        return open_cube(path, axis), True
+        return open_cube(path, axis, options=options), True
 
 
-def read_cube(path: Path, axis: SpectralAxis) -> NDArray[np.float32]:
-    """Return all reflectance of a cube, such as a calibration frame."""
-    with open_cube(path, axis) as cube:
+def read_cube(
+    path: Path,
+    axis: SpectralAxis,
+    options: ReadOptions = AS_THEY_ARE,
+    like: Cube | None = None,
+) -> NDArray[np.float32]:
+    """Return all reflectance of a cube, such as a calibration frame.
+
+    Raises:
+        CubeError: If it cannot be read, or has other gains than the cube that it is to calibrate.
+    """
+    with open_cube(path, axis, options=options) as cube:
+        if like is not None:
+            require_same_gains(like, cube)
         return cube.read()
+
+
+def require_same_gains(cube: Cube, frame: Cube) -> None:
+    """Refuse a frame whose gains or offsets are not those of the cube that it calibrates.
+
+    Raises:
+        CubeError: Naming both files.
+    """
+    if cube.gains is frame.gains is None or (cube.gains and cube.gains.same_as(frame.gains)):
+        return
+    raise CubeError(
+        f"{cube.path} is read as {cube.gains or 'stored'}, but the frame {frame.path} as "
+        f"{frame.gains or 'stored'}: gains and offsets (`data gain values`, ...) must be those of "
+        "both. Correct the headers, or take the lists out of all of them."
+    )
 
 
 def open_cube(
@@ -57,16 +88,19 @@ def open_cube(
     axis: SpectralAxis | None = None,
     *,
     header: str | os.PathLike[str] | None = None,
+    options: ReadOptions = AS_THEY_ARE,
 ) -> Cube:
     """Open a cube for reading.
 
-    Raw ENVI files are memory-mapped; whatever else GDAL reads goes through rasterio.
+    Raw ENVI files and ``.npy`` are memory-mapped, ``.mat`` is loaded; other rasters go through
+    rasterio.
 
     Args:
         path: The data file, its ENVI header, or a folder with one raster per band.
         axis: The axis of a cube without wavelengths; it replaces those of one that has them, with
             a warning where they differ.
         header: Another ENVI header than the one beside the data.
+        options: What files leave open.
 
     Returns:
         The open cube.
@@ -87,16 +121,21 @@ def open_cube(
     found = find_header(data) if found is None else found
     content = b"" if found is None else read_header_bytes(found)
     if header is None and not is_envi(content):
+        if data.suffix.lower() in ARRAY_SUFFIXES:
+            return _open_array(data, axis, options)
         return _open_raster(data, size, found, content, axis)
     assert found is not None  # content would be empty
-    return _open_envi(data, size, found, content, axis)
+    parsed = parse_header(content, found)
+    if header is None:
+        check_described(data, size, parsed)
+    return _open_envi(data, size, parsed, axis, options)
 
 
 def _open_envi(
-    data: Path, size: int, found: Path, content: bytes, axis: SpectralAxis | None
+    data: Path, size: int, parsed: EnviHeader, axis: SpectralAxis | None, options: ReadOptions
 ) -> Cube:
     """Open a file that an ENVI header describes."""
-    parsed = parse_header(content, found)
+    found = parsed.path
     if "classification" in parsed.file_type and axis is None:
         raise CubeError(
             f"{found}: `file type = {parsed.fields['file type']}` holds class numbers, not "
@@ -107,16 +146,24 @@ def _open_envi(
     if "tiff" in parsed.file_type:
         tiff = _tiff_reader(data, size, parsed)
         nodata = tiff.nodata if nodata is None else nodata
-    reader = tiff if tiff is not None else EnviReader(data, parsed, size)
+    reader = tiff or EnviReader(data, parsed, size, options.trailing_bytes)
+    scale_factor = scale_factor_of(parsed, reader.dtype)
     return Cube(
         data,
         found,
         own_axis,
         reader,
         nodata=nodata,
-        scale_factor=_scale_factor(parsed, reader.dtype),
+        scale_factor=scale_factor,
+        gains=gains_of(parsed, own_axis.good, scale_factor),
         metadata=parsed.fields,
     )
+
+
+def _open_array(data: Path, axis: SpectralAxis | None, options: ReadOptions) -> Cube:
+    reader = open_array(data, axis, options)
+    assert axis is not None  # open_array asks for one
+    return Cube(data, None, axis, reader)
 
 
 def _open_raster(
@@ -136,10 +183,19 @@ def _open_raster(
             axis = reader.axis()
         else:
             check_given(axis, reader.shape[0], f"{data} has")
+            axis = SpectralAxis(axis.wavelengths_nm, axis.fwhm_nm, axis.good & reader.good())
     except AxisError:
         reader.close()
         raise
-    return Cube(data, header, axis, reader, nodata=reader.nodata, scale_factor=reader.scale_factor)
+    return Cube(
+        data,
+        header,
+        axis,
+        reader,
+        nodata=reader.nodata,
+        scale_factor=reader.scale_factor,
+        gains=reader.gains,
+    )
 
 
 def _tiff_reader(data: Path, size: int, header: EnviHeader) -> RasterReader:
@@ -154,43 +210,3 @@ def _tiff_reader(data: Path, size: int, header: EnviHeader) -> RasterReader:
         f"{data.name} is {reader.driver} with {reader.shape}; correct the header, or take it away "
         "if the file is a TIFF."
     )
-
-
-def _scale_factor(header: EnviHeader, dtype: np.dtype[np.generic]) -> float:
-    """Return the native value that stands for a reflectance of 1.
-
-    Raises:
-        CubeError: If the factor is negative, not finite, or below 1 for floats, where both
-            readings are possible.
-    """
-    gains = {
-        item for item in header.items("data gain values") if item.rstrip("0") not in ("1", "1.")
-    }
-    if gains:
-        warnings.warn(
-            f"{header.path}: `data gain values` turn raw values into radiance, not reflectance, "
-            "and are not applied; calibrate with white and dark frames.",
-            stacklevel=3,
-        )
-    key = "reflectance scale factor"
-    factor = header.number(key)
-    if factor is None or factor in (0, 1):
-        return 1.0
-    if not (np.isfinite(factor) and factor > 0):
-        raise CubeError(f"{header.path}: `{key} = {factor:g}`; it must be a number above 0.")
-    if factor > 1:
-        return factor
-    if dtype.kind == "f":
-        raise CubeError(
-            f"{header.path}: `{key} = {factor:g}` for {dtype.newbyteorder('=')} values: stored "
-            "values are divided by it, which would make them larger. Write the stored value that "
-            "stands for a reflectance of 1."
-        )
-    # Divided by 0.0001, every integer but 0 would be a reflectance of thousands: it was meant as
-    # the value of one count.
-    warnings.warn(
-        f"{header.path}: `{key} = {factor:g}` is read as the reflectance of one count, so values "
-        f"are divided by {1 / factor:g}; write that instead.",
-        stacklevel=3,
-    )
-    return 1 / factor

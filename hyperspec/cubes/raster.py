@@ -1,4 +1,4 @@
-"""Every other raster that GDAL reads: GeoTIFF cubes, TIFF inside ENVI, ESRI `.bil`."""
+"""Other rasters, through GDAL: GeoTIFF cubes, TIFF inside ENVI, ESRI `.bil`, pictures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Window
-from hyperspec.cubes.envi.wavelengths import check_count, to_nanometres
+from hyperspec.cubes.formats import refuse_foreign
+from hyperspec.cubes.gains import Gains, gains_or_none
+from hyperspec.cubes.raster_axis import axis_of_raster, good_bands
+from hyperspec.cubes.vrt import check_vrt, is_vrt
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import AxisError, CubeError
+from hyperspec.utils.errors import CubeError
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
+
+# What GDAL may open: rasters that hold their values themselves. Of others (VRT, WMS, tile indexes,
+# STAC, ...) a file is a description that names further files or addresses, which GDAL would follow
+# whatever the file's own name is.
+DRIVERS = (
+    *("GTiff", "EHdr", "HFA", "JP2OpenJPEG", "RST", "SAGA"),
+    *("PNG", "JPEG", "BMP", "GIF", "PNM", "WEBP", "TGA"),
+)
 
 # catch_warnings changes the whole process's filters, so only one thread may be inside.
 _OPENING = threading.Lock()
 
 
 class UnknownFormatError(CubeError):
-    """GDAL knows no driver for the file."""
+    """None of the formats that GDAL may read."""
 
 
 class RasterReader:
@@ -37,7 +48,7 @@ class RasterReader:
 
     Raises:
         CubeError: If GDAL does not know the file, or it is complex, of several types, shorter
-            than declared, or scaled differently per band.
+            than declared, or has several nodata values.
     """
 
     # A block of a compressed or pixel-interleaved file holds many bands.
@@ -53,13 +64,13 @@ class RasterReader:
         self.shape: tuple[int, int, int] = (source.count, source.height, source.width)
         try:
             self.dtype = _one_type(source, path)
-            self.scale_factor = _one_scale(source, path)
+            self.scale_factor, self.gains = _scaling(source, path)
+            self.nodata = _one_nodata(source, path)
             if source.driver == "EHdr":
                 _check_size(source, path, size)
         except CubeError:
             self.close()
             raise
-        self.nodata: float | None = source.nodata
 
     def read(self, bands: list[int], window: Window, out: NDArray[np.generic]) -> None:
         """Fill ``out`` with values, shape ``(len(bands), height, width)``.
@@ -85,27 +96,11 @@ class RasterReader:
         Raises:
             AxisError: If they tell none, or one that cannot be used.
         """
-        dataset = self._opened()
-        tags = [dataset.tags(index) for index in dataset.indexes]
-        imagery = [dataset.tags(index, ns="IMAGERY") for index in dataset.indexes]
-        # GDAL's own tag since 3.10 says its unit in its name; ENVI's came before.
-        if all("CENTRAL_WAVELENGTH_UM" in tag for tag in imagery):
-            texts, unit = [tag["CENTRAL_WAVELENGTH_UM"] for tag in imagery], "um"
-        elif all("wavelength" in tag for tag in tags):
-            texts, unit = [tag["wavelength"] for tag in tags], tags[0].get("wavelength_units", "")
-        else:
-            raise AxisError(
-                f"{self._path} ({self.driver}) has no wavelengths in its bands' tags; give the "
-                f"axis (start, stop and count in nm), with {self.shape[0]} bands."
-            )
-        try:
-            values = [float(text) for text in texts]
-        except ValueError as error:
-            raise AxisError(
-                f"{self._path}: a band's wavelength tag is no number: {error}"
-            ) from None
-        check_count(values, self.shape[0], str(self._path))
-        return SpectralAxis(to_nanometres(values, unit, str(self._path)))
+        return axis_of_raster(self._opened(), self._path)
+
+    def good(self) -> NDArray[np.bool_]:
+        """Return which bands may be used, shape ``(C,)``, as their tags tell (`bbl`)."""
+        return good_bands(self._opened(), self._path)
 
     def _opened(self) -> DatasetReader:
         if self._dataset is None:
@@ -129,22 +124,39 @@ class RasterReader:
 
 
 def open_quietly(path: Path) -> DatasetReader:
-    """Open a raster that need not have a place on the globe, as specimens and masks have none."""
+    """Open a raster that need not have a place on the globe, as specimens and masks have none.
+
+    Raises:
+        CubeError: If it names other files that it may not.
+        RasterioError: If it is of none of the formats that are read.
+    """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
+    from rasterio.io import DatasetReader  # rasterio.open takes one driver, not several
 
-    with _OPENING, warnings.catch_warnings():
+    drivers = list(DRIVERS)
+    if is_vrt(path):
+        for source in check_vrt(path):
+            if not is_vrt(source):
+                open_quietly(source).close()  # GDAL would follow it whatever it is
+        drivers = ["VRT"]
+    with _OPENING, warnings.catch_warnings(), rasterio.Env():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
+        return DatasetReader(str(path), driver=drivers)
 
 
 def _open(path: Path) -> DatasetReader:
     from rasterio.errors import RasterioError
 
+    refuse_foreign(path)
     try:
         return open_quietly(path)
     except RasterioError as error:
-        raise UnknownFormatError(f"{path} cannot be read by GDAL: {error}") from error
+        if is_vrt(path):
+            raise CubeError(f"The virtual raster {path} cannot be read: {error}") from error
+        raise UnknownFormatError(
+            f"{path} cannot be read by GDAL as one of {', '.join(DRIVERS)}: {error}"
+        ) from error
 
 
 def _one_type(source: DatasetReader, path: Path) -> np.dtype[np.generic]:
@@ -158,15 +170,28 @@ def _one_type(source: DatasetReader, path: Path) -> np.dtype[np.generic]:
     return dtype
 
 
-def _one_scale(source: DatasetReader, path: Path) -> float:
-    """Return the value that stands for a reflectance of 1, from GDAL's scale and offset."""
-    scales, offsets = set(source.scales), set(source.offsets)
-    if len(scales) > 1 or offsets != {0.0} or not all(np.isfinite(s) and s > 0 for s in scales):
+def _scaling(source: DatasetReader, path: Path) -> tuple[float, Gains | None]:
+    """Return the value that stands for a reflectance of 1, or the bands' scales and offsets."""
+    scales, offsets = np.asarray(source.scales), np.asarray(source.offsets)
+    if not (np.isfinite(scales).all() and (scales > 0).all() and np.isfinite(offsets).all()):
         raise CubeError(
-            f"{path} ({source.driver}) has scales {sorted(scales)[:3]} and offsets "
-            f"{sorted(offsets)[:3]}; only one positive scale without offset is read."
+            f"{path} ({source.driver}) has scales {sorted(set(source.scales))[:3]} and offsets "
+            f"{sorted(set(source.offsets))[:3]}; finite ones are read, and scales above 0."
         )
-    return 1.0 / float(scales.pop())
+    if len(set(source.scales)) == 1 and not offsets.any():
+        return 1.0 / float(scales[0]), None
+    return 1.0, gains_or_none(scales, offsets, "a physical value")  # which one, GDAL cannot say
+
+
+def _one_nodata(source: DatasetReader, path: Path) -> float | None:
+    """Return the nodata value of all bands; NaN is not equal to itself, hence the text."""
+    values: dict[str, float | None] = {str(value): value for value in source.nodatavals}
+    if len(values) > 1:
+        raise CubeError(
+            f"{path} ({source.driver}) has several nodata values, {', '.join(list(values)[:3])}; "
+            "write all bands with one (gdalwarp -dstnodata)."
+        )
+    return next(iter(values.values()))
 
 
 def _check_size(source: DatasetReader, path: Path, size: int) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hyperspec.cubes.axis_file import read_axis_file
 from hyperspec.cubes.listing import AUTO
+from hyperspec.cubes.read_options import BAND_PLACES, ReadOptions
 from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
 from hyperspec.datasets.catalogue.labels import Assigned
 from hyperspec.datasets.catalogue.records import Catalogue
@@ -16,22 +18,38 @@ from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, T
 from hyperspec.datasets.rotation import Rotation
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import ConfigError
-from hyperspec.utils.fields import ASIDE, LATER, MISSING
+from hyperspec.utils.fields import ASIDE, LATER, MISSING, one_of
 
 
 @dataclass
 class AxisSpec:
-    """The sensor's axis, for headers without wavelengths: evenly spaced, both ends included."""
+    """The sensor's axis, for cubes without wavelengths: evenly spaced, or from a file."""
 
-    start_nm: float = MISSING
-    """Centre of the first band in nanometres."""
-    stop_nm: float = MISSING
+    start_nm: float | None = None
+    """Centre of the first band in nanometres; it and the last are included."""
+    stop_nm: float | None = None
     """Centre of the last band in nanometres."""
-    count: int = MISSING
+    count: int | None = None
     """Number of bands; must match the cubes."""
+    file: str | None = field(default=None, metadata=ASIDE)  # its numbers count with the data
+    """File of wavelengths, in place of the three: a CSV with a column `wavelength_nm` (`fwhm`,
+    `good`), one number per line, or an ENVI header; below the root, or from here."""
 
-    def axis(self) -> SpectralAxis:
-        """Return the axis itself."""
+    def axis(self, root: Path | str = ".") -> SpectralAxis:
+        """Return the axis itself.
+
+        Raises:
+            ConfigError: If neither a file nor all three numbers are given.
+            AxisError: If the file cannot be read.
+        """
+        if self.file is not None:
+            beside = Path(root) / self.file
+            return read_axis_file(beside if beside.is_file() else Path(self.file))
+        if self.start_nm is None or self.stop_nm is None or self.count is None:
+            raise ConfigError(
+                f"data.axis has start_nm={self.start_nm}, stop_nm={self.stop_nm} and "
+                f"count={self.count}: give all three, or a file of wavelengths (data.axis.file)."
+            )
         return SpectralAxis.linear(self.start_nm, self.stop_nm, self.count)
 
 
@@ -101,7 +119,14 @@ class Data(Preparation):
     .img, ...) in any letter case, a glob such as `*.tif` what it says, `*/` folders with one raster
     per band."""
     axis: AxisSpec | None = None
-    """The sensor's axis, for headers that have no wavelengths."""
+    """The sensor's axis, for cubes that have no wavelengths."""
+    trailing_bytes: str = field(default="refuse", metadata=ASIDE)
+    """Bytes behind the values that a header declares: `refuse` the file, or `ignore` them."""
+    array_key: str | None = field(default=None, metadata=LATER)
+    """Name of the cube in a `.mat` of several; null takes the only one of three dimensions."""
+    array_bands: str = field(default="auto", metadata=LATER)
+    """Dimension of the bands in `.npy` and `.mat`: `first`, `middle`, `last`, or `auto`: the one
+    that is as long as the axis."""
     white: str | None = None
     """File of the white frame below the root; null looks for one named white*."""
     dark: str | None = None
@@ -127,10 +152,20 @@ class Data(Preparation):
     training, and probed on the features. null takes those that are there of the usual names
     (`session`, `date`, `operator`, `drawer`, `instrument`, ...), `[]` none."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("data.trailing_bytes", self.trailing_bytes, ("refuse", "ignore"))
+        one_of("data.array_bands", self.array_bands, BAND_PLACES)
+
     @property
     def own_axis(self) -> SpectralAxis | None:
-        """The axis of cubes whose headers have no wavelengths, where the config gives one."""
-        return None if self.axis is None else self.axis.axis()
+        """The axis of cubes that have no wavelengths, where the config gives one."""
+        return None if self.axis is None else self.axis.axis(self.root)
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How files are read that leave something open."""
+        return ReadOptions(self.trailing_bytes, self.array_key, self.array_bands)
 
 
 @dataclass
@@ -167,6 +202,7 @@ def scan_folder(
         data.root,
         labels=data.labels if isinstance(data, FolderData) else None,
         axis=data.own_axis,
+        reading=data.reading,
         pattern=data.pattern,
         only=only,
         white=data.white,

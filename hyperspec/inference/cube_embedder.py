@@ -93,6 +93,7 @@ class CubeEmbedder:
         catalogue = scan(
             root,
             axis=data.own_axis,
+            reading=data.reading,
             pattern=data.pattern,
             only=paths,
             white=data.white,

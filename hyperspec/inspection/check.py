@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hyperspec.cubes.listing import AUTO, list_cubes
 from hyperspec.cubes.open import open_with_own_axis
+from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
@@ -23,7 +24,7 @@ from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
 from hyperspec.inspection.findings import Look, Severity, findings
-from hyperspec.inspection.value_statistics import measure
+from hyperspec.inspection.value_statistics import fill_of, measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
 from hyperspec.utils.problems import ordered
@@ -38,6 +39,7 @@ class CheckSettings:
         labels: Where labels come from.
         expected: Axis of the sensor that the cubes should come from.
         axis: Axis of cubes whose headers have no wavelengths.
+        reading: How files are read that leave something open.
         pattern: Which files are cubes; ``auto`` takes every raw cube, ``*/`` every band set.
         white: White frame relative to the folder; None looks for it by name.
         dark: The same for the dark frame.
@@ -53,6 +55,7 @@ class CheckSettings:
     labels: LabelSource = field(default_factory=NoLabels)
     expected: SpectralAxis | None = None
     axis: SpectralAxis | None = None
+    reading: ReadOptions = AS_THEY_ARE
     pattern: str = AUTO
     white: str | None = None
     dark: str | None = None
@@ -235,6 +238,7 @@ def _catalogue(
             labels=settings.labels,
             # Where all headers have wavelengths of their own, these are compared with each other.
             axis=settings.axis if any(look.axis_given for look in usable) else None,
+            reading=settings.reading,
             pattern=settings.pattern,
             white=named["white"],
             dark=named["dark"],
@@ -273,12 +277,14 @@ def _look(
     local.heard = []
     try:
         seen.num_bytes = num_bytes(path) if path.exists() else 0
-        cube, axis_given = open_with_own_axis(path, settings.axis)
+        cube, axis_given = open_with_own_axis(path, settings.axis, settings.reading)
         with cube:
             seen.shape, seen.dtype = cube.shape, str(cube.dtype)
             seen.interleave = cube.metadata.get("interleave", "").strip("{} \t").lower() or None
             seen.axis, seen.axis_given = cube.axis, axis_given
             seen.measure = measure(cube, settings.saturation)
+            if seen.kind != "dark":  # which is 0 where a camera subtracts it
+                seen.fill = fill_of(cube)
         seen.digest = content_digest(path, cache)
     except (HyperspecError, OSError) as error:
         seen.error = str(error)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from hyperspec.cubes.envi.header import FILE_ORDER
 from hyperspec.datasets.catalogue.records import Problem, copies
 from hyperspec.inspection.value_statistics import Measure
 from hyperspec.spectra.axis import SpectralAxis
@@ -45,6 +46,7 @@ class Look:
         digest: Checksum of the data file.
         error: Why it cannot be read.
         warnings: What the reader warned of.
+        fill: Which values stand for nothing although the file does not declare them.
     """
 
     file: str
@@ -59,6 +61,7 @@ class Look:
     digest: str | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    fill: tuple[str, ...] = ()
 
 
 class Drift(NamedTuple):
@@ -98,9 +101,16 @@ def findings(
     for look in looks:
         if look.error is not None:
             found.append(Problem(look.file, "error", look.error))
-        found += [Problem(look.file, "warning", text) for text in look.warnings]
+        found += [Problem(look.file, "warning", text) for text in (*look.warnings, *look.fill)]
         if look.measure is not None:
             found += _of_values(look, look.measure)
+        suffix = look.file.rpartition(".")[2].lower()
+        if look.interleave not in (None, suffix) and suffix in FILE_ORDER:
+            text = (
+                f"is named .{suffix}, but its header says `interleave = {look.interleave}`, which "
+                "counts: is it the header of another file?"
+            )
+            found.append(Problem(look.file, "warning", text))
         if expected is not None and look.axis is not None and not look.axis_given:
             found += _of_axis(look.file, look.axis, expected, tolerance_nm)
     return [*found, *_dark(looks), *_frames_fit(looks), *copies((x.digest, x.file) for x in looks)]

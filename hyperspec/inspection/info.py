@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.files import band_files, find_header, find_mask
 from hyperspec.cubes.open import Cube, open_cube, read_cube
+from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
-from hyperspec.datasets.preparation.foreground import otsu_foreground, read_mask
-from hyperspec.inspection.value_statistics import Measure, blocks, measure
+from hyperspec.datasets.preparation.foreground import otsu_foreground
+from hyperspec.datasets.preparation.mask_image import read_mask
+from hyperspec.inspection.value_statistics import Measure, blocks, fill_of, measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.colour import ColourWeights, colour_weights, nearest_bands
@@ -75,6 +78,7 @@ def look_at(
     path: Path | str,
     axis: SpectralAxis | None = None,
     *,
+    reading: ReadOptions = AS_THEY_ARE,
     calibrate: str = "auto",
     white: Path | None = None,
     dark: Path | None = None,
@@ -84,6 +88,7 @@ def look_at(
     Args:
         path: The data file or its header.
         axis: Axis of a cube without wavelengths.
+        reading: How files are read that leave something open.
         calibrate: ``auto`` uses a white and a dark frame that lie beside the cube, where they
             fit; ``none`` does not.
         white: White frame; None looks for it by name.
@@ -92,11 +97,13 @@ def look_at(
     Raises:
         HyperspecError: If the cube, or a named frame, cannot be read.
     """
-    with open_cube(path, axis) as cube:
+    with open_cube(path, axis, options=reading) as cube:
         seen = measure(cube)
+        for text in fill_of(cube):
+            warnings.warn(f"{path} {text}", stacklevel=2)
         calibration, words = None, "none asked for"
         if calibrate == "auto":
-            calibration, words = _calibration(cube, white, dark)
+            calibration, words = _calibration(cube, reading, white, dark)
         colours = colour_weights(cube.axis)
         rgb_bands = nearest_bands(cube.axis)
         brightness, xyz, rgb = _planes(cube, calibration, colours, rgb_bands)
@@ -106,7 +113,7 @@ def look_at(
             measure=seen,
             calibration=words,
             is_reflectance=calibration is not None
-            or cube.scale_factor != 1
+            or cube.is_scaled
             or (cube.dtype.kind == "f" and seen.high <= _MAX_REFLECTANCE),
             foreground=foreground,
             foreground_source=found_by,
@@ -154,7 +161,10 @@ def _foreground(cube: Cube, brightness: NDArray[np.float32]) -> tuple[NDArray[np
     finite = np.isfinite(brightness)
     mask_file = find_mask(cube.path)
     if mask_file is not None:
-        found = finite & read_mask(mask_file, brightness.shape)
+        mask = read_mask(mask_file, brightness.shape)
+        for note in mask.notes:
+            warnings.warn(f"The mask {mask_file} {note}.", stacklevel=3)
+        found = finite & mask.specimen
         if found.any():
             return found, "mask image"
     elif (split := otsu_foreground(brightness)) is not None and split.any():
@@ -188,7 +198,7 @@ def _spectrum(
 
 
 def _calibration(
-    cube: Cube, white: Path | None, dark: Path | None
+    cube: Cube, reading: ReadOptions, white: Path | None, dark: Path | None
 ) -> tuple[Calibration | None, str]:
     """Return the calibration by the frames beside a cube, and what was done in words."""
     if frame_kind(cube.path) is not None and white is None and dark is None:
@@ -215,7 +225,7 @@ def _calibration(
             " alone" if paths else ""
         )
     try:
-        levels = [read_cube(paths[kind], cube.axis) for kind in ("white", "dark")]
+        levels = [read_cube(paths[kind], cube.axis, reading, cube) for kind in ("white", "dark")]
         calibration = Calibration.from_frames(levels[0], levels[1])
         if calibration.dark.shape != (cube.num_bands, cube.num_samples):
             raise CubeError(

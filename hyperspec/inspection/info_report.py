@@ -267,6 +267,10 @@ def _facts(info: CubeInfo) -> list[tuple[str, str]]:
     ]
     if info.cube.nodata is not None:
         facts.append(("nodata", f"{info.cube.nodata:g}"))
+    if info.cube.gains is not None:
+        scaled = info.cube.scale_factor != 1
+        then = ", before the scale" if scaled else f" is {info.cube.gains.quantity}"
+        facts.append(("gains", f"{info.cube.gains}{then}"))
     if info.cube.scale_factor != 1:
         facts.append(("scale", f"{info.cube.scale_factor:g} stands for a reflectance of 1"))
     if info.cube.header_path is not None:

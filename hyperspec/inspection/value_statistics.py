@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Cube, Window
+from hyperspec.cubes.files import find_mask
+from hyperspec.cubes.fill_values import lost_bands, sampled_bands, undeclared_fill
+from hyperspec.cubes.gains import Gains
 from hyperspec.utils.errors import CubeError
 
 BLOCK_BYTES = 16 * 2**20
@@ -29,7 +32,7 @@ class Measure:
         saturation_level: Stored value that counts as saturated; None when there is none.
         low: Smallest stored value; NaN when all are missing.
         high: Largest stored value; NaN when all are missing.
-        brightness: 0.99 quantile of the pixels' means over bands, over the scale factor.
+        brightness: 0.99 quantile of the pixels' means over bands, by gains and scale factor.
         empty_bands: Good bands without any value.
         flat_bands: Good bands that hold one value everywhere.
         flat_lines: Lines that hold one value everywhere.
@@ -100,7 +103,7 @@ def measure(cube: Cube, saturation: float | None = None) -> Measure:
             f"{cube.path}: its header marks all {cube.num_bands} bands bad (bbl), so nothing is "
             "left to use. Correct the list."
         )
-    tally = _Tally(len(good), cube.num_lines, cube.num_samples, saturation)
+    tally = _Tally(good, cube.num_lines, cube.num_samples, saturation, cube.gains)
     seconds = 0.0
     for window in blocks(len(good), *cube.shape[1:], cube.dtype.itemsize):
         start = time.perf_counter()
@@ -110,11 +113,30 @@ def measure(cube: Cube, saturation: float | None = None) -> Measure:
     return tally.result(cube, good, seconds)
 
 
+def fill_of(cube: Cube) -> tuple[str, ...]:
+    """Say which values of a cube stand for nothing, although it does not declare them.
+
+    Where a mask tells the specimen, 0 around it is a background that was taken away.
+    """
+    planes = cube.read_raw(sampled_bands(cube.axis))
+    found = undeclared_fill(cube, planes, likely=find_mask(cube.path) is not None)
+    lost = lost_bands(cube)
+    return (*found, *([lost] if lost else []))
+
+
 class _Tally:
     """Running minima, maxima, counts and the brightness plane."""
 
-    def __init__(self, bands: int, lines: int, samples: int, saturation: float | None) -> None:
-        self.given = saturation
+    def __init__(
+        self,
+        good: list[int],
+        lines: int,
+        samples: int,
+        saturation: float | None,
+        gains: Gains | None,
+    ) -> None:
+        self.good, self.gains, self.given = good, gains, saturation
+        bands = len(good)
         self.missing = self.saturated = 0
         self.top = -np.inf
         self.band_low, self.line_low = np.full(bands, np.inf), np.full(lines, np.inf)
@@ -128,13 +150,16 @@ class _Tally:
         if missing is None:
             low, high = raw.min(axis=2), raw.max(axis=2)
             mean = raw.mean(axis=0, dtype=np.float64)
+            if self.gains is not None:
+                mean = self.gains.lines(raw, self.good).mean(axis=0)
         else:
             self.missing += int(missing.sum())
             values = np.where(missing, np.nan, raw).astype(np.float64)
             low = np.where(missing, np.inf, values).min(axis=2)
             high = np.where(missing, -np.inf, values).max(axis=2)
             counts = (~missing).sum(axis=0)
-            total = np.where(missing, 0, values).sum(axis=0)
+            physical = values if self.gains is None else self.gains.lines(values, self.good)
+            total = np.where(missing, 0, physical).sum(axis=0)
             mean = np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
         self._count_saturated(raw, float(high.max()), missing)
         self.band_low = np.minimum(self.band_low, low.min(axis=1))

@@ -34,7 +34,7 @@ def single(tmp_path):
     """One file per band, wavelength in the name; alphabetically 1000 comes before 450."""
     for nm, plane in zip(NM, VALUES, strict=True):
         write(tmp_path / "s" / f"scene_{nm:g}nm.tif", plane[None])
-    write(tmp_path / "s" / "scene_mask.tif", VALUES[:1])
+    write(tmp_path / "s" / "scene_mask.tif", (VALUES[:1] > 60).astype(VALUES.dtype))
     return tmp_path / "s"
 
 

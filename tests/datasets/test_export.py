@@ -16,7 +16,7 @@ from hyperspec.datasets.catalogue.labels import CsvLabels, NoLabels, PatternLabe
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.export import export_store
-from hyperspec.datasets.preparation.foreground import read_mask
+from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.packed import pack
 from hyperspec.spectra import SpectralAxis
@@ -79,7 +79,7 @@ def test_envi_files_as_others_read_them(store, tmp_path):
         assert (header.interleave, str(header.dtype)) == ("bsq", "float32")
         np.testing.assert_array_equal(oracle(out / name), store.image(row).astype("f4"))
         mask = out / name.replace(".bsq", "_mask.png")
-        np.testing.assert_array_equal(read_mask(mask, (9, 9)), store.masks([row])[0])
+        np.testing.assert_array_equal(read_mask(mask, (9, 9)).specimen, store.masks([row])[0])
     # And as raw cubes of this package, labels included.
     catalogue = scan(out, labels=CsvLabels(column="label", within="label"))
     assert not catalogue.problems

@@ -4,6 +4,7 @@ import rasterio
 
 from hyperspec.cubes.files import find_mask
 from hyperspec.datasets.preparation import foreground as masks
+from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.utils.errors import CubeError
 
 
@@ -124,7 +125,7 @@ def test_reading_a_mask_image_is_silent(tmp_path):
     path = tmp_path / "x_mask.png"
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         write_image(path, np.eye(4, dtype=np.uint8))
-    np.testing.assert_array_equal(masks.read_mask(path, (4, 4)), np.eye(4, dtype=bool))
+    np.testing.assert_array_equal(read_mask(path, (4, 4)).specimen, np.eye(4, dtype=bool))
 
 
 def test_mask_errors_name_file_sizes_and_the_way_out(tmp_path):
@@ -139,4 +140,4 @@ def test_mask_errors_name_file_sizes_and_the_way_out(tmp_path):
         masks.foreground(cube(disc()), GOOD, "image", path)
     (tmp_path / "y_mask.png").write_text("no picture")
     with pytest.raises(CubeError, match=r"y_mask.png cannot be read"):
-        masks.read_mask(tmp_path / "y_mask.png", (4, 4))
+        read_mask(tmp_path / "y_mask.png", (4, 4))

@@ -142,7 +142,9 @@ def test_pictures_masks_and_hidden_files_are_no_cubes(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     catalogue = scan(tmp_path)
     assert [r.file for r in catalogue.records] == ["a.raw"]
-    assert catalogue.problems == ()
+    (problem,) = catalogue.problems  # which matters where data.mask uses it
+    assert problem.severity == "warning"
+    assert "a_mask.png cannot be read" in problem.message
 
 
 def test_pattern_takes_what_it_says(tmp_path):

@@ -87,7 +87,7 @@ def write_faults(root):
     values[2], values[3] = 11, 12
     write_envi(root / "band.bil", values, AXIS)
     values = cube(14)
-    values[:, [0, 5, 6, 9, 11]] = 0  # the outer ones are padding
+    values[:, [5, 6, 9]] = 0
     write_envi(root / "lines.bil", values, AXIS)
     write_envi(root / "unit.bil", cube(15), AXIS)
     header = root / "unit.hdr"

@@ -55,6 +55,7 @@ def run(words: argparse.Namespace) -> int:
         labels=getattr(data, "labels", NoLabels()),
         expected=parse_axis(words.expect, "--expect"),
         axis=data.own_axis,
+        reading=data.reading,
         pattern=data.pattern,
         white=data.white,
         dark=data.dark,

@@ -42,6 +42,7 @@ def run(words: argparse.Namespace) -> int:
         info = look_at(
             words.cube,
             data.own_axis,
+            reading=data.reading,
             calibrate=data.calibrate,
             white=_frame(words.cube, data.white),
             dark=_frame(words.cube, data.dark),

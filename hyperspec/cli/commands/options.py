@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hyperspec.inference.restore import Restored
     from hyperspec.spectra.axis import SpectralAxis
 
-AXIS_HELP = "'mission' (408 bands, 348.4 to 809.6 nm) or START:STOP:COUNT in nm"
+AXIS_HELP = "'mission' (408 bands, 348.4 to 809.6 nm), START:STOP:COUNT in nm, or a file"
 
 
 def add_plugins(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +48,21 @@ def load_plugins(words: argparse.Namespace) -> None:
 
 
 def parse_axis(text: str | None, option: str) -> SpectralAxis | None:
-    """Return the axis that ``mission`` or ``START:STOP:COUNT`` names; None for None.
+    """Return the axis that ``mission``, ``START:STOP:COUNT`` or a file names; None for None.
 
     Raises:
-        ConfigError: If the text is neither.
+        ConfigError: If the text is none of them.
+        AxisError: If the file cannot be read as wavelengths.
     """
+    from hyperspec.cubes.axis_file import read_axis_file
     from hyperspec.spectra.axis import SpectralAxis, mission_axis
 
     if text is None:
         return None
     if text == "mission":
         return mission_axis()
+    if Path(text).is_file():
+        return read_axis_file(Path(text), option)
     try:
         start, stop, count = text.split(":")
         return SpectralAxis.linear(float(start), float(stop), int(count))
@@ -241,6 +245,8 @@ def _key(key: str, *first: str) -> Callable[[str], list[str]]:
 
 def _axis(value: str) -> list[str]:
 
+    if Path(value).is_file():
+        return [f"data.axis={{file:{_quoted(value)}}}"]
     axis = parse_axis(value, "--axis")
     assert axis is not None
     start, stop = float(axis.wavelengths_nm[0]), float(axis.wavelengths_nm[-1])

@@ -22,6 +22,13 @@ _LAYOUT_KEYS: Final = (
     *("samples", "lines", "bands", "header offset", "data type", "interleave", "byte order"),
     *("wavelength", "wavelength units", "file type", "file compression"),
 )
+# Keys that change values or say which count: two of a kind would be one value too many.
+_VALUE_KEYS: Final = (
+    *("reflectance scale factor", "data ignore value", "bbl", "fwhm", "autodarkstartline"),
+    *("data gain values", "data offset values"),
+    *("data reflectance gain values", "data reflectance offset values"),
+    *("tint", "integration time", "exposure", "exposure time"),
+)
 _POINTERS: Final = (b"version https://git-lfs", b"/annex/objects/")
 
 
@@ -72,10 +79,10 @@ def parse_fields(content: bytes, path: Path) -> dict[str, str]:
     """Return every field of an ENVI header under its lower-case key.
 
     Comment lines (`;`) are left out, also inside lists; of a key that comes twice the last value
-    counts, unless it tells the layout.
+    counts, unless it tells the layout or changes values.
 
     Raises:
-        CubeError: If a list is never closed, or a field of the layout is given twice differently.
+        CubeError: If a list is never closed, or such a field is given twice differently.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -124,7 +131,8 @@ def _close(lines: list[str], start: int, nested: bool) -> tuple[str, int] | None
 
 def _store(fields: dict[str, str], key: str, value: str, path: Path) -> None:
     name = " ".join(key.lower().split())
-    if name in _LAYOUT_KEYS and fields.get(name, value) != value:
+    only_once = name in _LAYOUT_KEYS or name in _VALUE_KEYS
+    if only_once and fields.get(name, value).split() != value.split():
         raise CubeError(
             f"{path}: `{name}` is given twice, as {short(fields[name])!r} and as "
             f"{short(value)!r}; keep one."
@@ -237,7 +245,8 @@ def parse_header(content: bytes, path: Path) -> EnviHeader:
     if "spectral library" in file_type:
         raise CubeError(
             f"{path}: `file type = {fields['file type']}` holds single spectra, whose samples are "
-            "bands, not an image cube; read it with a spectral-library tool."
+            "bands, not an image cube; read it with a spectral-library tool (Spectral Python's "
+            "`envi.open`), or give the cube that the spectra were taken from."
         )
     if fields.get("file compression", "0").strip("{} ") not in ("", "0"):
         raise CubeError(

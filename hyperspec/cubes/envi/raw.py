@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -31,20 +32,31 @@ class EnviReader:
         path: The data file.
         header: Its header.
         size: Size of the data file in bytes.
+        trailing_bytes: ``ignore`` takes longer files too, with a warning.
 
     Raises:
         CubeError: If the file is not as large as the header declares. GDAL accepts longer files;
             here they are refused, since a header of another cube looks just like that.
     """
 
-    def __init__(self, path: Path, header: EnviHeader, size: int) -> None:
-        if size != header.data_bytes:
+    def __init__(
+        self, path: Path, header: EnviHeader, size: int, trailing_bytes: str = "refuse"
+    ) -> None:
+        if size > header.data_bytes and trailing_bytes == "ignore":
+            warnings.warn(
+                f"{path}: {size - header.data_bytes} bytes behind the values that "
+                f"{header.path.name} declares are left out.",
+                stacklevel=4,
+            )
+        elif size != header.data_bytes:
             relation = "shorter" if size < header.data_bytes else "longer"
+            more = " (data.trailing_bytes=ignore reads it without its end)"
             raise CubeError(
                 f"{path} has {size} bytes, {relation} than the {header.data_bytes} that "
                 f"{header.path.name} declares ({header.bands} bands, {header.lines} lines, "
                 f"{header.samples} samples of {header.dtype.itemsize} bytes after an offset of "
-                f"{header.offset}). Copy the file again, or correct the header."
+                f"{header.offset}). Copy the file again, or correct the header"
+                f"{more if size > header.data_bytes else ''}."
             )
         self.shape = (header.bands, header.lines, header.samples)
         self.dtype = header.dtype.newbyteorder("=")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hyperspec.cubes.files import band_files, find_header, find_mask
+from hyperspec.cubes.vrt import check_vrt
 from hyperspec.utils.atomic import write_text
 
 Stamp = tuple[tuple[str, int, int, int, int], ...]
@@ -63,6 +64,20 @@ class ChecksumCache:
             self._changed = True
         return value
 
+    def text(self, key: str, make: Callable[[], str]) -> str:
+        """Return what was made under a key before, made only when there is none.
+
+        The key must change with all that the text depends on, such as a checksum.
+        """
+        known = self._known.get(key)
+        if known is not None:
+            return str(known[3])
+        value = make()
+        with self._lock:
+            self._known[key] = [0, 0, 0, value]
+            self._changed = True
+        return value
+
     def save(self) -> None:
         """Write what is new. Two processes at once: the last one wins, nothing is wrong."""
         if self._file is None or not self._changed:
@@ -93,7 +108,10 @@ def sources(path: Path) -> tuple[Path, ...]:
     Of a band set also what GDAL keeps beside a raster (``x.tif.aux.xml``): it may name wavelengths.
     """
     files = data_files(path)
-    others: list[Path | None] = []
+    # What a virtual raster names holds its values.
+    others: list[Path | None] = [
+        source for file in files if file.suffix.lower() == ".vrt" for source in check_vrt(file)
+    ]
     if path.is_dir():
         notes = {file.name: file for file in path.iterdir() if file.name.endswith(".aux.xml")}
         others += [notes.get(f"{file.name}.aux.xml") for file in files]

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.checksums import Stamp, combined
 from hyperspec.datasets.catalogue.labels import FileLabels
 from hyperspec.spectra.axis import SpectralAxis
@@ -72,6 +73,7 @@ class Catalogue:
         dark: The dark frame, when there is one.
         frames_checksum: Of both frames; empty without them.
         frames_stamps: Their files and stamps.
+        reading: How files are read that leave something open.
     """
 
     root: Path
@@ -82,6 +84,7 @@ class Catalogue:
     dark: Path | None = None
     frames_checksum: str = ""
     frames_stamps: tuple[tuple[Path, Stamp], ...] = ()
+    reading: ReadOptions = AS_THEY_ARE
 
     @cached_property
     def hash(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from hyperspec.cubes.array_file import ARRAY_SUFFIXES
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.listing import AUTO, Listing, list_cubes, several_kinds
 from hyperspec.cubes.open import open_with_own_axis
+from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.checksums import (
     ChecksumCache,
     Stamp,
@@ -23,8 +27,9 @@ from hyperspec.datasets.catalogue.checksums import (
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, unknown
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
+from hyperspec.datasets.preparation.mask_image import MASK_VERSION, read_mask
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
 from hyperspec.utils.problems import ordered
 
 __all__ = ["Catalogue", "CubeRecord", "Problem", "scan"]
@@ -35,6 +40,7 @@ def scan(
     *,
     labels: LabelSource | None = None,
     axis: SpectralAxis | None = None,
+    reading: ReadOptions = AS_THEY_ARE,
     pattern: str = AUTO,
     only: Sequence[Path] | None = None,
     white: str | None = None,
@@ -46,9 +52,9 @@ def scan(
 
     Args:
         root: The folder.
-        labels: Where labels come from; None means nowhere: each file is a specimen
-            of its own.
+        labels: Where labels come from; None means nowhere: each file is a specimen of its own.
         axis: The axis of cubes whose headers have no wavelengths.
+        reading: How files are read that leave something open.
         pattern: Which files are cubes (``*.bil``); ``auto`` takes every raw cube, ``*/`` every
             folder that holds one raster per band.
         only: The cubes that count, below ``root``; None takes all that fit the pattern.
@@ -73,23 +79,22 @@ def scan(
     names = [path.relative_to(folder).as_posix() for path in specimens]
     # Before the long reading, so that labels that do not fit are told at once.
     known, problems = _labelled(labels, folder, names)
-    problems += [*listing.problems, *lone_headers(folder, listing.headers)]
-    problems += several_kinds(specimens, pattern)
+    problems += [*listing.problems, *several_kinds(specimens, pattern)]
+    problems += lone_headers(folder, listing.headers)
     cache = ChecksumCache(cache_dir)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
-        found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
+        found = pool.map(lambda p: _look_at(p, axis, reading, cache), specimens)
         looks = dict(zip(names, found, strict=True))
-    used = [path for path in frames.values() if path]
-    stamps = tuple((path, stamp(path)) for path in used)
-    frames_checksum = combined([digest for p in used for digest in source_digests(p, cache)])
+    stamps = tuple((path, stamp(path)) for path in frames.values() if path)
+    frames_checksum = combined([one for p, _ in stamps for one in _digests(p, reading, cache)])
     cache.save()
-    problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
+    problems += [p for n, look in looks.items() for p in _problems_of(n, look)]
     readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
     shared, kept = _one_axis(readable, problems, folder)
     records = tuple(_record(folder / n, n, kept[n], known[n]) for n in sorted(kept))
     problems += copies((r.checksum, r.file) for r in records)
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
-    return Catalogue(folder, records, shared, tuple(ordered(problems)), *pair)
+    return Catalogue(folder, records, shared, tuple(ordered(problems)), *pair, reading=reading)
 
 
 def _labelled(
@@ -135,18 +140,62 @@ class _Found:
     num_bytes: int
     checksum: str
     stamp: Stamp
+    notes: tuple[str, ...]
 
 
-def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Found | str:
+def _look_at(
+    path: Path, axis: SpectralAxis | None, reading: ReadOptions, cache: ChecksumCache
+) -> _Found | str:
     try:
         taken = stamp(path)  # first: a change while it is read must not pass unseen
-        cube, _ = open_with_own_axis(path, axis)
+        cube, _ = open_with_own_axis(path, axis, reading)
         with cube:
             shape, own_axis = cube.shape, cube.axis
-        checksum = combined(source_digests(path, cache))
-        return _Found(shape, own_axis, num_bytes(path), checksum, taken)
+            # Files that 0.1.0 read otherwise: what it prepared of them is not taken over.
+            marks = ["gains"] if cube.gains is not None else []
+        notes, reread = _mask_notes(path, shape[1:], cache)
+        marks += ["mask"] if reread else []
+        checksum = combined([*_digests(path, reading, cache), *marks])
+        return _Found(shape, own_axis, num_bytes(path), checksum, taken, notes)
     except (HyperspecError, OSError) as error:
         return str(error)
+
+
+def _problems_of(name: str, look: _Found | str) -> list[Problem]:
+    if isinstance(look, str):
+        return [Problem(name, "error", look)]
+    return [Problem(name, "warning", note) for note in look.notes]
+
+
+def _digests(path: Path, reading: ReadOptions, cache: ChecksumCache) -> list[str]:
+    """Return the checksums of a cube's files, and what decides which of their values are read."""
+    chosen = path.suffix.lower() in ARRAY_SUFFIXES
+    options = [reading.array_key or "", reading.array_bands] if chosen else []
+    return [*source_digests(path, cache), *options]
+
+
+def _mask_notes(
+    path: Path, frame: tuple[int, int], cache: ChecksumCache
+) -> tuple[tuple[str, ...], bool]:
+    """Return what is odd about a cube's mask, and whether 0.1.0 read it otherwise.
+
+    One that cannot be read is an error where it is used, and `data.mask` may use none. What was
+    found is remembered: reading a mask takes longer than all else of a cube whose checksum is.
+    """
+    file = find_mask(path)
+    if file is None:
+        return (), False
+    try:
+        key = f"mask {MASK_VERSION} {cache.digest(file)} {frame}"
+        notes, reread = json.loads(cache.text(key, lambda: _judged(file, frame)))
+    except CubeError as error:
+        return (str(error),), False
+    return tuple(f"has a mask, {file.name}, that {note}." for note in notes), reread
+
+
+def _judged(file: Path, frame: tuple[int, int]) -> str:
+    mask = read_mask(file, frame)
+    return json.dumps([mask.notes, mask.reread])
 
 
 def _one_axis(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.files import MASK_SUFFIXES
-from hyperspec.cubes.raster import open_quietly
+from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.utils.errors import CubeError
 
 # Share of the variance that Otsu's split explains. Half a Gaussian against its other half reaches
@@ -16,28 +16,6 @@ from hyperspec.utils.errors import CubeError
 # found noise, not a specimen. The margin covers a histogram of a few hundred pixels.
 MIN_SEPARABILITY = 0.67
 OTSU_BINS = 256
-
-
-def read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Read a mask image; everything but 0 is specimen.
-
-    Args:
-        path: A PNG, TIFF or ``.npy`` file; of several channels the first is used.
-        shape: Lines and samples of the cube.
-
-    Raises:
-        CubeError: If it cannot be read or has another size than the cube.
-    """
-    try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else _read_image(path)
-    except (OSError, ValueError) as error:
-        raise CubeError(f"The mask {path} cannot be read: {error}") from error
-    if values.shape != shape:
-        raise CubeError(
-            f"The mask {path} has shape {values.shape}, but the cube has {shape[0]} lines and "
-            f"{shape[1]} samples. Make it again from this cube, or set data.mask=otsu or none."
-        )
-    return np.asarray(values != 0)
 
 
 def foreground(
@@ -72,11 +50,11 @@ def foreground(
         )
     found: NDArray[np.bool_] | None = None
     if method in ("auto", "image") and mask_file is not None:
-        found = read_mask(mask_file, mean.shape)
+        found = read_mask(mask_file, mean.shape).specimen
     elif method == "image":
         raise CubeError(
             "data.mask=image needs a mask image beside each cube, named like the cube with "
-            f"{', '.join(MASK_SUFFIXES)} at the end. Add it, or set data.mask=auto."
+            f"{', '.join(MASK_SUFFIXES[:4])}, ... at the end. Add it, or set data.mask=auto."
         )
     elif method in ("auto", "otsu"):
         found = otsu_foreground(mean)
@@ -169,9 +147,3 @@ def otsu_threshold(values: NDArray[np.float32]) -> float | None:
 def _worst_band(image: NDArray[np.float32], good: NDArray[np.bool_]) -> int:
     missing = [(~np.isfinite(image[b])).sum() if good[b] else -1 for b in range(len(image))]
     return int(np.argmax(missing))
-
-
-def _read_image(path: Path) -> NDArray[np.generic]:
-    with open_quietly(path) as source:
-        first: NDArray[np.generic] = source.read(1)
-    return first

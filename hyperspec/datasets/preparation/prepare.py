@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -12,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.cube import Window
+from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.files import find_mask
-from hyperspec.cubes.open import open_cube, read_cube
+from hyperspec.cubes.fill_values import sampled_bands, undeclared_fill
+from hyperspec.cubes.open import open_cube, require_same_gains
 from hyperspec.datasets.catalogue.checksums import Stamp, combined, stamp
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.foreground import foreground
@@ -171,6 +173,7 @@ class Preparer:
     def __init__(self, catalogue: Catalogue, settings: PrepareSettings) -> None:
         self.catalogue = catalogue
         self.settings = settings
+        self._frames_read: list[Cube] = []  # closed; what they say of themselves stays
         self.calibration = self._calibration()
 
     @cached_property
@@ -227,8 +230,14 @@ class Preparer:
     ) -> NDArray[np.float32]:
         """Return calibrated reflectance ``(n, h, w)``; NaN where there is no value."""
         try:
-            with open_cube(record.path, self.catalogue.axis) as cube:
+            with open_cube(
+                record.path, self.catalogue.axis, options=self.catalogue.reading
+            ) as cube:
                 values = cube.read(bands, window)
+                if bands is None and window is None:
+                    self._tell_fill(cube, values)
+                for frame in () if self.calibration is None else self._frames_read:
+                    require_same_gains(cube, frame)
         except HyperspecError:
             # That a file was replaced says more than what is wrong with the new one.
             _check_unchanged(record.path, record.stamp)
@@ -238,6 +247,16 @@ class Preparer:
             return values
         self._check_frames(record, *self.calibration.dark.shape)
         return self.calibration.apply(values, bands, 0 if window is None else window.col)
+
+    @staticmethod
+    def _tell_fill(cube: Cube, values: NDArray[np.float32]) -> None:
+        """Warn of values that stand for nothing and count as specimen or background."""
+        bands = sampled_bands(cube.axis)
+        stored = cube.gains is not None  # whose lines differ from band to band
+        planes = cube.read_raw(bands) if stored else values[bands]
+        unit = 1.0 if stored else cube.scale_factor
+        for text in undeclared_fill(cube, planes, unit, likely=True):
+            warnings.warn(f"{cube.path} {text}", stacklevel=4)
 
     def _locate(self, record: CubeRecord, image: NDArray[np.float32]) -> Frame:
         try:
@@ -277,7 +296,12 @@ class Preparer:
                 f"frame, and calibration needs both. Add it, name it with data.{missing}, or set "
                 "data.calibrate=none."
             )
-        levels = [read_cube(path, self.catalogue.axis) for path in (white, dark)]
+        levels = []
+        for path in (white, dark):
+            frame = open_cube(path, self.catalogue.axis, options=self.catalogue.reading)
+            with frame:
+                levels.append(frame.read())
+            self._frames_read.append(frame)
         for path, taken in self.catalogue.frames_stamps:
             _check_unchanged(path, taken)
         return Calibration.from_frames(levels[0], levels[1], self.settings.white_reflectance)

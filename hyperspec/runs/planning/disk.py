@@ -50,7 +50,7 @@ def _planes(data: Data) -> tuple[int, int, int]:
     root = Path(data.root)
     files, _ = find_cubes(root, data.pattern)
     cubes = [path for path in files if frame_kind(path) is None]
-    with open_cube(cubes[0] if cubes else files[0], data.own_axis) as cube:
+    with open_cube(cubes[0] if cubes else files[0], data.own_axis, options=data.reading) as cube:
         num_bands = cube.num_bands
     if not isinstance(data, FolderData) or data.store == "none":
         return len(cubes), num_bands, 0

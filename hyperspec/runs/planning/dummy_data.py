@@ -98,7 +98,7 @@ def look(data: Data) -> Folder:
     try:
         files, _ = find_cubes(Path(data.root), data.pattern)
         cubes = [path for path in files if frame_kind(path) is None]
-        with open_cube(cubes[0], axis) as cube:
+        with open_cube(cubes[0], axis, options=data.reading) as cube:
             tiles = 1
             if isinstance(data, TilesData):
                 sides = cube.shape[1:]
