@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hyperspec.cubes.acquisition import Acquisition
 from hyperspec.cubes.band_set import open_band_set
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.header import (
@@ -44,12 +44,6 @@ def open_with_own_axis(path: Path, axis: SpectralAxis | None) -> tuple[Cube, boo
         if axis is None:
             raise
         return open_cube(path, axis), True
-
-
-def read_cube(path: Path, axis: SpectralAxis) -> NDArray[np.float32]:
-    """Return all reflectance of a cube, such as a calibration frame."""
-    with open_cube(path, axis) as cube:
-        return cube.read()
 
 
 def open_cube(
@@ -103,6 +97,10 @@ def _open_envi(
             "spectra; give the image cube, or an axis to read it all the same."
         )
     own_axis = axis_from_header(parsed, axis)
+    try:
+        acquisition = Acquisition.of(parsed.fields, parsed.lines)
+    except CubeError as error:
+        raise CubeError(f"{found}: {error}") from None
     nodata, tiff = parsed.number("data ignore value"), None
     if "tiff" in parsed.file_type:
         tiff = _tiff_reader(data, size, parsed)
@@ -116,6 +114,7 @@ def _open_envi(
         nodata=nodata,
         scale_factor=_scale_factor(parsed, reader.dtype),
         metadata=parsed.fields,
+        acquisition=acquisition,
     )
 
 

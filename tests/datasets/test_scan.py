@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.cubes.frames import frame_kind
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, file_digest
-from hyperspec.datasets.catalogue.discover import frame_kind
 from hyperspec.datasets.catalogue.labels import CsvLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.spectra.axis import SpectralAxis

@@ -33,6 +33,8 @@ def run(words: argparse.Namespace) -> int:
     """Print, and write pictures."""
     from rich.console import Console
 
+    from hyperspec.cubes.frames import NO_DARK
+    from hyperspec.datasets.preparation.preparation import Preparation
     from hyperspec.inspection.info import look_at
     from hyperspec.inspection.info_report import print_info, write_pictures
 
@@ -42,11 +44,11 @@ def run(words: argparse.Namespace) -> int:
         info = look_at(
             words.cube,
             data.own_axis,
-            calibrate=data.calibrate,
+            preparation=Preparation.of(data),
             white=_frame(words.cube, data.white),
-            dark=_frame(words.cube, data.dark),
+            dark=NO_DARK if data.dark == NO_DARK else _frame(words.cube, data.dark),
         )
-    for text in dict.fromkeys(str(w.message) for w in heard):
+    for text in dict.fromkeys([*(str(w.message) for w in heard), *info.doubts]):
         print(f"warning: {text}", file=sys.stderr)
     print_info(info, Console(), header=words.header)
     if words.no_files:

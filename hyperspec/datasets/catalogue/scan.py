@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperspec.cubes.open import open_with_own_axis
+from hyperspec.cubes.frames import Folder, FrameFiles, sort_files
+from hyperspec.cubes.open import open_cube, open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import (
     ChecksumCache,
     Stamp,
@@ -18,9 +19,16 @@ from hyperspec.datasets.catalogue.checksums import (
     source_digests,
     stamp,
 )
-from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
+from hyperspec.datasets.catalogue.discover import find_cubes
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
+from hyperspec.datasets.catalogue.records import (
+    Catalogue,
+    CubeRecord,
+    FrameRecord,
+    Problem,
+    Stored,
+    copies,
+)
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, HyperspecError
 
@@ -49,42 +57,55 @@ def scan(
             that holds one raster per band.
         only: The cubes that count, below ``root``; None takes all that fit the pattern.
         white: File of the white frame relative to ``root``; None looks for it by name.
-        dark: The same for the dark frame.
+        dark: The same for the dark frame; ``0`` where the camera subtracts its dark.
         cache_dir: Where checksums are remembered; None remembers none.
         num_threads: Files read at once; by default as many as there are cores.
 
     Raises:
-        CatalogueError: If the folder holds no readable cube, the labels cannot be read, or the
-            calibration frames cannot be told.
+        CatalogueError: If the folder holds no readable cube, the labels cannot be read, or a named
+            frame does not exist.
     """
     folder = Path(root)
     files, orphans = find_cubes(folder, pattern)
+    sorted_files = sort_files(folder, files, white, dark)
+    specimens = sorted_files.specimens
     if only is not None:
-        files, orphans = _only(files, only, pattern), []
-    named = {"white": white, "dark": dark}
-    frames = {kind: find_frame(folder, files, kind, name) for kind, name in named.items()}
-    # A file that is named like a frame is none even when the config names another one.
-    specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
+        specimens, orphans = _only(specimens, only, pattern), []
     names = [path.relative_to(folder).as_posix() for path in specimens]
     cache = ChecksumCache(cache_dir)
-    problems = lone_headers(folder, orphans)
+    problems = [*lone_headers(folder, orphans), *_doubts(sorted_files)]
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
         looks = dict(zip(names, found, strict=True))
-    used = [path for path in frames.values() if path]
-    stamps = tuple((path, stamp(path)) for path in used)
-    frames_checksum = combined([digest for p in used for digest in source_digests(p, cache)])
+        problems += [Problem(n, "error", s) for n, s in looks.items() if isinstance(s, str)]
+        readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
+        shared, kept = _one_axis(readable, problems, folder)
+        served = {name: sorted_files.frames_of(folder / name) for name in kept}
+        frames = {path: None for files in served.values() for path in files.files}
+        taken = pool.map(lambda path: read_frame(path, shared, cache), frames)
+        frame_records = dict(zip(frames, taken, strict=True))
     cache.save()
-    problems += [Problem(n, "error", look) for n, look in looks.items() if isinstance(look, str)]
-    readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
-    shared, kept = _one_axis(readable, problems, folder)
     assigned = (labels or NoLabels()).assign(folder, names)
     problems += [Problem(name, "warning", f"{text}.") for name, text in assigned.problems]
-    records = tuple(_record(folder / n, n, kept[n], assigned.files[n]) for n in sorted(kept))
+    records = tuple(
+        _record(folder / n, n, kept[n], assigned.files[n], served[n]) for n in sorted(kept)
+    )
     problems += copies((r.checksum, r.file) for r in records)
     problems.sort(key=lambda p: (p.severity, p.file))
-    pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
-    return Catalogue(folder, records, shared, tuple(problems), *pair)
+    left_out = {p.relative_to(folder).as_posix(): why for p, why in sorted_files.left_out.items()}
+    return Catalogue(folder, records, shared, tuple(problems), frame_records, left_out)
+
+
+def _doubts(files: Folder) -> list[Problem]:
+    """Warn of what is named like frames and read as specimens."""
+    return [
+        Problem(
+            dark.relative_to(files.root).as_posix(), "warning",
+            f"and {white.name} may be calibration frames, and are read as specimens. If they are "
+            "frames, name them with data.white and data.dark, or *_whiteref and *_darkref.",
+        )
+        for white, dark in files.doubtful
+    ]  # fmt: skip
 
 
 def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
@@ -95,16 +116,16 @@ def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
     ]
 
 
-def _only(files: Sequence[Path], wanted: Sequence[Path], pattern: str) -> list[Path]:
-    """Keep the wanted cubes, and the frames that calibrate them."""
+def _only(specimens: Sequence[Path], wanted: Sequence[Path], pattern: str) -> list[Path]:
+    """Keep the wanted cubes."""
     absolute = {Path(path).absolute() for path in wanted}
-    missing = sorted(absolute - {path.absolute() for path in files})
+    missing = sorted(absolute - {path.absolute() for path in specimens})
     if missing:
         raise CatalogueError(
-            f"{missing[0]} is no cube: there is no such file, or it does not fit "
-            f"data.pattern={pattern}."
+            f"{missing[0]} is no cube: there is no such file, it does not fit "
+            f"data.pattern={pattern}, or it is a calibration frame."
         )
-    return [path for path in files if path.absolute() in absolute or frame_kind(path)]
+    return [path for path in specimens if path.absolute() in absolute]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +137,7 @@ class _Found:
     num_bytes: int
     checksum: str
     stamp: Stamp
+    stored: Stored
 
 
 def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Found | str:
@@ -123,11 +145,22 @@ def _look_at(path: Path, axis: SpectralAxis | None, cache: ChecksumCache) -> _Fo
         taken = stamp(path)  # first: a change while it is read must not pass unseen
         cube, _ = open_with_own_axis(path, axis)
         with cube:
-            shape, own_axis = cube.shape, cube.axis
+            shape, own_axis, stored = cube.shape, cube.axis, Stored.of(cube)
         checksum = combined(source_digests(path, cache))
-        return _Found(shape, own_axis, num_bytes(path), checksum, taken)
+        return _Found(shape, own_axis, num_bytes(path), checksum, taken, stored)
     except (HyperspecError, OSError) as error:
         return str(error)
+
+
+def read_frame(path: Path, axis: SpectralAxis, cache: ChecksumCache) -> FrameRecord:
+    """Read the header of a calibration frame for cubes on an axis, and sum its content."""
+    taken = stamp(path)
+    digests = tuple(source_digests(path, cache))
+    try:
+        with open_cube(path, axis) as cube:
+            return FrameRecord(cube.shape, Stored.of(cube), digests, taken)
+    except HyperspecError as error:
+        return FrameRecord(None, None, digests, taken, str(error))
 
 
 def _one_axis(
@@ -157,7 +190,9 @@ def _one_axis(
     return shared, kept
 
 
-def _record(path: Path, name: str, found: _Found, known: FileLabels) -> CubeRecord:
+def _record(
+    path: Path, name: str, found: _Found, known: FileLabels, frames: FrameFiles
+) -> CubeRecord:
     return CubeRecord(
         **vars(known),
         file=name,
@@ -167,4 +202,6 @@ def _record(path: Path, name: str, found: _Found, known: FileLabels) -> CubeReco
         num_bytes=found.num_bytes,
         checksum=found.checksum,
         stamp=found.stamp,
+        stored=found.stored,
+        frames=frames,
     )

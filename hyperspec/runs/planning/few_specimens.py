@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 
 from hyperspec.config.schema import Train
-from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
+from hyperspec.cubes.frames import sort_files
+from hyperspec.datasets.catalogue.discover import find_cubes
 from hyperspec.datasets.config import Data, FolderData
 from hyperspec.utils.text import duration
 
@@ -51,6 +52,7 @@ def num_specimens(data: Data) -> int | None:
         return None
     root = Path(data.root)
     files, _ = find_cubes(root, data.pattern)
-    names = [path.relative_to(root).as_posix() for path in files if frame_kind(path) is None]
+    specimens = sort_files(root, files, data.white, data.dark).specimens
+    names = [path.relative_to(root).as_posix() for path in specimens]
     assigned = data.labels.assign(root, names)
     return len({known.specimen for known in assigned.files.values()})
