@@ -38,9 +38,10 @@ _SCALE_SHARE, _SCALE_COUNT = 1e-4, 3
 # scale is no power of two; and the lines that this takes.
 _CLIPPED_SHARE, _CLIPPED_LINES = 0.002, 4
 _SATURATED_LINES = 0.01  # share of an element's lines
-# White less dark, in standard deviations of one value of the dark: below, a reflectance of one
-# pixel has a noise of a third.
-_DARK_SDS = 3.0
+# White less dark, in standard deviations of one value of the dark. Below one a pixel's noise
+# is larger than a reflectance of 1, and within three standard errors there may be no light at all:
+# nothing to divide by. At less than three the noise is a third, which is told.
+_LEAST_SDS, _LEAST_ERRORS, _NOISY_SDS = 1.0, 3.0, 3.0
 ROUNDING = 12**-0.5  # standard deviation of a value rounded to a whole number
 # Of the panel's samples that may be lost before a white is refused.
 MAX_LOST = 0.5
@@ -57,6 +58,7 @@ class White:
         saturated: Elements that reach the full scale, shape ``(C, W)``.
         ceiling: The stored value of the full scale; None when nothing reaches one.
         too_dark: Elements hardly above the dark, shape ``(C, W)``.
+        noisy: Further elements that are little above the dark, shape ``(C, W)``.
     """
 
     level: NDArray[np.float64]
@@ -65,6 +67,7 @@ class White:
     saturated: NDArray[np.bool_]
     ceiling: float | None
     too_dark: NDArray[np.bool_]
+    noisy: NDArray[np.bool_]
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -93,6 +96,15 @@ class White:
             found.append(
                 f"{words}; cubes are masked at {share:.1%} of the panel's samples. Mark the bands "
                 "bad in the cubes' headers (bbl) to keep these."
+            )
+        noisy = self.noisy & self.usable & good[:, None]
+        if noisy.any():
+            bands = listed("band", np.flatnonzero(np.any(noisy, axis=1)))
+            found.append(
+                f"is less than {_NOISY_SDS:g} times the noise above the dark in {bands} "
+                f"({noisy.sum() / good.sum() / len(self.panel):.1%} of its values), where single "
+                "pixels are noise. Mark these bands bad in the cubes' headers (bbl) if they should "
+                "not be chosen."
             )
         return found
 
@@ -124,7 +136,7 @@ class White:
         found = []
         inside = self.panel & good[:, None]
         full = f"is saturated (at {self.ceiling or 0:g}), so that reflectance comes out too high,"
-        dim = f"is less than {_DARK_SDS:g} times the noise above the dark"
+        dim = "is not above the noise of the dark"
         for elements, words in ((self.saturated, full), (self.too_dark & ~self.saturated, dim)):
             some: NDArray[np.bool_] = elements & inside
             if some.any():
@@ -174,14 +186,18 @@ def judge_white(
             full = (values >= level) & usable
             reached[bands] = full.sum(axis=1) / np.maximum(count, 1)
     panel = _panel_samples(first.brightness, pixels)
-    least = np.broadcast_to(np.asarray(_DARK_SDS * noise), shape[:1])[:, None]
+    above = sums - dark
+    one = np.broadcast_to(np.asarray(noise, np.float64), shape[:1])[:, None]
+    # The frames' means have so much less noise than one value.
+    least = one * max(_LEAST_SDS, _LEAST_ERRORS * (2 / shape[1]) ** 0.5)
     return White(
         level=sums,
         panel=panel,
         lines_share=float(pixels[:, panel].mean()) if panel.any() else 0.0,
         saturated=reached > _SATURATED_LINES,
         ceiling=None if level is None else level * scale,
-        too_dark=~(sums - dark > np.maximum(least, 0)),
+        too_dark=~(above > least),
+        noisy=above < _NOISY_SDS * one,
     )
 
 
