@@ -24,7 +24,9 @@ _BLOCK_BYTES = 64 * 2**20
 _LINE_SHARE, _LINE_SDS = 0.8, 6.0
 # From one sample to the next but one (or over 2% of the frame) a lamp's light does not change by
 # more than this factor; nor does a panel by so many times its usual change.
-_STEP, _STEP_TIMES = 1.4, 6.0
+_STEP, _STEP_TIMES = 1.4, 8.0
+# Less of a step is one where the light is even on both sides: changes by less than so much of it.
+_SOFT_STEP, _EVEN = 1.2, 0.4
 _STEP_WIDTH = 0.02
 _EDGE_SHARE = 0.9  # of what lies further inside, that a sample at a panel's edge must reach
 # Converters of so many bits, and those of fewer that are stored in 16 (Specim IQ: 12 in 16).
@@ -295,15 +297,9 @@ def _panel_samples(brightness: NDArray[np.float64], pixels: NDArray[np.bool_]) -
     if num < 3 * width or not profile.max() > 0:
         return panel
     log = np.log(np.maximum(profile, 1e-3 * profile.max()))
-    change = np.abs(log[width:] - log[:-width])
-    limit = max(np.log(_STEP), _STEP_TIMES * float(np.median(change)))
-    steep = np.flatnonzero(change > limit)
-    if not steep.size:
+    edges, limit = _edges(log, width)
+    if not edges:
         return panel
-    # Of each run of steep places the steepest pair of neighbours is the edge.
-    runs = np.split(steep, np.flatnonzero(np.diff(steep) > 1) + 1)
-    slope = np.abs(np.diff(log))
-    edges = sorted({int(r[0] + slope[r[0] : r[-1] + width].argmax()) + 1 for r in runs})
     parts = np.split(np.arange(num), edges)
     broad = [part for part in parts if len(part) > width] or parts
     main = max(broad, key=lambda part: float(np.median(log[part])))
@@ -313,6 +309,27 @@ def _panel_samples(brightness: NDArray[np.float64], pixels: NDArray[np.bool_]) -
     for following in (parts[place + 1 :], parts[:place][::-1]):
         _grow(panel, main, following, profile, limit, width)
     return panel
+
+
+def _edges(log: NDArray[np.float64], width: int) -> tuple[list[int], float]:
+    """Return the first sample behind each edge of a profile's logarithm, and the least step."""
+    change = log[width:] - log[:-width]
+    usual = _STEP_TIMES * float(np.median(np.abs(change)))
+    limit, soft = (max(float(np.log(step)), usual) for step in (_STEP, _SOFT_STEP))
+    # A lamp falls off ever faster towards the frame's end; behind a blurred edge it is even again.
+    size = np.abs(change)
+    around = np.pad(size, 2 * width, constant_values=np.inf)
+    even = np.maximum(around[: len(size)], around[4 * width :]) < _EVEN * size
+    steep = (size > limit) | (even & (size > soft))
+    slope = np.diff(log)
+    found = set()
+    for sign in (1, -1):
+        places = np.flatnonzero(steep & (sign * change > 0))
+        for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
+            if run.size:  # the steepest pair of neighbours is the edge
+                inside = sign * slope[run[0] : run[-1] + width]
+                found.add(int(run[0] + inside.argmax()) + 1)
+    return sorted(found), soft
 
 
 def _grow(
@@ -327,9 +344,10 @@ def _grow(
     last = main
     for part in following:
         onwards = part[0] > last[0]
-        near = last[-width:] if onwards else last[:width]
-        next_to = part[:width] if onwards else part[-width:]
-        levels = np.median(profile[near]), np.median(profile[next_to])
+        # Away from the edge itself, which may be blurred.
+        near, beyond = (last[::-1], part) if onwards else (last, part[::-1])
+        ends = [side[width : 2 * width] if len(side) > width else side for side in (near, beyond)]
+        levels = [float(np.median(profile[end])) for end in ends]
         if min(levels) > 0 and abs(np.log(levels[0] / levels[1])) < limit:
             panel[_trimmed(part, profile, width)] = True
             last = part
