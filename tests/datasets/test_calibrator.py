@@ -88,6 +88,18 @@ def test_a_white_of_another_exposure_is_scaled(tmp_path, key, times, white_text)
     assert f"the white frame: {white_text}" in text
 
 
+def test_frames_per_scan_make_one_line(tmp_path):
+    for number, (name, lamp) in enumerate((("x1", 1.0), ("x10", 0.6), ("x2", 0.9))):
+        camera = Camera(seed=number)
+        write(tmp_path / f"{name}.bil", camera.expose(scene(450), lamp=lamp))
+        write(tmp_path / f"WHITEREF_{name}.bil", camera.white(lamp=lamp))
+        write(tmp_path / f"DARKREF_{name}.bil", camera.shut())
+    preparer, images = prepared(tmp_path)
+    check_right(images, dict.fromkeys(images, 450))
+    assert words(preparer)[1] == "WHITEREF_x10.bil, DARKREF_x10.bil"
+    assert preparer.calibrator.lines() == ["x1.bil and 2 more: WHITEREF_*.bil, DARKREF_*.bil"]
+
+
 def test_a_dark_of_another_exposure_is_told(tmp_path):
     camera = Camera()
     write_session(tmp_path, camera, tint="1")

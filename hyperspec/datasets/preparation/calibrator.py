@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Cube
+from hyperspec.cubes.files import bare_name
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.checksums import check_unchanged
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, FrameRecord, Problem
@@ -156,9 +158,24 @@ class Calibrator:
         return groups
 
     def lines(self) -> list[str]:
-        """Say what was done, a line for each way: ``a.bil and 2 more: white.bil, dark.bil``."""
-        done = [f"{several(files)}: {words}" for words, files in self.groups().items()]
+        """Say what was done, a line for each way: ``a.bil and 2 more: WHITEREF_*.bil, dark.bil``.
+
+        The star stands for the name of the scan.
+        """
+        groups: dict[str, list[str]] = {}
+        for cube in self._cubes:
+            groups.setdefault(self._starred(cube), []).append(cube.file)
+        done = [f"{several(files)}: {words}" for words, files in groups.items()]
         return [*done, *(f"{file} is left out: {why}" for file, why in self._left_out.items())]
+
+    def _starred(self, cube: CubeRecord) -> str:
+        words, plan = self.words(cube), self.plans[cube.file]
+        own = re.compile(rf"(?<![a-z0-9]){re.escape(bare_name(cube.path))}(?![a-z0-9])", re.I)
+        for path in (plan.white, plan.dark.path, plan.white_dark.path):
+            if path is not None:
+                file = below(path, self._root)
+                words = words.replace(file, own.sub("*", file))
+        return words
 
     def check(self, cube: CubeRecord, image: NDArray[np.float32]) -> None:
         """Look at a calibrated cube as a whole.
