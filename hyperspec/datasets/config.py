@@ -99,9 +99,10 @@ class Data(Preparation):
     axis: AxisSpec | None = None
     """The sensor's axis, for headers that have no wavelengths."""
     white: str | None = None
-    """File of the white frame below the root; null looks for one named white*."""
+    """File of the white frame below the root, for all cubes; null looks for frames by name, per
+    scan, session or folder."""
     dark: str | None = None
-    """File of the dark frame below the root; null looks for one named dark*."""
+    """The same for the dark frame; 0 for a camera that subtracts its dark by itself."""
     normalisation: str = "zscore"
     """`none`, `minmax`, `zscore`, `snv`, `l2`, `derivative` or `continuum`, fitted on the training
     part."""
