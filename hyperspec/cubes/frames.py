@@ -42,6 +42,7 @@ _REFLECTANCE = re.compile(
 )
 # A TIFF may be a picture; it is a frame only where the pattern asks for it.
 _RAW: Final = frozenset(DATA_SUFFIXES) - {".tif", ".tiff"}
+_LISTED: Final = 6  # files in a message
 # Folders in which cameras put what they took, and what they made of it.
 _SIDES: Final = frozenset({"capture", "results"})
 
@@ -169,7 +170,9 @@ class Folder:
             found = [self.named[kind]] if kind in self.named else self._candidates(scan, kind)
             chosen[kind] = found[0] if len(found) == 1 else None
             if len(found) > 1 and not problem:
-                listed = ", ".join(self._name(path) for path in found)
+                listed = ", ".join(self._name(path) for path in found[:_LISTED])
+                if len(found) > _LISTED:
+                    listed += f" and {len(found) - _LISTED} more"
                 problem = (
                     f"Several files could be the {kind} frame: {listed}. Name one with "
                     f"data.{kind}, or each after its scan ({kind.upper()}REF_{bare_name(scan)})."

@@ -131,6 +131,30 @@ def test_what_cannot_be_reconciled_is_refused_with_both_values(tmp_path, of_cube
     assert len(prepared(tmp_path, dataclasses.replace(WHOLE, calibrate="never"))[1]) == 3
 
 
+@pytest.mark.parametrize("key", ["tint", "gain"])
+def test_a_white_of_an_unknown_setting_serves_one_setting(tmp_path, key):
+    camera = Camera()
+    write_session(tmp_path, camera)
+    for name, value in (("a", 1), ("b", 2)):
+        write(tmp_path / f"{name}.bil", camera.expose(scene(450), time=value), **{key: value})
+    with pytest.raises(
+        CatalogueError, match=rf"a\.bil and 1 more: share .*\({key} 1: a\.bil; {key} 2"
+    ):
+        prepared(tmp_path)
+    write(tmp_path / "b.bil", camera.expose(scene(450)), **{key: 1})
+    assert len(prepared(tmp_path)[1]) == 3
+
+
+def test_exposures_in_words_that_cannot_be_compared_are_refused(tmp_path):
+    camera = Camera()
+    write_session(tmp_path, camera, tint=2)
+    write(tmp_path / "white.bil", camera.white(time=1.2), exposure_time="2400 us")
+    with pytest.raises(
+        CatalogueError, match=r"\(tint 2; the white frame: exposure time \[ms\] 2\.4"
+    ):
+        prepared(tmp_path)
+
+
 def test_counts_of_several_exposures_without_frames_are_told(tmp_path):
     camera = Camera()
     write(tmp_path / "a.bil", camera.expose(scene(450)), tint=1)
@@ -201,6 +225,24 @@ def test_names_and_headers_say_that_values_are_reflectance(tmp_path, name, heade
     preparer, images = prepared(tmp_path)
     check_right(images, {name: 450})
     assert text in words(preparer)[0]
+
+
+def test_averaged_frames_are_counts_too(tmp_path):
+    """Frames of floats beside reflectance, and beside counts of floats."""
+    camera = Camera()
+    for name in ("white", "dark"):
+        values = camera.white() if name == "white" else camera.shut()
+        mean = values.mean(axis=1, keepdims=True, dtype=np.float32)
+        write(tmp_path / f"{name}.bil", mean)
+    reflectance_cube(tmp_path / "a.bil", 450)
+    preparer, images = prepared(tmp_path)
+    check_right(images)
+    assert words(preparer)[0].startswith("none: floats up to 2")
+    write(tmp_path / "a.bil", camera.expose(scene(450)).astype("f4"))
+    preparer, images = prepared(tmp_path)
+    check_right(images)
+    assert words(preparer) == ["white.bil, dark.bil"]
+    assert preparer.hash == hash_of_0_1_0(preparer.catalogue, WHOLE)
 
 
 def test_radiance_is_divided_by_radiance(tmp_path):

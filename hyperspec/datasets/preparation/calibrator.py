@@ -27,6 +27,7 @@ from hyperspec.datasets.preparation.plan import (
     mixed_exposures,
     plan_for,
     several,
+    unlike_under_one_white,
 )
 from hyperspec.datasets.preparation.preparation import Preparation
 from hyperspec.spectra.calibration import Calibration
@@ -44,7 +45,7 @@ _GLINTS = 0.01
 # the frames are not its own. Below, only floats are refused: a scan without light is dark too.
 _BRIGHT_QUANTILE = 0.99
 _PLAUSIBLE = (0.02, MAX_REFLECTANCE)
-_LOOKED_AT = 16  # bands, spread over the axis: enough to tell a factor of ten
+_LOOKED_AT = 16  # bands, spread over the axis: enough to tell counts from reflectance
 # Frames per scan are read once for each scan; those of a folder stay.
 _KEPT, _KEPT_MADE = 16, 64
 _NOISE_LINES = 4  # from which on the noise of a dark frame is measured
@@ -86,7 +87,7 @@ class Calibrator:
         self._settings = settings
         self.target = target_reflectance(settings.white_reflectance, self._root, self._axis)
         self.plans = plans_of(catalogue, settings)
-        self._as_stored: dict[str, bool] = {}
+        self._small = lru_cache(None)(self._read_small)
         self._dark = lru_cache(_KEPT)(self._read_dark)
         self._white = lru_cache(_KEPT)(self._read_white)
         self._made = lru_cache(_KEPT_MADE)(self._make)
@@ -115,7 +116,8 @@ class Calibrator:
         Raises:
             CubeError: If the white is not fit to divide by.
         """
-        pairs = {(p.white, p.dark) for p in self.plans.values() if p.is_plain}
+        plans = [self.plans[cube.file] for cube in self._cubes if not self.as_stored(cube)]
+        pairs = {(plan.white, plan.dark) for plan in plans if plan.is_plain}
         if len(pairs) != 1:
             return "frames by name" if pairs else ""
         ((path, dark),) = pairs
@@ -134,16 +136,25 @@ class Calibrator:
             CubeError: If the white is not fit to divide by, or a file cannot be read.
         """
         plan = self.plans[cube.file]
-        if plan.white is None or (plan.by_values and self._is_reflectance(cube)):
+        if plan.white is None or self.as_stored(cube):
             return None
         return self._made(replace(plan, words="", doubts=()))
 
     def words(self, cube: CubeRecord) -> str:
         """Say what was done to a cube's values."""
-        plan = self.plans[cube.file]
-        if plan.by_values and self._is_reflectance(cube):
+        if self.as_stored(cube):
             return f"none: floats up to {MAX_REFLECTANCE:g}, so the values are reflectance already"
-        return plan.words
+        return self.plans[cube.file].words
+
+    def as_stored(self, cube: CubeRecord) -> bool:
+        """Say whether the values themselves show that they are reflectance already.
+
+        Hardly one is above 2, while those of the white frame are: it holds counts.
+        """
+        plan = self.plans[cube.file]
+        if not plan.by_values or plan.white is None:
+            return False
+        return self._small(cube.path) and not self._small(plan.white)
 
     def is_reflectance(self, cube: CubeRecord) -> bool:
         """Say whether the values are reflectance, stored or made."""
@@ -186,8 +197,7 @@ class Calibrator:
         plan = self.plans[cube.file]
         if self._settings.calibrate != "auto" or self.of(cube) is None:
             return
-        good = self._axis.good_indices
-        mean = image[good[:: max(1, len(good) // _LOOKED_AT)]].mean(axis=0)
+        mean = image[self._some_bands].mean(axis=0)
         finite = mean[np.isfinite(mean)]
         bright = float(np.quantile(finite, _BRIGHT_QUANTILE)) if finite.size else 1.0
         low, high = _PLAUSIBLE
@@ -253,18 +263,17 @@ class Calibrator:
         if path in self._frames:  # a cube is looked at by who reads its picture
             check_unchanged(path, self._frames[path].stamp)
 
-    def _is_reflectance(self, cube: CubeRecord) -> bool:
-        """Say whether a cube of floats holds reflectance: hardly a value above 2."""
-        if cube.file not in self._as_stored:
-            above = count = 0
-            with open_cube(cube.path, self._axis) as opened:
-                for band in self._axis.good_indices:
-                    values = opened.read([int(band)])
-                    finite = np.isfinite(values)
-                    count += int(finite.sum())
-                    above += int((values[finite] > MAX_REFLECTANCE).sum())
-            self._as_stored[cube.file] = above <= _GLINTS * count
-        return self._as_stored[cube.file]
+    def _read_small(self, path: Path) -> bool:
+        """Say whether hardly a value of a file is above 2."""
+        with open_cube(path, self._axis) as opened:
+            values = opened.read(self._some_bands)
+        finite = values[np.isfinite(values)]
+        return bool((finite > MAX_REFLECTANCE).sum() <= _GLINTS * finite.size)
+
+    @property
+    def _some_bands(self) -> NDArray[np.intp]:
+        good = self._axis.good_indices
+        return good[:: max(1, len(good) // _LOOKED_AT)]
 
 
 def plans_of(catalogue: Catalogue, settings: Preparation) -> dict[str, Plan]:
@@ -292,6 +301,11 @@ def try_plans(
             plans[cube.file] = plan_for(cube, catalogue.frames, settings.calibrate, catalogue.root)
         except CatalogueError as error:
             errors.setdefault(str(error), []).append(cube.file)
+    known = [(cube, plans[cube.file]) for cube in catalogue.records if cube.file in plans]
+    for files, text in unlike_under_one_white(known, catalogue.frames, catalogue.root):
+        errors[text] = files
+        for file in files:
+            del plans[file]
     return plans, errors
 
 

@@ -5,7 +5,7 @@ Every command asks here, so that all say and do the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -59,8 +59,7 @@ class Plan:
         dark: The dark of the cube.
         white_dark: The dark of the white frame.
         ratio: How many times longer the cube was exposed than the white frame.
-        by_values: Whether the values are to be looked at first: floats beside frames of counts may
-            be reflectance already.
+        by_values: Whether the values are to be looked at first: floats may be reflectance already.
         is_reflectance: Whether names or headers call the values reflectance.
         differs: What version 0.1.0 did not do; part of what a store is found by.
         doubts: What should be looked at.
@@ -183,20 +182,17 @@ def _with_white(
         _other_time("white", white.acquisition, others["the white's dark"], white_dark, root)
     )
     plain = not (dark.inside or white_dark != dark or dark.path is None or ratio != 1)
-    by_values = calibrate == "auto" and cube.stored.kind == "f" and white.kind in "iu"
     words = [below(path, root), dark.text(root)]
     if white_dark != dark:
         words.append(f"of the white: {white_dark.text(root)}")
     differs = [] if plain else [f"dark {dark.kind}, {white_dark.kind}", f"times {ratio!r}"]
-    if by_values:
-        differs.append("by values")
     return Plan(
         ", ".join(words) + said,
         path,
         dark,
         white_dark,
         ratio,
-        by_values,
+        by_values=calibrate == "auto" and cube.stored.kind == "f",
         differs=tuple(differs),
         doubts=tuple(dict.fromkeys(filter(None, doubts))),
     )
@@ -261,10 +257,15 @@ def _ratio(own: Acquisition, white: Acquisition) -> tuple[float, str]:
             f"was exposed otherwise than its white frame, by more than one factor ({times}). Give "
             f"a white frame of the same exposure (data.white), or {WAY_OUT}"
         )
-    if ratio is None:
-        both = own.exposure and white.exposure
-        return 1.0, f" (exposures of unlike words, taken as equal: {times})" if both else ""
-    if ratio == 1:
+    if ratio is None and {*own.exposure.values()} != {*white.exposure.values()}:
+        if own.exposure and white.exposure:
+            raise CatalogueError(
+                "and its white frame tell their exposures in words that cannot be compared "
+                f"({times}). Write both under one key into the headers, or {WAY_OUT}"
+            )
+        silent = "its" if own.exposure else "the cube's"
+        return 1.0, f" (as {silent} header tells no exposure, it is taken as that of the other)"
+    if ratio in (None, 1):
         return 1.0, ""
     return ratio, f"; scaled by the exposure, as of a linear sensor ({times})"
 
@@ -289,16 +290,54 @@ def mixed_exposures(cubes: Sequence[tuple[CubeRecord, Plan]], root: Path) -> str
     groups: dict[str, list[str]] = {}
     for cube in raw:
         if cube.stored.acquisition.exposure:
-            known = groups.setdefault(cube.stored.acquisition.exposure_text, [])
+            known = groups.setdefault(_rounded(cube.stored.acquisition.exposure), [])
             known.append(below(cube.path, root))
     if len(groups) < 2:
         return ""
-    each = "; ".join(f"{time}: {several(files)}" for time, files in list(groups.items())[:6])
     return (
-        f"holds counts of {len(groups)} exposures that no white frame makes comparable ({each}). "
+        f"holds counts of {len(groups)} exposures that no white frame makes comparable "
+        f"({_each(groups)}). "
         "An encoder may learn the exposure instead of the label. Add frames (data.white, "
         "data.dark), or keep to one exposure."
     )
+
+
+def unlike_under_one_white(
+    cubes: Sequence[tuple[CubeRecord, Plan]], frames: Mapping[Path, FrameRecord], root: Path
+) -> Iterator[tuple[list[str], str]]:
+    """Yield cubes of different settings that a white of an unknown one serves, and what to say.
+
+    It can be right for one of the settings at most.
+    """
+    served: dict[Path, dict[str, list[str]]] = {}
+    for cube, plan in cubes:
+        white = None if plan.white is None else frames[plan.white].stored
+        if plan.white is None or white is None:
+            continue
+        own, other = cube.stored.acquisition, white.acquisition
+        times = {} if other.exposure else own.exposure
+        settings = [f"{k} {v}" for k, v in own.setting.items() if k not in other.setting]
+        text = ", ".join(filter(None, [_rounded(times), *settings]))
+        served.setdefault(plan.white, {}).setdefault(text, []).append(cube.file)
+    for path, groups in served.items():
+        told = {text: files for text, files in groups.items() if text}
+        if len(told) > 1:
+            yield (
+                [file for files in told.values() for file in files],
+                f"share the white frame {below(path, root)}, whose header does not tell its own "
+                f"setting, but were taken with different ones ({_each(told)}). Give a white for "
+                "each setting (named after its scans), write the white's into its header, or "
+                f"{WAY_OUT}",
+            )
+
+
+def _rounded(exposure: Mapping[str, float]) -> str:
+    """Write exposures so that those which differ by rounding are one."""
+    return ", ".join(f"{key} {value:.3g}" for key, value in exposure.items())
+
+
+def _each(groups: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{text}: {several(files)}" for text, files in list(groups.items())[:6])
 
 
 def several(files: Sequence[str]) -> str:

@@ -195,6 +195,8 @@ class Preparer:
     def _new(self, record: CubeRecord) -> list[object]:
         """Return what is done to a cube that version 0.1.0 did not do; its stores lack it."""
         plan = self.calibrator.plans[record.file]
+        if self.calibrator.as_stored(record):
+            return [*plan.differs, "as stored"]
         return [*plan.differs, *([self._flaw] if self._flaw and plan.is_plain else [])]
 
     @cached_property
