@@ -24,7 +24,7 @@ from recipe_sides import (
     timed,
 )
 
-from hyperspec.datasets.catalogue.discover import frame_kind
+from hyperspec.cubes.frames import frame_kind
 from hyperspec.inference.cube_embedder import CubeEmbedder
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.acquisition import Acquisition
 from hyperspec.cubes.gains import Gains
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
@@ -92,6 +93,8 @@ class Cube:
             lead to.
         gains: A line per band from native values to radiance or reflectance; None changes nothing.
         metadata: Fields of the header as text, under lower-case keys.
+        acquisition: What the header says of the scan; lines behind a closed shutter are no part of
+            the picture.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Cube:
         scale_factor: float = 1.0,
         gains: Gains | None = None,
         metadata: Mapping[str, str] | None = None,
+        acquisition: Acquisition | None = None,
     ) -> None:
         self.path = path
         self.header_path = header_path
@@ -113,6 +117,7 @@ class Cube:
         self.scale_factor = scale_factor
         self.gains = gains
         self.metadata: Mapping[str, str] = MappingProxyType(dict(metadata or {}))
+        self.acquisition = acquisition or Acquisition()
         self._reader = reader
 
     def __enter__(self) -> Self:
@@ -130,8 +135,9 @@ class Cube:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Bands, lines and samples: ``(C, H, W)``."""
-        return self._reader.shape
+        """Bands, lines and samples of the picture: ``(C, H, W)``."""
+        bands, lines, samples = self._reader.shape
+        return bands, self.acquisition.dark_start or lines, samples
 
     @property
     def num_bands(self) -> int:
@@ -211,7 +217,27 @@ class Cube:
             CubeError: If the window leaves the frame, or the cube is closed.
             HyperspecError: If ``out`` does not fit.
         """
-        indices, part = self._indices(bands), self._part(window)
+        return self._reflectance(self._indices(bands), self._part(window), out)
+
+    def read_dark(self, bands: Bands | None = None) -> NDArray[np.float32] | None:
+        """Return the lines behind a closed shutter, as :meth:`read` does the picture's.
+
+        Args:
+            bands: As for :meth:`read_raw`.
+
+        Returns:
+            Shape ``(n, dark lines, W)``; None when the header names none.
+        """
+        first = self.acquisition.dark_start
+        if first is None:
+            return None
+        lines = self._reader.shape[1] - first
+        part = Window(first, 0, lines, self.num_samples)
+        return self._reflectance(self._indices(bands), part, None)
+
+    def _reflectance(
+        self, indices: list[int], part: Window, out: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
         shape = (part.height, part.width)
         target = output(out, (len(indices), *shape), np.dtype(np.float32))
         # Some bands at a time, so that their stored values are still in the processor's cache when

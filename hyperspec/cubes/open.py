@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from hyperspec.cubes.acquisition import Acquisition
 from hyperspec.cubes.array_file import ARRAY_SUFFIXES, open_array
 from hyperspec.cubes.band_set import open_band_set
 from hyperspec.cubes.cube import Cube, Window
@@ -49,38 +47,6 @@ def open_with_own_axis(
         if axis is None:
             raise
         return open_cube(path, axis, options=options), True
-
-
-def read_cube(
-    path: Path,
-    axis: SpectralAxis,
-    options: ReadOptions = AS_THEY_ARE,
-    like: Cube | None = None,
-) -> NDArray[np.float32]:
-    """Return all reflectance of a cube, such as a calibration frame.
-
-    Raises:
-        CubeError: If it cannot be read, or has other gains than the cube that it is to calibrate.
-    """
-    with open_cube(path, axis, options=options) as cube:
-        if like is not None:
-            require_same_gains(like, cube)
-        return cube.read()
-
-
-def require_same_gains(cube: Cube, frame: Cube) -> None:
-    """Refuse a frame whose gains or offsets are not those of the cube that it calibrates.
-
-    Raises:
-        CubeError: Naming both files.
-    """
-    if cube.gains is frame.gains is None or (cube.gains and cube.gains.same_as(frame.gains)):
-        return
-    raise CubeError(
-        f"{cube.path} is read as {cube.gains or 'stored'}, but the frame {frame.path} as "
-        f"{frame.gains or 'stored'}: gains and offsets (`data gain values`, ...) must be those of "
-        "both. Correct the headers, or take the lists out of all of them."
-    )
 
 
 def open_cube(
@@ -142,6 +108,10 @@ def _open_envi(
             "spectra; give the image cube, or an axis to read it all the same."
         )
     own_axis = axis_from_header(parsed, axis)
+    try:
+        acquisition = Acquisition.of(parsed.fields, parsed.lines)
+    except CubeError as error:
+        raise CubeError(f"{found}: {error}") from None
     nodata, tiff = parsed.number("data ignore value"), None
     if "tiff" in parsed.file_type:
         tiff = _tiff_reader(data, size, parsed)
@@ -157,6 +127,7 @@ def _open_envi(
         scale_factor=scale_factor,
         gains=gains_of(parsed, own_axis.good, scale_factor),
         metadata=parsed.fields,
+        acquisition=acquisition,
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hyperspec.cubes.axis_file import read_axis_file
+from hyperspec.cubes.frames import sort_files
 from hyperspec.cubes.listing import AUTO
 from hyperspec.cubes.read_options import BAND_PLACES, ReadOptions
-from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
+from hyperspec.datasets.catalogue.discover import find_cubes
 from hyperspec.datasets.catalogue.labels import Assigned
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
@@ -128,9 +129,10 @@ class Data(Preparation):
     """Dimension of the bands in `.npy` and `.mat`: `first`, `middle`, `last`, or `auto`: the one
     that is as long as the axis."""
     white: str | None = None
-    """File of the white frame below the root; null looks for one named white*."""
+    """File of the white frame below the root, for all cubes; null looks for frames by name, per
+    scan, session or folder."""
     dark: str | None = None
-    """File of the dark frame below the root; null looks for one named dark*."""
+    """The same for the dark frame; 0 for a camera that subtracts its dark by itself."""
     normalisation: str = "zscore"
     """`none`, `minmax`, `zscore`, `snv`, `l2`, `derivative` or `continuum`, fitted on the training
     part."""
@@ -189,7 +191,8 @@ def label_folder(data: FolderData) -> Assigned:
     """
     root = Path(data.root)
     files, _ = find_cubes(root, data.pattern)
-    names = [path.relative_to(root).as_posix() for path in files if frame_kind(path) is None]
+    specimens = sort_files(root, files, data.white, data.dark).specimens
+    names = [path.relative_to(root).as_posix() for path in specimens]
     assigned: Assigned = data.labels.assign(root, names)
     return assigned
 

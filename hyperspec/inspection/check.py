@@ -10,23 +10,28 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
+from hyperspec.cubes.frames import sort_files
 from hyperspec.cubes.listing import AUTO, list_cubes
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
-from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
+from hyperspec.datasets.preparation.calibrator import Calibrator, grouped, try_plans
+from hyperspec.datasets.preparation.plan import below
+from hyperspec.datasets.preparation.preparation import Preparation
 from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.value_statistics import fill_of, measure
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
+from hyperspec.utils.errors import ConfigError, HyperspecError
 from hyperspec.utils.problems import ordered
 from hyperspec.utils.progress import progress
 
@@ -42,7 +47,8 @@ class CheckSettings:
         reading: How files are read that leave something open.
         pattern: Which files are cubes; ``auto`` takes every raw cube, ``*/`` every band set.
         white: White frame relative to the folder; None looks for it by name.
-        dark: The same for the dark frame.
+        dark: The same for the dark frame; ``0`` where the camera subtracts its dark.
+        preparation: How training would calibrate.
         saturation: Stored value from which on values are saturated; None judges by full scales.
         tolerance_nm: Drift against the expected axis that is not mentioned, above 0.
         num_threads: Cubes read at once; by default as many as there are cores.
@@ -59,6 +65,7 @@ class CheckSettings:
     pattern: str = AUTO
     white: str | None = None
     dark: str | None = None
+    preparation: Preparation = field(default_factory=Preparation)
     saturation: float | None = None
     tolerance_nm: float = 0.1
     num_threads: int | None = None
@@ -86,6 +93,7 @@ class CheckReport:
         seconds: Time that the reading took.
         num_threads: Cubes read at once.
         associations: How each confounder and the label hang together.
+        calibration: What training would do to the values, in words, and the files.
     """
 
     root: Path
@@ -96,6 +104,7 @@ class CheckReport:
     seconds: float
     num_threads: int
     associations: tuple[Association, ...] = ()
+    calibration: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def severity(self) -> Severity:
@@ -144,9 +153,9 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     listing = list_cubes(folder, given.pattern)
     files = listing.cubes
     problems = [*listing.problems, *lone_headers(folder, listing.headers)]
-    frames = _frames(folder, files, given, problems)
-    kinds = {path: frame_kind(path) or "specimen" for path in files}
-    kinds |= {path: kind for kind, path in frames.items() if path is not None}
+    sorted_files = sort_files(folder, files, given.white, given.dark)
+    kinds = dict.fromkeys(sorted_files.files, "specimen") | sorted_files.frames
+    kinds |= dict.fromkeys(sorted_files.left_out, "left out")
     # Before the long reading, so that a wrong column is told at once.
     names = [_name(p, folder) for p in files if kinds[p] == "specimen"]
     given.labels.assign(folder, names)
@@ -157,17 +166,19 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
         looks = _look_at_all(kinds, folder, given, ChecksumCache(cache_dir), num_threads)
         seconds = time.perf_counter() - start
         # The files were just read and their checksums kept, so this reads headers only.
-        catalogue = _catalogue(folder, looks, frames, given, cache_dir)
+        catalogue = _catalogue(folder, looks, given, cache_dir)
+    calibration: dict[str, list[str]] = {}
     associations: list[Association] = []
     if catalogue is not None:
         associations, confounded = examine(catalogue, given.confounders, given.group)
+        calibration = _calibration(catalogue, looks, given.preparation, problems)
         problems += [*catalogue.problems, *confounded]
     elif not files:
         problems.append(Problem(".", "error", "holds headers, but no data file."))
     problems += findings(looks, given.expected or given.axis, given.tolerance_nm)
     unique = {(p.file, p.message): p for p in problems}.values()
     seen = (folder, looks, tuple(ordered(unique)), catalogue, given.expected)
-    return CheckReport(*seen, seconds, num_threads, tuple(associations))
+    return CheckReport(*seen, seconds, num_threads, tuple(associations), calibration)
 
 
 def _look_at_all(
@@ -198,39 +209,41 @@ def _look_at_all(
     return tuple(sorted(found, key=lambda look: look.file))
 
 
-def _frames(
-    root: Path, files: Sequence[Path], settings: CheckSettings, problems: list[Problem]
-) -> dict[str, Path | None]:
-    frames: dict[str, Path | None] = {}
-    for kind, name in (("white", settings.white), ("dark", settings.dark)):
+def _calibration(
+    catalogue: Catalogue, looks: Sequence[Look], settings: Preparation, problems: list[Problem]
+) -> dict[str, list[str]]:
+    """Go through what training would do to the values; note what hinders it, as training says it.
+
+    Returns:
+        What would be done, in words, and to which files.
+    """
+    plans, errors = try_plans(catalogue, settings)
+    problems += [grouped(text, files, "error") for text, files in errors.items()]
+    planned = tuple(record for record in catalogue.records if record.file in plans)
+    calibrator = Calibrator(replace(catalogue, records=planned), settings, problems.append)
+    reflectance = set()
+    for record in planned:
         try:
-            frames[kind] = find_frame(root, files, kind, name)
-        except CatalogueError as error:
-            if name is not None:
-                raise
-            problems.append(Problem(".", "error", str(error)))
-            frames[kind] = next(path for path in files if frame_kind(path) == kind)
-    if (frames["white"] is None) != (frames["dark"] is None):
-        there, missing = ("white", "dark") if frames["dark"] is None else ("dark", "white")
-        text = (
-            f"has a {there} frame but no {missing} frame, and calibration needs both. Add it, or "
-            "train with data.calibrate=none."
-        )
-        problems.append(Problem(".", "warning", text))
-    return frames
+            if calibrator.of(record) is None and calibrator.is_reflectance(record):
+                reflectance.add(record.file)
+        except HyperspecError as error:
+            white = plans[record.file].white
+            file = record.file if white is None else below(white, catalogue.root)
+            problems.append(Problem(file, "error", str(error)))
+    for look in looks:
+        look.counts = look.file not in reflectance
+    return calibrator.groups()
 
 
 def _catalogue(
     root: Path,
     looks: Sequence[Look],
-    frames: Mapping[str, Path | None],
     settings: CheckSettings,
     cache_dir: Path,
 ) -> Catalogue | None:
     usable = [look for look in looks if look.kind == "specimen" and look.axis is not None]
     if not usable:
         return None
-    named = {kind: None if p is None else _name(p, root) for kind, p in frames.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # each was seen already
         return scan(
@@ -240,8 +253,8 @@ def _catalogue(
             axis=settings.axis if any(look.axis_given for look in usable) else None,
             reading=settings.reading,
             pattern=settings.pattern,
-            white=named["white"],
-            dark=named["dark"],
+            white=settings.white,
+            dark=settings.dark,
             cache_dir=cache_dir,
             num_threads=settings.num_threads,
         )
@@ -285,6 +298,9 @@ def _look(
             seen.measure = measure(cube, settings.saturation)
             if seen.kind != "dark":  # which is 0 where a camera subtracts it
                 seen.fill = fill_of(cube)
+            dark = cube.read_dark([int(band) for band in cube.axis.good_indices])
+            if dark is not None and cube.acquisition.dark_start is not None:
+                seen.dark_lines = (cube.acquisition.dark_start, float(np.nanmean(dark)))
         seen.digest = content_digest(path, cache)
     except (HyperspecError, OSError) as error:
         seen.error = str(error)

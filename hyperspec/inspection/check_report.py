@@ -13,6 +13,7 @@ import numpy as np
 
 from hyperspec.datasets.catalogue.confounding import Association
 from hyperspec.datasets.catalogue.records import Problem
+from hyperspec.datasets.preparation.plan import several
 from hyperspec.inspection.check import CheckReport, worst
 from hyperspec.inspection.findings import Drift, Look, drift
 from hyperspec.spectra.axis import SpectralAxis
@@ -47,6 +48,7 @@ def print_report(report: CheckReport, console: Console, everything: bool = False
         console.print(_left_out(report, rows), style="dim", highlight=False)
         console.print()
     _print_problems(report.problems, report.root, console, everything)
+    _print_calibration(report, console, everything)
     for line in _summary(report):
         console.print(line, highlight=False, soft_wrap=False)
 
@@ -72,6 +74,9 @@ def to_json(report: CheckReport) -> str:
         "num_threads": report.num_threads,
         "axis": None if catalogue is None else _axis_fields(catalogue.axis),
         "expected": None if report.expected is None else _axis_fields(report.expected),
+        "calibration": [
+            {"done": words, "files": list(files)} for words, files in report.calibration.items()
+        ],
         "confounders": [_association_fields(one) for one in report.associations],
         "cubes": cubes,
         "problems": [
@@ -227,6 +232,28 @@ def _print_problems(
         console.print()
 
 
+def _print_calibration(report: CheckReport, console: Console, everything: bool) -> None:
+    """Say which frames serve which scans, and what is left out."""
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    lines = [
+        f"[bold]{escape(several(files))}[/]: {escape(words)}"
+        for words, files in report.calibration.items()
+    ]
+    left_out = {} if report.catalogue is None else report.catalogue.left_out
+    lines += [f"[bold]{escape(f)}[/] is left out: {escape(why)}" for f, why in left_out.items()]
+    if not lines:
+        return
+    console.print("Calibration (data.calibrate)")
+    shown = lines if everything else lines[:MAX_PROBLEMS]
+    for line in shown:
+        console.print(Padding(line, (0, 0, 0, 2)), highlight=False)
+    if len(shown) < len(lines):
+        console.print(f"  and {len(lines) - len(shown)} more (--all, --out)", style="dim")
+    console.print()
+
+
 def _line(problem: Problem, root: Path) -> str:
     """Write the file once, and paths as they are seen from the folder."""
     from rich.markup import escape
@@ -252,7 +279,9 @@ def _summary(report: CheckReport) -> list[str]:
     kinds = Counter(look.kind for look in looks)
     total = sum(look.num_bytes for look in looks)
     parts = [counted(kinds["specimen"], "cube") + _alike(looks)]
-    parts += [f"{kinds[kind]} {kind} frame" for kind in ("white", "dark") if kinds[kind]]
+    frames = {"white": kinds["white"], "dark": kinds["dark"] + kinds["white_dark"]}
+    parts += [counted(number, f"{kind} frame") for kind, number in frames.items() if number]
+    parts += [f"{kinds['left out']} left out"] if kinds["left out"] else []
     speed = total / max(report.seconds, 1e-9) / 1e6
     lines = [
         f"{', '.join(parts)}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
@@ -13,6 +13,7 @@ from hyperspec.cubes.envi.header import FILE_ORDER
 from hyperspec.datasets.catalogue.records import Problem, copies
 from hyperspec.inspection.value_statistics import Measure
 from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.white import listed
 
 Severity = Literal["ok", "warning", "error"]
 
@@ -24,6 +25,8 @@ MAX_MISSING = 0.05
 # both frames, below 2% of the white.
 DARK_SHARE = 0.1
 DARK_REFLECTANCE = 0.02
+# Lines behind a closed shutter are darker than this share of the picture's bright part.
+DARK_LINES_SHARE = 0.5
 _MIN_PEERS = 3
 # Fewer pixels than this can be equal by chance.
 _MIN_PIXELS = 16
@@ -35,7 +38,8 @@ class Look:
 
     Args:
         file: Path relative to the folder, with forward slashes.
-        kind: ``specimen``, ``white`` or ``dark``.
+        kind: ``specimen``, ``white``, ``dark``, ``white_dark``, or ``left out`` for what is another
+            file once more.
         num_bytes: Size of the data file.
         shape: Bands, lines, samples.
         dtype: Type of the stored values.
@@ -47,6 +51,9 @@ class Look:
         error: Why it cannot be read.
         warnings: What the reader warned of.
         fill: Which values stand for nothing although the file does not declare them.
+        dark_lines: First of the lines behind a closed shutter, and their mean over the scale
+            factor; None without any.
+        counts: Whether its values are on the scale of the frames, and not reflectance already.
     """
 
     file: str
@@ -62,6 +69,8 @@ class Look:
     error: str | None = None
     warnings: tuple[str, ...] = ()
     fill: tuple[str, ...] = ()
+    dark_lines: tuple[int, float] | None = None
+    counts: bool = True
 
 
 class Drift(NamedTuple):
@@ -113,7 +122,7 @@ def findings(
             found.append(Problem(look.file, "warning", text))
         if expected is not None and look.axis is not None and not look.axis_given:
             found += _of_axis(look.file, look.axis, expected, tolerance_nm)
-    return [*found, *_dark(looks), *_frames_fit(looks), *copies((x.digest, x.file) for x in looks)]
+    return [*found, *_dark(looks), *copies((x.digest, x.file) for x in looks)]
 
 
 def _of_values(look: Look, seen: Measure) -> Iterator[Problem]:
@@ -127,28 +136,34 @@ def _of_values(look: Look, seen: Measure) -> Iterator[Problem]:
         return
     if seen.missing_share > MAX_MISSING:
         yield warning(f"{seen.missing_share:.1%} of its values are nodata or not finite.")
-    if seen.saturated_share > MAX_SATURATED:
-        lost = " Reflectance above it is lost." if look.kind == "white" else ""
+    # Of a white frame that divides, more is said by who divides.
+    if seen.saturated_share > MAX_SATURATED and look.kind != "white":
         level = seen.saturation_level
+        yield warning(f"{seen.saturated_share:.2%} of its values are saturated (at {level:g}).")
+    if look.dark_lines is not None and look.dark_lines[1] > DARK_LINES_SHARE * seen.brightness:
         yield warning(
-            f"{seen.saturated_share:.2%} of its values are saturated (at {level:g}).{lost}"
+            f"says that its lines from {look.dark_lines[0]} on are dark (autodarkstartline), but "
+            f"their mean is {look.dark_lines[1]:g}, the picture's bright part {seen.brightness:g}. "
+            "If they are part of the picture, take the key out of the header."
         )
     shape = look.shape
     assert shape is not None  # it was measured
     if seen.empty_bands:
         yield warning(
-            f"holds no value in {_listed('band', seen.empty_bands)}; mark them bad in the header "
+            f"holds no value in {listed('band', seen.empty_bands)}; mark them bad in the header "
             "(bbl)."
         )
-    if seen.flat_bands and shape[1] * shape[2] >= _MIN_PIXELS:
+    # Saturated bands of a white frame are no dead ones.
+    flat_is_dead = look.kind != "white" or not seen.saturated_share
+    if seen.flat_bands and flat_is_dead and shape[1] * shape[2] >= _MIN_PIXELS:
         yield warning(
-            f"holds one value everywhere in {_listed('band', seen.flat_bands)}; if the sensor is "
+            f"holds one value everywhere in {listed('band', seen.flat_bands)}; if the sensor is "
             "dead there, mark them bad in the header (bbl)."
         )
     dropped = _inner(seen.flat_lines, shape[1])
     if dropped and shape[2] > 1:
         yield warning(
-            f"holds one value everywhere in {_listed('line', dropped)}: did the scan drop frames?"
+            f"holds one value everywhere in {listed('line', dropped)}: did the scan drop frames?"
         )
 
 
@@ -191,18 +206,17 @@ def _dark(looks: Sequence[Look]) -> Iterator[Problem]:
         for look in looks
         if look.measure is not None and np.isfinite(look.measure.brightness)
     }
-    levels = {look.kind: bright.get(look.file) for look in looks if look.kind != "specimen"}
-    base, white = levels.get("dark") or 0.0, levels.get("white")
+    dark, white = _median_of(looks, bright, "dark"), _median_of(looks, bright, "white")
     specimens = [look for look in looks if look.kind == "specimen" and look.file in bright]
-    typical = float(np.median([bright[look.file] for look in specimens])) if specimens else 0.0
     for look in specimens:
         assert look.measure is not None  # it has a brightness
-        value = bright[look.file]
+        peers = [bright[other.file] for other in specimens if other.counts == look.counts]
+        value, typical, base = bright[look.file], float(np.median(peers)), dark * look.counts
         if look.measure.low == look.measure.high:
             continue  # blank, which is said elsewhere
-        if len(specimens) >= _MIN_PEERS and value - base < DARK_SHARE * (typical - base):
+        if len(peers) >= _MIN_PEERS and value - base < DARK_SHARE * (typical - base):
             text = f"is dark: its bright part is {value:g}, that of the others {typical:g}."
-        elif white and base and value - base < DARK_REFLECTANCE * (white - base):
+        elif look.counts and white and base and value - base < DARK_REFLECTANCE * (white - base):
             text = (
                 f"is dark: its bright part is {value:g}, hardly above the dark frame's {base:g} "
                 f"(white: {white:g})."
@@ -212,32 +226,7 @@ def _dark(looks: Sequence[Look]) -> Iterator[Problem]:
         yield Problem(look.file, "warning", f"{text} Was the lamp on, the shutter open?")
 
 
-def _frames_fit(looks: Sequence[Look]) -> Iterator[Problem]:
-    """Calibration needs frames with the cubes' bands and samples."""
-    specimens = [look.shape for look in looks if look.kind == "specimen" and look.shape]
-    for frame in looks:
-        if frame.kind == "specimen" or frame.shape is None:
-            continue
-        misfits = {s for s in specimens if (s[0], s[2]) != (frame.shape[0], frame.shape[2])}
-        if misfits:
-            bands, _, samples = sorted(misfits)[0]
-            yield Problem(
-                frame.file, "error",
-                f"is the {frame.kind} frame with {frame.shape[0]} bands and {frame.shape[2]} "
-                f"samples, but there are cubes with {bands} bands and {samples} samples. Give the "
-                f"frame of their sensor setting (data.{frame.kind}), or train with "
-                "data.calibrate=none.",
-            )  # fmt: skip
-
-
-def _listed(word: str, indices: Sequence[int], limit: int = 6) -> str:
-    """Write indices as ranges: ``bands 3, 7-9 and 12 more``."""
-    runs: list[list[int]] = []
-    for index in indices:
-        if runs and index == runs[-1][1] + 1:
-            runs[-1][1] = index
-        else:
-            runs.append([index, index])
-    texts = [f"{a}" if a == b else f"{a}-{b}" for a, b in runs]
-    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
-    return f"{word}{'s' if len(indices) > 1 else ''} {', '.join(texts[:limit])}{more}"
+def _median_of(looks: Sequence[Look], bright: Mapping[str, float], kind: str) -> float:
+    """Return the median brightness of a kind of frames; 0 without any."""
+    found = [bright[look.file] for look in looks if look.kind == kind and look.file in bright]
+    return float(np.median(found)) if found else 0.0

@@ -10,17 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.files import band_files, find_header, find_mask
-from hyperspec.cubes.open import Cube, open_cube, read_cube
+from hyperspec.cubes.files import find_mask
+from hyperspec.cubes.frames import frame_kind, frames_beside
+from hyperspec.cubes.open import Cube, open_cube
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
-from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
+from hyperspec.datasets.catalogue.checksums import ChecksumCache
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Stored
+from hyperspec.datasets.catalogue.scan import read_frame
+from hyperspec.datasets.preparation.calibrator import Calibrator
 from hyperspec.datasets.preparation.foreground import otsu_foreground
 from hyperspec.datasets.preparation.mask_image import read_mask
+from hyperspec.datasets.preparation.preparation import Preparation
 from hyperspec.inspection.value_statistics import Measure, blocks, fill_of, measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.colour import ColourWeights, colour_weights, nearest_bands
-from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
+from hyperspec.utils.errors import HyperspecError
 
 # Float cubes whose values stay below this hold reflectance; counts go far beyond.
 _MAX_REFLECTANCE = 2.0
@@ -51,6 +56,7 @@ class CubeInfo:
         cube: The cube, closed.
         measure: What the stored values tell.
         calibration: How reflectance was reached, in words.
+        doubts: What of that should be looked at.
         is_reflectance: Whether 1 means a perfect white.
         foreground: Shape ``(H, W)``.
         foreground_source: ``mask image``, ``Otsu`` or ``whole frame``.
@@ -64,6 +70,7 @@ class CubeInfo:
     cube: Cube
     measure: Measure
     calibration: str
+    doubts: tuple[str, ...]
     is_reflectance: bool
     foreground: NDArray[np.bool_]
     foreground_source: str
@@ -79,9 +86,9 @@ def look_at(
     axis: SpectralAxis | None = None,
     *,
     reading: ReadOptions = AS_THEY_ARE,
-    calibrate: str = "auto",
+    preparation: Preparation | None = None,
     white: Path | None = None,
-    dark: Path | None = None,
+    dark: Path | str | None = None,
 ) -> CubeInfo:
     """Read a cube by blocks of lines and gather what there is to know.
 
@@ -89,21 +96,21 @@ def look_at(
         path: The data file or its header.
         axis: Axis of a cube without wavelengths.
         reading: How files are read that leave something open.
-        calibrate: ``auto`` uses a white and a dark frame that lie beside the cube, where they
-            fit; ``none`` does not.
+        preparation: How training would calibrate; frames are looked for beside the cube, and in
+            the two folders above.
         white: White frame; None looks for it by name.
-        dark: Dark frame; None looks for it by name.
+        dark: Dark frame; None looks for it by name, ``0`` is a camera that subtracts its dark.
 
     Raises:
-        HyperspecError: If the cube, or a named frame, cannot be read.
+        HyperspecError: If the cube cannot be read, or it cannot be calibrated with frames that are
+            named, or at all costs (``always``).
     """
     with open_cube(path, axis, options=reading) as cube:
         seen = measure(cube)
         for text in fill_of(cube):
             warnings.warn(f"{path} {text}", stacklevel=2)
-        calibration, words = None, "none asked for"
-        if calibrate == "auto":
-            calibration, words = _calibration(cube, reading, white, dark)
+        given = preparation or Preparation()
+        calibration, words, known, doubts = _calibration(cube, reading, given, white, dark)
         colours = colour_weights(cube.axis)
         rgb_bands = nearest_bands(cube.axis)
         brightness, xyz, rgb = _planes(cube, calibration, colours, rgb_bands)
@@ -112,7 +119,8 @@ def look_at(
             cube=cube,
             measure=seen,
             calibration=words,
-            is_reflectance=calibration is not None
+            doubts=doubts,
+            is_reflectance=known
             or cube.is_scaled
             or (cube.dtype.kind == "f" and seen.high <= _MAX_REFLECTANCE),
             foreground=foreground,
@@ -198,43 +206,33 @@ def _spectrum(
 
 
 def _calibration(
-    cube: Cube, reading: ReadOptions, white: Path | None, dark: Path | None
-) -> tuple[Calibration | None, str]:
-    """Return the calibration by the frames beside a cube, and what was done in words."""
-    if frame_kind(cube.path) is not None and white is None and dark is None:
-        return None, "none, this is a frame itself"
-    folder = cube.path.parent
-    alike = band_files if cube.path.is_dir() else find_header
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if frame_kind(path) is not None
-        and path.suffix.lower() != ".hdr"
-        and path.is_dir() == cube.path.is_dir()
-        and alike(path)
-    ]
-    frames = {}
+    cube: Cube,
+    reading: ReadOptions,
+    settings: Preparation,
+    white: Path | None,
+    dark: Path | str | None,
+) -> tuple[Calibration | None, str, bool, tuple[str, ...]]:
+    """Return the calibration, what was done in words, whether it is reflectance, and doubts."""
+    named = white is not None or dark is not None
+    if frame_kind(cube.path) is not None and not named:
+        return None, "none, this is a frame itself", False, ()
+    doubts: list[str] = []
+    path = cube.path.absolute()
+    files = frames_beside(path, white, dark).frames_of(path)
+    record = CubeRecord(
+        specimen=cube.path.stem, file=path.name, path=path, shape=cube.shape,
+        axis_hash=cube.axis.hash, num_bytes=0, checksum="", stamp=(), stored=Stored.of(cube),
+        frames=files,
+    )  # fmt: skip
+    cache = ChecksumCache(None)
     try:
-        for kind, given in (("white", white), ("dark", dark)):
-            frames[kind] = given or find_frame(folder, files, kind, None)
-    except CatalogueError:
-        return None, "none: several files could be the frames (data.white, data.dark)"
-    paths = {kind: path for kind, path in frames.items() if path is not None}
-    if len(paths) < 2:
-        return None, f"none: {' and '.join(paths) or 'no'} frame beside the cube" + (
-            " alone" if paths else ""
-        )
-    try:
-        levels = [read_cube(paths[kind], cube.axis, reading, cube) for kind in ("white", "dark")]
-        calibration = Calibration.from_frames(levels[0], levels[1])
-        if calibration.dark.shape != (cube.num_bands, cube.num_samples):
-            raise CubeError(
-                f"The frames have {calibration.dark.shape[0]} bands and "
-                f"{calibration.dark.shape[1]} samples, the cube {cube.num_bands} and "
-                f"{cube.num_samples}."
-            )
+        frames = {file: read_frame(file, cube.axis, cache, reading) for file in files.files}
+        catalogue = Catalogue(path.parent, (record,), cube.axis, frames=frames, reading=reading)
+        calibrator = Calibrator(catalogue, settings, lambda problem: doubts.append(str(problem)))
+        calibration = calibrator.of(record)
     except HyperspecError as error:
-        if white is not None or dark is not None:
+        if named or settings.calibrate == "always":
             raise
-        return None, f"none: {error}"
-    return calibration, f"{paths['white'].name}, {paths['dark'].name}"
+        return None, f"none: {error}", False, ()
+    known = calibrator.is_reflectance(record)
+    return calibration, calibrator.words(record), known, tuple(doubts)

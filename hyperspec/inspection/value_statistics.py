@@ -13,11 +13,10 @@ from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.fill_values import lost_bands, sampled_bands, undeclared_fill
 from hyperspec.cubes.gains import Gains
+from hyperspec.spectra.white import FULL_SCALES
 from hyperspec.utils.errors import CubeError
 
 BLOCK_BYTES = 16 * 2**20
-# Full scale of 8 to 16 bit converters: a largest value of exactly this much is saturation.
-FULL_SCALES = frozenset(2**bits - 1 for bits in (8, 10, 11, 12, 13, 14, 15, 16))
 # The bright part of a cube, whatever share of it the specimen covers.
 BRIGHT_QUANTILE = 0.99
 

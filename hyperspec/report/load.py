@@ -82,7 +82,8 @@ class SweepData:
     def unit(self) -> str:
         """What was sampled: ``specimen``, or the column of ``data.split.group``."""
         column = "params.data.split.group"
-        named = set(self.finished[column].dropna()) - {"None"} if column in self.jobs else set()
+        told = set(self.finished[column].dropna()) if column in self.jobs else set()
+        named = told - {"null"}
         return str(named.pop()) if len(named) == 1 else "specimen"
 
     def predictions(self, run_id: str) -> pd.DataFrame | None:

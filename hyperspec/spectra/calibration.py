@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.spectra.white import White
 from hyperspec.utils.errors import CubeError
 
 
@@ -21,52 +22,42 @@ class Calibration:
     Args:
         dark: Mean dark counts, shape ``(C, W)``, float32.
         span: Mean white minus mean dark, shape ``(C, W)``, float32, divided by the white target's
-            reflectance; NaN where it is not positive.
+            reflectance, in counts of the scans' exposure; NaN where the white is not fit to divide
+            by.
 
-    Source: ``reflectance = (raw - dark) / (white - dark)``. The rule names zero denominators only;
-    negative ones are masked too, since a white that is darker than the dark measures nothing.
+    Source: ``reflectance = (raw - dark) / (white - dark)``, each over its exposure where these
+    differ: the counts of a detector grow linearly with the time.
     """
 
     dark: NDArray[np.float32]
     span: NDArray[np.float32]
 
     @classmethod
-    def from_frames(
+    def from_white(
         cls,
-        white: NDArray[np.generic],
-        dark: NDArray[np.generic],
-        white_reflectance: float = 1.0,
+        white: White,
+        dark: NDArray[np.float64],
+        white_dark: NDArray[np.float64] | None = None,
+        *,
+        white_reflectance: float | NDArray[np.float64] = 1.0,
+        exposure_ratio: float = 1.0,
     ) -> Calibration:
-        """Average a white and a dark frame over their lines.
+        """Divide by a white frame that was judged.
 
         Args:
-            white: Raw counts of the white target, shape ``(C, lines, W)``; NaN counts are left out.
-            dark: Raw counts with the shutter closed, shape ``(C, lines, W)``, any number of lines.
-            white_reflectance: Known reflectance of the white target, above 0 (0.99 for Spectralon).
-
-        Raises:
-            CubeError: If the frames differ in bands or samples, or the reflectance is not positive.
+            white: The frame.
+            dark: Mean dark of the scans, shape ``(C, W)``.
+            white_dark: Mean dark of the white frame; that of the scans by default.
+            white_reflectance: Known reflectance of the white target, above 0 (0.99 for Spectralon),
+                or that of each band, shape ``(C,)``.
+            exposure_ratio: How many times longer the scans were exposed than the white frame.
         """
-        if not (np.isfinite(white_reflectance) and white_reflectance > 0):
-            raise CubeError(
-                f"white_reflectance is {white_reflectance}; give the reflectance of the white "
-                "target, a number above 0 (1.0 when it is not known)."
-            )
-        if white.shape[::2] != dark.shape[::2]:
-            raise CubeError(
-                f"The white frame has {white.shape[0]} bands and {white.shape[2]} samples, the "
-                f"dark frame {dark.shape[0]} bands and {dark.shape[2]} samples; both must come "
-                "from the same sensor setting."
-            )
-        level = _mean_over_lines(dark)
-        span = (_mean_over_lines(white) - level) / white_reflectance
-        span[~(span > 0)] = np.nan  # also catches NaN
-        return cls(level.astype(np.float32), span.astype(np.float32))
-
-    @property
-    def num_dead(self) -> int:
-        """Number of detector elements (band and sample) without a positive span."""
-        return int(np.isnan(self.span).sum())
+        below = dark if white_dark is None else white_dark
+        span = (white.level - below) / np.reshape(white_reflectance, (-1, 1))
+        if exposure_ratio != 1:
+            span *= exposure_ratio
+        span[~white.usable] = np.nan
+        return cls(dark.astype(np.float32), span.astype(np.float32))
 
     def apply(
         self,
@@ -99,12 +90,3 @@ class Calibration:
         reflectance = raw - dark[:, None, :]
         reflectance /= span[:, None, :]
         return reflectance.astype(np.float32, copy=False)
-
-
-def _mean_over_lines(frame: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Average over lines without NaN; NaN where a detector element has no finite count."""
-    values = np.asarray(frame, np.float64)
-    finite = np.isfinite(values)
-    total = np.where(finite, values, 0.0).sum(axis=1)
-    count = finite.sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -15,13 +15,13 @@ from hyperspec.bands import Learned, Strategy
 from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.confounding import chosen_confounders, examine
-from hyperspec.datasets.catalogue.records import OWN_COLUMNS
+from hyperspec.datasets.catalogue.records import OWN_COLUMNS, Catalogue
 from hyperspec.datasets.config import Data, FolderData, TilesData, scan_folder
 from hyperspec.datasets.grouping import Grouping
 from hyperspec.datasets.preparation.preparation import PrepareSettings, TileSettings
 from hyperspec.datasets.splits import Split, grouped_split
 from hyperspec.datasets.store.on_the_fly import DirectSource
-from hyperspec.datasets.store.packed import pack
+from hyperspec.datasets.store.packed import Store, pack
 from hyperspec.datasets.store.source import SpecimenSource
 from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.embeddings import Held
@@ -141,6 +141,13 @@ def open_source(data: Data) -> SpecimenSource:
     for problem in catalogue.problems:
         log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
     catalogue.raise_errors()
+    source = _prepared(data, catalogue)
+    for line in source.calibration:
+        log.info("calibration: %s", line)
+    return source
+
+
+def _prepared(data: Data, catalogue: Catalogue) -> Store | DirectSource | TileSource:
     if isinstance(data, TilesData):
         return TileSource(catalogue, TileSettings.of(data))
     if not isinstance(data, FolderData):

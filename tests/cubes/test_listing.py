@@ -198,7 +198,7 @@ def test_several_kinds_of_cubes_are_warned_of(tmp_path):
     write(tmp_path / "s0.raw", 1)
     write(tmp_path / "white.img", 2)
     assert scan(tmp_path).problems == ()  # a frame is no specimen
-    write(tmp_path / "s0_reflectance.dat", 3)
+    write(tmp_path / "s1.dat", 3)
     (problem,) = scan(tmp_path).problems
     assert (problem.file, problem.severity) == (".", "warning")
     assert "several kinds: 1 .raw file, 1 .dat file" in problem.message

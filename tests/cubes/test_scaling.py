@@ -8,7 +8,6 @@ from cube_oracle import axis_of, header_text, write_pair
 
 from hyperspec.cubes import open_cube, write_envi
 from hyperspec.cubes.cube import Window
-from hyperspec.cubes.open import require_same_gains
 from hyperspec.spectra import SpectralAxis
 from hyperspec.utils.errors import CubeError
 
@@ -145,18 +144,6 @@ def test_a_key_that_changes_values_comes_once(tmp_path, key):
     same = header_text() + "tint = 2\nTint =  2\ndescription = a\ndescription = b\n"
     with open_cube(write_pair(tmp_path, same)) as cube:
         assert cube.metadata["description"] == "b"
-
-
-def test_frames_must_have_the_gains_of_their_cube(tmp_path):
-    gains = {"data_offset_values": listed([-10] * BANDS), "scale": 100}
-    one = open_cube(written(tmp_path, truth() * 100, "a.bil", **gains))
-    same = open_cube(written(tmp_path, truth() * 100, "b.bil", **gains))
-    other = open_cube(written(tmp_path, truth() * 100, "c.bil", scale=100))
-    require_same_gains(one, same)
-    require_same_gains(other, other)
-    for cube, frame in ((one, other), (other, one)):
-        with pytest.raises(CubeError, match=r"a.bil|c.bil.*must be those of both"):
-            require_same_gains(cube, frame)
 
 
 def test_scales_and_offsets_of_a_raster_are_applied(tmp_path):

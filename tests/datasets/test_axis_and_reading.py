@@ -22,7 +22,7 @@ from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.runs.identity import canonical
 from hyperspec.spectra import SpectralAxis
-from hyperspec.utils.errors import ConfigError, CubeError
+from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
 
 NM = [400.5, 500.0, 640.25, 700.0]
 AXIS = SpectralAxis(NM)
@@ -201,9 +201,9 @@ def test_frames_with_other_gains_than_the_cube_are_refused(tmp_path):
     gained(tmp_path / "dark.bil", None, level // 10)
     catalogue = scan(tmp_path)
     with pytest.raises(
-        CubeError, match=r"s.bil is read as stored × 1 \+ \(-100\), but the frame .*dark"
+        CatalogueError, match=r"s.bil: is read as stored × 1 \+ \(-100\), but the frame dark.bil as"
     ):
-        Preparer(catalogue, SETTINGS).read(catalogue.records[0])
+        Preparer(catalogue, SETTINGS)
 
 
 def test_nodata_that_no_header_declares_is_told_while_preparing(tmp_path):

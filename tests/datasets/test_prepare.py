@@ -204,9 +204,9 @@ def test_frames_of_another_width_are_an_error_that_names_both(tmp_path):
     write_envi(tmp_path / "b.bil", np.ones((5, 8, 9), np.float32), AXIS)
     catalogue = scan(tmp_path)
     with pytest.raises(
-        CubeError, match=r"b.bil has 5 bands and 9 samples, but .*white.bil and .* have 5 and 36"
+        CatalogueError, match=r"b.bil: has 5 bands and 9 samples, but .*white.bil has 5 and 36"
     ):
-        prepare(catalogue.records[1], catalogue, PrepareSettings())
+        Preparer(catalogue, PrepareSettings())
 
 
 def test_errors_name_the_cube(tmp_path):
@@ -233,9 +233,9 @@ def test_errors_name_the_cube(tmp_path):
     [
         ({"size": 0}, r"data.size is 0; it must be a number of pixels, at least 1"),
         ({"crop_margin": -0.1}, r"data.crop_margin is -0.1; it must be between 0 and 1"),
-        ({"white_reflectance": 0}, r"data.white_reflectance is 0; it must be above 0"),
+        ({"white_reflectance": 0}, r"data.white_reflectance is 0.0; it must be above 0"),
         ({"dtype": "uint8"}, r"data.dtype is 'uint8'; choose one of float16, float32"),
-        ({"calibrate": "yes"}, r"data.calibrate is 'yes'; choose one of auto, none"),
+        ({"calibrate": "yes"}, r"data.calibrate is 'yes'; choose one of auto, always, never, none"),
     ],
 )
 def test_settings_are_checked(options, text):

@@ -6,7 +6,6 @@ import pytest
 
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, file_digest
-from hyperspec.datasets.catalogue.discover import frame_kind
 from hyperspec.datasets.catalogue.labels import CsvLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.spectra.axis import SpectralAxis
@@ -106,34 +105,19 @@ def test_frames_are_found_by_name_and_are_no_specimens(tmp_path):
         write(tmp_path / name, len(name))
     catalogue = scan(tmp_path)
     assert [r.file for r in catalogue.records] == ["a.raw"]
-    assert catalogue.white == tmp_path / "white_reference_crop.raw"
-    assert catalogue.dark == tmp_path / "DARKREF_01.raw"
+    frames = catalogue.records[0].frames
+    assert frames.white == tmp_path / "white_reference_crop.raw"
+    assert frames.dark == tmp_path / "DARKREF_01.raw"
     write(tmp_path / "white2.raw", 77)
-    with pytest.raises(CatalogueError, match=r"white frame: white2.raw, white_reference_crop.raw"):
-        scan(tmp_path)
+    (record,) = scan(tmp_path).records
+    assert record.frames.white is None
+    assert "white frame: white2.raw, white_reference_crop.raw. Name one" in record.frames.problem
     named = scan(tmp_path, white="white2.raw")
-    assert named.white == tmp_path / "white2.raw"
+    assert named.records[0].frames.white == tmp_path / "white2.raw"
     assert [r.file for r in named.records] == ["a.raw"]
     assert named.hash != catalogue.hash
     with pytest.raises(CatalogueError, match=r"data.dark is 'no.raw', but .* does not exist"):
         scan(tmp_path, dark="no.raw", white="white2.raw")
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("white.bil", "white"),
-        ("dark_frame.bil", "dark"),
-        ("WHITEREF_scan.raw", "white"),
-        ("darkReference", "dark"),
-        ("white-2.bil", "white"),
-        ("Darkling beetle_1D_010101.bil", None),
-        ("white admiral_1D_010101.bil", None),
-        ("offwhite.bil", None),
-    ],
-)
-def test_frame_names(tmp_path, name, kind):
-    assert frame_kind(tmp_path / name) == kind
 
 
 def test_pictures_masks_and_hidden_files_are_no_cubes(tmp_path):

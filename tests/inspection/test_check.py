@@ -12,6 +12,7 @@ from rich.console import Console
 from hyperspec.cli.main import main
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels
+from hyperspec.datasets.preparation.preparation import Preparation
 from hyperspec.inspection import check as looking
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.check_report import print_report, to_json
@@ -199,24 +200,29 @@ def test_labels_without_cubes_and_cubes_without_labels(root):
 def test_frames(root):
     write_envi(root / "dark_ref.bil", cube(30, level=100), AXIS)
     report = check_folder(root)
-    assert [p.message for p in report.problems] == [
-        "has a dark frame but no white frame, and calibration needs both. Add it, or train with "
-        "data.calibrate=none."
-    ]
+    assert [(p.file, p.severity) for p in report.problems] == [("a0.bil", "error")]
+    (text,) = [p.message for p in report.problems]
+    assert "has a dark frame (dark_ref.bil) but no white frame, and calibration needs both" in text
+    assert text.endswith("set data.calibrate=never to read the values as they are. (And 3 more.)")
+    never = CheckSettings(preparation=Preparation(calibrate="never"))
+    assert check_folder(root, never).problems == ()
     white = cube(31, level=3000)
-    white[:, :, :2] = 4095
     write_envi(root / "white_ref.bil", white, AXIS)
-    ((severity, text),) = messages(check_folder(root), "white_ref.bil")
-    assert severity == "warning"
-    assert text.endswith("(at 4095). Reflectance above it is lost.")
+    report = check_folder(root)
+    assert report.problems == ()
+    assert report.calibration == {
+        "white_ref.bil, dark_ref.bil": ["a0.bil", "a1.bil", "a2.bil", "a3.bil"]
+    }
+    assert "a0.bil and 3 more: white_ref.bil, dark_ref.bil" in printed(report)
+    (row,) = json.loads(to_json(report))["calibration"]
+    assert (row["done"], row["files"][-1]) == ("white_ref.bil, dark_ref.bil", "a3.bil")
     write_envi(root / "white_ref.bil", white[:, :, :8], AXIS)
-    found = messages(check_folder(root), "white_ref.bil")
-    assert ("error", "is the white frame with 7 bands and 8 samples") in [
-        (kind, text[:45]) for kind, text in found
-    ]
+    ((severity, text),) = messages(check_folder(root), "a0.bil")
+    assert severity == "error"
+    assert "7 bands and 10 samples, but the calibration frame white_ref.bil has 7 and 8" in text
     write_envi(root / "white_2.bil", white, AXIS)
-    ((_, text),) = messages(check_folder(root), ".")
-    assert "Several files" in text
+    ((_, text),) = messages(check_folder(root), "a0.bil")
+    assert "Several files could be the white frame: white_2.bil, white_ref.bil" in text
     with pytest.raises(CatalogueError, match=r"data.white is 'w.bil'"):
         check_folder(root, CheckSettings(white="w.bil"))
 
@@ -329,7 +335,9 @@ def test_a_missing_folder_is_told(tmp_path, capsys):
 @pytest.mark.real_data
 def test_real_folders_are_checked_to_the_end(real_data):
     report = check_folder(real_data / "corn_kernel_vnir")
-    assert (report.exit_status, len(report.looks)) == (0, 3)
+    # The lamp is weak below 400 nm, which is told.
+    assert (report.exit_status, len(report.looks)) == (1, 3)
+    assert "3 times the noise above the dark in bands 0-27" in report.problems[0].message
     report = check_folder(real_data / "gdal_envi")
     assert report.exit_status == 2
     assert len(report.looks) == 27

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from hyperspec.cli.main import main
 from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.datasets.preparation.preparation import Preparation
 from hyperspec.inspection import info as looking
 from hyperspec.inspection.info import look_at
 from hyperspec.inspection.info_report import (
@@ -21,7 +22,7 @@ from hyperspec.inspection.info_report import (
 )
 from hyperspec.inspection.value_statistics import blocks
 from hyperspec.spectra import SpectralAxis
-from hyperspec.utils.errors import ConfigError, CubeError
+from hyperspec.utils.errors import CatalogueError, ConfigError
 
 AXIS = SpectralAxis.linear(400, 700, 7)
 
@@ -89,20 +90,27 @@ def test_frames_beside_the_cube_calibrate_it(cube):
     folder = cube.parent
     write_envi(cube, scene() * 3900 + 100, AXIS, dtype="u2")
     assert not look_at(cube).is_reflectance
-    assert look_at(cube).calibration == "none: no frame beside the cube"
+    assert look_at(cube).calibration == "none: no white frame"
     write_frames(folder)
     info = look_at(cube)
     assert info.calibration == "white_ref.bil, dark_ref.bil"
     assert info.is_reflectance
     np.testing.assert_allclose(info.rgb, scene()[info.rgb_bands], atol=2e-4)
-    assert look_at(cube, calibrate="none").calibration == "none asked for"
+    target = look_at(cube, preparation=Preparation(white_reflectance=0.5))
+    np.testing.assert_allclose(target.rgb, 0.5 * scene()[info.rgb_bands], atol=2e-4)
+    never = look_at(cube, preparation=Preparation(calibrate="never"))
+    assert never.calibration == "none asked for (data.calibrate=never)"
     assert look_at(folder / "white_ref.bil").calibration == "none, this is a frame itself"
     write_frames(folder, samples=9)
-    assert "7 bands and 9 samples, the cube 7 and 24" in look_at(cube).calibration
-    with pytest.raises(CubeError, match="the cube 7 and 24"):
+    assert "7 bands and 24 samples, but the calibration" in look_at(cube).calibration
+    with pytest.raises(CatalogueError, match=r"frame .*white_ref.bil has 7 and 9"):
         look_at(cube, white=folder / "white_ref.bil")
     (folder / "dark_ref.bil").unlink()
-    assert look_at(cube).calibration == "none: white frame beside the cube alone"
+    assert "has a white frame (white_ref.bil) but no dark frame" in look_at(cube).calibration
+    write_frames(folder)
+    for name in ("dark_ref.bil", "dark_ref.hdr"):
+        (folder / name).unlink()
+    assert look_at(cube, dark="0").calibration == "white_ref.bil, dark = 0"
 
 
 def test_pictures_and_spectrum(cube, tmp_path):

@@ -86,7 +86,7 @@ def sweep(
         objectives="", resumed_from="", seconds=1.0, uri="", artifact_uri="", reason="",
         **{"params.bands.n": [str(int(job["n"])) for job in jobs]},
         **{"params.data.num_specimens": "96"},
-        **({"params.data.split.group": "session"} if groups else {}),
+        **{"params.data.split.group": "session" if groups else "null"},
     )  # fmt: skip
     table["params.seed"] = [str(int(job["seed"])) for job in jobs]
     if not labelled:

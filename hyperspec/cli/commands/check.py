@@ -47,6 +47,7 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.datasets.catalogue.labels import NoLabels
+    from hyperspec.datasets.preparation.preparation import Preparation
     from hyperspec.inspection.check import CheckSettings, check_folder
     from hyperspec.inspection.check_report import print_report, to_json
 
@@ -59,6 +60,7 @@ def run(words: argparse.Namespace) -> int:
         pattern=data.pattern,
         white=data.white,
         dark=data.dark,
+        preparation=Preparation.of(data),
         saturation=words.saturation,
         tolerance_nm=words.tolerance,
         num_threads=words.threads,

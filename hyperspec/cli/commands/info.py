@@ -33,6 +33,8 @@ def run(words: argparse.Namespace) -> int:
     """Print, and write pictures."""
     from rich.console import Console
 
+    from hyperspec.cubes.frames import NO_DARK
+    from hyperspec.datasets.preparation.preparation import Preparation
     from hyperspec.inspection.info import look_at
     from hyperspec.inspection.info_report import print_info, write_pictures
 
@@ -43,11 +45,11 @@ def run(words: argparse.Namespace) -> int:
             words.cube,
             data.own_axis,
             reading=data.reading,
-            calibrate=data.calibrate,
+            preparation=Preparation.of(data),
             white=_frame(words.cube, data.white),
-            dark=_frame(words.cube, data.dark),
+            dark=NO_DARK if data.dark == NO_DARK else _frame(words.cube, data.dark),
         )
-    for text in dict.fromkeys(str(w.message) for w in heard):
+    for text in dict.fromkeys([*(str(w.message) for w in heard), *info.doubts]):
         print(f"warning: {text}", file=sys.stderr)
     print_info(info, Console(), header=words.header)
     if words.no_files:

@@ -10,6 +10,8 @@ from pathlib import Path
 from hyperspec.cli.commands import Commands
 from hyperspec.cli.commands.options import add_data, data_from
 
+_MAX_LINES = 20  # of what was done to the values
+
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
@@ -63,6 +65,11 @@ def run(words: argparse.Namespace) -> int:
     layout = f"{store.size}×{store.size} pixels, {len(store.axis)} bands, {low:.1f}-{high:.1f} nm"
     print(f"  size   {store.num_bytes / 1e6:.1f} MB of {store.dtype} planes, {layout}")
     print(f"  hash   {store.hash}")
+    for place, line in enumerate(store.calibration[:_MAX_LINES]):
+        print(f"  {'values' if place == 0 else '':<6} {line}")
+    if len(store.calibration) > _MAX_LINES:
+        more = len(store.calibration) - _MAX_LINES
+        print(f"         and {more} more (hyperspec check lists all)")
     return 0
 
 

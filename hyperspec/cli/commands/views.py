@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
 from hyperspec.cli.commands.options import OldFlag, add_data, words_from
-
-if TYPE_CHECKING:
-    from hyperspec.datasets.config import FolderData
 
 
 def add(commands: Commands) -> None:
@@ -48,7 +44,7 @@ def run(words: argparse.Namespace) -> int:
     data, views = compose_views(words_from(words), cube.parent, ["data.size=128"])
     if not isinstance(data, FolderData):
         raise ConfigError("data=tiles has no image per cube to draw; take data=folder.")
-    only = replace(_with_frames(data), pattern=glob.escape(cube.name), labels=NoLabels())
+    only = replace(data, pattern=glob.escape(cube.name), labels=NoLabels())
     catalogue = scan_folder(only)
     # The pattern also takes files of this name in folders below.
     record = next((r for r in catalogue.records if r.path == cube), None)
@@ -67,7 +63,7 @@ def run(words: argparse.Namespace) -> int:
 
 
 def _checked(cube: Path) -> Path:
-    from hyperspec.datasets.catalogue.discover import frame_kind
+    from hyperspec.cubes.frames import frame_kind
     from hyperspec.utils.errors import CubeError
 
     if cube.is_dir():
@@ -80,21 +76,3 @@ def _checked(cube: Path) -> Path:
     if frame_kind(cube) is not None:
         raise CubeError(f"{cube} is named like a calibration frame; give a specimen's cube.")
     return cube
-
-
-def _with_frames(data: FolderData) -> FolderData:
-    """Name the frames beside a cube: the pattern of its own name would find none."""
-    from dataclasses import replace
-
-    from hyperspec.datasets.catalogue.discover import find_cubes, find_frame
-
-    if data.calibrate == "none":
-        return data
-    root = Path(data.root)
-    files, _ = find_cubes(root, "*")
-    found = {
-        kind: find_frame(root, files, kind, name)
-        for kind, name in (("white", data.white), ("dark", data.dark))
-    }
-    names = {k: None if p is None else p.relative_to(root).as_posix() for k, p in found.items()}
-    return replace(data, white=names["white"], dark=names["dark"])

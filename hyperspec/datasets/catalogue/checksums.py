@@ -11,6 +11,7 @@ from pathlib import Path
 from hyperspec.cubes.files import band_files, find_header, find_mask
 from hyperspec.cubes.vrt import check_vrt
 from hyperspec.utils.atomic import write_text
+from hyperspec.utils.errors import CubeError
 
 Stamp = tuple[tuple[str, int, int, int, int], ...]
 """Per file: name, size, number of the inode, times of change of content and of inode in ns."""
@@ -133,6 +134,23 @@ def stamp(path: Path) -> Stamp:
         times = (status.st_mtime_ns, status.st_ctime_ns)
         found.append((source.name, status.st_size, status.st_ino, *times))
     return tuple(found)
+
+
+def check_unchanged(path: Path, taken: Stamp) -> None:
+    """Refuse what was read under the name of another content.
+
+    Raises:
+        CubeError: Naming the file.
+    """
+    try:
+        same = stamp(path) == taken
+    except OSError:
+        same = False
+    if not same:
+        raise CubeError(
+            f"{path}, its header or its mask was changed after the folder was scanned. Start "
+            "again when nothing is being copied into the folder."
+        )
 
 
 def num_bytes(path: Path) -> int:

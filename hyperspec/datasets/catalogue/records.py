@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hyperspec.cubes.acquisition import Acquisition
+from hyperspec.cubes.cube import Cube
+from hyperspec.cubes.frames import FrameFiles
+from hyperspec.cubes.gains import Gains
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.checksums import Stamp, combined
 from hyperspec.datasets.catalogue.labels import FileLabels
@@ -37,6 +41,57 @@ def copies(files: Iterable[tuple[str | None, str]]) -> Iterator[Problem]:
             yield Problem(file, "warning", text)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What the header of a cube or a frame says of its values.
+
+    Args:
+        kind: NumPy's letter for the type: ``u``, ``i`` or ``f``.
+        scale_factor: Value that stands for a reflectance of 1.
+        acquisition: How the scan was taken.
+        gains: Lines per band that lead to the values; None without any.
+    """
+
+    kind: str
+    scale_factor: float
+    acquisition: Acquisition
+    gains: Gains | None = None
+
+    @classmethod
+    def of(cls, cube: Cube) -> Stored:
+        """Return those of an open cube."""
+        return cls(cube.dtype.kind, cube.scale_factor, cube.acquisition, cube.gains)
+
+    def scaled_as(self, other: Stored) -> bool:
+        """Say whether gains and scale factor are those of another file."""
+        return self.scale_factor == other.scale_factor and self.gains_as(other)
+
+    def gains_as(self, other: Stored) -> bool:
+        """Say whether gains and offsets are those of another file."""
+        return self.gains is None is other.gains or (
+            self.gains is not None and self.gains.same_as(other.gains)
+        )
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One calibration frame.
+
+    Args:
+        shape: Bands, lines, samples; None where it cannot be read.
+        stored: What its header says.
+        digests: Checksums of its files.
+        stamp: Of the same files.
+        error: Why it cannot be read; empty when it can.
+    """
+
+    shape: tuple[int, int, int] | None
+    stored: Stored | None
+    digests: tuple[str, ...]
+    stamp: Stamp
+    error: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CubeRecord(FileLabels):
     """One readable cube and its labels.
@@ -49,6 +104,8 @@ class CubeRecord(FileLabels):
         num_bytes: Size of the data file.
         checksum: Of data file, header and mask image.
         stamp: Of the same files, taken before the checksum; a file that changes later is noticed.
+        stored: What its header says of its values.
+        frames: The calibration frames that serve it.
     """
 
     file: str
@@ -58,6 +115,8 @@ class CubeRecord(FileLabels):
     num_bytes: int
     checksum: str
     stamp: Stamp
+    stored: Stored
+    frames: FrameFiles = field(default_factory=FrameFiles)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +128,8 @@ class Catalogue:
         records: Readable cubes on one axis, sorted by file.
         axis: The axis that they share.
         problems: What did not fit, errors first.
-        white: The white frame, when there is one.
-        dark: The dark frame, when there is one.
-        frames_checksum: Of both frames; empty without them.
-        frames_stamps: Their files and stamps.
+        frames: The calibration frames that serve some record.
+        left_out: Files that are another file once more, and why they are no records.
         reading: How files are read that leave something open.
     """
 
@@ -80,10 +137,8 @@ class Catalogue:
     records: tuple[CubeRecord, ...]
     axis: SpectralAxis
     problems: tuple[Problem, ...] = ()
-    white: Path | None = None
-    dark: Path | None = None
-    frames_checksum: str = ""
-    frames_stamps: tuple[tuple[Path, Stamp], ...] = ()
+    frames: Mapping[Path, FrameRecord] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     reading: ReadOptions = AS_THEY_ARE
 
     @cached_property
@@ -93,7 +148,17 @@ class Catalogue:
             [r.file, r.checksum, r.label, r.specimen, r.view, r.date, dict(r.labels)]
             for r in self.records
         ]
-        return combined([rows, self.axis.hash, self.frames_checksum], 16)
+        served = {record.frames.files for record in self.records}
+        # Where all have the same frames it is theirs, as in version 0.1.0.
+        frames: object = self.frames_checksum(self.records[0]) if served else ""
+        if len(served) > 1:
+            frames = [self.frames_checksum(record) for record in self.records]
+        return combined([rows, self.axis.hash, frames], 16)
+
+    def frames_checksum(self, record: CubeRecord) -> str:
+        """Return the checksum of the frames that serve a cube; empty without any."""
+        files = record.frames.files
+        return combined([d for path in files for d in self.frames[path].digests]) if files else ""
 
     @property
     def label_columns(self) -> dict[str, list[str | None]]:

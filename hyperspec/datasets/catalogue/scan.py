@@ -13,8 +13,9 @@ from pathlib import Path
 
 from hyperspec.cubes.array_file import ARRAY_SUFFIXES
 from hyperspec.cubes.files import find_mask
-from hyperspec.cubes.listing import AUTO, Listing, list_cubes, several_kinds
-from hyperspec.cubes.open import open_with_own_axis
+from hyperspec.cubes.frames import Folder, FrameFiles, sort_files
+from hyperspec.cubes.listing import AUTO, list_cubes, several_kinds
+from hyperspec.cubes.open import open_cube, open_with_own_axis
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
 from hyperspec.datasets.catalogue.checksums import (
     ChecksumCache,
@@ -24,9 +25,15 @@ from hyperspec.datasets.catalogue.checksums import (
     source_digests,
     stamp,
 )
-from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, unknown
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
+from hyperspec.datasets.catalogue.records import (
+    Catalogue,
+    CubeRecord,
+    FrameRecord,
+    Problem,
+    Stored,
+    copies,
+)
 from hyperspec.datasets.preparation.mask_image import MASK_VERSION, read_mask
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
@@ -59,42 +66,42 @@ def scan(
             folder that holds one raster per band.
         only: The cubes that count, below ``root``; None takes all that fit the pattern.
         white: File of the white frame relative to ``root``; None looks for it by name.
-        dark: The same for the dark frame.
+        dark: The same for the dark frame; ``0`` where the camera subtracts its dark.
         cache_dir: Where checksums are remembered; None remembers none.
         num_threads: Files read at once; by default as many as there are cores.
 
     Raises:
-        CatalogueError: If the folder holds no readable cube, the labels cannot be read, or the
-            calibration frames cannot be told.
+        CatalogueError: If the folder holds no readable cube, the labels cannot be read, or a named
+            frame does not exist.
     """
     folder = Path(root)
     listing = list_cubes(folder, pattern)
+    sorted_files = sort_files(folder, listing.cubes, white, dark)
+    specimens = sorted_files.specimens
+    around = [*listing.problems, *lone_headers(folder, listing.headers)]
     if only is not None:
-        listing = Listing(tuple(_only(listing.cubes, only, pattern)))
-    files = listing.cubes
-    named = {"white": white, "dark": dark}
-    frames = {kind: find_frame(folder, files, kind, name) for kind, name in named.items()}
-    # A file that is named like a frame is none even when the config names another one.
-    specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
+        specimens, around = _only(specimens, only, pattern), []
     names = [path.relative_to(folder).as_posix() for path in specimens]
     # Before the long reading, so that labels that do not fit are told at once.
     known, problems = _labelled(labels, folder, names)
-    problems += [*listing.problems, *several_kinds(specimens, pattern)]
-    problems += lone_headers(folder, listing.headers)
+    problems += [*around, *several_kinds(specimens, pattern), *_doubts(sorted_files)]
     cache = ChecksumCache(cache_dir)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         found = pool.map(lambda p: _look_at(p, axis, reading, cache), specimens)
         looks = dict(zip(names, found, strict=True))
-    stamps = tuple((path, stamp(path)) for path in frames.values() if path)
-    frames_checksum = combined([one for p, _ in stamps for one in _digests(p, reading, cache)])
+        problems += [p for n, look in looks.items() for p in _problems_of(n, look)]
+        readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
+        shared, kept = _one_axis(readable, problems, folder)
+        served = {name: sorted_files.frames_of(folder / name) for name in kept}
+        frames = {path: None for files in served.values() for path in files.files}
+        taken = pool.map(lambda path: read_frame(path, shared, cache, reading), frames)
+        frame_records = dict(zip(frames, taken, strict=True))
     cache.save()
-    problems += [p for n, look in looks.items() for p in _problems_of(n, look)]
-    readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
-    shared, kept = _one_axis(readable, problems, folder)
-    records = tuple(_record(folder / n, n, kept[n], known[n]) for n in sorted(kept))
+    records = tuple(_record(folder / n, n, kept[n], known[n], served[n]) for n in sorted(kept))
     problems += copies((r.checksum, r.file) for r in records)
-    pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
-    return Catalogue(folder, records, shared, tuple(ordered(problems)), *pair, reading=reading)
+    left_out = {p.relative_to(folder).as_posix(): why for p, why in sorted_files.left_out.items()}
+    told = tuple(ordered(problems))
+    return Catalogue(folder, records, shared, told, frame_records, left_out, reading)
 
 
 def _labelled(
@@ -108,6 +115,18 @@ def _labelled(
     return assigned.files, [*problems, *(Problem(".", "note", f"{t}.") for t in assigned.notes)]
 
 
+def _doubts(files: Folder) -> list[Problem]:
+    """Warn of what is named like frames and read as specimens."""
+    return [
+        Problem(
+            dark.relative_to(files.root).as_posix(), "warning",
+            f"and {white.name} may be calibration frames, and are read as specimens. If they are "
+            "frames, name them with data.white and data.dark, or *_whiteref and *_darkref.",
+        )
+        for white, dark in files.doubtful
+    ]  # fmt: skip
+
+
 def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
     """Return a problem for each header that has no data file; it names what lies beside it."""
     found = []
@@ -119,16 +138,16 @@ def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:
     return found
 
 
-def _only(files: Sequence[Path], wanted: Sequence[Path], pattern: str) -> list[Path]:
-    """Keep the wanted cubes, and the frames that calibrate them."""
+def _only(specimens: Sequence[Path], wanted: Sequence[Path], pattern: str) -> list[Path]:
+    """Keep the wanted cubes."""
     absolute = {Path(path).absolute() for path in wanted}
-    missing = sorted(absolute - {path.absolute() for path in files})
+    missing = sorted(absolute - {path.absolute() for path in specimens})
     if missing:
         raise CatalogueError(
-            f"{missing[0]} is no cube: there is no such file, or it does not fit "
-            f"data.pattern={pattern}."
+            f"{missing[0]} is no cube: there is no such file, it does not fit "
+            f"data.pattern={pattern}, or it is a calibration frame."
         )
-    return [path for path in files if path.absolute() in absolute or frame_kind(path)]
+    return [path for path in specimens if path.absolute() in absolute]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +160,7 @@ class _Found:
     checksum: str
     stamp: Stamp
     notes: tuple[str, ...]
+    stored: Stored
 
 
 def _look_at(
@@ -150,13 +170,13 @@ def _look_at(
         taken = stamp(path)  # first: a change while it is read must not pass unseen
         cube, _ = open_with_own_axis(path, axis, reading)
         with cube:
-            shape, own_axis = cube.shape, cube.axis
+            shape, own_axis, stored = cube.shape, cube.axis, Stored.of(cube)
             # Files that 0.1.0 read otherwise: what it prepared of them is not taken over.
             marks = ["gains"] if cube.gains is not None else []
         notes, reread = _mask_notes(path, shape[1:], cache)
         marks += ["mask"] if reread else []
         checksum = combined([*_digests(path, reading, cache), *marks])
-        return _Found(shape, own_axis, num_bytes(path), checksum, taken, notes)
+        return _Found(shape, own_axis, num_bytes(path), checksum, taken, notes, stored)
     except (HyperspecError, OSError) as error:
         return str(error)
 
@@ -198,6 +218,19 @@ def _judged(file: Path, frame: tuple[int, int]) -> str:
     return json.dumps([mask.notes, mask.reread])
 
 
+def read_frame(
+    path: Path, axis: SpectralAxis, cache: ChecksumCache, reading: ReadOptions = AS_THEY_ARE
+) -> FrameRecord:
+    """Read the header of a calibration frame for cubes on an axis, and sum its content."""
+    taken = stamp(path)
+    digests = tuple(_digests(path, reading, cache))
+    try:
+        with open_cube(path, axis, options=reading) as cube:
+            return FrameRecord(cube.shape, Stored.of(cube), digests, taken)
+    except HyperspecError as error:
+        return FrameRecord(None, None, digests, taken, str(error))
+
+
 def _one_axis(
     readable: Mapping[str, _Found], problems: list[Problem], root: Path
 ) -> tuple[SpectralAxis, dict[str, _Found]]:
@@ -225,7 +258,9 @@ def _one_axis(
     return shared, kept
 
 
-def _record(path: Path, name: str, found: _Found, known: FileLabels) -> CubeRecord:
+def _record(
+    path: Path, name: str, found: _Found, known: FileLabels, frames: FrameFiles
+) -> CubeRecord:
     return CubeRecord(
         **vars(known),
         file=name,
@@ -235,4 +270,6 @@ def _record(path: Path, name: str, found: _Found, known: FileLabels) -> CubeReco
         num_bytes=found.num_bytes,
         checksum=found.checksum,
         stamp=found.stamp,
+        stored=found.stored,
+        frames=frames,
     )

@@ -46,7 +46,7 @@ def foreground(
         raise CubeError(
             "every pixel has a good band without a value (NaN, nodata or a dead calibration "
             f"element; most often band {_worst_band(image, good)}). Mark that band bad in the "
-            "header (bbl), or check the calibration frames (data.calibrate=none goes without)."
+            "header (bbl), or check the calibration frames (data.calibrate=never goes without)."
         )
     found: NDArray[np.bool_] | None = None
     if method in ("auto", "image") and mask_file is not None:

@@ -6,10 +6,14 @@ what is hashed, and kept in a store's index, is :class:`PrepareSettings` or :cla
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Self
 
+from hyperspec.spectra.white_target import MAX_TARGET
 from hyperspec.utils.errors import ConfigError
+
+# Words of `data.calibrate` for values as they are; the second is that of version 0.1.0.
+NEVER: Final = ("never", "none")
 
 
 @dataclass
@@ -17,19 +21,23 @@ class Preparation:
     """From stored values to reflectance of the foreground."""
 
     calibrate: str = "auto"
-    """`auto` uses white and dark frames when the folder has them; `none` reads values as they
-    are."""
-    white_reflectance: float = 1.0
-    """Reflectance of the white target, above 0 and at most 2."""
+    """`auto` divides counts by the white frames that the folder has, and leaves alone what is
+    reflectance already; `always` divides whatever the values are, and refuses without frames;
+    `never` (until 0.1.0: `none`) reads values as they are."""
+    white_reflectance: Any = field(default=1.0, metadata={"content": True})
+    """Reflectance of the white target, above 0 and at most 2, or a CSV of nm and reflectance, below
+    the root."""
     mask: str = "auto"
     """Foreground: `image` (beside the cube), `otsu`, `none` (whole frame), or `auto`: the first
     that works."""
 
     def __post_init__(self) -> None:
-        one_of("calibrate", self.calibrate, ("auto", "none"))
+        one_of("calibrate", self.calibrate, ("auto", "always", *NEVER))
         one_of("mask", self.mask, ("auto", "image", "otsu", "none"))
-        fits = 0 < self.white_reflectance <= 2
-        _inside("white_reflectance", self.white_reflectance, fits, "above 0 and at most 2")
+        self.white_reflectance = _number_or_file(self.white_reflectance)
+        if isinstance(self.white_reflectance, float):
+            fits = 0 < self.white_reflectance <= MAX_TARGET
+            _inside("white_reflectance", self.white_reflectance, fits, "above 0 and at most 2")
 
     @classmethod
     def of(cls, other: Preparation, **changed: Any) -> Self:
@@ -96,6 +104,18 @@ class TileSettings(TileKeys):
     def of_scene(self) -> PrepareSettings:
         """Return the settings of the scene's own preparation, before it is cut."""
         return PrepareSettings.of(self, size=self.tile)
+
+
+def _number_or_file(value: object) -> float | str:
+    """Return a number as a float, so that 1 and 1.0 are one setting; another text is a file."""
+    try:
+        return float(value)  # type: ignore[arg-type]  # what is neither is refused below
+    except (TypeError, ValueError):
+        if isinstance(value, str) and value:
+            return value
+    raise ConfigError(
+        f"data.white_reflectance is {value!r}; give a number, or a CSV of nm and reflectance."
+    )
 
 
 def one_of(key: str, value: str, accepted: tuple[str, ...]) -> None:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.fill_values import sampled_bands, undeclared_fill
-from hyperspec.cubes.open import open_cube, require_same_gains
-from hyperspec.datasets.catalogue.checksums import Stamp, combined, stamp
+from hyperspec.cubes.open import open_cube
+from hyperspec.datasets.catalogue.checksums import check_unchanged, combined
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.preparation.calibrator import Calibrator
 from hyperspec.datasets.preparation.foreground import foreground
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
+from hyperspec.utils.errors import CubeError, HyperspecError
 
 
 class Box(NamedTuple):
@@ -168,24 +168,45 @@ class Preparer:
     Args:
         catalogue: The cubes.
         settings: How they are prepared.
+
+    Raises:
+        CatalogueError: If a cube cannot be calibrated rightly, though there are frames for it.
+        CubeError: If the white frame that serves all is not fit to divide by.
     """
 
     def __init__(self, catalogue: Catalogue, settings: PrepareSettings) -> None:
         self.catalogue = catalogue
         self.settings = settings
-        self._frames_read: list[Cube] = []  # closed; what they say of themselves stays
-        self.calibration = self._calibration()
+        self.calibrator = Calibrator(catalogue, settings)
+        self._flaw = self.calibrator.judge_shared()
 
     @cached_property
     def hash(self) -> str:
         """Sixteen hex digits of the data, their labels and the settings."""
-        return combined([PREPARE_VERSION, self.catalogue.hash, asdict(self.settings)], 16)
+        new = [[r.file, part] for r in self.catalogue.records if (part := self._new(r))]
+        parts = [PREPARE_VERSION, self.catalogue.hash, self._plain_settings]
+        return combined([*parts, *([new] if new else [])], 16)
 
     def key(self, record: CubeRecord) -> str:
         """Return the name of a prepared image: its contents and settings, not its labels."""
-        frames = "" if self.calibration is None else self.catalogue.frames_checksum
-        parts = (record.checksum, frames, self.catalogue.axis.hash, asdict(self.settings))
-        return combined([PREPARE_VERSION, *parts], 32)
+        plan, new = self.calibrator.plans[record.file], self._new(record)
+        frames = self.catalogue.frames_checksum(record) if plan.white is not None else ""
+        parts = (record.checksum, frames, self.catalogue.axis.hash, self._plain_settings)
+        return combined([PREPARE_VERSION, *parts, *([new] if new else [])], 32)
+
+    def _new(self, record: CubeRecord) -> list[object]:
+        """Return what is done to a cube that version 0.1.0 did not do; its stores lack it."""
+        plan = self.calibrator.plans[record.file]
+        if self.calibrator.as_stored(record):
+            return [*plan.differs, "as stored"]
+        return [*plan.differs, *([self._flaw] if self._flaw and plan.is_plain else [])]
+
+    @cached_property
+    def _plain_settings(self) -> dict[str, object]:
+        """The settings, the white target's by what its table says instead of where it lies."""
+        target = self.calibrator.target
+        curve = {} if isinstance(target, float) else {"white_reflectance": target.tolist()}
+        return {**asdict(self.settings), **curve}
 
     def prepare(self, record: CubeRecord) -> Prepared:
         """Read a cube once and return its image, mask and statistics.
@@ -236,17 +257,15 @@ class Preparer:
                 values = cube.read(bands, window)
                 if bands is None and window is None:
                     self._tell_fill(cube, values)
-                for frame in () if self.calibration is None else self._frames_read:
-                    require_same_gains(cube, frame)
         except HyperspecError:
             # That a file was replaced says more than what is wrong with the new one.
-            _check_unchanged(record.path, record.stamp)
+            check_unchanged(record.path, record.stamp)
             raise
-        _check_unchanged(record.path, record.stamp)
-        if self.calibration is None:
+        check_unchanged(record.path, record.stamp)
+        calibration = self.calibrator.of(record)
+        if calibration is None:
             return values
-        self._check_frames(record, *self.calibration.dark.shape)
-        return self.calibration.apply(values, bands, 0 if window is None else window.col)
+        return calibration.apply(values, bands, 0 if window is None else window.col)
 
     @staticmethod
     def _tell_fill(cube: Cube, values: NDArray[np.float32]) -> None:
@@ -259,13 +278,14 @@ class Preparer:
             warnings.warn(f"{cube.path} {text}", stacklevel=4)
 
     def _locate(self, record: CubeRecord, image: NDArray[np.float32]) -> Frame:
+        self.calibrator.check(record, image)
         try:
             found = foreground(
                 image, self.catalogue.axis.good, self.settings.mask, find_mask(record.path)
             )
         except CubeError as error:
             raise CubeError(f"{record.path}: {error}") from error
-        _check_unchanged(record.path, record.stamp)  # the mask image was read after the cube
+        check_unchanged(record.path, record.stamp)  # the mask image was read after the cube
         margin = self.settings.crop_margin
         if margin is None or self.settings.mask == "none":
             return Frame(found, square_box(np.ones_like(found), 0.0))
@@ -284,53 +304,6 @@ class Preparer:
             )
         check_range(result, np.dtype(self.settings.dtype), record.path)
         return result, mask
-
-    def _calibration(self) -> Calibration | None:
-        white, dark = self.catalogue.white, self.catalogue.dark
-        if self.settings.calibrate == "none" or (white is None and dark is None):
-            return None
-        if white is None or dark is None:
-            there, missing = ("white", "dark") if dark is None else ("dark", "white")
-            raise CatalogueError(
-                f"{self.catalogue.root} has a {there} frame ({white or dark}) but no {missing} "
-                f"frame, and calibration needs both. Add it, name it with data.{missing}, or set "
-                "data.calibrate=none."
-            )
-        levels = []
-        for path in (white, dark):
-            frame = open_cube(path, self.catalogue.axis, options=self.catalogue.reading)
-            with frame:
-                levels.append(frame.read())
-            self._frames_read.append(frame)
-        for path, taken in self.catalogue.frames_stamps:
-            _check_unchanged(path, taken)
-        return Calibration.from_frames(levels[0], levels[1], self.settings.white_reflectance)
-
-    def _check_frames(self, record: CubeRecord, bands: int, samples: int) -> None:
-        if (bands, samples) != (record.shape[0], record.shape[2]):
-            raise CubeError(
-                f"{record.path} has {record.shape[0]} bands and {record.shape[2]} samples, but the "
-                f"calibration frames {self.catalogue.white} and {self.catalogue.dark} have {bands} "
-                f"and {samples}. Give the frames of this sensor setting (data.white, data.dark), "
-                "or set data.calibrate=none."
-            )
-
-
-def _check_unchanged(path: Path, taken: Stamp) -> None:
-    """Refuse what was read under the name of another content.
-
-    Raises:
-        CubeError: Naming the file.
-    """
-    try:
-        same = stamp(path) == taken
-    except OSError:
-        same = False
-    if not same:
-        raise CubeError(
-            f"{path}, its header or its mask was changed after the folder was scanned. Start "
-            "again when nothing is being copied into the folder."
-        )
 
 
 def _spectra(image: NDArray[np.float32], foreground: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -34,6 +34,7 @@ class DirectSource(PreparedSource):
     def __init__(self, catalogue: Catalogue, settings: PrepareSettings) -> None:
         super().__init__(catalogue.axis, settings.size, settings.dtype)
         self._preparer = Preparer(catalogue, settings)
+        self.calibration = tuple(self._preparer.calibrator.lines())
         self._records = catalogue.records
         self._frames: dict[int, Frame] = {}
         self.hash = self._preparer.hash

@@ -67,6 +67,10 @@ class Store(PreparedSource):
         self.settings = PrepareSettings(**index["settings"])
         axis = SpectralAxis.from_dict(index["axis"])
         super().__init__(axis, self.settings.size, self.settings.dtype)
+        # Stores of version 0.1.0 do not say: then the preparer's plan does.
+        self.calibration = tuple(index.get("calibration", ()))
+        self.doubts: tuple[str, ...] = tuple(index.get("doubts", ()))
+        """What of the calibration should be looked at."""
         self.hash: str = index["hash"]
         """Sixteen hex digits of data, labels and preparation; the same as without a store."""
         self.shards = shards_of(folder.parent.parent, len(axis), self.settings)
@@ -204,6 +208,8 @@ def write_index(
         "keys": list(keys),
         "axis": preparer.catalogue.axis.to_dict(),
         "settings": asdict(preparer.settings),
+        "calibration": preparer.calibrator.lines(),
+        "doubts": [str(problem) for problem in preparer.calibrator.told],
     }
     text = json.dumps({"content": content, "checksum": combined([content])})
     write_atomic(folder / _TABLE, lambda file: table.to_parquet(file, index=False))
@@ -253,7 +259,7 @@ def pack(
     preparer = Preparer(catalogue, settings)
     cache = Path(cache_dir).resolve()
     folder = cache / "stores" / preparer.hash
-    ready = _try_open(folder, verify)
+    ready = _ready(folder, preparer, verify)
     if ready is not None:
         return ready
     cache.mkdir(parents=True, exist_ok=True)
@@ -266,7 +272,7 @@ def pack(
         lock.acquire()
     try:
         # Waiting for the lock may have meant waiting for this very store.
-        return _try_open(folder, verify) or _build(preparer, cache, num_threads, verify)
+        return _ready(folder, preparer, verify) or _build(preparer, cache, num_threads, verify)
     except OSError as error:
         raise CatalogueError(
             f"Packing into {cache} stopped: {error}. What was prepared is kept; make room or "
@@ -274,6 +280,18 @@ def pack(
         ) from error
     finally:
         lock.release()
+
+
+def _ready(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
+    """Open a store that is there, and say again what was said when it was packed."""
+    store = _try_open(folder, verify)
+    if store is not None:
+        store.calibration = store.calibration or tuple(preparer.calibrator.lines())
+        known = {str(problem) for problem in preparer.calibrator.told}
+        for text in store.doubts:
+            if text not in known:
+                _LOG.warning("%s", text)
+    return store
 
 
 def _try_open(folder: Path, verify: bool) -> Store | None:

@@ -79,6 +79,8 @@ class PreparedSource(ABC):
     def __init__(self, axis: SpectralAxis, size: int, dtype: str) -> None:
         self.axis, self.size = axis, size
         self.dtype: np.dtype[np.floating] = np.dtype(dtype)
+        self.calibration: tuple[str, ...] = ()
+        """What was done to the cubes' values, a line for each way."""
 
     @property
     @abstractmethod

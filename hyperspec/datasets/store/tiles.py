@@ -139,6 +139,7 @@ class TileSource(PreparedSource):
         super().__init__(catalogue.axis, settings.tile, settings.dtype)
         self.settings = settings
         self._preparer = Preparer(catalogue, settings.of_scene())
+        self.calibration = tuple(self._preparer.calibrator.lines())
         self._records = catalogue.records
         self._foregrounds = [self._preparer.locate(r).foreground for r in self._records]
         self._tiles = [

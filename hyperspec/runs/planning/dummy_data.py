@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from hyperspec.bands import Learned, ProjectionStrategy, Strategy, Uniform
 from hyperspec.config.schema import Train
+from hyperspec.cubes.frames import sort_files
 from hyperspec.cubes.open import open_cube
-from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
+from hyperspec.datasets.catalogue.discover import find_cubes
 from hyperspec.datasets.config import Data, TilesData
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.source import Bands
@@ -96,8 +97,9 @@ def look(data: Data) -> Folder:
     """
     axis = data.own_axis
     try:
-        files, _ = find_cubes(Path(data.root), data.pattern)
-        cubes = [path for path in files if frame_kind(path) is None]
+        root = Path(data.root)
+        files, _ = find_cubes(root, data.pattern)
+        cubes = sort_files(root, files, data.white, data.dark).specimens
         with open_cube(cubes[0], axis, options=data.reading) as cube:
             tiles = 1
             if isinstance(data, TilesData):
