@@ -16,7 +16,7 @@ from hyperspec.utils.errors import HyperspecError
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
 _NAMES = (
-    *("synth", "check", "info", "pack", "export", "views", "bands", "plan"),
+    *("synth", "check", "info", "cut", "pack", "export", "views", "bands", "plan"),
     *("evaluate", "embed", "importance", "signatures", "report", "one_shot", "sync", "ui"),
 )
 COMMANDS = tuple(import_module(f"hyperspec.cli.commands.{name}") for name in _NAMES)

@@ -154,6 +154,6 @@ def scan_folder(
         only=only,
         white=data.white,
         dark=data.dark,
-        cache_dir=Path(data.cache_dir),
+        cache_dir=Path(data.cache_dir) if data.cache_dir else None,
         num_threads=num_threads,
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
@@ -21,7 +22,9 @@ from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.inspection.findings import Look, Severity, findings
+from hyperspec.inspection.tray import several_specimens
 from hyperspec.inspection.value_statistics import measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
@@ -46,6 +49,7 @@ class CheckSettings:
         confounders: Columns that should not tell the label (``data.confounders``); None takes those
             of the usual names.
         group: Column that the split keeps apart (``data.split.group``), of which nothing is warned.
+        preparation: How the foreground is found, which several specimens may share.
     """
 
     labels: LabelSource = field(default_factory=NoLabels)
@@ -60,6 +64,7 @@ class CheckSettings:
     cache_dir: Path | None = None
     confounders: Sequence[str] | None = None
     group: str | None = None
+    preparation: PrepareSettings = field(default_factory=PrepareSettings)
 
     def __post_init__(self) -> None:
         if not self.tolerance_nm > 0:
@@ -156,6 +161,8 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     if catalogue is not None:
         associations, confounded = examine(catalogue, given.confounders, given.group)
         problems += [*catalogue.problems, *confounded]
+        unsure = [x.file for x in looks if _is_unsure(x, folder)]
+        problems += several_specimens(catalogue, unsure, given.preparation)
     elif not files:
         problems.append(Problem(".", "error", "holds headers, but no data file."))
     problems += findings(looks, given.expected or given.axis, given.tolerance_nm)
@@ -239,6 +246,14 @@ def _catalogue(
             cache_dir=cache_dir,
             num_threads=settings.num_threads,
         )
+
+
+def _is_unsure(look: Look, root: Path) -> bool:
+    """Say whether a cube's foreground may be several parts, as far as stored values tell."""
+    seen = look.measure
+    if seen is None or seen.missing_share == 1 or seen.low == seen.high:
+        return False  # there is nothing to see, which is said elsewhere
+    return not seen.one_part or find_mask(root / look.file) is not None
 
 
 def _name(path: Path, root: Path) -> str:

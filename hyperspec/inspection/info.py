@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.cube import blocks
 from hyperspec.cubes.files import band_files, find_header, find_mask
 from hyperspec.cubes.open import Cube, open_cube, read_cube
 from hyperspec.datasets.catalogue.discover import find_frame, frame_kind
 from hyperspec.datasets.preparation.foreground import otsu_foreground, read_mask
-from hyperspec.inspection.value_statistics import Measure, blocks, measure
+from hyperspec.inspection.value_statistics import Measure, measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.colour import ColourWeights, colour_weights, nearest_bands

@@ -47,6 +47,7 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.datasets.catalogue.labels import NoLabels
+    from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.inspection.check import CheckSettings, check_folder
     from hyperspec.inspection.check_report import print_report, to_json
 
@@ -64,6 +65,7 @@ def run(words: argparse.Namespace) -> int:
         cache_dir=Path(data.cache_dir) if data.cache_dir else None,
         confounders=data.confounders,
         group=data.split.group,
+        preparation=PrepareSettings.of(data),
     )
     report = check_folder(words.folder, settings)
     if words.json:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.records import Catalogue
+from hyperspec.datasets.preparation.memory_share import share_memory
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.preparation.prepare import Frame, Preparer, resample
+from hyperspec.datasets.preparation.prepare import Frame, Preparer
+from hyperspec.datasets.preparation.resample import resample
 from hyperspec.datasets.store.source import PreparedSource, gather
 from hyperspec.spectra.statistics import SpectralStatistics
 
@@ -33,8 +35,10 @@ class DirectSource(PreparedSource):
 
     def __init__(self, catalogue: Catalogue, settings: PrepareSettings) -> None:
         super().__init__(catalogue.axis, settings.size, settings.dtype)
-        self._preparer = Preparer(catalogue, settings)
         self._records = catalogue.records
+        shapes = [record.shape for record in self._records]
+        self._num_threads, cube_bytes = share_memory(shapes, os.cpu_count() or 1)
+        self._preparer = Preparer(catalogue, settings, cube_bytes)
         self._frames: dict[int, Frame] = {}
         self.hash = self._preparer.hash
         """Sixteen hex digits of data, labels and preparation; the same as the store's."""
@@ -57,7 +61,7 @@ class DirectSource(PreparedSource):
                 image, _ = self._preparer.render(record, frame, bands)
             target[place] = image
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(self._num_threads) as pool:
             list(pool.map(prepare, range(len(rows))))
 
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
@@ -65,14 +69,14 @@ class DirectSource(PreparedSource):
             nothing = np.empty((0, *frame.foreground.shape), np.float32)
             return resample(nothing, frame.foreground, frame.box, self.size)[1]
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(self._num_threads) as pool:
             return np.stack([render(frame) for frame in pool.map(self._frame, rows)])
 
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
         def load(row: int) -> SpectralStatistics:
             return self._preparer.statistics(self._records[row], self._frame(row))
 
-        return gather(load, rows, classes)
+        return gather(load, rows, classes, self._num_threads)
 
     def _frame(self, row: int) -> Frame:
         # Two threads may find the same frame at once; both find the same.

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.datasets.preparation.memory_share import share_memory
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.datasets.store.shards import Shards, runs, write_atomic
@@ -240,7 +241,8 @@ def pack(
         cache_dir: Folder of all stores; made when it does not exist. The cubes' own folder is only
             read.
         num_threads: Cubes prepared at once; by default as many as there are cores. Each holds one
-            cube in memory as float32.
+            cube in memory as float32, twice for a moment; where memory does not suffice there are
+            fewer, and a cube that is larger than the memory is read by parts.
         verify: Read every packed plane and compare it with its checksum; what is damaged is packed
             again. Sizes are compared in any case.
 
@@ -250,7 +252,9 @@ def pack(
     """
     from filelock import FileLock, Timeout
 
-    preparer = Preparer(catalogue, settings)
+    wanted = num_threads or os.cpu_count() or 1
+    threads, cube_bytes = share_memory([record.shape for record in catalogue.records], wanted)
+    preparer = Preparer(catalogue, settings, cube_bytes)
     cache = Path(cache_dir).resolve()
     folder = cache / "stores" / preparer.hash
     ready = _try_open(folder, verify)
@@ -266,7 +270,7 @@ def pack(
         lock.acquire()
     try:
         # Waiting for the lock may have meant waiting for this very store.
-        return _try_open(folder, verify) or _build(preparer, cache, num_threads, verify)
+        return _try_open(folder, verify) or _build(preparer, cache, threads, verify)
     except OSError as error:
         raise CatalogueError(
             f"Packing into {cache} stopped: {error}. What was prepared is kept; make room or "
@@ -286,7 +290,7 @@ def _try_open(folder: Path, verify: bool) -> Store | None:
         return None
 
 
-def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: bool) -> Store:
+def _build(preparer: Preparer, cache: Path, num_threads: int, verify: bool) -> Store:
     folder = cache / "stores" / preparer.hash
     catalogue = preparer.catalogue
     shards = shards_of(cache, len(catalogue.axis), preparer.settings)
@@ -299,7 +303,7 @@ def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: boo
         if shards.problem(key) is not None or (verify and not shards.is_intact(key))
     }
     _check_room(cache, shards, len(missing))
-    _prepare_all(preparer, shards, missing, num_threads or os.cpu_count() or 1)
+    _prepare_all(preparer, shards, missing, num_threads)
     write_index(folder, preparer, keys, np.stack([shards.mask(key) for key in keys]))
     return Store.open(folder)
 
