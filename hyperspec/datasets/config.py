@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hyperspec.datasets.catalogue.label_map import MapLabels
+from hyperspec.datasets.catalogue.labels import NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, TileKeys
@@ -124,6 +126,12 @@ class Data(Preparation):
     (`session`, `date`, `operator`, `drawer`, `instrument`, ...), `[]` none."""
 
     @property
+    def label_map(self) -> MapLabels | None:
+        """The maps of labels of scenes; None without any."""
+        found = getattr(self, "labels", None)
+        return found if isinstance(found, MapLabels) else None
+
+    @property
     def own_axis(self) -> SpectralAxis | None:
         """The axis of cubes whose headers have no wavelengths, where the config gives one."""
         return None if self.axis is None else self.axis.axis()
@@ -136,10 +144,31 @@ class FolderData(ImageKeys, Data):
     labels: Any = MISSING
     """Where labels come from: `csv`, `pattern`, `folder` or `none`."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.labels, MapLabels):
+            raise ConfigError(
+                "data/labels=map labels the pixels of scenes, but data=folder makes one image of "
+                "each cube. Choose data=tiles, or data/labels=csv, pattern, folder or none."
+            )
+
 
 @dataclass
 class TilesData(TileKeys, Data):
-    """Windows of one or several scenes, without labels."""
+    """Windows of one or several scenes."""
+
+    labels: Any = field(default=None, metadata=LATER)
+    """Where labels come from: `map` (a raster of class numbers beside each scene), or null for
+    none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.labels, MapLabels | NoLabels | None):
+            raise ConfigError(
+                f"data/labels is {type(self.labels).__name__}, which labels whole scenes, and the "
+                "tiles of one scene would all have its label. With data=tiles choose "
+                "data/labels=map, or null for none."
+            )
 
 
 def scan_folder(
@@ -148,7 +177,7 @@ def scan_folder(
     """Scan the folder that a config names; see :func:`hyperspec.datasets.catalogue.scan.scan`."""
     return scan(
         data.root,
-        labels=data.labels if isinstance(data, FolderData) else None,
+        labels=getattr(data, "labels", None),
         axis=data.own_axis,
         pattern=data.pattern,
         only=only,

@@ -19,6 +19,7 @@ from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
+from hyperspec.datasets.catalogue.label_map import scenes_only
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
@@ -142,6 +143,7 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     given = settings or CheckSettings()
     folder = Path(root)
     files, orphans = find_cubes(folder, given.pattern)
+    files = scenes_only(folder, files, given.labels)
     problems = lone_headers(folder, orphans)
     frames = _frames(folder, files, given, problems)
     kinds = {path: frame_kind(path) or "specimen" for path in files}

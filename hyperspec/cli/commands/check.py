@@ -53,7 +53,7 @@ def run(words: argparse.Namespace) -> int:
 
     data = data_from(words, words.folder, ["data.pattern='*'", "data.cache_dir=''"])
     settings = CheckSettings(
-        labels=getattr(data, "labels", NoLabels()),
+        labels=getattr(data, "labels", None) or NoLabels(),
         expected=parse_axis(words.expect, "--expect"),
         axis=data.own_axis,
         pattern=data.pattern,

@@ -19,6 +19,7 @@ from hyperspec.datasets.catalogue.checksums import (
     stamp,
 )
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
+from hyperspec.datasets.catalogue.label_map import scenes_only
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
 from hyperspec.spectra.axis import SpectralAxis
@@ -59,6 +60,7 @@ def scan(
     """
     folder = Path(root)
     files, orphans = find_cubes(folder, pattern)
+    files = scenes_only(folder, files, labels)
     if only is not None:
         files, orphans = _only(files, only, pattern), []
     named = {"white": white, "dark": dark}

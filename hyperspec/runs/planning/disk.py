@@ -43,13 +43,15 @@ def _planes(data: Data) -> tuple[int, int, int]:
     """Return cubes, bands, and bytes of the shards that are not packed yet."""
     from hyperspec.cubes.open import open_cube
     from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
+    from hyperspec.datasets.catalogue.label_map import scenes_only
     from hyperspec.datasets.config import FolderData
     from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.datasets.store.packed import shards_of
 
     root = Path(data.root)
     files, _ = find_cubes(root, data.pattern)
-    cubes = [path for path in files if frame_kind(path) is None]
+    scenes = scenes_only(root, files, data.label_map)
+    cubes = [path for path in scenes if frame_kind(path) is None]
     with open_cube(cubes[0] if cubes else files[0], data.own_axis) as cube:
         num_bands = cube.num_bands
     if not isinstance(data, FolderData) or data.store == "none":

@@ -17,6 +17,7 @@ from hyperspec.bands import Learned, ProjectionStrategy, Strategy, Uniform
 from hyperspec.config.schema import Train
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.discover import find_cubes, frame_kind
+from hyperspec.datasets.catalogue.label_map import scenes_only
 from hyperspec.datasets.config import Data, TilesData
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.source import Bands
@@ -96,8 +97,10 @@ def look(data: Data) -> Folder:
     """
     axis = data.own_axis
     try:
-        files, _ = find_cubes(Path(data.root), data.pattern)
-        cubes = [path for path in files if frame_kind(path) is None]
+        root = Path(data.root)
+        files, _ = find_cubes(root, data.pattern)
+        scenes = scenes_only(root, files, data.label_map)
+        cubes = [path for path in scenes if frame_kind(path) is None]
         with open_cube(cubes[0], axis) as cube:
             tiles = 1
             if isinstance(data, TilesData):
