@@ -93,13 +93,16 @@ def random_split_scores(
 
 
 def in_words(metrics: Mapping[str, float]) -> Iterator[str]:
-    """Yield what a run prints of its random splits, a line per metric."""
-    for key, value in metrics.items():
-        name = key.removeprefix(INFLATION)
-        if name != key and name in METRICS:
+    """Yield what a run prints of its random splits, a line for each accuracy."""
+    for row in METRICS.values():
+        inflated = metrics.get(f"{INFLATION}{row.name}")
+        if row.is_accuracy and inflated is not None:
+            even = metrics.get(f"{PREFIX}{row.evaluator}_balanced")
+            balanced = "" if even is None else f" (balanced {even:.3f})"
+            score = metrics[f"{PREFIX}{row.name}"]
             yield (
-                f"{METRICS[name].title} on a random split: {metrics[PREFIX + name]:.3f}; that "
-                f"inflates it by {value:+.3f}"
+                f"{row.title}, images split at random: {score:.3f}{balanced}, inflated by "
+                f"{inflated:+.3f}"
             )
 
 

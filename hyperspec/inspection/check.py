@@ -19,10 +19,10 @@ from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
 from hyperspec.datasets.catalogue.discover import find_cubes, find_frame, frame_kind
-from hyperspec.datasets.catalogue.label_map import scenes_only
+from hyperspec.datasets.catalogue.label_map import MapLabels, scenes_only
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
-from hyperspec.datasets.catalogue.scan import lone_headers, scan
+from hyperspec.datasets.catalogue.scan import lone_headers, readable_names, scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.tray import several_specimens
@@ -143,8 +143,9 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     given = settings or CheckSettings()
     folder = Path(root)
     files, orphans = find_cubes(folder, given.pattern)
-    files = scenes_only(folder, files, given.labels)
-    problems = lone_headers(folder, orphans)
+    named = scenes_only(folder, files, given.labels)
+    files, orphans, unnamed = readable_names(folder, named, orphans)
+    problems = [*unnamed, *lone_headers(folder, orphans)]
     frames = _frames(folder, files, given, problems)
     kinds = {path: frame_kind(path) or "specimen" for path in files}
     kinds |= {path: kind for kind, path in frames.items() if path is not None}
@@ -163,9 +164,10 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     if catalogue is not None:
         associations, confounded = examine(catalogue, given.confounders, given.group)
         problems += [*catalogue.problems, *confounded]
+        problems += _maps_fit(catalogue, given.labels)
         unsure = [x.file for x in looks if _is_unsure(x, folder)]
         problems += several_specimens(catalogue, unsure, given.preparation)
-    elif not files:
+    elif not named:
         problems.append(Problem(".", "error", "holds headers, but no data file."))
     problems += findings(looks, given.expected or given.axis, given.tolerance_nm)
     unique = {(p.file, p.message): p for p in problems}.values()
@@ -248,6 +250,15 @@ def _catalogue(
             cache_dir=cache_dir,
             num_threads=settings.num_threads,
         )
+
+
+def _maps_fit(catalogue: Catalogue, labels: LabelSource) -> Iterator[Problem]:
+    """Read the maps of labels of scenes, where labels come from these."""
+    for record in catalogue.records if isinstance(labels, MapLabels) else ():
+        try:
+            labels.read(catalogue.root, record.path, record.shape[1:])
+        except CatalogueError as error:
+            yield Problem(record.file, "error", str(error))
 
 
 def _is_unsure(look: Look, root: Path) -> bool:

@@ -23,7 +23,13 @@ from hyperspec.datasets.catalogue.label_map import scenes_only
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem, copies
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.errors import (
+    RENAME,
+    CatalogueError,
+    HyperspecError,
+    is_text,
+    shown_name,
+)
 
 __all__ = ["Catalogue", "CubeRecord", "Problem", "scan"]
 
@@ -60,7 +66,7 @@ def scan(
     """
     folder = Path(root)
     files, orphans = find_cubes(folder, pattern)
-    files = scenes_only(folder, files, labels)
+    files, orphans, unnamed = readable_names(folder, scenes_only(folder, files, labels), orphans)
     if only is not None:
         files, orphans = _only(files, only, pattern), []
     named = {"white": white, "dark": dark}
@@ -69,7 +75,7 @@ def scan(
     specimens = [p for p in files if p not in frames.values() and frame_kind(p) is None]
     names = [path.relative_to(folder).as_posix() for path in specimens]
     cache = ChecksumCache(cache_dir)
-    problems = lone_headers(folder, orphans)
+    problems = [*unnamed, *lone_headers(folder, orphans)]
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         found = pool.map(lambda p: _look_at(p, axis, cache), specimens)
         looks = dict(zip(names, found, strict=True))
@@ -87,6 +93,26 @@ def scan(
     problems.sort(key=lambda p: (p.severity, p.file))
     pair = (frames["white"], frames["dark"], frames_checksum if stamps else "", stamps)
     return Catalogue(folder, records, shared, tuple(problems), *pair)
+
+
+def readable_names(
+    folder: Path, files: Sequence[Path], headers: Sequence[Path]
+) -> tuple[list[Path], list[Path], list[Problem]]:
+    """Part the files and headers whose names are UTF-8 from a problem for each of the others.
+
+    No table, store or tracked run can keep such a name.
+    """
+    text = f"has a name that is not UTF-8. {RENAME}."
+    problems = []
+    for path in (*files, *headers):
+        name = path.relative_to(folder).as_posix()
+        if not is_text(name):
+            problems.append(Problem(shown_name(name), "error", text))
+    kept = (
+        [path for path in paths if is_text(str(path.relative_to(folder)))]
+        for paths in (files, headers)
+    )
+    return next(kept), next(kept), problems
 
 
 def lone_headers(folder: Path, headers: Sequence[Path]) -> list[Problem]:

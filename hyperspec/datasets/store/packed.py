@@ -260,15 +260,15 @@ def pack(
     ready = _try_open(folder, verify)
     if ready is not None:
         return ready
-    cache.mkdir(parents=True, exist_ok=True)
     # One lock per cache folder, since stores share shards.
     lock = FileLock(cache / "pack.lock")
     try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        _LOG.info("Another process is packing into %s; waiting for it.", cache)
-        lock.acquire()
-    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            _LOG.info("Another process is packing into %s; waiting for it.", cache)
+            lock.acquire()
         # Waiting for the lock may have meant waiting for this very store.
         return _try_open(folder, verify) or _build(preparer, cache, threads, verify)
     except OSError as error:
