@@ -254,7 +254,9 @@ def _catalogue(
 
 def _maps_fit(catalogue: Catalogue, labels: LabelSource) -> Iterator[Problem]:
     """Read the maps of labels of scenes, where labels come from these."""
-    for record in catalogue.records if isinstance(labels, MapLabels) else ():
+    if not isinstance(labels, MapLabels):
+        return
+    for record in catalogue.records:
         try:
             labels.read(catalogue.root, record.path, record.shape[1:])
         except CatalogueError as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from patchwork import PATCH, write_patchwork
 
 from hyperspec.datasets.catalogue.label_map import MapLabels
 from hyperspec.datasets.config import Data, TilesData
@@ -15,6 +14,7 @@ from hyperspec.datasets.splits import grouped_split
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.random_split import dealt_anew, in_words, random_split_scores
 from hyperspec.evaluation.scores import evaluate_features
+from hyperspec.testing.synthetic.patchwork import PATCH, write_patchwork
 from hyperspec.training.data import column, open_source
 
 
