@@ -20,7 +20,7 @@ from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
-from hyperspec.inspection.specimens import MIN_PART, Specimens, find_specimens
+from hyperspec.datasets.preparation.specimens import MIN_PART, Specimens, find_specimens
 from hyperspec.spectra.colour import band_picture, nearest_bands
 from hyperspec.utils.atomic import replacing
 from hyperspec.utils.errors import CatalogueError, HyperspecError

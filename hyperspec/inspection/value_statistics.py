@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Cube, Window, blocks
 from hyperspec.datasets.preparation.foreground import otsu_foreground
-from hyperspec.inspection.specimens import find_specimens
+from hyperspec.datasets.preparation.specimens import find_specimens
 from hyperspec.utils.errors import CubeError
 
 # Full scale of 8 to 16 bit converters: a largest value of exactly this much is saturation.

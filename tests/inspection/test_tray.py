@@ -13,6 +13,7 @@ from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
+from hyperspec.datasets.store.packed import pack
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.tray import cut_folder
 from hyperspec.spectra.axis import SpectralAxis
@@ -85,6 +86,16 @@ def test_check_warns_of_the_tray_and_not_of_the_single_one(root):
     assert f"`hyperspec cut {root} --out DIR`" in said["tray.bil"]
     whole = CheckSettings(preparation=PrepareSettings(mask="none"))
     assert not check_folder(root, whole).problems  # a scene
+
+
+def test_packing_a_tray_says_so(root, tmp_path, caplog):
+    pack(scan(root), PrepareSettings(size=8), tmp_path / "cache")
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "1 of 2 cubes hold several parts apart from each other (tray.bil: 3)" in said
+    assert f"`hyperspec check {root}` lists them" in said
+    caplog.clear()
+    pack(scan(root), PrepareSettings(size=8, mask="none"), tmp_path / "cache")
+    assert not caplog.records
 
 
 def test_cut_specimens_have_the_reflectance_of_the_single_one(root, tmp_path, capsys):

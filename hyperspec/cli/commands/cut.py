@@ -41,7 +41,7 @@ def run(words: argparse.Namespace) -> int:
     """Cut, and say what was found where."""
     from hyperspec.datasets.config import scan_folder
     from hyperspec.datasets.preparation.preparation import PrepareSettings
-    from hyperspec.inspection.specimens import MIN_PART
+    from hyperspec.datasets.preparation.specimens import MIN_PART
     from hyperspec.inspection.tray import CutSettings, cut_folder
 
     data = data_from(words, words.folder, ["data.pattern='*'", "data.cache_dir=''"])

@@ -24,6 +24,7 @@ from hyperspec.datasets.preparation.foreground import (
 from hyperspec.datasets.preparation.memory_share import band_groups, whole_bytes
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.resample import Box, resample, square_box
+from hyperspec.datasets.preparation.specimens import find_specimens
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
@@ -56,11 +57,14 @@ class Prepared:
         image: Reflectance, shape ``(C, S, S)``, float32; 0 outside the mask.
         mask: Foreground, shape ``(S, S)``.
         statistics: Of the foreground's spectra at the cube's own resolution.
+        num_parts: Parts of the foreground apart from each other: more than one may be as many
+            specimens.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.bool_]
     statistics: SpectralStatistics
+    num_parts: int = 1
 
 
 class Preparer:
@@ -101,12 +105,13 @@ class Preparer:
         if self._is_large(record):
             frame = self.locate(record)
             image, mask = self.render(record, frame, range(record.shape[0]))
-            return Prepared(image, mask, self.statistics(record, frame))
+            return Prepared(image, mask, self.statistics(record, frame), self._num_parts(frame))
         cube_image = self.read(record)
         frame = self._locate(record, cube_image)
         image, mask = self._render(record, cube_image, frame)
         spectra = _spectra(cube_image, frame.foreground)
-        return Prepared(image, mask, SpectralStatistics.from_spectra(spectra, self.catalogue.axis))
+        statistics = SpectralStatistics.from_spectra(spectra, self.catalogue.axis)
+        return Prepared(image, mask, statistics, self._num_parts(frame))
 
     def locate(self, record: CubeRecord) -> Frame:
         """Find the specimen, from all bands, which are read by blocks of lines."""
@@ -156,6 +161,9 @@ class Preparer:
         else:
             spectra = _spectra(self.read(record), frame.foreground)
         return SpectralStatistics.from_spectra(spectra, self.catalogue.axis)
+
+    def _num_parts(self, frame: Frame) -> int:
+        return 1 if self.settings.mask == "none" else len(find_specimens(frame.foreground))
 
     def _is_large(self, record: CubeRecord) -> bool:
         return self._cube_bytes is not None and whole_bytes(record.shape) > self._cube_bytes

@@ -314,13 +314,18 @@ def _prepare_all(
     from threadpoolctl import threadpool_limits
 
     failures: list[str] = []
+    trays: list[tuple[str, int]] = []
 
     def prepare_one(item: tuple[str, CubeRecord]) -> None:
         key, record = item
         try:
-            shards.write(key, preparer.prepare(record))
+            prepared = preparer.prepare(record)
+            shards.write(key, prepared)
         except HyperspecError as error:
             failures.append(str(error))
+        else:
+            if prepared.num_parts > 1:
+                trays.append((record.file, prepared.num_parts))
 
     # One thread per cube: matrix products with threads of their own fight these for the cores
     # (measured on two cores: three times the processor time).
@@ -339,6 +344,14 @@ def _prepare_all(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if trays:
+        file, count = min(trays)
+        _LOG.warning(
+            "%d of %d cubes hold several parts apart from each other (%s: %d), and each is taken "
+            "for one specimen. `hyperspec check %s` lists them; where they are several specimens, "
+            "`hyperspec cut` makes a cube of each.",
+            *(len(trays), len(missing), file, count, preparer.catalogue.root),
+        )
     if failures:
         more = f" And {len(failures) - 5} more." if len(failures) > 5 else ""
         raise CatalogueError(

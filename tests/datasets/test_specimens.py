@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hyperspec.inspection.specimens import find_specimens
+from hyperspec.datasets.preparation.specimens import find_specimens
 from hyperspec.utils.errors import ConfigError
 
 
