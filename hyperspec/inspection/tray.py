@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,14 +97,14 @@ def several_specimens(
         try:
             found = find_specimens(preparer.locate(record).foreground)
         except HyperspecError as error:
-            yield Problem(record.file, "warning", f"has no foreground to train on: {error}")
+            yield Problem(record.file, "warning", f"cannot be prepared: {error}")
             continue
         if len(found) > 1:
+            command = f"hyperspec cut {shlex.quote(str(catalogue.root))} --out DIR"
             text = (
                 f"holds {len(found)} parts apart from each other, which training would take for "
-                f"one specimen. Where they are several, cut them apart: `hyperspec cut "
-                f"{catalogue.root} --out DIR`. One specimen in parts may stay as it is, and of a "
-                "scene data.mask=none takes the whole frame."
+                f"one specimen. Where they are several, cut them apart: `{command}`. One specimen "
+                "in parts may stay as it is, and of a scene data.mask=none takes the whole frame."
             )
             yield Problem(record.file, "warning", text)
 

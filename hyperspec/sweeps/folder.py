@@ -31,6 +31,11 @@ def asked(config: DictConfig, space: Mapping[str, str]) -> dict[str, str]:
     schema = OmegaConf.get_type(config)
     free = tuple(f"{key}." for key in free_keys(schema))
     usual = flatten(dict(usual_values(schema)))
+    for group in map(
+        str, plain
+    ):  # the chosen option may have more fields than the schema's own class
+        option = OmegaConf.get_type(config, group)
+        usual |= flatten(dict(usual_values(option, f"{group}.")))
     return {
         key: value
         for key, value in sorted(values.items())
