@@ -6,6 +6,8 @@ Heavy imports happen inside the commands, so that ``hyperspec --help`` answers a
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,11 +15,11 @@ from importlib import import_module
 
 from hyperspec import __version__
 from hyperspec.cli.commands.options import split_words
-from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.errors import HyperspecError, check_names, in_words
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
 _NAMES = (
-    *("synth", "check", "info", "pack", "export", "views", "bands", "plan"),
+    *("synth", "check", "info", "cut", "pack", "export", "views", "bands", "plan"),
     *("evaluate", "embed", "importance", "signatures", "report", "one_shot", "sync", "ui"),
 )
 COMMANDS = tuple(import_module(f"hyperspec.cli.commands.{name}") for name in _NAMES)
@@ -44,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = _one_line
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
     if words[:1] == ["train"]:
         # Hydra has a grammar of its own, so its words pass through untouched.
         from hyperspec.cli.train import main as train
@@ -63,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in COMMANDS:
         module.add(commands)
     try:
+        check_names([*words, *hydra_words, os.getcwd()])
         parsed = parser.parse_args(words)
         if hydra_words:
             if not hasattr(parsed, "hydra_words"):
@@ -72,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(parsed)
     except HyperspecError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        text = in_words(error)
+        if text is None:
+            raise
+        print(f"error: {text}", file=sys.stderr)
         return 2
 
 

@@ -6,6 +6,7 @@ inside the job, so that composing, ``--help`` and shell completion stay quick.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ from hyperspec.config.compose import (
     use_full_errors,
 )
 from hyperspec.tracking.parent import IN_SWEEP
-from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.errors import HyperspecError, check_names
 
 groups.register()
 
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use_full_errors()
     saved = sys.argv
     try:
+        check_names([*given, os.getcwd()])  # the folder of the command stands in what Hydra writes
         plugins.load_from_words(given)
         sys.argv = ["hyperspec-train", *prepare_arguments(given)]
         job()

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hyperspec.config import config_dir
-from hyperspec.utils.errors import ConfigError, HyperspecError
+from hyperspec.utils.errors import ConfigError, HyperspecError, in_words
 
 CONFIG_NAME = "train"
 # What a config may instantiate or name in Python logging; anything else is refused by Hydra.
@@ -123,6 +123,8 @@ def text_of(error: Exception) -> str:
     """
     if isinstance(error, HyperspecError):
         return str(error)
+    if isinstance(error, OSError) and (said := in_words(error)) is not None:
+        return said
     if not isinstance(error, HydraException | OmegaConfBaseException):
         raise error
     text = " ".join(str(error).split())

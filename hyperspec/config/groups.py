@@ -18,6 +18,7 @@ from hyperspec import bands, losses, models
 from hyperspec.config import config_dir
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
+from hyperspec.datasets.catalogue.label_map import MapLabels
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.config import FolderData, TilesData
 from hyperspec.tracking.config import TrackingConfig
@@ -32,6 +33,7 @@ OPTIONS: Mapping[str, Mapping[str, type]] = {
         "pattern": PatternLabels,
         "folder": FolderLabels,
         "none": NoLabels,
+        "map": MapLabels,
     },
     "bands": bands.OPTIONS,
     "model": models.OPTIONS,

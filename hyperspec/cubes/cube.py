@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, Self
@@ -55,6 +55,25 @@ class Window(NamedTuple):
                 f"{tuple(self)} (row, col, height, width) is no window of {where}, which has "
                 f"{num_lines} lines and {num_samples} samples."
             )
+
+
+# Read at a time where memory must not grow with the cubes.
+BLOCK_BYTES = 16 * 2**20
+
+
+def blocks(
+    num_bands: int, num_lines: int, num_samples: int, itemsize: int, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Window]:
+    """Cut a frame into windows of whole lines that hold about so many bytes.
+
+    Lines that are larger than a block are cut as well.
+    """
+    per_line = num_bands * num_samples * itemsize
+    rows = max(1, block_bytes // per_line)
+    cols = num_samples if per_line <= block_bytes else max(1, block_bytes // (num_bands * itemsize))
+    for row in range(0, num_lines, rows):
+        for col in range(0, num_samples, cols):
+            yield Window(row, col, min(rows, num_lines - row), min(cols, num_samples - col))
 
 
 Bands = BandSelection | Sequence[int] | NDArray[np.integer]

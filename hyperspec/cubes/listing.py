@@ -6,14 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import Final
 
 from hyperspec.cubes.array_file import ARRAY_SUFFIXES
 from hyperspec.cubes.files import BAND_SUFFIXES, DATA_SUFFIXES, band_files, is_mask
 from hyperspec.cubes.formats import foreign_format
-from hyperspec.utils.errors import CatalogueError
+from hyperspec.utils.errors import RENAME, CatalogueError, is_text, shown_name
+from hyperspec.utils.globs import fits
 from hyperspec.utils.problems import Problem
 
 AUTO: Final = "auto"
@@ -66,7 +66,20 @@ def list_cubes(root: Path, pattern: str = AUTO) -> Listing:
     listing = _band_sets(tree, pattern) if pattern.endswith("/") else _raw_cubes(tree, pattern)
     if not listing.cubes and not listing.headers:
         raise _nothing(tree, pattern, listing.problems)
-    return listing
+    return _readable(listing, tree)
+
+
+def _readable(listing: Listing, tree: _Tree) -> Listing:
+    """Turn files whose names are no UTF-8 into problems: no table, store or run can keep them."""
+
+    def known(path: Path) -> bool:
+        return is_text(str(path.relative_to(tree.root)))
+
+    text = f"has a name that is not UTF-8. {RENAME}."
+    files = (*listing.cubes, *listing.headers)
+    problems = [Problem(tree.name(path), "error", text) for path in files if not known(path)]
+    cubes, headers = (tuple(filter(known, paths)) for paths in (listing.cubes, listing.headers))
+    return Listing(cubes, headers, (*listing.problems, *problems))
 
 
 @dataclass
@@ -80,8 +93,7 @@ class _Tree:
     problems: list[Problem] = field(default_factory=list)
 
     def name(self, path: Path) -> str:
-        # A name that is not UTF-8 could not be printed.
-        return path.relative_to(self.root).as_posix().encode("utf-8", "replace").decode()
+        return shown_name(path.relative_to(self.root).as_posix())
 
     def note(self, text: str) -> None:
         self.problems.append(Problem(".", "note", text))
@@ -165,7 +177,7 @@ def _raw_cubes(tree: _Tree, pattern: str) -> Listing:
         cubes = _without_foreign(tree, likely, headers)
         _tell_tiffs(tree, set(data) - set(likely))
     else:
-        cubes = [path for path in data if _fits(tree.name(path), pattern)]
+        cubes = [path for path in data if fits(tree.name(path), pattern)]
         others = sorted(set(likely) - set(cubes))
         if others:
             _tell_others(tree, others, pattern)
@@ -183,29 +195,8 @@ def _raw_cubes(tree: _Tree, pattern: str) -> Listing:
 
 def _band_sets(tree: _Tree, pattern: str) -> Listing:
     wanted = pattern.rstrip("/") or "*"
-    found = [p for p in tree.folders if _fits(tree.name(p), wanted) and band_files(p)]
+    found = [p for p in tree.folders if fits(tree.name(p), wanted) and band_files(p)]
     return Listing(tuple(found), (), tuple(tree.problems))
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """Match a path below the root as ``Path.rglob`` does, the extension in any letter case."""
-    return _match(name.split("/"), ["**", *(part for part in pattern.split("/") if part)])
-
-
-def _match(parts: Sequence[str], wanted: Sequence[str]) -> bool:
-    if not wanted:
-        return not parts
-    if wanted[0] == "**":
-        return any(_match(parts[start:], wanted[1:]) for start in range(len(parts) + 1))
-    return bool(parts) and _alike(parts[0], wanted[0]) and _match(parts[1:], wanted[1:])
-
-
-def _alike(name: str, wanted: str) -> bool:
-    stem, dot, suffix = wanted.rpartition(".")
-    path = PurePath(name)
-    return fnmatchcase(name, wanted) or (
-        bool(dot) and fnmatchcase(path.stem + path.suffix.lower(), f"{stem}.{suffix.lower()}")
-    )
 
 
 def _header_key(header: Path) -> tuple[Path, str]:
@@ -329,7 +320,7 @@ def _would_fit(header: Path, tree: _Tree, pattern: str) -> bool:
         if not suffix or "*" in suffix:
             return False
         data = header.with_suffix(suffix)
-    return _fits(tree.name(data), pattern)
+    return fits(tree.name(data), pattern)
 
 
 def _is_picture(header: Path) -> bool:

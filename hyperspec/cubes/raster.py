@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,8 +124,12 @@ class RasterReader:
         self._dataset = None
 
 
-def open_quietly(path: Path) -> DatasetReader:
+def open_quietly(path: Path, drivers: Sequence[str] = DRIVERS) -> DatasetReader:
     """Open a raster that need not have a place on the globe, as specimens and masks have none.
+
+    Args:
+        path: The file.
+        drivers: The formats that it may have, as GDAL calls them.
 
     Raises:
         CubeError: If it names other files that it may not.
@@ -134,15 +139,14 @@ def open_quietly(path: Path) -> DatasetReader:
     from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import DatasetReader  # rasterio.open takes one driver, not several
 
-    drivers = list(DRIVERS)
     if is_vrt(path):
         for source in check_vrt(path):
             if not is_vrt(source):
                 open_quietly(source).close()  # GDAL would follow it whatever it is
-        drivers = ["VRT"]
+        drivers = ("VRT",)
     with _OPENING, warnings.catch_warnings(), rasterio.Env():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return DatasetReader(str(path), driver=drivers)
+        return DatasetReader(str(path), driver=list(drivers))
 
 
 def _open(path: Path) -> DatasetReader:

@@ -9,10 +9,10 @@ from typing import Any
 
 from hyperspec.cubes.axis_file import read_axis_file
 from hyperspec.cubes.frames import sort_files
-from hyperspec.cubes.listing import AUTO
+from hyperspec.cubes.listing import AUTO, list_cubes
 from hyperspec.cubes.read_options import BAND_PLACES, ReadOptions
-from hyperspec.datasets.catalogue.discover import find_cubes
-from hyperspec.datasets.catalogue.labels import Assigned
+from hyperspec.datasets.catalogue.label_map import MapLabels, scenes_only
+from hyperspec.datasets.catalogue.labels import Assigned, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, TileKeys
@@ -160,6 +160,12 @@ class Data(Preparation):
         one_of("data.array_bands", self.array_bands, BAND_PLACES)
 
     @property
+    def label_map(self) -> MapLabels | None:
+        """The maps of labels of scenes; None without any."""
+        found = getattr(self, "labels", None)
+        return found if isinstance(found, MapLabels) else None
+
+    @property
     def own_axis(self) -> SpectralAxis | None:
         """The axis of cubes that have no wavelengths, where the config gives one."""
         return None if self.axis is None else self.axis.axis(self.root)
@@ -177,10 +183,31 @@ class FolderData(ImageKeys, Data):
     labels: Any = MISSING
     """Where labels come from: `csv`, `pattern`, `folder` or `none`."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.labels, MapLabels):
+            raise ConfigError(
+                "data/labels=map labels the pixels of scenes, but data=folder makes one image of "
+                "each cube. Choose data=tiles, or data/labels=csv, pattern, folder or none."
+            )
+
 
 @dataclass
 class TilesData(TileKeys, Data):
-    """Windows of one or several scenes, without labels."""
+    """Windows of one or several scenes."""
+
+    labels: Any = field(default=None, metadata=LATER)
+    """Where labels come from: `map` (a raster of class numbers beside each scene), or null for
+    none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.labels, MapLabels | NoLabels | None):
+            raise ConfigError(
+                f"data/labels is {type(self.labels).__name__}, which labels whole scenes, and the "
+                "tiles of one scene would all have its label. With data=tiles choose "
+                "data/labels=map, or null for none."
+            )
 
 
 def label_folder(data: FolderData) -> Assigned:
@@ -190,11 +217,20 @@ def label_folder(data: FolderData) -> Assigned:
         CatalogueError: If there is no cube, or the labels do not fit.
     """
     root = Path(data.root)
-    files, _ = find_cubes(root, data.pattern)
-    specimens = sort_files(root, files, data.white, data.dark).specimens
-    names = [path.relative_to(root).as_posix() for path in specimens]
+    names = [path.relative_to(root).as_posix() for path in specimen_files(data)]
     assigned: Assigned = data.labels.assign(root, names)
     return assigned
+
+
+def specimen_files(data: Data) -> Sequence[Path]:
+    """List the cubes of the folder that a config names, without frames and maps of labels.
+
+    Raises:
+        CatalogueError: If there is no cube.
+    """
+    root = Path(data.root)
+    files = scenes_only(root, list_cubes(root, data.pattern).cubes, data.label_map)
+    return sort_files(root, files, data.white, data.dark).specimens
 
 
 def scan_folder(
@@ -203,13 +239,13 @@ def scan_folder(
     """Scan the folder that a config names; see :func:`hyperspec.datasets.catalogue.scan.scan`."""
     return scan(
         data.root,
-        labels=data.labels if isinstance(data, FolderData) else None,
+        labels=getattr(data, "labels", None),
         axis=data.own_axis,
         reading=data.reading,
         pattern=data.pattern,
         only=only,
         white=data.white,
         dark=data.dark,
-        cache_dir=Path(data.cache_dir),
+        cache_dir=Path(data.cache_dir) if data.cache_dir else None,
         num_threads=num_threads,
     )

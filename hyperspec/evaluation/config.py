@@ -45,6 +45,9 @@ class Evaluation:
     at its old default, because sweeps of 0.1.0 go on by settings that hold it."""
     every_n_epochs: int = 0
     """Epochs between scores on the validation part while training; 0 scores at the end only."""
+    random_split: bool = field(default=False, metadata={"identity": "unless default"})
+    """Fit the probes once more on random splits, in which tiles beside each other, or views of one
+    specimen, fall on both sides: how much that inflates the scores."""
     importance: bool = False
     """Measure at the end which wavelengths the encoder leans on: windows of the test part are
     replaced by the training mean; a table and a picture are kept with the run."""

@@ -16,22 +16,25 @@ from pathlib import Path
 
 import numpy as np
 
+from hyperspec.cubes.checksums import ChecksumCache, content_digest, num_bytes
+from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.frames import sort_files
 from hyperspec.cubes.listing import AUTO, list_cubes
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
-from hyperspec.datasets.catalogue.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.datasets.catalogue.confounding import Association, examine
+from hyperspec.datasets.catalogue.label_map import MapLabels, scenes_only
 from hyperspec.datasets.catalogue.labels import LabelSource, NoLabels
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.catalogue.scan import lone_headers, scan
 from hyperspec.datasets.preparation.calibrator import Calibrator, grouped, try_plans
 from hyperspec.datasets.preparation.plan import below
-from hyperspec.datasets.preparation.preparation import Preparation
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.inspection.findings import Look, Severity, findings
+from hyperspec.inspection.tray import several_specimens
 from hyperspec.inspection.value_statistics import fill_of, measure
 from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.utils.errors import ConfigError, HyperspecError
+from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
 from hyperspec.utils.problems import ordered
 from hyperspec.utils.progress import progress
 
@@ -48,7 +51,6 @@ class CheckSettings:
         pattern: Which files are cubes; ``auto`` takes every raw cube, ``*/`` every band set.
         white: White frame relative to the folder; None looks for it by name.
         dark: The same for the dark frame; ``0`` where the camera subtracts its dark.
-        preparation: How training would calibrate.
         saturation: Stored value from which on values are saturated; None judges by full scales.
         tolerance_nm: Drift against the expected axis that is not mentioned, above 0.
         num_threads: Cubes read at once; by default as many as there are cores.
@@ -56,6 +58,8 @@ class CheckSettings:
         confounders: Columns that should not tell the label (``data.confounders``); None takes those
             of the usual names.
         group: Column that the split keeps apart (``data.split.group``), of which nothing is warned.
+        preparation: How training would calibrate and find the foreground, which several specimens
+            may share.
     """
 
     labels: LabelSource = field(default_factory=NoLabels)
@@ -65,13 +69,13 @@ class CheckSettings:
     pattern: str = AUTO
     white: str | None = None
     dark: str | None = None
-    preparation: Preparation = field(default_factory=Preparation)
     saturation: float | None = None
     tolerance_nm: float = 0.1
     num_threads: int | None = None
     cache_dir: Path | None = None
     confounders: Sequence[str] | None = None
     group: str | None = None
+    preparation: PrepareSettings = field(default_factory=PrepareSettings)
 
     def __post_init__(self) -> None:
         if not self.tolerance_nm > 0:
@@ -151,7 +155,7 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
     given = settings or CheckSettings()
     folder = Path(root)
     listing = list_cubes(folder, given.pattern)
-    files = listing.cubes
+    files = scenes_only(folder, listing.cubes, given.labels)
     problems = [*listing.problems, *lone_headers(folder, listing.headers)]
     sorted_files = sort_files(folder, files, given.white, given.dark)
     kinds = dict.fromkeys(sorted_files.files, "specimen") | sorted_files.frames
@@ -173,7 +177,10 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
         associations, confounded = examine(catalogue, given.confounders, given.group)
         calibration = _calibration(catalogue, looks, given.preparation, problems)
         problems += [*catalogue.problems, *confounded]
-    elif not files:
+        problems += _maps_fit(catalogue, given.labels)
+        unsure = [x.file for x in looks if _is_unsure(x, folder)]
+        problems += several_specimens(catalogue, unsure, given.preparation)
+    elif not listing.cubes and not any(p.severity == "error" for p in listing.problems):
         problems.append(Problem(".", "error", "holds headers, but no data file."))
     problems += findings(looks, given.expected or given.axis, given.tolerance_nm)
     unique = {(p.file, p.message): p for p in problems}.values()
@@ -210,7 +217,7 @@ def _look_at_all(
 
 
 def _calibration(
-    catalogue: Catalogue, looks: Sequence[Look], settings: Preparation, problems: list[Problem]
+    catalogue: Catalogue, looks: Sequence[Look], settings: PrepareSettings, problems: list[Problem]
 ) -> dict[str, list[str]]:
     """Go through what training would do to the values; note what hinders it, as training says it.
 
@@ -258,6 +265,25 @@ def _catalogue(
             cache_dir=cache_dir,
             num_threads=settings.num_threads,
         )
+
+
+def _maps_fit(catalogue: Catalogue, labels: LabelSource) -> Iterator[Problem]:
+    """Read the maps of labels of scenes, where labels come from these."""
+    if not isinstance(labels, MapLabels):
+        return
+    for record in catalogue.records:
+        try:
+            labels.read(catalogue.root, record.path, record.shape[1:])
+        except CatalogueError as error:
+            yield Problem(record.file, "error", str(error))
+
+
+def _is_unsure(look: Look, root: Path) -> bool:
+    """Say whether a cube's foreground may be several parts, as far as stored values tell."""
+    seen = look.measure
+    if seen is None or seen.missing_share == 1 or seen.low == seen.high:
+        return False  # there is nothing to see, which is said elsewhere
+    return not seen.one_part or find_mask(root / look.file) is not None
 
 
 def _name(path: Path, root: Path) -> str:

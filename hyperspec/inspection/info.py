@@ -10,18 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.checksums import ChecksumCache
+from hyperspec.cubes.cube import blocks
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.frames import frame_kind, frames_beside
+from hyperspec.cubes.mask_image import read_mask
 from hyperspec.cubes.open import Cube, open_cube
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
-from hyperspec.datasets.catalogue.checksums import ChecksumCache
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Stored
 from hyperspec.datasets.catalogue.scan import read_frame
 from hyperspec.datasets.preparation.calibrator import Calibrator
 from hyperspec.datasets.preparation.foreground import otsu_foreground
-from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.datasets.preparation.preparation import Preparation
-from hyperspec.inspection.value_statistics import Measure, blocks, fill_of, measure
+from hyperspec.inspection.value_statistics import Measure, fill_of, measure
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.calibration import Calibration
 from hyperspec.spectra.colour import ColourWeights, colour_weights, nearest_bands

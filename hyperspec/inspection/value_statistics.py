@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.cube import Cube, Window
+from hyperspec.cubes.cube import Cube, Window, blocks
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.fill_values import lost_bands, sampled_bands, undeclared_fill
 from hyperspec.cubes.gains import Gains
+from hyperspec.cubes.specimens import find_specimens
+from hyperspec.datasets.preparation.foreground import otsu_foreground
 from hyperspec.spectra.white import FULL_SCALES
 from hyperspec.utils.errors import CubeError
 
-BLOCK_BYTES = 16 * 2**20
 # The bright part of a cube, whatever share of it the specimen covers.
 BRIGHT_QUANTILE = 0.99
 
@@ -35,6 +35,7 @@ class Measure:
         empty_bands: Good bands without any value.
         flat_bands: Good bands that hold one value everywhere.
         flat_lines: Lines that hold one value everywhere.
+        one_part: Whether the brightness shows one part by itself, clear of the frame's border.
         seconds: Time spent in reading.
         bytes_read: What was read in this time.
     """
@@ -48,6 +49,7 @@ class Measure:
     empty_bands: tuple[int, ...]
     flat_bands: tuple[int, ...]
     flat_lines: tuple[int, ...]
+    one_part: bool
     seconds: float
     bytes_read: int
 
@@ -55,21 +57,6 @@ class Measure:
     def mb_per_second(self) -> float:
         """Reading speed in 10^6 bytes per second."""
         return self.bytes_read / max(self.seconds, 1e-9) / 1e6
-
-
-def blocks(
-    num_bands: int, num_lines: int, num_samples: int, itemsize: int, block_bytes: int = BLOCK_BYTES
-) -> Iterator[Window]:
-    """Cut a frame into windows of whole lines that hold about so many bytes.
-
-    Lines that are larger than a block are cut as well.
-    """
-    per_line = num_bands * num_samples * itemsize
-    rows = max(1, block_bytes // per_line)
-    cols = num_samples if per_line <= block_bytes else max(1, block_bytes // (num_bands * itemsize))
-    for row in range(0, num_lines, rows):
-        for col in range(0, num_samples, cols):
-            yield Window(row, col, min(rows, num_lines - row), min(cols, num_samples - col))
 
 
 def missing_values(raw: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_] | None:
@@ -204,6 +191,23 @@ class _Tally:
             empty_bands=tuple(good[i] for i in np.flatnonzero(empty)),
             flat_bands=tuple(good[i] for i in np.flatnonzero(flat)),
             flat_lines=tuple(int(i) for i in np.flatnonzero(lines)),
+            one_part=_one_part(self.brightness),
             seconds=seconds,
             bytes_read=count * cube.dtype.itemsize,
         )
+
+
+def _one_part(brightness: NDArray[np.float32]) -> bool:
+    """Say whether one specimen stands out, of stored values: a second look is not needed then."""
+    found = otsu_foreground(brightness)
+    if found is None:
+        return False
+    windows = find_specimens(found).windows
+    lines, samples = brightness.shape
+    return len(windows) == 1 and all(
+        box.row > 0
+        and box.col > 0
+        and box.row + box.height < lines
+        and box.col + box.width < samples
+        for box in windows
+    )

@@ -10,6 +10,7 @@ from hyperspec.config import groups, plugins, schema
 from hyperspec.config.compose import overrides_of
 from hyperspec.datasets.config import FolderData, label_folder
 from hyperspec.evaluation.metrics import main_accuracy, printed
+from hyperspec.evaluation.random_split import in_words
 from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 from hyperspec.runs.identity import Objective
 from hyperspec.runs.job_context import JobContext, is_single_run
@@ -76,7 +77,11 @@ def _print_result(run: JobRun, objective: Objective) -> None:
                 interval = f" [{low:.2f}, {high:.2f}]"
             elif key.endswith(main_accuracy().name):
                 interval = f" (no interval: fewer than {MIN_SPECIMENS} specimens)"
+            if (even := metrics.get(f"{key.removesuffix('top1')}balanced")) is not None:
+                interval += f", balanced {even:.3f}"
             print(f"  {words:24}{metrics[key]:.3f}{interval}")
+    for line in in_words(metrics):
+        print(f"  {line}")
     print(f"MLflow UI: hyperspec ui --uri {run.connection.uri}")
 
 

@@ -22,7 +22,13 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from hyperspec.search.optuna_internals import cached
-from hyperspec.tracking.health import database_path, shown
+from hyperspec.tracking.health import (
+    SQLITE,
+    database_path,
+    shown,
+    sqlite_address,
+    typed_database,
+)
 from hyperspec.tracking.retry import retry
 from hyperspec.utils.errors import TrackingError
 
@@ -115,9 +121,12 @@ def _cause(error: BaseException) -> str:
 
 def absolute_storage(storage: Any, cwd: Path, sweep_dir: Path) -> str:
     """Return the storage's address; a relative SQLite file starts at the command's folder."""
-    address = f"sqlite:///{sweep_dir / 'optuna.db'}" if storage is None else str(storage)
-    path = database_path(address)
-    return address if path is None else f"sqlite:///{cwd / path}"
+    if storage is None:
+        return sqlite_address(cwd / sweep_dir / "optuna.db")
+    address = str(storage)
+    if database_path(address) is None:
+        return address
+    return sqlite_address(typed_database(address.removeprefix(SQLITE), cwd))
 
 
 def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECONDS) -> BaseStorage:

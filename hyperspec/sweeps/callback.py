@@ -31,7 +31,7 @@ from hyperspec.sweeps.validation import Check, add_rotations, make_plan
 from hyperspec.tracking.contract import Folder, Param, Tag
 from hyperspec.tracking.parent import ParentInfo, find_parent, write_parent
 from hyperspec.tracking.record import read_run
-from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.errors import HyperspecError, in_words
 from hyperspec.utils.process import host_name, process_tag
 
 if TYPE_CHECKING:
@@ -210,8 +210,11 @@ def _refusing() -> Iterator[None]:
     """Say in a line why a sweep is not started, and leave with status 2."""
     try:
         yield
-    except HyperspecError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+    except (HyperspecError, OSError) as error:
+        text = in_words(error) if isinstance(error, OSError) else str(error)
+        if text is None:
+            raise
+        print(f"\nerror: {text}", file=sys.stderr)
         raise SystemExit(2) from error
 
 

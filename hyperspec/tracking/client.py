@@ -8,11 +8,12 @@ open the store side by side.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from hyperspec.tracking import health, retry
 from hyperspec.tracking.contract import Tag
-from hyperspec.tracking.health import SQLITE, database_path
+from hyperspec.tracking.health import SQLITE, database_path, sqlite_address, typed_database
 from hyperspec.tracking.record import RunRecord, search_runs
 from hyperspec.tracking.retry import UnreachableError, first_line
 from hyperspec.utils.errors import TrackingError
@@ -118,11 +119,13 @@ def resolve_uri(uri: str, base: Path | None = None) -> str:
         TrackingError: If the address is of a kind that cannot hold runs.
     """
     text = uri.strip()
-    is_file = text.startswith(SQLITE) or (text.endswith(".db") and "://" not in text)
-    path = text.removeprefix(SQLITE) if is_file else ""
-    if path and path != ":memory:":
-        absolute = (base or Path.cwd()) / Path(path).expanduser()
-        return f"{SQLITE}{Path(os.path.abspath(absolute))}"
+    start, absolute = base or Path.cwd(), None
+    if text.startswith(SQLITE) and text.removeprefix(SQLITE) not in ("", ":memory:"):
+        absolute = typed_database(text.removeprefix(SQLITE), start)
+    elif text.endswith(".db") and "://" not in text:
+        absolute = start / Path(text).expanduser()
+    if absolute is not None:
+        return sqlite_address(Path(os.path.abspath(absolute)))
     if urlsplit(text).scheme.split("+")[0] in _SERVERS:
         return text
     raise TrackingError(
@@ -169,12 +172,28 @@ def open_client(uri: str) -> MlflowClient:
     locked = database is not None and health.is_locked(database)
     seconds, place = health.LOCKED_SECONDS if locked else 0.0, f"tracking.uri={uri}"
     try:
-        return retry.retry_store(lambda: MlflowClient(tracking_uri=uri), seconds, place)
+        with _no_second_folder(uri):
+            return retry.retry_store(lambda: MlflowClient(tracking_uri=uri), seconds, place)
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, UnreachableError) as error:
         raise TrackingError(
             f"tracking.uri={uri} cannot be opened ({first_line(error)}). Check the address, or "
             "choose another store, for example tracking.uri=sqlite:///mlflow.db."
         ) from error
+
+
+@contextlib.contextmanager
+def _no_second_folder(uri: str) -> Iterator[None]:
+    """Remove the folder that MLflow makes for a name such as ``a%2520b``, which means ``a%20b``."""
+    database = database_path(uri)
+    literal = None if database is None else Path(uri.removeprefix(SQLITE)).parent
+    extra = literal if database is not None and literal != database.parent else None
+    was_there = extra is None or extra.exists()
+    try:
+        yield
+    finally:
+        if extra is not None and not was_there:
+            with contextlib.suppress(OSError):  # it holds something by now, or was not made
+                os.removedirs(extra)
 
 
 def connect(
@@ -261,8 +280,9 @@ def _create_alone(connection: Connection) -> None:
     import mlflow.store.tracking.sqlalchemy_store
     import mlflow.tracking  # noqa: F401
 
-    path = health.lock_path(connection.uri, "tracking")
+    path: Path | str = connection.shown_uri
     try:
+        path = health.lock_path(connection.uri, "tracking")
         with FileLock(path, timeout=_LOCK_SECONDS):
             if not health.has_experiment(connection.uri, connection.experiment):
                 connection.known_experiment()
@@ -271,4 +291,10 @@ def _create_alone(connection: Connection) -> None:
             f"tracking.uri={connection.shown_uri}: another process has been creating its tables "
             f"for {_LOCK_SECONDS:.0f} s ({path} is locked). Start again when it is done, or end "
             "the process that holds the file."
+        ) from error
+    except OSError as error:
+        raise TrackingError(
+            f"tracking.uri={connection.shown_uri}: {error.filename or path} cannot be written "
+            f"({error.strerror}). Choose another place with "
+            "tracking.uri=sqlite:////folder/mlflow.db."
         ) from error

@@ -127,6 +127,8 @@ class MetricName(Name):
     STAGE = "stage/", "a row of `evaluation/stages.csv`, `stage/<column>`"
     CURVE = "curve/", "one encoder on n bands, at step n, `curve/<strategy>_<measure>`"
     CONFOUNDER = "confounder/", "a probe's accuracy and chance, `confounder/<column>_knn_top1`"
+    RANDOM_SPLIT = "random_split/", "a probe's score where images are split at random"
+    INFLATION = "inflation/", "how far that lies above the split's own score"
     SYSTEM = "system/", "how busy the machine was; MLflow's UI has a page for them"
 
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
 from hyperspec.tracking.retry import UnreachableError, first_line
@@ -27,7 +27,36 @@ _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 def database_path(uri: str) -> Path | None:
     """Return the file behind a SQLite address, or None for a server."""
-    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) and uri != SQLITE else None
+    if not uri.startswith(SQLITE) or uri == SQLITE:
+        return None
+    return Path(unquote(uri.removeprefix(SQLITE)))
+
+
+def sqlite_address(database: Path) -> str:
+    """Return the address of a SQLite file.
+
+    SQLAlchemy reads ``%20`` in an address as a space, and what follows a ``?`` as options: in a
+    folder of such a name, the file would come to lie somewhere else.
+    """
+    return f"{SQLITE}{str(database).replace('%', '%25').replace('?', '%3F')}"
+
+
+def typed_database(typed: str, base: Path) -> Path:
+    """Return the file that a user means by what stands behind ``sqlite:///``.
+
+    As in any address ``%20`` is a space, unless there is a folder whose name has it and none with
+    the space. Relative paths start from ``base``.
+
+    Raises:
+        TrackingError: If options follow, which would be taken for a part of the name.
+    """
+    if "?" in Path(typed).name:
+        raise TrackingError(
+            f"{SQLITE}{typed}: options behind a ? are not read. Leave them out, or write %3F for a "
+            "? in the file's name."
+        )
+    literal, meant = (base / Path(one).expanduser() for one in (typed, unquote(typed)))
+    return literal if literal.parent.is_dir() and not meant.parent.is_dir() else meant
 
 
 def lock_path(uri: str, what: str) -> Path:

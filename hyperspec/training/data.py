@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +28,7 @@ from hyperspec.datasets.store.tiles import TileSource
 from hyperspec.evaluation.embeddings import Held
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.errors import ConfigError, SplitError
 
 log = logging.getLogger(__name__)
 # Columns of a catalogue's table that are no label: what a file is, and how large.
@@ -113,18 +114,23 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
     labels, columns = column(source, "label"), label_columns(source)
     specimens = [str(key) for key in source.table["specimen"]]
     group = data.split.group
-    split = grouped_split(
-        labels,
-        specimens,
-        fractions=data.split.fractions,
-        seed=data.split.seed,
-        keys=[str(name) for name in source.table["file"]],
-        hold_out=data.split.hold_out,
-        absent_ok=absent_ok,
-        rotation=data.split.turn,
-        columns=columns,
-        grouping=None if group is None else Grouping.of(group, specimens, columns),
-    )
+    try:
+        split = grouped_split(
+            labels,
+            specimens,
+            fractions=data.split.fractions,
+            seed=data.split.seed,
+            keys=[str(name) for name in source.table["file"]],
+            hold_out=data.split.hold_out,
+            absent_ok=absent_ok,
+            rotation=data.split.turn,
+            columns=columns,
+            grouping=None if group is None else Grouping.of(group, specimens, columns),
+        )
+    except SplitError as error:
+        if data.label_map is None:
+            raise
+        raise SplitError(f"{error} {_of_blocks(labels, specimens)}") from error
     # From the training part alone: a test proves that held-out cubes change none of it.
     statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
     if isinstance(strategy, Learned):
@@ -133,6 +139,20 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
         selection = strategy.select(source.axis, statistics)
     confounders = chosen_confounders(columns, labels, data.confounders)
     return Material(source, split, statistics, selection, confounders)
+
+
+def _of_blocks(labels: Sequence[str | None], blocks: Sequence[str]) -> str:
+    """Say how many blocks of a scene hold each class, and what helps where these are too few."""
+    held = Counter(label for label, _ in set(zip(labels, blocks, strict=True)) if label is not None)
+    fewest = ", ".join(
+        f"{label}: {n}" for label, n in sorted(held.items(), key=lambda x: x[1])[:12]
+    )
+    return (
+        "Of a scene the specimens are blocks of about two tiles a side. The classes with the "
+        f"fewest blocks: {fewest or 'none, no tile has a label (data.labels.share)'}. Make no "
+        "label of rare ones (data.labels.unlabelled=[0,...]), take smaller tiles (data.tile), or "
+        "let whole blocks be dealt until every class is in every part (data.split.group=block)."
+    )
 
 
 def open_source(data: Data) -> SpecimenSource:
@@ -149,7 +169,7 @@ def open_source(data: Data) -> SpecimenSource:
 
 def _prepared(data: Data, catalogue: Catalogue) -> Store | DirectSource | TileSource:
     if isinstance(data, TilesData):
-        return TileSource(catalogue, TileSettings.of(data))
+        return TileSource(catalogue, TileSettings.of(data), data.label_map)
     if not isinstance(data, FolderData):
         raise ConfigError(f"data is {type(data).__name__}; choose data=folder or data=tiles.")
     for problem in examine(catalogue, data.confounders, data.split.group)[1]:

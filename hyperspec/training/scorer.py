@@ -17,6 +17,7 @@ from hyperspec.evaluation.embeddings import Embeddings, Held
 from hyperspec.evaluation.evaluators import BUILT_IN, chosen
 from hyperspec.evaluation.metrics import NUM_BANDS
 from hyperspec.evaluation.objective import objective_names, objective_value, resolve_objective
+from hyperspec.evaluation.random_split import random_split_scores
 from hyperspec.evaluation.scores import (
     PREFIXES,
     EvaluationResult,
@@ -65,6 +66,9 @@ class Scorer:
         parts = self._embed("train", "validation", "test")
         result = evaluate_features(parts, self._evaluators(), k=settings.k)
         metrics = {**result.metrics, **self._majority()}
+        if settings.random_split:
+            probes = [one.name for one in chosen(self._evaluators()) if one.needs_labels]
+            metrics |= random_split_scores(parts, probes, result.metrics, k=settings.k)
         if "test" in result.predictions:
             run.log_text(result.predictions["test"].to_csv(index=False), Artifact.PREDICTIONS)
         if settings.control_names:

@@ -86,6 +86,7 @@ def test_check_lists_frames_and_what_is_left_out(tmp_path, said):
         write(data / scan / "capture" / f"WHITEREF_{scan}.raw", camera.white())
         write(data / scan / "capture" / f"DARKREF_{scan}.raw", camera.shut())
         reflectance = scene(450).astype("f4") + 0.001 * int(scan)
+        reflectance += np.linspace(0, 0.01, len(reflectance), dtype="f4")[:, None, None]
         write(data / scan / "results" / f"REFLECTANCE_{scan}.dat", reflectance)
     status, text = said("check", data)
     assert status == 0

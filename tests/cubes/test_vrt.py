@@ -8,8 +8,8 @@ import rasterio
 from cube_oracle import axis_of, fixture_cube
 
 from hyperspec.cubes import open_cube
+from hyperspec.cubes.checksums import ChecksumCache, source_digests
 from hyperspec.cubes.vrt import check_vrt
-from hyperspec.datasets.catalogue.checksums import ChecksumCache, source_digests
 from hyperspec.utils.errors import CubeError
 
 VALUES = fixture_cube((3, 4, 5))

@@ -14,15 +14,15 @@ from hyperspec.cli.main import main
 from hyperspec.config.compose import prepare_arguments
 from hyperspec.config.compose_data import compose_data
 from hyperspec.cubes import open_cube, write_envi
+from hyperspec.cubes.checksums import ChecksumCache, combined, source_digests
 from hyperspec.cubes.read_options import ReadOptions
-from hyperspec.datasets.catalogue.checksums import ChecksumCache, combined, source_digests
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import AxisSpec, FolderData, scan_folder
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.runs.identity import canonical
 from hyperspec.spectra import SpectralAxis
-from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
+from hyperspec.utils.errors import CatalogueError, ConfigError
 
 NM = [400.5, 500.0, 640.25, 700.0]
 AXIS = SpectralAxis(NM)

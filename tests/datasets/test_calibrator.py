@@ -18,8 +18,8 @@ from camera_scenes import (
     write_session,
 )
 
+from hyperspec.cubes.checksums import ChecksumCache, combined, source_digests
 from hyperspec.cubes.envi.raw import write_envi
-from hyperspec.datasets.catalogue.checksums import ChecksumCache, combined, source_digests
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation import prepare as preparing
 from hyperspec.datasets.preparation.calibrator import Calibrator

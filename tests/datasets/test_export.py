@@ -11,12 +11,12 @@ from cube_oracle import oracle
 
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.files import read_header
+from hyperspec.cubes.mask_image import read_mask
 from hyperspec.datasets import export as envi_module
 from hyperspec.datasets.catalogue.labels import CsvLabels, NoLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.export import export_store
-from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.store.packed import pack
 from hyperspec.spectra import SpectralAxis

@@ -3,8 +3,8 @@ import pytest
 import rasterio
 
 from hyperspec.cubes.files import find_mask
+from hyperspec.cubes.mask_image import read_mask
 from hyperspec.datasets.preparation import foreground as masks
-from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.utils.errors import CubeError
 
 

@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.preparation.prepare import (
-    Box,
-    Preparer,
-    _spectra,
-    prepare,
-    resample,
-    square_box,
-    weights,
-)
+from hyperspec.datasets.preparation.prepare import Preparer, _spectra, prepare
+from hyperspec.datasets.preparation.resample import Box, resample, square_box, weights
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError
 

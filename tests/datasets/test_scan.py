@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
+from hyperspec.cubes.checksums import ChecksumCache, file_digest
 from hyperspec.cubes.envi.raw import write_envi
-from hyperspec.datasets.catalogue.checksums import ChecksumCache, file_digest
 from hyperspec.datasets.catalogue.labels import CsvLabels, PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.spectra.axis import SpectralAxis

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from tolerance import rounding
 
+from hyperspec.cubes.checksums import combined
 from hyperspec.cubes.envi.raw import write_envi
-from hyperspec.datasets.catalogue.checksums import combined
 from hyperspec.datasets.catalogue.labels import PatternLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData, TilesData

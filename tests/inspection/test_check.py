@@ -12,7 +12,7 @@ from rich.console import Console
 from hyperspec.cli.main import main
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels
-from hyperspec.datasets.preparation.preparation import Preparation
+from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.inspection import check as looking
 from hyperspec.inspection.check import CheckSettings, check_folder
 from hyperspec.inspection.check_report import print_report, to_json
@@ -204,7 +204,7 @@ def test_frames(root):
     (text,) = [p.message for p in report.problems]
     assert "has a dark frame (dark_ref.bil) but no white frame, and calibration needs both" in text
     assert text.endswith("set data.calibrate=never to read the values as they are. (And 3 more.)")
-    never = CheckSettings(preparation=Preparation(calibrate="never"))
+    never = CheckSettings(preparation=PrepareSettings(calibrate="never"))
     assert check_folder(root, never).problems == ()
     white = cube(31, level=3000)
     write_envi(root / "white_ref.bil", white, AXIS)

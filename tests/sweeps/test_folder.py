@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from sweep_study import Study
 
 from hyperspec.cli.train import main
-from hyperspec.config import schema
+from hyperspec.config import config_dir, groups, schema
 from hyperspec.config.compose import compose_words
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.sweep import SweepConfig
@@ -189,3 +191,23 @@ def test_a_sweep_of_an_earlier_version_knows_its_defaults() -> None:
     found = again.asked(compose_words(words), {})
     assert found["data.pattern"] == "*.raw"
     assert found["data.labels.placeholders"] == "[x]"
+
+
+@pytest.mark.parametrize("words", [[], ["data=tiles"], ["data=lepidoptera"]])
+def test_keys_that_came_later_are_not_asked_for_in_any_option(words: list[str]) -> None:
+    """Fields of an option count like those of its class in the schema: `data.labels` of tiles."""
+    groups.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir())):
+        config = compose("train", ["data.root=x", *words])
+    made = groups.to_train(config)
+    later = {
+        f"{group.name}.{one.name}"
+        for group in dataclasses.fields(made)
+        if dataclasses.is_dataclass(getattr(made, group.name))
+        for one in dataclasses.fields(getattr(made, group.name))
+        if one.metadata.get("identity") == "unless default"
+    }
+    assert "data.labels" in later or "data=tiles" not in words
+    assert "evaluation.random_split" in later
+    assert not later & set(again.asked(config, {}))

@@ -13,7 +13,7 @@ import pytest
 from mlflow.entities import Run
 from omegaconf import OmegaConf
 
-from hyperspec.sweeps.callback import command_line
+from hyperspec.sweeps.callback import SweepCallback, command_line
 from hyperspec.tracking.client import open_client
 from hyperspec.tracking.parent import find_parent
 from hyperspec.utils.errors import TrackingError
@@ -154,14 +154,31 @@ def test_a_store_that_cannot_be_used_stops_the_sweep_before_its_jobs(tmp_path: P
     assert not (tmp_path / "out" / "0").exists()
 
 
-def test_an_unforeseen_error_at_the_start_starts_no_job(folder: Path) -> None:
-    """Hydra only warns of a callback's error; the jobs would run without their parent."""
+def test_a_folder_that_cannot_be_made_starts_no_job(folder: Path) -> None:
     (folder / "out").write_text("a file where the sweep's folder would be")
     process = start(folder, "-m", "n=10")
     output, _ = process.communicate(timeout=600)
-    assert process.returncode == 1, output
-    assert "the sweep was not started" in output
+    assert process.returncode == 2, output
+    assert "out: File exists. If nothing can be written there" in output
+    assert "hydra.sweep.dir=FOLDER" in output
     assert "Launching" not in output
+    assert "Traceback" not in output
+
+
+def test_an_unforeseen_error_at_the_start_starts_no_job(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hydra only warns of a callback's error; the jobs would run without their parent."""
+
+    def fail(self: SweepCallback, config: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(SweepCallback, "_begin", fail)
+    with pytest.raises(SystemExit) as left:
+        SweepCallback().on_multirun_start(OmegaConf.create())
+    assert left.value.code == 1
+    assert "the sweep was not started" in caplog.text
+    assert "RuntimeError: unforeseen" in caplog.text
 
 
 def test_the_command_is_written_so_that_a_shell_takes_it() -> None:

@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from filelock import FileLock
 
+from hyperspec.search.storage import absolute_storage
 from hyperspec.tracking import TrackingConfig
 from hyperspec.tracking import client as store
 from hyperspec.tracking.client import artifact_root, connect, open_client, resolve_uri
-from hyperspec.tracking.health import database_path
+from hyperspec.tracking.health import database_path, sqlite_address
 from hyperspec.utils.errors import ConfigError, TrackingError
 
 
@@ -125,3 +127,40 @@ def test_a_known_experiment_is_opened_while_another_is_created(
 def test_config_refuses_values_outside_their_range(values: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         TrackingConfig(**values)
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b", "100%", "a b", "ü#;&=", "a%2Fb"])
+def test_a_database_lies_in_its_folder_whatever_that_is_called(name: str, tmp_path: Path) -> None:
+    """SQLAlchemy reads %20 as a space and ? as the begin of options: elsewhere, without a word."""
+    folder = tmp_path / name / "sub"
+    folder.mkdir(parents=True)
+    address = resolve_uri("sqlite:///m.db", folder)
+    assert database_path(address) == folder / "m.db"
+    assert resolve_uri(address) == address  # what is printed can be given again
+    sqlalchemy.create_engine(address).connect().close()
+    assert (folder / "m.db").is_file()
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert absolute_storage(None, folder, folder) == sqlite_address(folder / "optuna.db")
+    assert absolute_storage("sqlite:///s.db", folder, folder) == sqlite_address(folder / "s.db")
+
+
+def test_mlflow_makes_no_folder_beside(tmp_path: Path) -> None:
+    folder = tmp_path / "a%20b?"
+    folder.mkdir()
+    connection = connect("sqlite:///mlflow.db", "e", folder)
+    run = connection.client.create_run(connection.known_experiment())
+    connection.client.log_text(run.info.run_id, "x", "x.txt")
+    assert list(tmp_path.iterdir()) == [folder]
+    assert (folder / "mlflow.db").is_file()
+    assert list(folder.rglob("x.txt"))
+
+
+def test_what_is_typed_is_an_address_unless_the_folder_has_that_name(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    typed = f"sqlite:///{tmp_path}/a%20b/m.db"
+    assert database_path(resolve_uri(typed)) == tmp_path / "a b/m.db"
+    (tmp_path / "a b").rename(tmp_path / "a%20b")
+    assert database_path(resolve_uri(typed)) == tmp_path / "a%20b/m.db"
+    assert database_path(resolve_uri(f"{tmp_path}/a%20b/m.db")) == tmp_path / "a%20b/m.db"
+    with pytest.raises(TrackingError, match=r"m.db\?timeout=5: options behind a \? are not read"):
+        resolve_uri(f"sqlite:///{tmp_path}/m.db?timeout=5")

@@ -47,26 +47,26 @@ def run(words: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hyperspec.datasets.catalogue.labels import NoLabels
-    from hyperspec.datasets.preparation.preparation import Preparation
+    from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.inspection.check import CheckSettings, check_folder
     from hyperspec.inspection.check_report import print_report, to_json
 
     data = data_from(words, words.folder, ["data.cache_dir=''"])
     settings = CheckSettings(
-        labels=getattr(data, "labels", NoLabels()),
+        labels=getattr(data, "labels", None) or NoLabels(),
         expected=parse_axis(words.expect, "--expect"),
         axis=data.own_axis,
         reading=data.reading,
         pattern=data.pattern,
         white=data.white,
         dark=data.dark,
-        preparation=Preparation.of(data),
         saturation=words.saturation,
         tolerance_nm=words.tolerance,
         num_threads=words.threads,
         cache_dir=Path(data.cache_dir) if data.cache_dir else None,
         confounders=data.confounders,
         group=data.split.group,
+        preparation=PrepareSettings.of(data),
     )
     report = check_folder(words.folder, settings)
     if words.json:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hyperspec.datasets.catalogue.label_permutation import Units
 from hyperspec.datasets.catalogue.records import Catalogue, Problem
 from hyperspec.datasets.grouping import Columns, Grouping
+from hyperspec.evaluation.statistics.label_permutation import Units
 from hyperspec.utils.errors import ConfigError
 
 USUAL = (

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cubes.acquisition import Acquisition
+from hyperspec.cubes.checksums import Stamp, combined
 from hyperspec.cubes.cube import Cube
 from hyperspec.cubes.frames import FrameFiles
 from hyperspec.cubes.gains import Gains
 from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
-from hyperspec.datasets.catalogue.checksums import Stamp, combined
 from hyperspec.datasets.catalogue.labels import FileLabels
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError

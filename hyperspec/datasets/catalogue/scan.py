@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperspec.cubes.array_file import ARRAY_SUFFIXES
-from hyperspec.cubes.files import find_mask
-from hyperspec.cubes.frames import Folder, FrameFiles, sort_files
-from hyperspec.cubes.listing import AUTO, list_cubes, several_kinds
-from hyperspec.cubes.open import open_cube, open_with_own_axis
-from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
-from hyperspec.datasets.catalogue.checksums import (
+from hyperspec.cubes.checksums import (
     ChecksumCache,
     Stamp,
     combined,
@@ -25,6 +20,13 @@ from hyperspec.datasets.catalogue.checksums import (
     source_digests,
     stamp,
 )
+from hyperspec.cubes.files import find_mask
+from hyperspec.cubes.frames import Folder, FrameFiles, sort_files
+from hyperspec.cubes.listing import AUTO, list_cubes, several_kinds
+from hyperspec.cubes.mask_image import MASK_VERSION, read_mask
+from hyperspec.cubes.open import open_cube, open_with_own_axis
+from hyperspec.cubes.read_options import AS_THEY_ARE, ReadOptions
+from hyperspec.datasets.catalogue.label_map import scenes_only
 from hyperspec.datasets.catalogue.labels import FileLabels, LabelSource, unknown
 from hyperspec.datasets.catalogue.records import (
     Catalogue,
@@ -34,7 +36,6 @@ from hyperspec.datasets.catalogue.records import (
     Stored,
     copies,
 )
-from hyperspec.datasets.preparation.mask_image import MASK_VERSION, read_mask
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
 from hyperspec.utils.problems import ordered
@@ -76,8 +77,8 @@ def scan(
     """
     folder = Path(root)
     listing = list_cubes(folder, pattern)
-    sorted_files = sort_files(folder, listing.cubes, white, dark)
-    specimens = sorted_files.specimens
+    scenes = scenes_only(folder, listing.cubes, labels)
+    specimens = (sorted_files := sort_files(folder, scenes, white, dark)).specimens
     around = [*listing.problems, *lone_headers(folder, listing.headers)]
     if only is not None:
         specimens, around = _only(specimens, only, pattern), []

@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.checksums import check_unchanged
 from hyperspec.cubes.cube import Cube
 from hyperspec.cubes.files import bare_name
 from hyperspec.cubes.open import open_cube
-from hyperspec.datasets.catalogue.checksums import check_unchanged
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, FrameRecord, Problem
 from hyperspec.datasets.preparation.plan import (
     Dark,
@@ -188,8 +188,13 @@ class Calibrator:
                 words = words.replace(file, own.sub("*", file))
         return words
 
-    def check(self, cube: CubeRecord, image: NDArray[np.float32]) -> None:
-        """Look at a calibrated cube as a whole.
+    def brightness(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the mean ``(h, w)`` over bands spread over the axis, of values ``(C, h, w)``."""
+        mean: NDArray[np.float32] = values[self._some_bands].mean(axis=0)
+        return mean
+
+    def check(self, cube: CubeRecord, brightness: NDArray[np.float32]) -> None:
+        """Look at the :meth:`brightness` of a calibrated cube as a whole.
 
         Raises:
             CubeError: If its values cannot be reflectance.
@@ -197,8 +202,7 @@ class Calibrator:
         plan = self.plans[cube.file]
         if self._settings.calibrate != "auto" or self.of(cube) is None:
             return
-        mean = image[self._some_bands].mean(axis=0)
-        finite = mean[np.isfinite(mean)]
+        finite = brightness[np.isfinite(brightness)]
         bright = float(np.quantile(finite, _BRIGHT_QUANTILE)) if finite.size else 1.0
         low, high = _PLAUSIBLE
         if bright > high or (plan.by_values and bright < low):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.files import MASK_SUFFIXES
-from hyperspec.datasets.preparation.mask_image import read_mask
+from hyperspec.cubes.mask_image import read_mask
 from hyperspec.utils.errors import CubeError
 
 # Share of the variance that Otsu's split explains. Half a Gaussian against its other half reaches
@@ -24,15 +25,29 @@ def foreground(
     method: str,
     mask_file: Path | None,
 ) -> NDArray[np.bool_]:
-    """Find the specimen's pixels.
+    """Find the specimen's pixels in an image of all bands, ``(C, H, W)``.
+
+    ``good`` says which bands are usable, ``(C,)``; for the rest see :func:`foreground_of`.
+    """
+    mean = mean_over_good(image, good)
+    return foreground_of(mean, method, mask_file, lambda: _worst_band(image, good))
+
+
+def foreground_of(
+    mean: NDArray[np.float32],
+    method: str,
+    mask_file: Path | None,
+    worst_band: Callable[[], int],
+) -> NDArray[np.bool_]:
+    """Find the specimen's pixels by their brightness.
 
     Args:
-        image: Reflectance of all bands, shape ``(C, H, W)``; NaN where there are no data.
-        good: Usable bands, shape ``(C,)``.
+        mean: Mean reflectance over the good bands, shape ``(H, W)``; NaN where one has no data.
         method: ``image`` needs a mask file; ``otsu`` thresholds the mean over the good bands;
             ``none`` takes the whole frame; ``auto`` takes the image when there is one, else Otsu,
             else, where Otsu finds nothing, the whole frame.
         mask_file: The mask image beside the cube, when there is one.
+        worst_band: Says which band lacks most values, for the message when all pixels lack one.
 
     Returns:
         Shape ``(H, W)``; never True where a good band is not finite.
@@ -40,12 +55,11 @@ def foreground(
     Raises:
         CubeError: If the method finds no specimen; the message says why.
     """
-    mean = mean_over_good(image, good)
     valid = np.isfinite(mean)
     if not valid.any():
         raise CubeError(
             "every pixel has a good band without a value (NaN, nodata or a dead calibration "
-            f"element; most often band {_worst_band(image, good)}). Mark that band bad in the "
+            f"element; most often band {worst_band()}). Mark that band bad in the "
             "header (bbl), or check the calibration frames (data.calibrate=never goes without)."
         )
     found: NDArray[np.bool_] | None = None
@@ -144,6 +158,13 @@ def otsu_threshold(values: NDArray[np.float32]) -> float | None:
     return float(edges[best + 1])
 
 
+def worst_of(missing: NDArray[np.integer], good: NDArray[np.bool_]) -> int:
+    """Return the good band with the most missing values, given their number in each band."""
+    return int(np.where(good, missing, -1).argmax())
+
+
 def _worst_band(image: NDArray[np.float32], good: NDArray[np.bool_]) -> int:
-    missing = [(~np.isfinite(image[b])).sum() if good[b] else -1 for b in range(len(image))]
-    return int(np.argmax(missing))
+    missing = [
+        (~np.isfinite(plane)).sum() if ok else 0 for plane, ok in zip(image, good, strict=True)
+    ]
+    return worst_of(np.asarray(missing), good)

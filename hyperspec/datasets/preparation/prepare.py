@@ -2,130 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.cubes.cube import Cube, Window
+from hyperspec.cubes.checksums import check_unchanged, combined
+from hyperspec.cubes.cube import Cube, Window, blocks
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.fill_values import sampled_bands, undeclared_fill
 from hyperspec.cubes.open import open_cube
-from hyperspec.datasets.catalogue.checksums import check_unchanged, combined
-from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
+from hyperspec.cubes.specimens import find_specimens
+from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord, Problem
 from hyperspec.datasets.preparation.calibrator import Calibrator
-from hyperspec.datasets.preparation.foreground import foreground
+from hyperspec.datasets.preparation.foreground import (
+    foreground,
+    foreground_of,
+    mean_over_good,
+    worst_of,
+)
 from hyperspec.datasets.preparation.preparation import PrepareSettings
+from hyperspec.datasets.preparation.resample import Box, resample, square_box
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CubeError, HyperspecError
-
-
-class Box(NamedTuple):
-    """A square of the frame; it may reach beyond the frame's edges.
-
-    Args:
-        row: First line, may be negative.
-        col: First sample, may be negative.
-        side: Length in pixels, at least 1.
-    """
-
-    row: int
-    col: int
-    side: int
-
-
-def square_box(mask: NDArray[np.bool_], margin: float) -> Box:
-    """Return the square around the True pixels of a mask.
-
-    Args:
-        mask: At least one True, shape ``(H, W)``.
-        margin: Added on each side, as a share of the longer side of the bounding box, 0 to 1.
-    """
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    height, width = rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1
-    longer = int(max(height, width))
-    side = longer + 2 * math.ceil(margin * longer)
-    return Box(
-        int(rows[0]) - (side - int(height)) // 2, int(cols[0]) - (side - int(width)) // 2, side
-    )
-
-
-def weights(first: int, side: int, size: int, length: int) -> NDArray[np.float32]:
-    """Return the matrix that resamples one direction of a box.
-
-    Downwards each output pixel is the mean over the input that it covers, with parts of pixels by
-    their share (a box filter); upwards it is interpolated linearly between pixel centres.
-
-    Args:
-        first: Where the box begins in the frame, may be negative.
-        side: Length of the box in input pixels.
-        size: Number of output pixels.
-        length: Length of the frame.
-
-    Returns:
-        Shape ``(size, length)``; rows sum to 1 inside the frame and to less where the box leaves
-        it, since what lies outside has no weight.
-    """
-    position = np.arange(length) - first  # input pixel j covers [position_j, position_j + 1)
-    output = np.arange(size)[:, None]
-    if side >= size:
-        # In units of 1/size input pixels every edge is a whole number: no rounding.
-        start = np.maximum(position * size, output * side)
-        stop = np.minimum((position + 1) * size, (output + 1) * side)
-        share = np.maximum(stop - start, 0) / side
-    else:
-        centre = np.clip((output + 0.5) * (side / size), 0.5, side - 0.5)
-        share = np.maximum(1 - np.abs(centre - (position + 0.5)), 0)
-    return np.asarray(share, np.float32)
-
-
-def resample(
-    image: NDArray[np.float32], mask: NDArray[np.bool_], box: Box, size: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Cut a box out and resize it, from foreground pixels only.
-
-    Each output pixel is the weighted mean of the *foreground* pixels under it: with R the weights
-    of rows and columns, ``(R_y (x * m) R_x^T) / (R_y m R_x^T)``, two matrix products per band. So
-    nothing of the background enters the specimen's rim. The weights are sparse: an output pixel
-    covers few input pixels, and dense products took two to four times as long.
-
-    Args:
-        image: Shape ``(n, H, W)``; values outside the mask may be anything, NaN too.
-        mask: Foreground, shape ``(H, W)``.
-        box: What to cut out.
-        size: Sides of the result, S.
-
-    Returns:
-        Image of shape ``(n, S, S)``, 0 outside the mask, and the mask ``(S, S)``: pixels of which
-        the foreground covers at least half.
-    """
-    from scipy.sparse import csr_array
-
-    height, width = mask.shape
-    rows = slice(max(box.row, 0), min(box.row + box.side, height))
-    cols = slice(max(box.col, 0), min(box.col + box.side, width))
-    down = weights(box.row, box.side, size, height)[:, rows]
-    across = weights(box.col, box.side, size, width)[:, cols]
-    inside = mask[rows, cols]
-    cover = down @ inside.astype(np.float32) @ across.T
-    # A rim of half-covered pixels stays; rounding must not decide at exactly one half.
-    kept = cover >= 0.5 - 1e-4
-    scale = np.divide(1, cover, out=np.zeros_like(cover), where=kept)
-    sparse_down, sparse_across = csr_array(down), csr_array(across)
-    result = np.empty((len(image), size, size), np.float32)
-    whole = bool(inside.all())
-    for plane, target in zip(image[:, rows, cols], result, strict=True):
-        # where, not a product: NaN times 0 is NaN.
-        lines = sparse_down @ (plane if whole else np.where(inside, plane, np.float32(0)))
-        np.multiply((sparse_across @ np.ascontiguousarray(lines.T)).T, scale, out=target)
-    return result, kept
-
+from hyperspec.utils.memory_share import band_groups, whole_bytes
 
 # Part of every key of a prepared image: raise it when the same settings give other numbers.
 PREPARE_VERSION = 2
@@ -155,11 +59,14 @@ class Prepared:
         image: Reflectance, shape ``(C, S, S)``, float32; 0 outside the mask.
         mask: Foreground, shape ``(S, S)``.
         statistics: Of the foreground's spectra at the cube's own resolution.
+        num_parts: Parts of the foreground apart from each other: more than one may be as many
+            specimens.
     """
 
     image: NDArray[np.float32]
     mask: NDArray[np.bool_]
     statistics: SpectralStatistics
+    num_parts: int = 1
 
 
 class Preparer:
@@ -168,16 +75,26 @@ class Preparer:
     Args:
         catalogue: The cubes.
         settings: How they are prepared.
+        cube_bytes: Memory that one cube may take; larger ones are read by parts, with the same
+            numbers. None sets no limit.
+        tell: As of :class:`Calibrator`.
 
     Raises:
         CatalogueError: If a cube cannot be calibrated rightly, though there are frames for it.
         CubeError: If the white frame that serves all is not fit to divide by.
     """
 
-    def __init__(self, catalogue: Catalogue, settings: PrepareSettings) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        settings: PrepareSettings,
+        cube_bytes: int | None = None,
+        tell: Callable[[Problem], object] | None = None,
+    ) -> None:
         self.catalogue = catalogue
         self.settings = settings
-        self.calibrator = Calibrator(catalogue, settings)
+        self._cube_bytes = cube_bytes
+        self.calibrator = Calibrator(catalogue, settings, tell)
         self._flaw = self.calibrator.judge_shared()
 
     @cached_property
@@ -209,25 +126,46 @@ class Preparer:
         return {**asdict(self.settings), **curve}
 
     def prepare(self, record: CubeRecord) -> Prepared:
-        """Read a cube once and return its image, mask and statistics.
+        """Return a cube's image, mask and statistics: from one reading where memory suffices.
 
         Raises:
             CubeError: If it cannot be read or has no foreground; the message names the file.
         """
+        if self._is_large(record):
+            frame = self.locate(record)
+            image, mask = self.render(record, frame, range(record.shape[0]))
+            return Prepared(image, mask, self.statistics(record, frame), self._num_parts(frame))
         cube_image = self.read(record)
         frame = self._locate(record, cube_image)
         image, mask = self._render(record, cube_image, frame)
         spectra = _spectra(cube_image, frame.foreground)
-        return Prepared(image, mask, SpectralStatistics.from_spectra(spectra, self.catalogue.axis))
+        statistics = SpectralStatistics.from_spectra(spectra, self.catalogue.axis)
+        return Prepared(image, mask, statistics, self._num_parts(frame))
 
     def locate(self, record: CubeRecord) -> Frame:
-        """Find the specimen, from all bands."""
-        return self._locate(record, self.read(record))
+        """Find the specimen, from all bands, which are read by blocks of lines."""
+        good = self.catalogue.axis.good
+        mean, brightness = np.empty((2, *record.shape[1:]), np.float32)
+        for window, values in self._blocks(record):
+            mean[window.slices] = mean_over_good(values, good)
+            brightness[window.slices] = self.calibrator.brightness(values)
+        self.calibrator.check(record, brightness)
+
+        def worst_band() -> int:
+            missing = sum((~np.isfinite(v)).sum(axis=(1, 2)) for _, v in self._blocks(record))
+            return worst_of(np.asarray(missing), good)
+
+        return self._frame(
+            record, lambda mask: foreground_of(mean, self.settings.mask, mask, worst_band)
+        )
 
     def find_and_render(
         self, record: CubeRecord, bands: Sequence[int]
     ) -> tuple[Frame, NDArray[np.float32]]:
         """Return where the specimen is, and its image ``(n, S, S)``, from one reading."""
+        if self._is_large(record):
+            frame = self.locate(record)
+            return frame, self.render(record, frame, bands)[0]
         values = self.read(record)
         frame = self._locate(record, values)
         return frame, self._render(record, values[list(bands)], frame)[0]
@@ -236,12 +174,56 @@ class Preparer:
         self, record: CubeRecord, frame: Frame, bands: Sequence[int]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Return image ``(n, S, S)`` and mask ``(S, S)``, reading the chosen bands only."""
-        return self._render(record, self.read(record, bands), frame)
+        limit = self._cube_bytes if self._is_large(record) else None
+        parts = [
+            self._render(record, self.read(record, some), frame)
+            for some in band_groups(bands, frame.foreground.size, limit)
+        ]
+        images = [image for image, _ in parts]
+        return images[0] if len(images) == 1 else np.concatenate(images), parts[0][1]
 
     def statistics(self, record: CubeRecord, frame: Frame) -> SpectralStatistics:
-        """Gather the statistics of the foreground's spectra."""
-        spectra = _spectra(self.read(record), frame.foreground)
+        """Gather the statistics of the foreground's spectra.
+
+        Raises:
+            CubeError: If these take more memory than a cube may.
+        """
+        if self._is_large(record):
+            spectra = self._spectra_by_blocks(record, frame.foreground)
+        else:
+            spectra = _spectra(self.read(record), frame.foreground)
         return SpectralStatistics.from_spectra(spectra, self.catalogue.axis)
+
+    def _num_parts(self, frame: Frame) -> int:
+        return 1 if self.settings.mask == "none" else len(find_specimens(frame.foreground))
+
+    def _is_large(self, record: CubeRecord) -> bool:
+        return self._cube_bytes is not None and whole_bytes(record.shape) > self._cube_bytes
+
+    def _spectra_by_blocks(
+        self, record: CubeRecord, foreground: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        count = int(foreground.sum())
+        needed, allowed = whole_bytes((record.shape[0], count, 1)), self._cube_bytes or 0
+        if needed > allowed:
+            raise CubeError(
+                f"{record.path}: the {count} pixels of its specimen at {record.shape[0]} bands "
+                f"take {needed / 1e9:.2f} GB of memory, and {allowed / 1e9:.2f} GB may be taken. "
+                "Free memory, put a mask image of the specimen beside the cube, or cut the scene "
+                "into tiles (data=tiles)."
+            )
+        found = np.empty((record.shape[0], count), np.float32)
+        done = 0
+        for window, values in self._blocks(record):
+            pixels = values[:, foreground[window.slices]]
+            found[:, done : done + pixels.shape[1]] = pixels
+            done += pixels.shape[1]
+        return found.T
+
+    def _blocks(self, record: CubeRecord) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Yield windows of whole lines and all bands there, so that memory does not grow."""
+        for window in blocks(*record.shape, itemsize=4):
+            yield window, self.read(record, None, window)
 
     def read(
         self,
@@ -278,11 +260,14 @@ class Preparer:
             warnings.warn(f"{cube.path} {text}", stacklevel=4)
 
     def _locate(self, record: CubeRecord, image: NDArray[np.float32]) -> Frame:
-        self.calibrator.check(record, image)
+        self.calibrator.check(record, self.calibrator.brightness(image))
+        good = self.catalogue.axis.good
+        return self._frame(record, lambda mask: foreground(image, good, self.settings.mask, mask))
+
+    def _frame(self, record: CubeRecord, find: Callable[[Path | None], NDArray[np.bool_]]) -> Frame:
+        """Find the foreground, given the cube's mask image, and what is cut out around it."""
         try:
-            found = foreground(
-                image, self.catalogue.axis.good, self.settings.mask, find_mask(record.path)
-            )
+            found = find(find_mask(record.path))
         except CubeError as error:
             raise CubeError(f"{record.path}: {error}") from error
         check_unchanged(record.path, record.stamp)  # the mask image was read after the cube

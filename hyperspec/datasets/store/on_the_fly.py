@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.preparation.preparation import PrepareSettings
-from hyperspec.datasets.preparation.prepare import Frame, Preparer, resample
+from hyperspec.datasets.preparation.prepare import Frame, Preparer
+from hyperspec.datasets.preparation.resample import resample
 from hyperspec.datasets.store.source import PreparedSource, gather
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.memory_share import share_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +35,11 @@ class DirectSource(PreparedSource):
 
     def __init__(self, catalogue: Catalogue, settings: PrepareSettings) -> None:
         super().__init__(catalogue.axis, settings.size, settings.dtype)
-        self._preparer = Preparer(catalogue, settings)
-        self.calibration = tuple(self._preparer.calibrator.lines())
         self._records = catalogue.records
+        shapes = [record.shape for record in self._records]
+        self._num_threads, cube_bytes = share_memory(shapes, os.cpu_count() or 1)
+        self._preparer = Preparer(catalogue, settings, cube_bytes)
+        self.calibration = tuple(self._preparer.calibrator.lines())
         self._frames: dict[int, Frame] = {}
         self.hash = self._preparer.hash
         """Sixteen hex digits of data, labels and preparation; the same as the store's."""
@@ -58,7 +62,7 @@ class DirectSource(PreparedSource):
                 image, _ = self._preparer.render(record, frame, bands)
             target[place] = image
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(self._num_threads) as pool:
             list(pool.map(prepare, range(len(rows))))
 
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
@@ -66,14 +70,14 @@ class DirectSource(PreparedSource):
             nothing = np.empty((0, *frame.foreground.shape), np.float32)
             return resample(nothing, frame.foreground, frame.box, self.size)[1]
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(self._num_threads) as pool:
             return np.stack([render(frame) for frame in pool.map(self._frame, rows)])
 
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
         def load(row: int) -> SpectralStatistics:
             return self._preparer.statistics(self._records[row], self._frame(row))
 
-        return gather(load, rows, classes)
+        return gather(load, rows, classes, self._num_threads)
 
     def _frame(self, row: int) -> Frame:
         # Two threads may find the same frame at once; both find the same.

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.datasets.catalogue.checksums import combined
+from hyperspec.cubes.checksums import combined
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
@@ -34,6 +34,7 @@ from hyperspec.datasets.store.source import PreparedSource, check_rows, gather
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.memory_share import share_memory
 from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -246,7 +247,8 @@ def pack(
         cache_dir: Folder of all stores; made when it does not exist. The cubes' own folder is only
             read.
         num_threads: Cubes prepared at once; by default as many as there are cores. Each holds one
-            cube in memory as float32.
+            cube in memory as float32, twice for a moment; where memory does not suffice there are
+            fewer, and a cube that is larger than the memory is read by parts.
         verify: Read every packed plane and compare it with its checksum; what is damaged is packed
             again. Sizes are compared in any case.
 
@@ -256,23 +258,25 @@ def pack(
     """
     from filelock import FileLock, Timeout
 
-    preparer = Preparer(catalogue, settings)
+    wanted = num_threads or os.cpu_count() or 1
+    threads, cube_bytes = share_memory([record.shape for record in catalogue.records], wanted)
+    preparer = Preparer(catalogue, settings, cube_bytes)
     cache = Path(cache_dir).resolve()
     folder = cache / "stores" / preparer.hash
     ready = _ready(folder, preparer, verify)
     if ready is not None:
         return ready
-    cache.mkdir(parents=True, exist_ok=True)
     # One lock per cache folder, since stores share shards.
     lock = FileLock(cache / "pack.lock")
     try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        _LOG.info("Another process is packing into %s; waiting for it.", cache)
-        lock.acquire()
-    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            _LOG.info("Another process is packing into %s; waiting for it.", cache)
+            lock.acquire()
         # Waiting for the lock may have meant waiting for this very store.
-        return _ready(folder, preparer, verify) or _build(preparer, cache, num_threads, verify)
+        return _ready(folder, preparer, verify) or _build(preparer, cache, threads, verify)
     except OSError as error:
         raise CatalogueError(
             f"Packing into {cache} stopped: {error}. What was prepared is kept; make room or "
@@ -304,7 +308,7 @@ def _try_open(folder: Path, verify: bool) -> Store | None:
         return None
 
 
-def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: bool) -> Store:
+def _build(preparer: Preparer, cache: Path, num_threads: int, verify: bool) -> Store:
     folder = cache / "stores" / preparer.hash
     catalogue = preparer.catalogue
     shards = shards_of(cache, len(catalogue.axis), preparer.settings)
@@ -317,7 +321,7 @@ def _build(preparer: Preparer, cache: Path, num_threads: int | None, verify: boo
         if shards.problem(key) is not None or (verify and not shards.is_intact(key))
     }
     _check_room(cache, shards, len(missing))
-    _prepare_all(preparer, shards, missing, num_threads or os.cpu_count() or 1)
+    _prepare_all(preparer, shards, missing, num_threads)
     write_index(folder, preparer, keys, np.stack([shards.mask(key) for key in keys]))
     return Store.open(folder)
 
@@ -328,13 +332,18 @@ def _prepare_all(
     from threadpoolctl import threadpool_limits
 
     failures: list[str] = []
+    trays: list[tuple[str, int]] = []
 
     def prepare_one(item: tuple[str, CubeRecord]) -> None:
         key, record = item
         try:
-            shards.write(key, preparer.prepare(record))
+            prepared = preparer.prepare(record)
+            shards.write(key, prepared)
         except HyperspecError as error:
             failures.append(str(error))
+        else:
+            if prepared.num_parts > 1:
+                trays.append((record.file, prepared.num_parts))
 
     # One thread per cube: matrix products with threads of their own fight these for the cores
     # (measured on two cores: three times the processor time).
@@ -353,6 +362,14 @@ def _prepare_all(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if trays:
+        file, count = min(trays)
+        _LOG.warning(
+            "%d of %d cubes hold several parts apart from each other (%s: %d), and each is taken "
+            "for one specimen. `hyperspec check %s` lists them; where they are several specimens, "
+            "`hyperspec cut` makes a cube of each.",
+            *(len(trays), len(missing), file, count, preparer.catalogue.root),
+        )
     if failures:
         more = f" And {len(failures) - 5} more." if len(failures) > 5 else ""
         raise CatalogueError(

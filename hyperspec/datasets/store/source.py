@@ -200,6 +200,7 @@ def gather(
     load: Callable[[int], SpectralStatistics],
     rows: Sequence[int],
     classes: Sequence[str | None],
+    num_threads: int | None = None,
 ) -> SpectralStatistics:
     """Load and merge the statistics of images, each assigned to its class where that is known.
 
@@ -210,9 +211,10 @@ def gather(
         load: Returns the statistics of one row; called from threads.
         rows: What to load.
         classes: Class of each row, None where unknown.
+        num_threads: Rows loaded at once; by default as many as there are cores.
     """
     groups = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         for start in range(0, len(rows), _MERGE_GROUP):
             group = slice(start, start + _MERGE_GROUP)
             parts = pool.map(load, rows[group])

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.cubes.checksums import combined
 from hyperspec.cubes.cube import Window
-from hyperspec.datasets.catalogue.checksums import combined
+from hyperspec.datasets.catalogue.label_map import MapLabels
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.preparation import TileSettings
 from hyperspec.datasets.preparation.prepare import Preparer, check_range
@@ -130,17 +131,25 @@ class TileSource(PreparedSource):
     Args:
         catalogue: The scenes; usually one.
         settings: How they are cut.
+        labels: Where their labels come from; None without any.
 
     Raises:
-        CatalogueError: If no scene holds a tile.
+        CatalogueError: If no scene holds a tile, or a map of labels does not fit its scene.
     """
 
-    def __init__(self, catalogue: Catalogue, settings: TileSettings) -> None:
+    def __init__(
+        self, catalogue: Catalogue, settings: TileSettings, labels: MapLabels | None = None
+    ) -> None:
         super().__init__(catalogue.axis, settings.tile, settings.dtype)
         self.settings = settings
         self._preparer = Preparer(catalogue, settings.of_scene())
         self.calibration = tuple(self._preparer.calibrator.lines())
         self._records = catalogue.records
+        self._labels = labels
+        self._maps = [
+            None if labels is None else labels.read(catalogue.root, r.path, r.shape[1:])
+            for r in self._records
+        ]
         self._foregrounds = [self._preparer.locate(r).foreground for r in self._records]
         self._tiles = [
             tile for scene in range(len(self._records)) for tile in self._tiles_of(scene)
@@ -165,6 +174,9 @@ class TileSource(PreparedSource):
     def hash(self) -> str:
         """Sixteen hex digits of the scenes, their labels and how they are cut."""
         content = [TILES_VERSION, self._preparer.catalogue.hash, asdict(self.settings)]
+        if self._labels is not None:
+            named = [None if one is None else one.hash for one in self._maps]
+            content += [named, self._labels.share]
         return combined([*content, self._preparer.hash], 16)
 
     def __len__(self) -> int:
@@ -231,12 +243,18 @@ class TileSource(PreparedSource):
         for places in groups.values():
             yield self._tiles[chosen[places[0]]], places
 
+    def _label(self, tile: Tile) -> str | None:
+        found = self._maps[tile.scene]
+        if found is None or self._labels is None:
+            return self._records[tile.scene].label
+        return found.majority(tile.window.slices, self._visible(tile), self._labels.share)
+
     def _row(self, tile: Tile) -> dict[str, str | int | None]:
         record: CubeRecord = self._records[tile.scene]
         return {
             **record.labels,
             "file": f"{record.file}#{tile.window.row},{tile.window.col}",
-            "label": record.label,
+            "label": self._label(tile),
             "specimen": f"{record.specimen}#{tile.block}",
             "view": None,
             "date": record.date,

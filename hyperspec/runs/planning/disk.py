@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hyperspec.utils.errors import CatalogueError
+
 if TYPE_CHECKING:
     from hyperspec.config.schema import Train
     from hyperspec.datasets.config import Data
@@ -41,17 +43,15 @@ def disk_need(config: Train) -> DiskNeed:
 
 def _planes(data: Data) -> tuple[int, int, int]:
     """Return cubes, bands, and bytes of the shards that are not packed yet."""
-    from hyperspec.cubes.frames import sort_files
     from hyperspec.cubes.open import open_cube
-    from hyperspec.datasets.catalogue.discover import find_cubes
-    from hyperspec.datasets.config import FolderData
+    from hyperspec.datasets.config import FolderData, specimen_files
     from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.datasets.store.packed import shards_of
 
-    root = Path(data.root)
-    files, _ = find_cubes(root, data.pattern)
-    cubes = sort_files(root, files, data.white, data.dark).specimens
-    with open_cube(cubes[0] if cubes else files[0], data.own_axis, options=data.reading) as cube:
+    cubes = specimen_files(data)
+    if not cubes:
+        raise CatalogueError(f"{data.root} holds calibration frames, but no cube of a specimen.")
+    with open_cube(cubes[0], data.own_axis, options=data.reading) as cube:
         num_bands = cube.num_bands
     if not isinstance(data, FolderData) or data.store == "none":
         return len(cubes), num_bands, 0

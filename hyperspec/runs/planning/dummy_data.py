@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,10 +14,8 @@ from numpy.typing import NDArray
 
 from hyperspec.bands import Learned, ProjectionStrategy, Strategy, Uniform
 from hyperspec.config.schema import Train
-from hyperspec.cubes.frames import sort_files
 from hyperspec.cubes.open import open_cube
-from hyperspec.datasets.catalogue.discover import find_cubes
-from hyperspec.datasets.config import Data, TilesData
+from hyperspec.datasets.config import Data, TilesData, specimen_files
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.source import Bands
 from hyperspec.models.config import PretrainableConfig
@@ -97,9 +94,7 @@ def look(data: Data) -> Folder:
     """
     axis = data.own_axis
     try:
-        root = Path(data.root)
-        files, _ = find_cubes(root, data.pattern)
-        cubes = sort_files(root, files, data.white, data.dark).specimens
+        cubes = specimen_files(data)
         with open_cube(cubes[0], axis, options=data.reading) as cube:
             tiles = 1
             if isinstance(data, TilesData):

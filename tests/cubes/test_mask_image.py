@@ -10,8 +10,8 @@ from PIL import Image
 
 from hyperspec.cubes import write_envi
 from hyperspec.cubes.files import find_mask
+from hyperspec.cubes.mask_image import read_mask
 from hyperspec.datasets.catalogue.scan import scan
-from hyperspec.datasets.preparation.mask_image import read_mask
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
 from hyperspec.spectra import SpectralAxis
@@ -186,7 +186,7 @@ def test_what_0_1_0_prepared_of_a_mask_is_taken_over_unless_it_was_read_otherwis
         settings = PrepareSettings(size=8)
         return catalogue, Preparer(catalogue, settings).key(catalogue.records[0])
 
-    from hyperspec.datasets.catalogue.checksums import ChecksumCache, combined, source_digests
+    from hyperspec.cubes.checksums import ChecksumCache, combined, source_digests
 
     plain, _ = look(tmp_path / "plain", WHITE)
     old = combined(source_digests(plain.records[0].path, ChecksumCache(None)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from hyperspec.utils.errors import CubeError
 Stamp = tuple[tuple[str, int, int, int, int], ...]
 """Per file: name, size, number of the inode, times of change of content and of inode in ns."""
 
+_LOG = logging.getLogger(__name__)
 _CHUNK = 4 * 2**20
 
 
@@ -83,7 +85,15 @@ class ChecksumCache:
         """Write what is new. Two processes at once: the last one wins, nothing is wrong."""
         if self._file is None or not self._changed:
             return
-        write_text(self._file, json.dumps({**self._load(), **self._known}))
+        try:
+            write_text(self._file, json.dumps({**self._load(), **self._known}))
+        except OSError as error:
+            _LOG.warning(
+                "Checksums are not remembered in %s (%s), so that every cube is read again next "
+                "time; name a folder that can be written with data.cache_dir.",
+                self._file.parent,
+                error.strerror,
+            )
         self._changed = False
 
     def _load(self) -> dict[str, list[int | str]]:
