@@ -1,4 +1,4 @@
-"""Cubes: headers and files read and written, without a copy in memory.
+"""Cubes: files listed, values read and written without a copy in memory, frames and masks found.
 
 Only a reader that needs rasterio imports it.
 """

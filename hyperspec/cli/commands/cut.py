@@ -44,7 +44,7 @@ def run(words: argparse.Namespace) -> int:
     from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.inspection.tray import CutSettings, cut_folder
 
-    data = data_from(words, words.folder, ["data.pattern='*'", "data.cache_dir=''"])
+    data = data_from(words, words.folder, ["data.cache_dir=''"])
     catalogue = scan_folder(data)
     for problem in catalogue.problems:
         if problem.severity == "warning":
