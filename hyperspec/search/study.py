@@ -159,10 +159,13 @@ def count(study: optuna.Study) -> int:
 
     Call it under :func:`study_lock`: a running trial without a signature has lost its controller.
     """
-    ended = study.get_trials(deepcopy=False, states=_ENDED)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return sum(not {ORPHAN, DUPLICATE} & trial.user_attrs.keys() for trial in ended) + sum(
-        _PROCESS in trial.user_attrs for trial in running
+    # Asked for at once: a trial that ends between two questions would be in neither answer.
+    trials = study.get_trials(deepcopy=False, states=(*_ENDED, TrialState.RUNNING))
+    return sum(
+        _PROCESS in trial.user_attrs
+        if trial.state == TrialState.RUNNING
+        else not {ORPHAN, DUPLICATE} & trial.user_attrs.keys()
+        for trial in trials
     )
 
 

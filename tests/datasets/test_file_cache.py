@@ -63,14 +63,18 @@ def test_every_reading_is_right_whichever_way_it_takes(store, monkeypatch):
 def test_files_that_left_the_page_cache_are_read_not_mapped(store, monkeypatch):
     expected = on_disk(store)
     path = store.shards.planes_path(store._keys[1])
-    store.planes([1], BANDS)
-    drop(path)
-    if resident_bytes(path):
-        pytest.skip("this file system keeps the page cache when told to drop it")
     taken = []
     read = shards.read_pieces
     monkeypatch.setattr(shards, "read_pieces", lambda *a: (taken.append(1), read(*a)))
-    np.testing.assert_array_equal(store.planes([1], BANDS)[0], expected[1, BANDS])
+    for _ in range(5):  # the system may bring the file back before it is read
+        store.planes([1], BANDS)
+        drop(path)
+        if resident_bytes(path):
+            pytest.skip("this file system keeps the page cache when told to drop it")
+        taken.clear()
+        np.testing.assert_array_equal(store.planes([1], BANDS)[0], expected[1, BANDS])
+        if taken:
+            break
     assert taken == [1]
 
 

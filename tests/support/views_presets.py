@@ -1,6 +1,6 @@
 """The presets of ``conf/views`` as objects, for tests of views that need no Hydra."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -18,6 +18,19 @@ def read(name: str) -> ViewsConfig:
     return made
 
 
-PRESETS: Mapping[str, ViewsConfig] = {
-    name: read(name) for name in ("none", "light", "default", "strong", "cross_modal")
-}
+class _Presets(Mapping[str, ViewsConfig]):
+    """Read anew for each use: configs may be changed, and one test's change is no other's."""
+
+    names = ("none", "light", "default", "strong", "cross_modal")
+
+    def __getitem__(self, name: str) -> ViewsConfig:
+        return read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+PRESETS = _Presets()

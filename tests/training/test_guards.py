@@ -233,15 +233,16 @@ def test_a_forward_pass_that_changes_in_the_replay_is_measured() -> None:
 
 def test_the_best_score_stands_beside_the_last_also_after_an_interruption() -> None:
     scores, logged = iter([0.5, 0.75, 0.25, 0.5]), []
-    module = SimpleNamespace(log_dict=lambda values, **kept: logged.append(values))
+    logger = SimpleNamespace(log_metrics=lambda values, step: logged.append(values))
 
     def watched(epochs: range, state: dict[str, Any] | None = None) -> Validate:
         callback = Validate(lambda: {"val/knn_top1": next(scores), "val/other": 9.0}, 2)
         if state is not None:
             callback.load_state_dict(state)
         for epoch in epochs:
-            trainer: Any = SimpleNamespace(current_epoch=epoch, max_epochs=100)
-            callback.on_train_epoch_end(trainer, module)
+            held = {"current_epoch": epoch, "max_epochs": 100, "global_step": epoch + 1}
+            trainer: Any = SimpleNamespace(**held, loggers=[logger])
+            callback.on_train_epoch_end(trainer, None)
         return callback
 
     first = watched(range(4))  # scores after the second and the fourth epoch
@@ -267,9 +268,9 @@ def test_what_stopped_a_training_is_kept_with_what_watched_it() -> None:
         return epoch == 2
 
     watched = Validate(lambda: {"val/knn_top1": 0.5}, 1, report)
-    module = SimpleNamespace(log_dict=lambda values, **kept: None)
     for epoch, stopped in ((0, None), (1, (2, 0.5))):
-        trainer: Any = SimpleNamespace(current_epoch=epoch, max_epochs=9, should_stop=False)
-        watched.on_train_epoch_end(trainer, module)
+        held = {"current_epoch": epoch, "max_epochs": 9, "global_step": epoch + 1}
+        trainer: Any = SimpleNamespace(**held, should_stop=False, loggers=[])
+        watched.on_train_epoch_end(trainer, None)
         assert (watched.stopped, trainer.should_stop) == (stopped, stopped is not None)
     assert asked == [(0.5, 1), (0.5, 2)]
