@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,9 +35,6 @@ _REQUIRED = ("hyperspec-sweeps", "mlflow", "torch", "pytorch-lightning")
 _CODE = Path(__file__).with_name("model_entry.py")
 # Loaders as models name them that were logged before the package had its rooms.
 _MOVED = {"hyperspec.embedding:open_embedder": "hyperspec.inference.cube_embedder:open_embedder"}
-
-# A bar for one small file, once per sweep, in the middle of its output.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 

@@ -1,4 +1,4 @@
-"""The demo's sweep on a fresh set, at three seeds, for the tests of its answer."""
+"""The demo's sweep on a fresh set, at two seeds, for the tests of its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hyperspec.report.load import load_sweep
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 
-SEEDS = "seed=0,1,2"
+SEEDS = "seed=0,1"
 
 
 def sweep(folder: Path, variant: str, *words: str) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def sweep(folder: Path, variant: str, *words: str) -> pd.DataFrame:
     if not specimens.exists():
         synthesise(specimens, SynthSettings(variant=variant))
     shared = [f"data.root={specimens}", f"data.cache_dir={folder / 'cache'}"]
-    shared += ["evaluation.controls=[untrained,mean_spectrum]"]  # those that are looked at
+    shared += ["sweep.report=false"]
     store = f"sqlite:///{folder / 'mlflow.db'}"
     sweep_dir = folder / "sweeps" / str(len(list((folder / "sweeps").glob("*"))))
     assert not main(
