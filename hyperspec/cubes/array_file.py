@@ -1,15 +1,17 @@
-"""Cubes as bare arrays: NumPy's ``.npy`` and MATLAB's ``.mat`` up to version 7."""
+"""Cubes as bare arrays: NumPy's ``.npy`` and MATLAB's ``.mat``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.cubes.cube import Window
 from hyperspec.cubes.formats import refuse_foreign
+from hyperspec.cubes.mat_file import open_mat
 from hyperspec.cubes.read_options import BAND_PLACES, ReadOptions
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
@@ -99,24 +101,16 @@ def _from_npy(path: Path) -> NDArray[np.generic]:
 
 
 def _from_mat(path: Path, options: ReadOptions) -> NDArray[np.generic]:
-    from scipy.io import loadmat, whosmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        known = {name: (shape, kind) for name, shape, kind in whosmat(path)}
-        key = options.array_key or _only_cube(path, known)
-        if key not in known:
-            raise CubeError(f"{path} holds no {key!r} (data.array_key); it holds {_listed(known)}.")
-        found: Any = loadmat(path, variable_names=[key])[key]
-    except CubeError:
-        raise
-    # A damaged file raises whatever its bytes lead to.
-    except (MatReadError, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
-        raise CubeError(f"The MATLAB file {path} cannot be read: {error}.") from error
-    return np.asarray(found)
+    file = open_mat(path)
+    key = options.array_key or _only_cube(path, file.arrays)
+    if key not in file.arrays:
+        raise CubeError(
+            f"{path} holds no {key!r} (data.array_key); it holds {_listed(file.arrays)}."
+        )
+    return file.read(key)
 
 
-def _only_cube(path: Path, known: dict[str, tuple[tuple[int, ...], str]]) -> str:
+def _only_cube(path: Path, known: Mapping[str, tuple[tuple[int, ...], str]]) -> str:
     cubes = [name for name, (shape, _) in known.items() if len(shape) == 3]
     if len(cubes) == 1:
         return cubes[0]
@@ -126,6 +120,6 @@ def _only_cube(path: Path, known: dict[str, tuple[tuple[int, ...], str]]) -> str
     )
 
 
-def _listed(known: dict[str, tuple[tuple[int, ...], str]]) -> str:
+def _listed(known: Mapping[str, tuple[tuple[int, ...], str]]) -> str:
     texts = [f"{name} {'×'.join(map(str, shape))} {kind}" for name, (shape, kind) in known.items()]
     return ", ".join(texts) or "nothing"

@@ -13,13 +13,8 @@ _GDAL: Final = (
     "INTERLEAVE=BIL '{kind}:\"{name}\"://NAME' NEW.bil; its wavelengths may be given as a file "
     "(data.axis.file)."
 )
-_MAT73: Final = (
-    "In MATLAB, save(..., '-v7') writes the version that is read; or write the cube with "
-    "multibandwrite, or from Python with hyperspec.cubes.write_envi."
-)
 # (suffixes, what the content begins with, name, way); an empty one fits any.
 _FORMATS: Final[tuple[tuple[tuple[str, ...], tuple[bytes, ...], str, str], ...]] = (
-    ((".mat",), (b"MATLAB 7.3", _HDF5), "a MATLAB file of version 7.3 (HDF5)", _MAT73),
     ((".nc", ".nc4", ".cdf"), (_HDF5, b"CDF"), "NetCDF", _GDAL.replace("{kind}", "NETCDF")),
     ((), (_HDF5,), "HDF5", _GDAL.replace("{kind}", "HDF5")),
     ((), (b"CDF\x01", b"CDF\x02", b"CDF\x05"), "NetCDF", _GDAL.replace("{kind}", "NETCDF")),
@@ -71,9 +66,11 @@ def foreign_format(path: Path) -> tuple[str, str] | None:
             start = file.read(512 + len(_HDF5))
     except OSError:
         return None
-    if start[512:] == _HDF5:  # behind a user block, as MATLAB writes it
-        start = start if start.startswith(b"MATLAB") else _HDF5
+    if start[512:] == _HDF5:  # behind a user block
+        start = _HDF5
     suffix = path.suffix.lower()
+    if suffix == ".mat":
+        return None  # of whatever version
     for suffixes, magics, name, way in _FORMATS:
         if (not suffixes or suffix in suffixes) and start.startswith(magics):
             return name, way.replace("{name}", path.name)

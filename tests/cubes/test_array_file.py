@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from cube_oracle import axis_of, fixture_cube, header_text
@@ -97,14 +99,33 @@ def test_a_header_beside_an_array_still_counts(tmp_path):
         np.testing.assert_array_equal(cube.read_raw(), VALUES)
 
 
+@pytest.mark.parametrize("block", [0, 512])
+def test_matlab_7_3_is_hdf5_whose_dimensions_are_turned_round(tmp_path, block, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.mat"
+    with h5py.File(path, "w", userblock_size=block) as file:
+        file.create_dataset("cube", data=MATLAB.T, compression="gzip")
+        file["cube"].attrs["MATLAB_class"] = np.bytes_(MATLAB.dtype.name)
+        file["gt"] = np.zeros((5, 4))
+        file.create_group("#refs#")
+    with open_cube(path, axis_of(3)) as cube:
+        np.testing.assert_array_equal(cube.read_raw(), VALUES)
+    path.write_bytes(path.read_bytes()[: block + 300])
+    with pytest.raises(CubeError, match=r"x.mat cannot be read"):
+        open_cube(path, axis_of(3))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(CubeError, match=r"version 7.3 \(HDF5\).*hyperspec-sweeps\[matlab\].*-v7"):
+        open_cube(path, axis_of(3))
+
+
 HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(600)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
-        ("x.mat", b"MATLAB 7.3 MAT-file, Platform: GLNXA64", r"version 7.3 \(HDF5\).*-v7"),
-        ("x.mat", HDF5, r"version 7.3 \(HDF5\)"),
+        ("x.mat", b"MATLAB 7.3 MAT-file, Platform: GLNXA64", r"x.mat cannot be read"),
+        ("x.mat", HDF5, r"x.mat cannot be read"),
         ("x.h5", HDF5, r"is HDF5, which is not read.*gdal_translate -of ENVI .*HDF5:.x.h5."),
         ("x.bil", HDF5, "is HDF5"),
         ("x.h5", bytes(512) + HDF5, "is HDF5"),

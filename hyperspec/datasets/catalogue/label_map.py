@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.checksums import combined
 from hyperspec.cubes.files import bare_name, find_header, read_header
+from hyperspec.cubes.mat_file import open_mat
 from hyperspec.cubes.raster import DRIVERS, open_quietly
 from hyperspec.datasets.catalogue.labels import Assigned, LabelSource, unknown
-from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
+from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError, HyperspecError
 
 _SUFFIXES = (
     ".png",
@@ -187,6 +188,8 @@ def _values(path: Path) -> tuple[NDArray[np.generic], float | None]:
         else:
             with open_quietly(path, (*DRIVERS, "ENVI")) as source:  # a classification
                 values, missing = np.moveaxis(source.read(), 0, -1), source.nodata
+    except CubeError as error:
+        raise CatalogueError(f"The map of labels cannot be read: {error}") from error
     except HyperspecError:
         raise
     except (OSError, ValueError, NotImplementedError) as error:
@@ -202,21 +205,19 @@ def _values(path: Path) -> tuple[NDArray[np.generic], float | None]:
 
 
 def _matrix(path: Path) -> NDArray[np.generic]:
-    """Return the one matrix of numbers of a MATLAB file (version 5)."""
-    from scipy.io import loadmat
-
-    found = {
-        name: value
-        for name, value in loadmat(path).items()
-        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "biuf"
-        and min(value.shape) > 1
-    }  # fmt: skip
+    """Return the one matrix of numbers of a MATLAB file."""
+    file = open_mat(path)
+    found = [
+        name
+        for name, (shape, kind) in file.arrays.items()
+        if len(shape) == 2 and min(shape) > 1 and kind not in ("char", "cell", "struct")
+    ]
     if len(found) != 1:
         raise CatalogueError(
             f"The map of labels {path} holds {', '.join(found) or 'no'} matrices of numbers; a map "
-            "is one. Save the matrix of class numbers by itself, as .mat (version 5) or .npy."
+            "is one. Save the matrix of class numbers by itself, as .mat or .npy."
         )
-    return next(iter(found.values()))
+    return file.read(found[0])
 
 
 def _whole_numbers(
