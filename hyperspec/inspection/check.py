@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from hyperspec.cubes.checksums import ChecksumCache, content_digest, num_bytes
 from hyperspec.cubes.files import find_mask
 from hyperspec.cubes.frames import sort_files
@@ -324,9 +322,6 @@ def _look(
             seen.measure = measure(cube, settings.saturation)
             if seen.kind != "dark":  # which is 0 where a camera subtracts it
                 seen.fill = fill_of(cube)
-            dark = cube.read_dark([int(band) for band in cube.axis.good_indices])
-            if dark is not None and cube.acquisition.dark_start is not None:
-                seen.dark_lines = (cube.acquisition.dark_start, float(np.nanmean(dark)))
         seen.digest = content_digest(path, cache)
     except (HyperspecError, OSError) as error:
         seen.error = str(error)

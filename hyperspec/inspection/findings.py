@@ -25,8 +25,6 @@ MAX_MISSING = 0.05
 # both frames, below 2% of the white.
 DARK_SHARE = 0.1
 DARK_REFLECTANCE = 0.02
-# Lines behind a closed shutter are darker than this share of the picture's bright part.
-DARK_LINES_SHARE = 0.5
 _MIN_PEERS = 3
 # Fewer pixels than this can be equal by chance.
 _MIN_PIXELS = 16
@@ -51,8 +49,6 @@ class Look:
         error: Why it cannot be read.
         warnings: What the reader warned of.
         fill: Which values stand for nothing although the file does not declare them.
-        dark_lines: First of the lines behind a closed shutter, and their mean over the scale
-            factor; None without any.
         counts: Whether its values are on the scale of the frames, and not reflectance already.
     """
 
@@ -69,7 +65,6 @@ class Look:
     error: str | None = None
     warnings: tuple[str, ...] = ()
     fill: tuple[str, ...] = ()
-    dark_lines: tuple[int, float] | None = None
     counts: bool = True
 
 
@@ -140,12 +135,6 @@ def _of_values(look: Look, seen: Measure) -> Iterator[Problem]:
     if seen.saturated_share > MAX_SATURATED and look.kind != "white":
         level = seen.saturation_level
         yield warning(f"{seen.saturated_share:.2%} of its values are saturated (at {level:g}).")
-    if look.dark_lines is not None and look.dark_lines[1] > DARK_LINES_SHARE * seen.brightness:
-        yield warning(
-            f"says that its lines from {look.dark_lines[0]} on are dark (autodarkstartline), but "
-            f"their mean is {look.dark_lines[1]:g}, the picture's bright part {seen.brightness:g}. "
-            "If they are part of the picture, take the key out of the header."
-        )
     shape = look.shape
     assert shape is not None  # it was measured
     if seen.empty_bands:

@@ -209,7 +209,7 @@ def _write(
         path,
         values if stored is None else stored,
         preparer.catalogue.axis,
-        scale_factor=1.0 if stored is None else None,
+        scale_factor=1.0 if stored is None and preparer.calibrator.is_reflectance(record) else None,
         extra=extra,
     )
     mask = np.zeros((window.height, window.width), np.uint8)
@@ -258,6 +258,8 @@ def _kept_fields(cube: Cube) -> dict[str, str]:
 
 
 def _calibration_note(preparer: Preparer, record: CubeRecord) -> str:
+    if not preparer.calibrator.is_reflectance(record):
+        return f"{{stored values: {_plain(preparer.calibrator.words(record))}}}"
     if preparer.calibrator.of(record) is None:
         return "{reflectance: stored values by the gains and scale factor of the scan's header}"
     words, level = preparer.calibrator.words(record), preparer.settings.white_reflectance

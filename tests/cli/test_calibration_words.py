@@ -71,12 +71,16 @@ def test_exposures_and_dark_lines_are_told(tmp_path, said, command):
     assert "none asked for (data.calibrate=never)" in text
 
 
-def test_check_names_dark_lines_that_are_bright(tmp_path, said):
-    camera = Camera()
-    values = camera.expose(0.5, lines=40)
-    write(tmp_path / "data" / "a.bil", values, autodarkstartline=24)
-    _, text = said("check", tmp_path / "data")
-    assert "its lines from 24 on are dark (autodarkstartline), but their mean is" in text
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("command", ["check", "pack"])
+def test_dark_lines_that_are_bright_are_refused(tmp_path, said, command, white):
+    data, camera = tmp_path / "data", Camera()
+    write(data / "a.bil", camera.expose(0.5, lines=40), autodarkstartline=24)
+    if white:
+        write(data / "white.bil", camera.white())
+    status, text = said(command, data)
+    assert status == 2
+    assert "lines from 24 on are dark (autodarkstartline), but their mean is" in text
 
 
 def test_check_lists_frames_and_what_is_left_out(tmp_path, said):

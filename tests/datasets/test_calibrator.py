@@ -20,6 +20,7 @@ from camera_scenes import (
 
 from hyperspec.cubes.checksums import ChecksumCache, combined, source_digests
 from hyperspec.cubes.envi.raw import write_envi
+from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation import prepare as preparing
 from hyperspec.datasets.preparation.calibrator import Calibrator
@@ -380,10 +381,19 @@ def test_dark_lines_inside_are_the_dark_and_no_picture(tmp_path):
     preparer, images = prepared(tmp_path)
     assert {r.shape for r in preparer.catalogue.records} == {(30, 24, 24)}
     assert words(preparer) == [
-        "none: no white frame (lines from 24 on are dark, and no part of the picture)"
+        "no white frame; its dark lines, from 24 on, are subtracted and no picture"
     ]
     for image in images.values():
         assert (image.mask == disc()).mean() > 0.97
+    for record in preparer.catalogue.records:
+        with open_cube(record.path) as cube:
+            level = cube.read_dark().mean(axis=1, keepdims=True)
+            np.testing.assert_allclose(preparer.read(record), cube.read() - level, rtol=1e-5)
+        assert not preparer.calibrator.is_reflectance(record)
+    never, _ = prepared(tmp_path, dataclasses.replace(WHOLE, calibrate="never"))
+    np.testing.assert_array_equal(
+        never.read(never.catalogue.records[0]), open_cube(tmp_path / "a.bil").read()
+    )
     white = with_dark_lines(camera, 1.0, lines=12)
     write(tmp_path / "WHITEREF_x.bil", white, autodarkstartline=12)
     preparer, images = prepared(tmp_path)

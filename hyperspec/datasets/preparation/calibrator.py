@@ -45,6 +45,7 @@ _GLINTS = 0.01
 # the frames are not its own. Below, only floats are refused: a scan without light is dark too.
 _BRIGHT_QUANTILE = 0.99
 _PLAUSIBLE = (0.02, MAX_REFLECTANCE)
+_DARK_SHARE = 0.5  # of that bright part, above which lines of a closed shutter are not dark
 _LOOKED_AT = 16  # bands, spread over the axis: enough to tell counts from reflectance
 # Frames per scan are read once for each scan; those of a folder stay.
 _KEPT, _KEPT_MADE = 16, 64
@@ -136,7 +137,7 @@ class Calibrator:
             CubeError: If the white is not fit to divide by, or a file cannot be read.
         """
         plan = self.plans[cube.file]
-        if plan.white is None or self.as_stored(cube):
+        if self.as_stored(cube) or (plan.white is None and not plan.dark.inside):
             return None
         return self._made(replace(plan, words="", doubts=()))
 
@@ -200,10 +201,9 @@ class Calibrator:
             CubeError: If its values cannot be reflectance.
         """
         plan = self.plans[cube.file]
-        if self._settings.calibrate != "auto" or self.of(cube) is None:
+        if self._settings.calibrate != "auto" or plan.white is None or self.as_stored(cube):
             return
-        finite = brightness[np.isfinite(brightness)]
-        bright = float(np.quantile(finite, _BRIGHT_QUANTILE)) if finite.size else 1.0
+        bright = self._bright(brightness)
         low, high = _PLAUSIBLE
         if bright > high or (plan.by_values and bright < low):
             raise CubeError(
@@ -215,8 +215,10 @@ class Calibrator:
             )
 
     def _make(self, plan: Plan) -> Calibration:
-        assert plan.white is not None  # `of` looked
         dark = self._dark(plan.dark)
+        if plan.white is None:
+            level = dark.mean.astype(np.float32)
+            return Calibration(level, np.ones_like(level))
         white_dark = dark if plan.white_dark == plan.dark else self._dark(plan.white_dark)
         white = self._white(plan.white, plan.white_dark)
         return Calibration.from_white(
@@ -260,8 +262,27 @@ class Calibrator:
             mean, noise = np.empty((num_bands, cube.num_samples)), np.zeros(num_bands)
             for band in range(num_bands):
                 mean[band], noise[band] = _level(_dark_values(cube, band, dark.inside))
+            if dark.inside:
+                self._check_dark_lines(cube, mean)
         self._check_unchanged(dark.path)
         return _Level(mean, noise)
+
+    def _check_dark_lines(self, cube: Cube, mean: NDArray[np.float64]) -> None:
+        """Refuse lines that a header calls dark and that are picture."""
+        some, start = self._some_bands, cube.acquisition.dark_start
+        dark, bright = float(np.nanmean(mean[some])), self._bright(cube.read(some).mean(axis=0))
+        if dark > _DARK_SHARE * bright:
+            raise CubeError(
+                f"{cube.path}: its header says that the lines from {start} on are dark "
+                f"(autodarkstartline), but their mean is {dark:.4g}, the picture's bright part "
+                f"{bright:.4g}. If they are part of the picture, take the key out of the header; "
+                "data.calibrate=never cuts them off without subtracting them."
+            )
+
+    @staticmethod
+    def _bright(brightness: NDArray[np.float32]) -> float:
+        finite = brightness[np.isfinite(brightness)]
+        return float(np.quantile(finite, _BRIGHT_QUANTILE)) if finite.size else 1.0
 
     def _check_unchanged(self, path: Path) -> None:
         if path in self._frames:  # a cube is looked at by who reads its picture

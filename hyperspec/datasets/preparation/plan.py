@@ -56,7 +56,7 @@ class Plan:
     Args:
         words: It in words: the frames, or why there is no calibration.
         white: The white frame; None when values stay as they are.
-        dark: The dark of the cube.
+        dark: The dark of the cube; one inside its file is subtracted without a white too.
         white_dark: The dark of the white frame.
         ratio: How many times longer the cube was exposed than the white frame.
         by_values: Whether the values are to be looked at first: floats may be reflectance already.
@@ -106,7 +106,13 @@ def plan_for(
     if start is None:
         return plan
     words = f"{plan.words} (lines from {start} on are dark, and no part of the picture)"
-    return replace(plan, words=words, differs=(*plan.differs, f"dark lines from {start}"))
+    plan = replace(plan, words=words, differs=(*plan.differs, f"dark lines from {start}"))
+    if plan.white is not None or plan.is_reflectance or calibrate in NEVER:
+        return plan
+    # Counts stay counts, but the dark is known.
+    dark = Dark(cube.path, inside=True)
+    words = f"no white frame; its dark lines, from {start} on, are subtracted and no picture"
+    return replace(plan, words=words, dark=dark, differs=(*plan.differs, "subtracted"))
 
 
 def _plan(cube: CubeRecord, frames: Mapping[Path, FrameRecord], calibrate: str, root: Path) -> Plan:
