@@ -83,14 +83,22 @@ def _in_all_bands(
 
 def _in_some_bands(cube: Cube, planes: NDArray[np.generic], unit: float) -> list[str]:
     """Look for what stands along a whole edge of one band: as one of two detectors leaves it."""
-    bands = sampled_bands(cube.axis)
+    if cube.dtype.kind == "u":
+        return []  # all of these are negative
+
+    def holds(values: NDArray[np.generic], wanted: float) -> NDArray[np.bool_]:
+        return np.isclose(values.astype(np.float64) * unit, wanted, rtol=1e-6, atol=1e-4)
+
     for value in (*_KNOWN, -1.0):
         if value == cube.nodata:
             continue
-        for band, plane in zip(bands, planes, strict=True):
-            places = np.isclose(plane.astype(np.float64) * unit, value, rtol=1e-6, atol=1e-4)
-            sides = (places[0], places[-1], places[:, 0], places[:, -1])
-            if places.all() or max(float(side.mean()) for side in sides) < _WHOLE_EDGE:
+        for band, plane in zip(sampled_bands(cube.axis), planes, strict=True):
+            # The whole plane takes a tenth of the time of preparing a cube.
+            sides = (plane[0], plane[-1], plane[:, 0], plane[:, -1])
+            if max(float(holds(side, value).mean()) for side in sides) < _WHOLE_EDGE:
+                continue
+            places = holds(plane, value)
+            if places.all():
                 continue
             return [
                 f"holds {value:.9g} in {places.mean():.0%} of band {band}, along its edge: is that "
