@@ -74,7 +74,8 @@ def ours(
          f"bands.n={counts}", f"data.root={root}", f"data.size={size}", "evaluation.controls=false",
          f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache-{name}",
          f"tracking.experiment={name}",
-         *(["hardware=gpu"] if device == "cuda" else [f"hardware.precision={precision}"])],
+         "hardware=gpu" if device == "cuda" else "hardware=cpu",
+         *([] if device == "cuda" else [f"hardware.precision={precision}"])],
         folder,
     )  # fmt: skip
     scores = our_scores(folder, name)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from mlflow_tables import copy_from_now_on
+from root_logger import log_restored
 
 import hyperspec  # noqa: F401 - before any test imports what imports torchvision
 from hyperspec.evaluation.evaluators import EVALUATORS
@@ -14,6 +17,16 @@ from hyperspec.evaluation.metrics import METRICS
 
 # Sweeps are made by tests of several rooms.
 pytest_plugins = ["sweep_fixtures"]
+
+# What the developer's shell says of MLflow is not for tests.
+for _name in ("TRACKING_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID"):
+    os.environ.pop(f"MLFLOW_{_name}", None)
+
+# Tests are of the CPU, also on a machine with a GPU, but for those that ask for one (-m gpu).
+os.environ["HYPERSPEC_DEVICE"] = "cpu"
+# Lines about what takes long come where a machine is slow: tests are as if under a sweep's own
+# view, and those of the lines take this away.
+os.environ.setdefault("HYPERSPEC_SWEEP_VIEW", "1")
 
 # No test fails because other work slows the machine down.
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,6 +46,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LONG.index(room) if room in LONG else -1 if room.endswith(".py") else len(LONG)
 
     items.sort(key=place)
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    with log_restored():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _mlflow_tables() -> None:
+    copy_from_now_on()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """The demo finds what was planted.
 
-The whole pipeline at two seeds; the bounds are those of a trial without it (docs of the recipe).
+The whole pipeline at one seed; the bounds are those of a trial without it (docs of the recipe).
 Apart from its twin without anything to find, so that two processes share them.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from demo_sweep import SEEDS, mean_by_bands, sweep
+from demo_sweep import mean_by_bands, sweep
 
 pytestmark = pytest.mark.slow
 
@@ -19,15 +19,17 @@ def test_planted_windows_are_found_where_bands_meet_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     controls = "evaluation.controls=[untrained,mean_spectrum]"  # those that are looked at
-    jobs = sweep(tmp_path, "planted", "bands.n=10,20,50,408", SEEDS, controls)
-    assert len(jobs) == 8
+    jobs = sweep(tmp_path, "planted", "bands.n=10,20,50,408", controls)
+    assert len(jobs) == 4
     knn = mean_by_bands(jobs, "test/knn_top1")
     assert knn[10] <= 0.50
-    assert 0.40 <= knn[20] <= 0.70
+    # One window of two: half of the species at best. Of 128 tested images one seed's share has a
+    # standard error of .045, and processors round differently: .40 to .55 were seen.
+    assert 0.30 <= knn[20] <= 0.70
     for n in (50, 408):
         assert knn[n] >= 0.85, n
         for control in ("untrained", "mean_spectrum"):
             beaten = mean_by_bands(jobs, f"control/{control}_knn_top1")[n]
             assert knn[n] >= beaten + 0.10, (n, control)
-    rgb = sweep(tmp_path, "planted", "bands=rgb", SEEDS, "evaluation.controls=false")
+    rgb = sweep(tmp_path, "planted", "bands=rgb", "evaluation.controls=false")
     assert rgb["metrics.test/knn_top1"].mean() <= 0.35

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from plugin_fixture import forget, plugins_forgotten
-from tracked import log_restored
 
 from hyperspec.cli.main import main as hyperspec
 from hyperspec.tracking.client import open_client
@@ -27,7 +26,7 @@ FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluator_tables: None) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with log_restored(), plugins_forgotten("mymodule"):
+    with plugins_forgotten("mymodule"):
         yield tmp_path
 
 

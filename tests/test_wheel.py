@@ -53,6 +53,9 @@ def test_the_wheel_holds_every_config_file(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert f"hyperspec/conf/{path.relative_to(ROOT / 'conf').as_posix()}" in names
+    for ending in ("css", "js", "html"):  # of the pages
+        for path in (ROOT / "hyperspec").rglob(f"*.{ending}"):
+            assert path.relative_to(ROOT).as_posix() in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 

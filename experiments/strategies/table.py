@@ -25,7 +25,6 @@ from hyperspec.evaluation.statistics.paired import paired_interval
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.design import build_design
-from hyperspec.tracking.config import TrackingConfig
 
 BASELINES = ("uniform", "random")
 PROBES = ("knn", "linear")
@@ -181,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--sweeps", nargs="+", required=True, help="folders or run ids of sweeps")
     parser.add_argument("--picks", type=Path, required=True, help="what picks.py wrote")
-    parser.add_argument("--uri", default=TrackingConfig().uri, help="MLflow tracking URI")
+    parser.add_argument("--uri", help="MLflow tracking URI")
     parser.add_argument("--out", type=Path, default=Path("strategies"))
     words = parser.parse_args()
     scores = Scores(load_sweep(words.uri, words.sweeps))

@@ -36,6 +36,8 @@ class Strategy(ABC):
     name: ClassVar[str] = ""
     needs_statistics: ClassVar[bool] = False
     supervised: ClassVar[bool] = False
+    classic: ClassVar[bool] = False
+    """Of historical interest: known to lose, so that ``--strategy all`` leaves it out."""
 
     def select(
         self, axis: SpectralAxis, statistics: SpectralStatistics | None = None
@@ -50,10 +52,15 @@ class Strategy(ABC):
         Raises:
             BandError: If the axis or the statistics cannot give what was asked for.
         """
-        self._refuse_bad(axis)
+        self.check_axis(axis)
         return BandSelection(self._indices(axis, statistics), axis, self.name, asdict(self))
 
-    def _refuse_bad(self, axis: SpectralAxis) -> None:
+    def check_axis(self, axis: SpectralAxis) -> None:
+        """Refuse an axis that cannot give what is asked for, as far as no data are needed for that.
+
+        Raises:
+            BandError: If it has too few good bands.
+        """
         if not axis.good_indices.size:
             raise BandError(
                 f"All {len(axis)} bands of the axis are marked bad, so bands={self.name} has none "
@@ -81,6 +88,17 @@ class CountedStrategy(Strategy):
                 "between 1 and the number of good bands."
             )
 
+    def check_axis(self, axis: SpectralAxis) -> None:
+        """Refuse an axis of fewer good bands than are asked for."""
+        super().check_axis(axis)
+        num_good = axis.good_indices.size
+        if self.n > num_good:
+            low, high = axis.range_nm
+            raise BandError(
+                f"bands.n is {self.n}, but the axis has {num_good} good bands of {len(axis)} "
+                f"({low:.1f}-{high:.1f} nm). Set bands.n between 1 and {num_good}, or bands=full."
+            )
+
     def _indices(
         self, axis: SpectralAxis, statistics: SpectralStatistics | None
     ) -> tuple[int, ...]:
@@ -93,13 +111,7 @@ class CountedStrategy(Strategy):
         self, axis: SpectralAxis, statistics: SpectralStatistics | None
     ) -> tuple[NDArray[np.intp], SpectralStatistics | None]:
         """Check what was asked for; return the good bands in order of nm with their statistics."""
-        num_good = axis.good_indices.size
-        if self.n > num_good:
-            low, high = axis.range_nm
-            raise BandError(
-                f"bands.n is {self.n}, but the axis has {num_good} good bands of {len(axis)} "
-                f"({low:.1f}-{high:.1f} nm). Set bands.n between 1 and {num_good}, or bands=full."
-            )
+        self.check_axis(axis)
         if self.needs_statistics:
             statistics = self._checked(axis, statistics)
         # In order of nm, so that contiguous means neighbouring and the first of equals is the

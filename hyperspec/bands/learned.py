@@ -105,7 +105,7 @@ class Learned(CountedStrategy):
         Raises:
             BandError: If the axis has fewer than n.
         """
-        self._refuse_bad(axis)
+        self.check_axis(axis)
         order, _ = self._arranged(axis, None)
         return BandSelection(ascending(order), axis, self.name, asdict(self))
 

@@ -155,6 +155,7 @@ class LcmvBcc(StatisticsStrategy):
     """
 
     name: ClassVar[str] = "lcmv_bcc"
+    classic: ClassVar[bool] = True
 
     load: float = 1e-4
     """Diagonal load in units of the bands' mean square, above 0."""

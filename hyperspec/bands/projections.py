@@ -15,17 +15,33 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec.bands.base import CountedStrategy, Vector
+from hyperspec.bands.base import CountedStrategy, Strategy, Vector
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.band_projection import BandProjection
+from hyperspec.spectra.selection import ascending
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
 
 log = logging.getLogger(__name__)
 
 
+class ChannelStrategy(Strategy):
+    """A rule that gives channels, each a fixed weighted sum of bands, instead of bands."""
+
+    @abstractmethod
+    def select(
+        self, axis: SpectralAxis, statistics: SpectralStatistics | None = None
+    ) -> BandProjection:
+        """Make the projection; see :meth:`Strategy.select`."""
+
+    def _indices(
+        self, axis: SpectralAxis, statistics: SpectralStatistics | None
+    ) -> tuple[int, ...]:
+        return ascending(axis.good_indices)  # what is read unless `select` says less
+
+
 @dataclass
-class ProjectionStrategy(CountedStrategy):
+class ProjectionStrategy(CountedStrategy, ChannelStrategy):
     """A rule that maps an axis, and training statistics where it needs them, to n channels."""
 
     def select(
@@ -40,7 +56,7 @@ class ProjectionStrategy(CountedStrategy):
         Raises:
             BandError: If the axis or the statistics cannot give what was asked for.
         """
-        self._refuse_bad(axis)
+        self.check_axis(axis)
         order, statistics = self._arranged(axis, statistics)
         matrix = self._matrix(axis.wavelengths_nm[order], statistics)
         assert matrix.shape == (self.n, len(order)), f"{self.name} gave {matrix.shape}"

@@ -18,6 +18,7 @@ class Variance(StatisticsStrategy):
     """The n bands of the highest variance over training pixels."""
 
     name: ClassVar[str] = "variance"
+    classic: ClassVar[bool] = True
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         return top(self._untied(statistics.variance), self.n)
@@ -33,6 +34,7 @@ class Pca(StatisticsStrategy):
     """
 
     name: ClassVar[str] = "pca"
+    classic: ClassVar[bool] = True
 
     explained: float = 0.95
     """Share of the variance that the leading components hold, above 0 to 1. At 1 the score of a
@@ -69,6 +71,7 @@ class Entropy(StatisticsStrategy):
     """
 
     name: ClassVar[str] = "entropy"
+    classic: ClassVar[bool] = True
 
     def _rank(self, wavelengths_nm: Vector, statistics: SpectralStatistics) -> NDArray[np.intp]:
         return top(self._untied(entropies(statistics)), self.n)

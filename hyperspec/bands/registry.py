@@ -7,11 +7,20 @@ from typing import TypeVar
 from hyperspec.bands.base import Strategy
 from hyperspec.bands.clustered import Correlation, EFdpc, Issc
 from hyperspec.bands.contiguous import Fngbs, Ocf
+from hyperspec.bands.filters import Filters
 from hyperspec.bands.fixed import Full, ListBands, Random, Rgb, Uniform
 from hyperspec.bands.learned import Learned
 from hyperspec.bands.orthogonal import LcmvBcc, Opbs, Spa
-from hyperspec.bands.projections import Binned, NmfProjection, PcaProjection, ProjectionStrategy
+from hyperspec.bands.partial_least_squares import Cars, Ipls, Vip
+from hyperspec.bands.projections import (
+    Binned,
+    ChannelStrategy,
+    NmfProjection,
+    PcaProjection,
+    ProjectionStrategy,
+)
 from hyperspec.bands.ranked import Entropy, Pca, Variance
+from hyperspec.bands.receptors import Receptors
 from hyperspec.bands.regions import Regions
 from hyperspec.bands.supervised import Fisher, Mrmr, MutualInformation
 from hyperspec.utils.registry import add_option
@@ -41,7 +50,7 @@ def register(kind: _Kind) -> _Kind:
     add_option(OPTIONS, "bands", kind, Strategy)
     if issubclass(kind, ProjectionStrategy):
         PROJECTIONS[kind.name] = kind
-    elif not issubclass(kind, Learned):
+    elif not issubclass(kind, ChannelStrategy | Learned):
         STRATEGIES[kind.name] = kind
     return kind
 
@@ -49,7 +58,9 @@ def register(kind: _Kind) -> _Kind:
 for _own in (
     *(Full, ListBands, Rgb, Uniform, Regions, Random),
     *(Variance, Entropy, Pca, Correlation, EFdpc, Ocf, Fngbs, Issc, Opbs, LcmvBcc, Spa),
-    *(MutualInformation, Fisher, Mrmr),
-    *(Binned, PcaProjection, NmfProjection, Learned),
+    *(MutualInformation, Fisher, Mrmr, Vip, Cars, Ipls),
+    *(Binned, PcaProjection, NmfProjection, Receptors, Filters, Learned),
 ):
     register(_own)
+# The choice among filters is made by any of them; the module of filters cannot import this one.
+Filters.known = STRATEGIES

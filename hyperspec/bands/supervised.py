@@ -90,6 +90,7 @@ class MutualInformation(StatisticsStrategy):
     """
 
     name: ClassVar[str] = "mutual_information"
+    classic: ClassVar[bool] = True
     supervised: ClassVar[bool] = True
 
     levels: int = 32

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from hyperspec import __version__
-from hyperspec.cli.commands.options import split_words
+from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.words import split_words
+from hyperspec.cli.parser import Parser
 from hyperspec.utils.errors import HyperspecError, check_names, in_words
+from hyperspec.utils.progress import FLAG, progress, take_flag
+from hyperspec.utils.version import __version__
 
 # In the order of a study: make or check cubes, look at them, sweep, compare.
 _NAMES = (
-    *("synth", "check", "info", "cut", "pack", "export", "views", "bands", "plan"),
-    *("evaluate", "embed", "importance", "signatures", "report", "one_shot", "sync", "ui"),
+    *("demo", "start", "synth", "check", "info", "cut", "pack", "export", "views", "bands", "plan"),
+    *("evaluate", "embed", "explore", "importance", "signatures", "report", "results", "one_shot"),
+    *("sync", "ui", "options", "completion"),
 )
 COMMANDS = tuple(import_module(f"hyperspec.cli.commands.{name}") for name in _NAMES)
 
@@ -38,24 +43,16 @@ def _one_line(
     return f"{filename}:{lineno}: {category.__name__}: {message}\n{line or ''}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status.
+class _OneLine(logging.Formatter):
+    """Write what is logged as warnings are: ``warning: ...``."""
 
-    Args:
-        arguments: Words after ``hyperspec``; those of the process by default.
-    """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    warnings.formatwarning = _one_line
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
-    if words[:1] == ["train"]:
-        # Hydra has a grammar of its own, so its words pass through untouched.
-        from hyperspec.cli.train import main as train
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {super().format(record)}"
 
-        return train(words[1:])
-    words, hydra_words = split_words(words)
-    parser = argparse.ArgumentParser(
+
+def _parsers() -> tuple[Parser, Commands]:
+    """Return the parser of the words, and those of its commands."""
+    parser = Parser(
         prog="hyperspec",
         description="Which bands, and how many, carry the signal: "
         "SimCLR sweeps over hyperspectral specimens.",
@@ -67,15 +64,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for module in COMMANDS:
         module.add(commands)
+    for each in (parser, *commands.choices.values()):  # for their help: `main` takes it out
+        each.add_argument(FLAG, action="store_true", help="show no progress")
+    return parser, commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status.
+
+    Args:
+        arguments: Words after ``hyperspec``; those of the process by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.formatwarning = _one_line
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no UTF-8
+    words = take_flag(words)
+    if words[:1] == ["train"]:
+        # Hydra has a grammar of its own, so its words pass through untouched.
+        with progress("Starting"):
+            from hyperspec.cli.train import main as train
+
+        return train(words[1:])
+    if logging.lastResort is not None:  # what writes warnings where nothing was set up
+        logging.lastResort.setFormatter(_OneLine())
+    words, hydra_words = split_words(words)
+    parser, commands = _parsers()
+    if not words and not hydra_words:
+        parser.print_help()  # who types the name alone wants to know what there is
+        return 2
     try:
         check_names([*words, *hydra_words, os.getcwd()])
-        parsed = parser.parse_args(words)
+        if words and words[0].startswith("-") and words[0] not in parser.flags:
+            parser.refuse(words[:1])
+        parsed, left = parser.parse_known_args(words)
+        if left:
+            commands.choices[words[0]].refuse(left)
         if hydra_words:
             if not hasattr(parsed, "hydra_words"):
                 parser.error(f"this command takes no data settings: {' '.join(hydra_words)}")
             parsed.hydra_words += hydra_words
         command: Callable[[argparse.Namespace], int] = parsed.command
-        return command(parsed)
+        status = command(parsed)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # who reads has seen enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a program that SIGPIPE ends
     except HyperspecError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

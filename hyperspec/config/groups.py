@@ -15,12 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hyperspec import bands, losses, models
-from hyperspec.config import config_dir
+from hyperspec.config import config_dir, found_device
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.label_map import MapLabels
 from hyperspec.datasets.catalogue.labels import CsvLabels, FolderLabels, NoLabels, PatternLabels
 from hyperspec.datasets.config import FolderData, TilesData
+from hyperspec.evaluation.objective import check_objective
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
 from hyperspec.utils.errors import ConfigError
@@ -49,17 +50,18 @@ _SCHEMA = re.compile(r"^ *- /schema/([\w/]+)@", re.MULTILINE)
 
 def register() -> None:
     """Put the schema into Hydra's config store; doing it again changes nothing."""
+    found_device.register()
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=Train, replace=True)
     for group, options in OPTIONS.items():
         for name, node in options.items():
             if not is_own(node.__module__):
                 check_fields(node)
-            for place in _places(group, name, node):
+            for place in places(group, name, node):
                 store.store(group=place, name=name, node=node, replace=True)
 
 
-def _places(group: str, name: str, node: type) -> list[str]:
+def places(group: str, name: str, node: type) -> list[str]:
     """Return where a class is stored: one that no YAML names is an option by itself."""
     if is_own(node.__module__) and f"{group}/{name}" in _named_in_yaml():
         return [f"schema/{group}"]
@@ -110,10 +112,18 @@ def to_job(config: DictConfig) -> Train:
     """Turn the composed config of one job into checked objects, as :func:`to_train` does.
 
     Raises:
-        ConfigError: If :func:`to_train` does, or parts take turns and the job does not say which.
+        ConfigError: If :func:`to_train` does, parts take turns and the job does not say which, or
+            the objective is nothing that the job measures.
     """
     made = to_train(config)
     _ = made.data.split.turn  # raises without a rotation
+    check_objective(
+        made.objective,
+        made.evaluation.scored_by,
+        windows=made.views.windows_nm if isinstance(made.views, CrossModalViews) else (),
+        every_n_epochs=made.evaluation.every_n_epochs,
+        labels=not isinstance(getattr(made.data, "labels", None), NoLabels | None),
+    )
     return made
 
 

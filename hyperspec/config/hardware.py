@@ -13,7 +13,7 @@ class Hardware:
     """What the run computes on. Nothing here changes what is learned, up to rounding."""
 
     accelerator: str = "auto"
-    """`cpu`, `gpu` or `auto`."""
+    """`cpu`, `gpu` (CUDA, or MPS on a Mac), or `auto`: what there is."""
     devices: int | str = 1
     """Number of devices, or `all` (-1) for every GPU. Above 1 each step's batch is shared out
     (DDP): batch_size stays that of all devices together."""
@@ -41,7 +41,8 @@ class Hardware:
     like. A sweep whose jobs are predicted not to fit together is refused."""
     plan: bool = field(default=False, metadata=ASIDE)
     """Predict peak memory and FLOP of a step at the start of a run, and log them beside what is
-    measured; 0.2 to 1.5 s for each new shape. `hyperspec plan` tells the same without a run."""
+    measured; a second or two for each new shape of a small model, minutes for a large one in many
+    micro-batches. `hyperspec plan` tells the same without a run."""
     accumulate: int = 1
     """Batches whose gradients are summed before a step. Adds no negatives; see micro_batch."""
     micro_batch: int | None = None

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
+from hyperspec.config.field_types import hints_of, misfits
 from hyperspec.config.groups import OPTIONS
 from hyperspec.config.plugins import load_installed
 from hyperspec.config.schema import Train
-from hyperspec.utils.errors import ConfigError, ModelError
+from hyperspec.utils.errors import ConfigError, HyperspecError, ModelError
 from hyperspec.utils.registry import label
 
 _CLASS = "_class"
@@ -41,18 +42,25 @@ def from_plain(value: Any, modules: Sequence[str] = ()) -> Any:
 
     Raises:
         ModelError: If a class or a field is not one of this version's config, nor a plug-in's that
-            is loaded.
+            is loaded, or a value is not of its field's type.
+        ConfigError: If a value is outside its range.
     """
     if isinstance(value, list):
         return [from_plain(item, modules) for item in value]
+    if isinstance(value, str) and ("${" in value or value == "???"):
+        raise ModelError(
+            f"The checkpoint's config holds {value[:80]!r}, which would be computed here. "
+            "hyperspec writes plain values only; take a checkpoint that it wrote."
+        )
     if not isinstance(value, Mapping):
         return value
     if value.get(_CLASS) == Train.__name__:
-        modules = value.get("plugins", ())
-    fields = {key: from_plain(item, modules) for key, item in value.items() if key != _CLASS}
+        named = value.get("plugins", ())
+        modules = [str(one) for one in named] if isinstance(named, list | tuple) else ()
+    fields = {str(key): from_plain(item, modules) for key, item in value.items() if key != _CLASS}
     if _CLASS not in value:
         return fields
-    name = value[_CLASS]
+    name = str(value[_CLASS])
     known = _config_classes()
     module, colon, _ = name.partition(":")
     if colon and name not in known:
@@ -71,13 +79,28 @@ def from_plain(value: Any, modules: Sequence[str] = ()) -> Any:
             f"The checkpoint's config holds {name}: {', '.join(unknown)}, which this version of "
             "hyperspec does not have. Read it with the version that wrote it."
         )
+    return _built(known[name], fields, modules)
+
+
+def _built(kind: type, fields: dict[str, Any], modules: Sequence[str]) -> Any:
+    """Make an object of the schema, after a look at the types of its fields."""
+    if wrong := misfits(kind, fields):
+        raise ModelError(
+            f"The checkpoint's config holds a {label(kind)} that cannot be: {wrong[0]}."
+        )
     try:
-        return known[name](**fields)
+        return kind(**fields)
     except ConfigError as error:
         if all(one in sys.modules for one in modules):
             raise
         # An evaluator, or whatever else is known by a name alone.
         raise ModelError(f"{error} {_advice(modules)}") from error
+    except HyperspecError:
+        raise
+    except Exception as error:  # a field of any type, which the checks of its class take apart
+        raise ModelError(
+            f"The checkpoint's config holds a {label(kind)} that cannot be: {error or type(error)}."
+        ) from error
 
 
 def _advice(modules: Sequence[str]) -> str:
@@ -95,7 +118,7 @@ def _config_classes() -> dict[str, type]:
         made = waiting.pop()
         if label(made) not in found:
             found[label(made)] = made
-            waiting += [part for hint in get_type_hints(made).values() for part in _parts(hint)]
+            waiting += [part for hint in hints_of(made).values() for part in _parts(hint)]
     return found
 
 

@@ -19,10 +19,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from hyperspec import bands, losses, models
 from hyperspec.config import groups
-from hyperspec.config.compose import CONFIG_NAME, OVERLAYS, config_folders, option_value
+from hyperspec.config.compose import OVERLAYS, config_folders, parse_options
 from hyperspec.config.schema import Train
 from hyperspec.evaluation.evaluators import chosen
 from hyperspec.utils.errors import ConfigError
@@ -132,17 +133,38 @@ def _named_in_words(words: Sequence[str]) -> Iterator[str]:
 
 
 def _named_in_files(words: Sequence[str]) -> Iterator[str]:
-    chosen = [option_value(words, "--config-name", "-cn") or CONFIG_NAME]
-    for word in words:
+    given = parse_options(words)
+    chosen = [given.config_name]
+    for word in given.settings:
         group, _, options = word.lstrip("+").partition("=")
         if group in OVERLAYS:
             chosen += [f"{group}/{option}" for option in options.split(",")]
     for name in chosen:
         for folder in config_folders(words):
-            path = (folder / name).with_suffix(".yaml")
+            path = folder / f"{name.removesuffix('.yaml')}.yaml"
             if path.is_file():
-                content = OmegaConf.load(path)
-                yield from (str(one) for one in OmegaConf.select(content, "plugins") or [])
+                yield from _named_in(path)
+
+
+def _named_in(path: Path) -> list[str]:
+    """Return the plug-ins that a config file names.
+
+    Raises:
+        ConfigError: If it is no YAML of plain values, or no mapping.
+    """
+    try:
+        content = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as YAML of plain values, and nothing in it was run: "
+            f"{' '.join(str(error).split())}. Mend the file."
+        ) from error
+    plain = OmegaConf.to_container(content)
+    named = plain.get("plugins") if isinstance(plain, dict) else 0
+    if named is not None and not isinstance(named, list):
+        what = "plugins that are no list" if isinstance(plain, dict) else "no settings by name"
+        raise ConfigError(f"{path} holds {what}; write `key: value`, and plugins: [module].")
+    return [str(one) for one in named or ()]
 
 
 def _reason(error: Exception) -> str:

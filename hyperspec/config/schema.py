@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hyperspec import bands
-from hyperspec.bands import Binned, CountedStrategy, Learned, ProjectionStrategy, Strategy
+from hyperspec.bands import Binned, ChannelStrategy, CountedStrategy, Learned, Strategy
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.sweep import SearchConfig, SweepConfig
 from hyperspec.datasets.config import Data
@@ -68,13 +68,20 @@ class Train:
     """One run: from a folder of cubes to one score."""
 
     data: Data = MISSING
+    """Where specimens are, how they are calibrated, normalised, split."""
     bands: Strategy = MISSING
+    """Which bands reach the encoder."""
     model: EncoderConfig = MISSING
+    """The encoder, and how bands enter it."""
     head: HeadConfig = field(default_factory=HeadConfig)
     loss: LossConfig = MISSING
+    """What the views of a specimen are trained to."""
     views: ViewsConfig = MISSING
+    """How views of a specimen are drawn."""
     hardware: Hardware = MISSING
+    """What it computes on: device, precision, micro-batches."""
     tracking: TrackingConfig = field(default=MISSING, metadata=ASIDE)
+    """Where runs are kept."""
     evaluation: Evaluation = field(default_factory=Evaluation)
     sweep: SweepConfig = field(default_factory=SweepConfig, metadata=ASIDE)
     study: str = field(default="adhoc", metadata=ASIDE)
@@ -132,7 +139,7 @@ class Train:
                 "hardware.devices."
             )
         check_schedule(self.schedule, self.epochs)
-        if self.schedule and isinstance(self.bands, Learned | ProjectionStrategy):
+        if self.schedule and isinstance(self.bands, Learned | ChannelStrategy):
             raise ConfigError(
                 f"schedule has {len(self.schedule)} stages, but bands={self.bands.name} chooses no "
                 "set of single bands beforehand that could be thinned. Take another strategy, or "
@@ -173,7 +180,7 @@ def _check_curve(config: Train) -> None:
             f"weights of model.stem={config.model.stem} belong to its own bands. Set "
             "model.stem=wavelength, or evaluation.curve_strategies=[]."
         )
-    if config.evaluation.curve_strategies and isinstance(config.bands, ProjectionStrategy):
+    if config.evaluation.curve_strategies and isinstance(config.bands, ChannelStrategy):
         raise ConfigError(
             f"evaluation.curve_strategies is {config.evaluation.curve_strategies}, but the "
             f"channels of bands={config.bands.name} are sums of bands. Take bands=full, or "
@@ -198,7 +205,7 @@ def hints(config: Train) -> list[str]:
             f"loss.temperature={temperature:g} is outside 0.05 to 0.2: lower lets the single "
             "hardest negative rule the gradient, higher weighs easy negatives like hard ones."
         )
-    if not 200 <= config.epochs <= 500:
+    if not 200 <= config.epochs <= 500 and config.study != "demo":  # of synthetic specimens
         found.append(
             f"epochs={config.epochs} is outside 200 to 500, the range for real specimens: fewer "
             "leave the encoder near its start, more add little (synthetic specimens need less)."
@@ -222,7 +229,7 @@ def check_cross_modal(config: Train) -> None:
         return
     problem = ""
     if isinstance(bands, Learned) or (
-        isinstance(bands, ProjectionStrategy) and not isinstance(bands, Binned)
+        isinstance(bands, ChannelStrategy) and not isinstance(bands, Binned)
     ):
         problem = f"bands={bands.name} has no bands beforehand that would lie in a window of nm"
     elif config.schedule:

@@ -30,8 +30,8 @@ class SweepConfig:
     it (the jobs in another order, so that the two share the work; several processes only), or
     `refuse`."""
     changed: str = "refuse"
-    """When the folder or the study holds another space or config: `refuse` with the differences,
-    or `fork` to a folder or study beside it."""
+    """When the folder or the study was begun with something else (space, config, data, versions):
+    `refuse` with the differences, or `fork` to a folder or study beside it."""
     live: str = "auto"
     """View of the sweep while it runs: `rich` (a screen), `plain` (a line per job), `off`, or
     `auto`: a screen on a terminal, else lines."""
@@ -78,6 +78,9 @@ class SearchConfig:
     """Confidence of that lower end, 0.5 to 1, both excluded."""
     branches: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     """Parameters that a choice brings along: searched key, its value, then keys and ranges."""
+    retry_failed: bool = True
+    """Run the trials again that failed in earlier starts of the command, each once per start; false
+    draws others in their place."""
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

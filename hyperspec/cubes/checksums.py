@@ -31,6 +31,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def bytes_digest(content: bytes) -> str:
+    """Return 32 hex digits of what a file holds, as :func:`file_digest` does."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def combined(parts: Iterable[object], digits: int = 32) -> str:
     """Return hex digits of a sequence of plain values; stable across processes."""
     content = json.dumps(list(parts), sort_keys=True, separators=(",", ":"))
@@ -86,7 +91,9 @@ class ChecksumCache:
         if self._file is None or not self._changed:
             return
         try:
-            write_text(self._file, json.dumps({**self._load(), **self._known}))
+            content = {**self._load(), **self._known}
+            text = json.dumps({"content": content, "checksum": combined([content])})
+            write_text(self._file, text)
         except OSError as error:
             _LOG.warning(
                 "Checksums are not remembered in %s (%s), so that every cube is read again next "
@@ -97,15 +104,18 @@ class ChecksumCache:
         self._changed = False
 
     def _load(self) -> dict[str, list[int | str]]:
-        if self._file is None or not self._file.is_file():
+        """Return what the file remembers; a damaged one costs a second reading, nothing else."""
+        if self._file is None:
             return {}
         try:
-            content = json.loads(self._file.read_text())
-        except ValueError:
-            return {}  # a damaged cache costs a second reading, nothing else
-        if not isinstance(content, dict):
+            whole = json.loads(self._file.read_bytes())
+            # The file of version 0.1.0 has no checksum of its own.
+            content = whole["content"] if whole.keys() == {"content", "checksum"} else whole
+            if content is not whole and whole["checksum"] != combined([content]):
+                return {}
+            return {k: v for k, v in content.items() if isinstance(v, list) and len(v) == 4}
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             return {}
-        return {k: v for k, v in content.items() if isinstance(v, list) and len(v) == 4}
 
 
 def data_files(path: Path) -> tuple[Path, ...]:

@@ -148,6 +148,15 @@ class Cube:
     def __repr__(self) -> str:
         return f"Cube({self.path.name!r}, {self.shape}, {self.dtype}, {self.axis})"
 
+    def _repr_html_(self) -> str:
+        """Show picture and mean spectrum, as notebooks do; of a closed cube the text alone."""
+        from hyperspec.cubes.thumbnail import cube_html
+
+        return cube_html(repr(self), self.axis, self.shape, self._read_line)
+
+    def _read_line(self, row: int, bands: list[int] | None) -> NDArray[np.float32]:
+        return self.read(bands, Window(row, 0, 1, self.num_samples))[:, 0]
+
     def close(self) -> None:
         """Release the file; reading afterwards is an error."""
         self._reader.close()

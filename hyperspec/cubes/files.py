@@ -14,7 +14,7 @@ from hyperspec.cubes.envi.header import (
     read_header_bytes,
     refuse_pointer,
 )
-from hyperspec.utils.errors import CubeError
+from hyperspec.utils.errors import CatalogueError, CubeError
 
 # Extensions that raw cubes are seen with; a file without an extension comes last.
 DATA_SUFFIXES: Final = (
@@ -179,6 +179,23 @@ MASK_SUFFIXES: Final = (
 def is_mask(path: Path) -> bool:
     """Say whether a file is named as a mask, in letters of either case."""
     return path.name.lower().endswith(MASK_SUFFIXES)
+
+
+def check_root(root: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        CatalogueError: If it is none.
+    """
+    if root.is_file():
+        raise CatalogueError(
+            f"data.root is {root}, which is a file. Give the folder that it lies in: {root.parent}."
+        )
+    if not root.is_dir():
+        raise CatalogueError(
+            f"data.root is {root}, which is no folder. Give the folder of the cubes, or make one "
+            "with `hyperspec synth`."
+        )
 
 
 def find_mask(path: Path) -> Path | None:

@@ -209,17 +209,22 @@ class Folder:
     def _doubt(self, scan: Path, frame: Path | None) -> str:
         if frame is None or frame in self.named.values():
             return ""
-        beside = [p for p in self.specimens if p.parent == frame.parent]
-        if _key_of(frame) in self._scan_keys - {_key(bare_name(scan))}:
+        beside, key = self._first_specimens.get(frame.parent), _key_of(frame)
+        if key in self._scan_keys and key != _key(bare_name(scan)):
             why = "is named after another scan"
-        elif frame.parent not in scan.parents and beside:
-            why = f"lies beside {self._name(beside[0])}"
+        elif frame.parent not in scan.parents and beside is not None:
+            why = f"lies beside {self._name(beside)}"
         else:
             return ""
         kind, name = self.frames[frame], self._name(frame)
         return (
             f"has no {kind} frame of its own; {name} serves it, which {why}. Is it the right one?"
         )
+
+    @cached_property
+    def _first_specimens(self) -> dict[Path, Path]:
+        """The first specimen of each folder."""
+        return {path.parent: path for path in reversed(self.specimens)}
 
     @cached_property
     def _scan_keys(self) -> frozenset[str]:

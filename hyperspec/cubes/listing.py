@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from hyperspec.cubes.array_file import ARRAY_SUFFIXES
-from hyperspec.cubes.files import BAND_SUFFIXES, DATA_SUFFIXES, band_files, is_mask
+from hyperspec.cubes.files import BAND_SUFFIXES, DATA_SUFFIXES, band_files, check_root, is_mask
 from hyperspec.cubes.formats import foreign_format
 from hyperspec.utils.errors import RENAME, CatalogueError, is_text, shown_name
 from hyperspec.utils.globs import fits
@@ -57,11 +57,7 @@ def list_cubes(root: Path, pattern: str = AUTO) -> Listing:
     Raises:
         CatalogueError: If the folder does not exist or holds no cube.
     """
-    if not root.is_dir():
-        raise CatalogueError(
-            f"data.root is {root}, which is no folder. Give the folder of the cubes, or make one "
-            "with `hyperspec synth`."
-        )
+    check_root(root)
     tree = _walk(root)
     listing = _band_sets(tree, pattern) if pattern.endswith("/") else _raw_cubes(tree, pattern)
     if not listing.cubes and not listing.headers:
@@ -349,8 +345,17 @@ def _nothing(tree: _Tree, pattern: str, problems: Sequence[Problem]) -> Catalogu
     return CatalogueError(
         f"The folder {tree.root} holds no cube{wanted}: raw data files "
         "(.bil, .bip, .bsq, .raw, .dat, .img, ...) with an ENVI header (.hdr) beside each."
-        + (_hint(tree) or errors)
+        + (_hint(tree) or errors or _instead(tree))
     )
+
+
+def _instead(tree: _Tree) -> str:
+    """Say what lies there in place of cubes."""
+    kinds = Counter(path.suffix.lower() for path in tree.files)
+    if not kinds:
+        return " It is empty."
+    listed = ", ".join(_counted(count, suffix) for suffix, count in kinds.most_common(_NAMED))
+    return f" It holds {listed}" + (", ..." if len(kinds) > _NAMED else "") + "."
 
 
 def _hint(tree: _Tree) -> str:

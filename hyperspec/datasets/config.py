@@ -190,6 +190,11 @@ class FolderData(ImageKeys, Data):
                 "data/labels=map labels the pixels of scenes, but data=folder makes one image of "
                 "each cube. Choose data=tiles, or data/labels=csv, pattern, folder or none."
             )
+        if self.labels != MISSING and not hasattr(self.labels, "assign"):
+            raise ConfigError(
+                f"data/labels is {str(self.labels)[:60]!r}, which labels nothing. Choose "
+                "data/labels=csv, pattern, folder or none."
+            )
 
 
 @dataclass

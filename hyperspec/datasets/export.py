@@ -22,7 +22,9 @@ from hyperspec.datasets.catalogue.records import OWN_COLUMNS
 from hyperspec.datasets.store.packed import Store
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.atomic import replacing
-from hyperspec.utils.errors import CatalogueError, ConfigError
+from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
+from hyperspec.utils.file_names import as_file_name, distinct
+from hyperspec.utils.progress import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +61,9 @@ def export_store(store: Store, out: Path | str, format: Format) -> Path:  # noqa
         with replacing(target) as part:
             part.mkdir()
             write(store, part)
-    except OSError as error:
+    except HyperspecError:
+        raise
+    except (OSError, ValueError) as error:  # Zarr refuses some names of columns
         raise CatalogueError(f"The export {target} cannot be written: {error}.") from error
     return target
 
@@ -82,8 +86,8 @@ def write_envi_export(store: Store, folder: Path) -> None:
     from matplotlib.image import imsave
 
     columns = columns_of(store.table)
-    names = _names([str(name) for name in columns["file"]])
-    for row, name in enumerate(names):
+    names = _names(columns["file"])
+    for row, name in enumerate(counted("Writing images", names, len(names))):
         path = folder / name
         image = np.asarray(store.image(row), np.float32)
         source = re.sub(r"[{}\r\n]", "", str(columns["file"][row]))
@@ -104,13 +108,31 @@ def write_envi_export(store: Store, folder: Path) -> None:
     (folder / EXPORT_FILE).write_text(json.dumps(content))
 
 
-def _names(files: Sequence[str]) -> list[str]:
-    """Return a file name per image; a second ``a.*`` keeps its extension as part of the name."""
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in files]
-    return [
-        f"{stem if stems.count(stem) == 1 else file}.bsq"
-        for stem, file in zip(stems, files, strict=True)
+def _names(files: Sequence[object]) -> list[str]:
+    """Return a file name per image; a second ``a.*`` keeps its extension as part of the name.
+
+    Raises:
+        CatalogueError: If one would be written to another place than below the export's folder,
+            or two to the same.
+    """
+    for file in files:
+        path = PurePosixPath(str(file))
+        if "\0" in str(file) or path.is_absolute() or not path.name or ".." in path.parts:
+            raise CatalogueError(
+                f"The store's table names an image {str(file)!r}, which leads out of the export's "
+                "folder. No pack writes such a name: pack the cubes' folder yourself."
+            )
+    names = ["/".join(map(as_file_name, PurePosixPath(str(file)).parts)) for file in files]
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    found = [
+        f"{stem if stems.count(stem) == 1 else name}.bsq"
+        for stem, name in zip(stems, names, strict=True)
     ]
+    if len(set(found)) < len(found):  # a.bil.raw beside a.bil and a.bip
+        found = [f"{name}.bsq" for name in names]
+    if len(set(found)) < len(found):
+        raise CatalogueError("The store's table names an image twice. Pack its folder again.")
+    return distinct(found)
 
 
 def _write_labels(
@@ -188,7 +210,7 @@ def write_zarr_export(store: Store, folder: Path) -> None:
         dtype=bool,
         dimension_names=("image", "y", "x"),
     )
-    for row in range(len(store)):
+    for row in counted("Writing images", range(len(store)), len(store)):
         images[row] = store.image(row)
         masks[row] = store.masks([row])[0]
     _write_axis(group, store.axis)

@@ -48,9 +48,13 @@ class Evaluation:
     random_split: bool = field(default=False, metadata={"identity": "unless default"})
     """Fit the probes once more on random splits, in which tiles beside each other, or views of one
     specimen, fall on both sides: how much that inflates the scores."""
-    importance: bool = False
-    """Measure at the end which wavelengths the encoder leans on: windows of the test part are
-    replaced by the training mean; a table and a picture are kept with the run."""
+    importance: Any = field(default="auto", metadata={"counts_as": {"auto": False}})
+    """Which wavelengths the encoder leans on. `auto`: measured at the end of a sweep, of its best
+    setting and of `full`, for its report. `true`: every run measures it at its end, too, and keeps
+    a table and a picture (windows of the test part replaced by the training mean). `false`:
+    never."""
+    importance_seconds: float = field(default=60.0, metadata={"identity": False})
+    """Most seconds that the end of a sweep takes for it."""
     importance_window_nm: float = 20.0
     """Width of those windows in nanometres."""
     curve_strategies: list[str] = field(default_factory=list)
@@ -73,6 +77,14 @@ class Evaluation:
             raise ConfigError(
                 f"evaluation.rgb_weights is {self.rgb_weights!r}; give the path of a state dict, "
                 "or null to leave the control rgb_encoder out. Weights are not downloaded for it."
+            )
+        if not (isinstance(self.importance, bool) or self.importance == "auto"):
+            raise ConfigError(
+                f"evaluation.importance is {self.importance!r}; give auto, true or false."
+            )
+        if not self.importance_seconds >= 0:
+            raise ConfigError(
+                f"evaluation.importance_seconds is {self.importance_seconds}; give 0 or more."
             )
         for count in self.curve_counts or [0]:
             at_least("evaluation.curve_counts", count, 1)

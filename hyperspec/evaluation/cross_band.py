@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hyperspec.evaluation.pictures import new_axes
 from hyperspec.evaluation.statistics.intervals import mean_interval
+from hyperspec.utils.csv_text import csv_text
 
 Scores: TypeAlias = Mapping[tuple[str, str], NDArray[np.floating]]
 
@@ -69,6 +70,6 @@ def write_cross(table: Sequence[Cell], folder: Path, title: str) -> tuple[Path, 
     folder.mkdir(parents=True, exist_ok=True)
     csv, picture = folder / "cross_spectral.csv", folder / "cross_spectral.png"
     frame = pd.DataFrame(table, columns=Cell._fields)
-    frame.to_csv(csv, index=False, float_format="%.6g", na_rep="nan")
+    csv.write_text(csv_text(frame, float_format="%.6g", na_rep="nan"), encoding="utf-8")
     draw_cross(table, title).savefig(picture, dpi=150, metadata={"Software": None})
     return csv, picture

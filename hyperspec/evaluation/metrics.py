@@ -7,8 +7,9 @@ order in which reports show them. Light on purpose: composing a config reads it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Literal
 
 Direction = Literal["maximize", "minimize"]
@@ -27,6 +28,7 @@ CONTROLS = {
 CLASSIFIERS = ("pls_da", "lda")  # controls that name rows themselves: no probe, one accuracy
 CONTROL_PREFIXES = {"val": "control_val/", "test": "control/"}
 CLASSES = "classes"
+BEST = "best/val_"  # before the best of a leading score while training
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Metric:
         chance: What a blind guess reaches: the name of the metric that says it, or ``classes`` for
             1 / number of labels. The latter are accuracies, with a right or wrong for each row:
             they are drawn against the number of bands, and the first is compared in pairs.
-        needs: What specimens must have: ``labels``, several ``views``, or nothing.
+        needs: What specimens of a part must have: ``labels``, several named ``views``, several
+            ``images``, or nothing.
         phrase: How charts say it.
         leading: Whether it may stand for the encoder where nobody says what to optimise: default
             objective, what a search stops a run by, best score so far. The first that the data
@@ -59,7 +62,7 @@ class Metric:
     range: str = ""
     direction: Direction = "maximize"
     chance: str = ""
-    needs: Literal["", "labels", "views"] = ""
+    needs: Literal["", "labels", "views", "images"] = ""
     phrase: str = "{label} ({part})"
     leading: bool = False
     objective: bool = True
@@ -108,7 +111,10 @@ _ROWS = (
         "majority_share", "share of the most frequent label", range="0 to 1", needs="labels",
         objective=False,
     ),
-    Metric("knn_other_specimens", "k-NN of other specimens", "knn", "0 to 1", needs="labels"),
+    Metric(  # of parts without training rows, such as what is held out
+        "knn_other_specimens", "k-NN of other specimens", "knn", "0 to 1", needs="labels",
+        objective=False,
+    ),
     Metric(
         "retrieval_map", "mean average precision", "retrieval", "0 to 1",
         chance="retrieval_map_chance", needs="labels",
@@ -128,7 +134,9 @@ _ROWS = (
         "view_retrieval_chance", "view retrieval by chance", "view_retrieval", "0 to 1",
         needs="views", objective=False,
     ),
-    Metric("alignment", "alignment", "alignment", "0 to 4, lower: nearer", "minimize"),
+    Metric(
+        "alignment", "alignment", "alignment", "0 to 4, lower: nearer", "minimize", needs="images"
+    ),
     Metric("uniformity", "uniformity", "alignment", "to 0, lower: more even", "minimize"),
     Metric(
         "rankme", "RankMe", "rankme", "1 to min(rows, features)", leading=True, printed="val"
@@ -141,12 +149,11 @@ _ROWS = (
         "window_retrieval_chance", "retrieval between windows by chance", range="0 to 1",
         objective=False,
     ),
-    Metric("loss", "loss", direction="minimize", phrase="{part} {label}"),
+    Metric("loss", "loss", direction="minimize", phrase="{part} {label}", objective=False),
     Metric(NUM_BANDS, "number of bands", direction="minimize"),
     Metric("cost/train_seconds", "training time (s)", direction="minimize"),
     Metric("cost/peak_memory_mb", "peak memory (MB)", direction="minimize"),
     Metric("cost/samples_per_second", "specimen images per second"),
-    Metric("cost/gpu_memory_mb", "GPU memory (MB)", direction="minimize"),
 )  # fmt: skip
 METRICS: dict[str, Metric] = {row.name: row for row in _ROWS}
 
@@ -158,8 +165,39 @@ def metric_of(name: str) -> Metric:
 
 
 def natural_direction(name: str) -> Direction:
-    """Say whether more or less of a metric is better: scores up, bands, time, memory, loss down."""
-    return metric_of(name).direction
+    """Say whether more or less of a metric is better: scores up, bands, time, memory, loss down.
+
+    An end of a score's interval (``_low``, ``_high``) and the best of its training
+    (``best/val_...``) go the way of the score.
+    """
+    return metric_of(name if name in METRICS else score_of(name)).direction
+
+
+def score_of(name: str) -> str:
+    """Return the score that a metric is an end of, or the best of; any other as it is."""
+    if name.startswith(BEST):
+        return f"val/{name.removeprefix(BEST)}"
+    return name.removesuffix("_low").removesuffix("_high")
+
+
+def measured(
+    evaluators: Collection[str], windows: Collection[str] = (), every_n_epochs: int = 0
+) -> list[str]:
+    """Return the names of all that a run may be optimised by, in the order of reports.
+
+    Args:
+        evaluators: What scores it.
+        windows: Names of the windows of wavelengths that it compares.
+        every_n_epochs: Epochs between scores while it trains; 0 for none.
+    """
+    rows = [row for row in METRICS.values() if row.objective]
+    scores = [row.name for row in rows if row.evaluator in evaluators]
+    best = [name for name in scores if METRICS[name].leading] if every_n_epochs else []
+    if windows:
+        pairs = [f"window_retrieval_{a}_{b}" for a, b in permutations(windows, 2)]
+        scores += ["window_retrieval_top1", *pairs]
+    whole = [row.name for row in rows if not row.evaluator and not row.range]
+    return [*(f"val/{name}" for name in scores), *whole, *(f"{BEST}{name}" for name in best)]
 
 
 def leading() -> list[str]:

@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from hyperspec.evaluation.embeddings import Floats, normalised
 from hyperspec.spectra.band_projection import BandProjection
+
+# Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers too; the light
+# yellow is left out, since it vanishes on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "osD^vPX*"  # one more than colours: no pair of both comes twice among 56
+_MOST_NAMED = 56  # labels of a legend
+_NAMES_HIGH = 26  # of a column of it
 
 Method: TypeAlias = Literal["pca", "umap"]
 
@@ -85,9 +91,10 @@ def _umap(unit: Floats, seed: int) -> Floats:
 
 
 def draw_plane(points: Floats, labels: Sequence[str | None], title: str) -> Figure:
-    """Draw points ``(N, 2)`` coloured by label, rows without one in grey."""
+    """Draw images, points ``(N, 2)``, each label with a colour and a shape; without one in grey."""
     names = sorted({label for label in labels if label is not None})
-    figure, axes = new_axes(7, 4.6)
+    columns = max(-(-len(names) // _NAMES_HIGH), 1) if len(names) <= _MOST_NAMED else 0
+    figure, axes = new_axes(5.6 + 1.6 * columns, 4.6)
     known = np.asarray([label is not None for label in labels])
     if not known.all():
         axes.scatter(
@@ -95,16 +102,19 @@ def draw_plane(points: Floats, labels: Sequence[str | None], title: str) -> Figu
         )
     for i, name in enumerate(names):
         rows = np.asarray([label == name for label in labels])
-        colour = colormaps["tab10" if len(names) <= 10 else "tab20"](i % 20)
-        marker = "os^D"[i // 20 % 4]
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        text = f"{name} ({rows.sum()})"
         axes.scatter(
-            points[rows, 0], points[rows, 1], s=18, color=colour, marker=marker, lw=0, label=name
+            points[rows, 0], points[rows, 1], s=20, color=colour, marker=marker, lw=0, label=text
         )
-    axes.set_title(title, fontsize=9, loc="left")
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     axes.set(xticks=[], yticks=[])
     axes.set_aspect("equal", adjustable="datalim")
-    if len(names) <= 40:
-        figure.legend(loc="outside right upper", fontsize=7, frameon=False)
+    if columns:
+        legend = figure.legend(
+            loc="outside right upper", fontsize=7, frameon=False, ncols=columns, title_fontsize=7
+        )
+        legend.set_title("label (images)")
     return figure
 
 
@@ -124,7 +134,8 @@ def draw_responses(projection: BandProjection) -> Figure:
     rows = np.arange(len(projection) + 1) + 0.5
     image = axes.pcolormesh(edges, rows, shares, cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True)
     axes.set(xlabel="wavelength (nm)", ylabel="channel")
-    axes.set_title(f"bands={projection.strategy}, n={len(projection)}", fontsize=9)
+    what = f"What each of the {len(projection)} channels weighs (bands={projection.strategy})"
+    axes.set_title(what, fontsize=9, loc="left")
     figure.colorbar(image, label="weight over the row's largest")
     return figure
 
@@ -142,6 +153,8 @@ def draw_choices(choices_nm: ArrayLike, temperatures: ArrayLike) -> Figure:
     upper.plot(epochs, chosen, ".", ms=3, color="tab:blue")
     upper.plot(np.full(chosen.shape[1], epochs[-1]), chosen[-1], "<", ms=5, color="tab:red")
     upper.set_ylabel("chosen wavelength (nm)")
+    title = "Bands that the search would choose after each epoch; red: what it chose"
+    upper.set_title(title, fontsize=9, loc="left")
     lower.semilogy(epochs, temperatures, color="black", lw=1)
     lower.set(xlabel="epoch of the search", ylabel="temperature")
     for axes in (upper, lower):

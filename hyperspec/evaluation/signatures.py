@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from hyperspec.evaluation.embeddings import specimen_means
 from hyperspec.evaluation.pictures import draw_strip
 from hyperspec.spectra.statistics import REFLECTANCE
+from hyperspec.utils.csv_text import csv_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def write_signatures(
     folder.mkdir(parents=True, exist_ok=True)
     table, picture = folder / "signatures.csv", folder / "signatures.png"
     values = signature_table(signatures, wavelengths_nm).assign(quantity=quantity)
-    values.to_csv(table, index=False, float_format="%.6g")
+    table.write_text(csv_text(values, float_format="%.6g"), encoding="utf-8")
     figure = draw_signatures(signatures, wavelengths_nm, marks_nm=marks_nm, quantity=quantity)
     figure.savefig(picture, dpi=150, metadata={"Software": None})
     return table, picture

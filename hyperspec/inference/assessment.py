@@ -19,6 +19,7 @@ from hyperspec.evaluation.scores import Measure, measure
 from hyperspec.inference.restore import Restored
 from hyperspec.training.data import column, held_rows, label_columns
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.progress import progress
 
 _TECHNICAL = {"num_bands", "num_lines", "num_samples", "num_bytes", "axis_hash", "checksum"}
 
@@ -42,7 +43,9 @@ class Embedded:
     def features(self) -> NDArray[np.float64]:
         """Backbone features of every row, ``(N, F)``."""
         rows = torch.arange(len(self.restored.material.source))
-        return np.asarray(self.restored.embedder.embed(rows).numpy(), np.float64)
+        with progress("Embedding images", len(rows)) as advance:
+            found = self.restored.embedder.embed(rows, done=advance)
+        return np.asarray(found.numpy(), np.float64)
 
     @cached_property
     def _out(self) -> NDArray[np.bool_]:

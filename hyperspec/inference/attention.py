@@ -13,7 +13,6 @@ from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
 from hyperspec.training.embedder import Embedder
 
-CHUNK = 64  # images at once
 QUANTILES = (0.05, 0.95)
 
 
@@ -56,7 +55,7 @@ def attention_weights(embedder: Embedder, rows: Tensor) -> Tensor | None:
         return None
     parts = [
         first.band_weights(embedder.prepare(*embedder.bank.batch(some))).float().cpu()
-        for some in torch.split(rows, CHUNK)
+        for some in torch.split(rows, embedder.at_once())
     ]
     return torch.cat(parts)
 

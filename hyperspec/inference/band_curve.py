@@ -25,6 +25,7 @@ from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material, held_rows
 from hyperspec.training.embedder import Embedder
 from hyperspec.transforms.normalisation.normalisation import build_normalisation
+from hyperspec.utils.csv_text import csv_text
 from hyperspec.utils.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -152,11 +153,11 @@ def log_curve(
         )
         points.append(CurvePoint(name, n, selection.hash, result))
         run.log_metrics(points[-1].metrics(), n)
-    run.log_text(curve_table(points).to_csv(index=False), Artifact.CURVE_TABLE)
+    run.log_text(csv_text(curve_table(points)), Artifact.CURVE_TABLE)
     run.log_figure(draw_curve(points), Artifact.CURVE_PICTURE)
     predictions = curve_predictions(points)
     if len(predictions):
-        run.log_text(predictions.to_csv(index=False), Artifact.CURVE_PREDICTIONS)
+        run.log_text(csv_text(predictions), Artifact.CURVE_PREDICTIONS)
         log.info(
             "one-shot curve, test k-NN: %s (%s of the run)",
             _in_words(points),

@@ -11,17 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.on_the_fly import DirectSource
-from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.training.builders import load, read_config
+from hyperspec.training.builders import load, read_bands, read_config
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material
+from hyperspec.training.devices import choose_device
 from hyperspec.utils.errors import ModelError
 
 _AT_ONCE = 256  # cubes whose chosen planes are in memory together
@@ -44,7 +45,7 @@ class CubeEmbedder:
         # Planes may live wherever they fit here, not where the training machine had them.
         data = dataclasses.replace(config.data, residency="auto")
         self.config: Train = dataclasses.replace(config, data=data)
-        self.bands = selection_from_dict(self._checkpoint["hyperspec"]["bands"])
+        self.bands = read_bands(self._checkpoint, self.path)
         if not isinstance(self.config.data, FolderData):
             raise ModelError(
                 f"'{self.path}' was trained on tiles of scenes, so that a cube has no single "
@@ -82,7 +83,7 @@ class CubeEmbedder:
 
     def _embed(self, root: Path, paths: Sequence[Path]) -> dict[Path, NDArray[np.float32]]:
         material = self._material(root, paths)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device(Hardware())
         module = load(self.config, material, self._checkpoint["state_dict"], self.path, device)
         features = module.embedder.embed(torch.arange(len(material.source))).numpy()
         return {root / name: row for name, row in zip(material.files, features, strict=True)}

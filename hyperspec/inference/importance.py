@@ -20,6 +20,8 @@ from hyperspec.inference.restore import Restored
 from hyperspec.tracking.contract import Folder
 from hyperspec.tracking.run import JobRun
 
+_WITH_GRADIENT = 32  # images at once whose gradient is taken, where memory allows
+
 
 def measure_importance(
     restored: Restored,
@@ -60,16 +62,19 @@ def measure_importance(
             train = embedded.held("train", labels_column).labelled()
             probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
     shared = {**_inputs(restored, rows), "window_nm": window_nm, "step_nm": step_nm}
+    at_once = restored.embedder.at_once
     replaced = partial(
         band_importance,
         **shared,
         predict=None if probe is None else probe.predict,
         labels=None if probe is None else held.labelled().labels.tolist(),
         num_permutations=max(1, min(num_permutations, len(set(shared["specimens"])) - 1)),
+        batch_size=at_once(),
         seed=seed,
     )
+    by_gradient = partial(gradient_importance, **shared, batch_size=at_once(_WITH_GRADIENT))
     return [
-        gradient_importance(**shared) if mode == "gradient" else replaced(mode=mode)  # type: ignore[arg-type]  # checked inside
+        by_gradient() if mode == "gradient" else replaced(mode=mode)  # type: ignore[arg-type]  # checked inside
         for mode in modes
     ]
 
@@ -88,6 +93,12 @@ def _inputs(restored: Restored, rows: NDArray[np.intp]) -> dict[str, Any]:
     }
 
 
+def range_of(restored: Restored) -> tuple[float, float]:
+    """Return the lowest and the highest band that an encoder reads, in nanometres."""
+    nm = restored.material.selection.bands_nm
+    return float(nm.min()), float(nm.max())
+
+
 def log_importance(restored: Restored, run: JobRun) -> None:
     """Measure importance on the test part as ``evaluation`` asks, and keep it with the run.
 
@@ -101,5 +112,5 @@ def log_importance(restored: Restored, run: JobRun) -> None:
     )
     table = importance_table(results)
     with tempfile.TemporaryDirectory() as folder:
-        for path in write_importance(table, Path(folder)):
+        for path in write_importance(table, Path(folder), range_nm=range_of(restored)):
             run.log_artifact(path, Folder.IMPORTANCE)

@@ -150,8 +150,11 @@ def check_folder(root: Path | str, settings: CheckSettings | None = None) -> Che
         ConfigError: If a named confounder is no column of the labels.
         SplitError: If the column of ``group`` is none, or lacks values.
     """
-    given = settings or CheckSettings()
-    folder = Path(root)
+    with progress("Looking at the folder"):
+        return _check(Path(root), settings or CheckSettings())
+
+
+def _check(folder: Path, given: CheckSettings) -> CheckReport:
     listing = list_cubes(folder, given.pattern)
     files = scenes_only(folder, listing.cubes, given.labels)
     problems = [*listing.problems, *lone_headers(folder, listing.headers)]

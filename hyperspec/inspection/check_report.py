@@ -30,6 +30,11 @@ MAX_PROBLEMS = 20
 _MIN_FILE = 16  # characters of a line of the column of files
 _MEASURED = ("missing_share", "saturated_share", "saturation_level", "low", "high", "brightness")
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warn[/]", "error": "[bold red]ERR[/]"}
+_VERDICT = {
+    "ok": "[green]Nothing to mend.[/]",
+    "warning": "[yellow]Usable, with warnings.[/]",
+    "error": "[bold red]Mend the errors before training.[/]",
+}
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -41,6 +46,8 @@ def print_report(report: CheckReport, console: Console, everything: bool = False
         console: Where to print.
         everything: Show every cube and problem, however many.
     """
+    from rich.markup import escape
+
     rows = _chosen(report, everything)
     if rows:
         console.print(_table(report, rows, console.width))
@@ -49,8 +56,9 @@ def print_report(report: CheckReport, console: Console, everything: bool = False
         console.print()
     _print_problems(report.problems, report.root, console, everything)
     _print_calibration(report, console, everything)
-    for line in _summary(report):
-        console.print(line, highlight=False, soft_wrap=False)
+    for line in summary(report):
+        console.print(escape(line), highlight=False, soft_wrap=False)
+    console.print(_VERDICT[report.severity])
 
 
 def to_json(report: CheckReport) -> str:
@@ -272,9 +280,8 @@ def _line(problem: Problem, root: Path) -> str:
     return f"[bold]{escape(file)}[/]{gap}{escape(text)}"
 
 
-def _summary(report: CheckReport) -> list[str]:
-    from rich.markup import escape
-
+def summary(report: CheckReport) -> list[str]:
+    """Say in plain lines what the folder holds."""
     looks = report.looks
     kinds = Counter(look.kind for look in looks)
     total = sum(look.num_bytes for look in looks)
@@ -300,18 +307,13 @@ def _summary(report: CheckReport) -> list[str]:
                                  len({r.specimen for r in catalogue.records})))  # fmt: skip
     if report.associations:
         lines.append("Confounders (does a column tell the label?)")
-        lines += [f"  {escape(one.text)}" for one in report.associations]
+        lines += [f"  {one.text}" for one in report.associations]
     if report.expected is not None:
         away = [_drift(look, report.expected) for look in looks]
         known = [d.max_nm for d in away if d is not None]
         if known:
             lines.append(f"Largest drift from the expected sensor: {max(known):.3f} nm.")
-    verdict = {
-        "ok": "[green]Nothing to mend.[/]",
-        "warning": "[yellow]Usable, with warnings.[/]",
-        "error": "[bold red]Mend the errors before training.[/]",
-    }
-    return [*lines, verdict[report.severity]]
+    return lines
 
 
 def _alike(looks: Sequence[Look]) -> str:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperspec import __version__
 from hyperspec.cubes.cube import Cube, Window
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.cubes.files import bare_name
@@ -26,6 +25,7 @@ from hyperspec.spectra.colour import band_picture, nearest_bands
 from hyperspec.utils.atomic import replacing
 from hyperspec.utils.errors import CatalogueError, HyperspecError
 from hyperspec.utils.progress import progress
+from hyperspec.utils.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

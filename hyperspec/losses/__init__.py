@@ -14,6 +14,7 @@ from hyperspec.losses.config import (
     DclConfig,
     LossConfig,
     NtXentConfig,
+    SupConConfig,
     VicRegConfig,
     register,
 )
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hyperspec.losses.dense import CellPairs, Cells, Combined, LocalNtXent, pair_cells
     from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
     from hyperspec.losses.nt_xent import Dcl, NtXent
+    from hyperspec.losses.supcon import SupCon
     from hyperspec.losses.vicreg import VicReg
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "LossConfig",
     "NtXent",
     "NtXentConfig",
+    "SupCon",
+    "SupConConfig",
     "VicReg",
     "VicRegConfig",
     "check_batch_independent",
@@ -48,7 +52,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import what needs torch on first use."""
     if name in __all__:
-        for home in ("dense", "grad_cache", "nt_xent", "vicreg"):
+        for home in ("dense", "grad_cache", "nt_xent", "supcon", "vicreg"):
             module = importlib.import_module(f"hyperspec.losses.{home}")
             if hasattr(module, name):
                 return getattr(module, name)

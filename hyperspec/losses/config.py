@@ -26,11 +26,18 @@ class LossConfig:
     name: ClassVar[str] = ""
     unit_embeddings: ClassVar[bool] = True
     """Whether the loss compares unit vectors; else the head must not normalise its output."""
+    takes_labels: ClassVar[bool] = False
+    """Whether labels of the training part go into the loss, -1 for images without one."""
 
     @property
     def normalised(self) -> bool:
         """Whether the head must L2-normalise its output."""
         return self.unit_embeddings
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the module takes the codes of the images' labels, too: ``labels=`` ``(B,)``."""
+        return self.takes_labels
 
     def build(self) -> nn.Module:
         """Return the loss, a module that takes two embeddings ``(B, D)`` and gives a scalar."""
@@ -102,6 +109,27 @@ class DclConfig(LossConfig):
 
 @register
 @dataclass
+class SupConConfig(LossConfig):
+    """NT-Xent in which images of one label attract each other, too (Khosla et al. 2020, L_out)."""
+
+    name: ClassVar[str] = "supcon"
+    takes_labels: ClassVar[bool] = True
+
+    temperature: float = 0.1
+    """Divides the cosine similarities, above 0; 0.05 to 0.2 are usual."""
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+
+    def build(self) -> nn.Module:
+        """Return :class:`hyperspec.losses.SupCon`."""
+        from hyperspec.losses.supcon import SupCon
+
+        return SupCon(self.temperature)
+
+
+@register
+@dataclass
 class VicRegConfig(LossConfig):
     """Invariance, variance and covariance terms instead of negatives (Bardes et al. 2022)."""
 
@@ -133,7 +161,7 @@ class CombinedConfig(LossConfig):
     name: ClassVar[str] = "combined"
 
     global_loss: LossConfig = field(default_factory=LossConfig)
-    """The global term: ``nt_xent`` (the default), ``dcl`` or ``vicreg``, chosen by
+    """The global term: ``nt_xent`` (the default), ``dcl``, ``supcon`` or ``vicreg``, chosen by
     ``loss/global_loss=...``."""
     global_weight: float = 0.6
     """Weight of the global term, at least 0; not both weights 0."""
@@ -155,7 +183,7 @@ class CombinedConfig(LossConfig):
             self.global_loss = NtXentConfig()
         if isinstance(self.global_loss, CombinedConfig):
             raise ConfigError(
-                "loss.global_loss is combined itself; choose nt_xent, dcl or vicreg for it."
+                "loss.global_loss is combined itself; choose nt_xent, dcl, supcon or vicreg for it."
             )
         check_term_weights(self.global_weight, self.local_weight)
         check_temperature(self.local_temperature, "loss.local_temperature")
@@ -168,6 +196,11 @@ class CombinedConfig(LossConfig):
     def normalised(self) -> bool:
         """Whether the head must L2-normalise its output; the global term tells."""
         return self.global_loss.normalised
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the global term takes labels; the local one compares places, not images."""
+        return self.global_loss.supervised
 
     def build(self) -> nn.Module:
         """Return :class:`hyperspec.losses.Combined`."""

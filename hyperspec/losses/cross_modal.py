@@ -44,7 +44,9 @@ class CrossModalLoss(nn.Module):
         super().__init__()
         self.base, self.intra_weight = base, intra_weight
 
-    def forward(self, z0: Tensor, z1: Tensor, num_windows: int) -> CrossTerms:
+    def forward(
+        self, z0: Tensor, z1: Tensor, num_windows: int, labels: Tensor | None = None
+    ) -> CrossTerms:
         """Return the loss and its terms.
 
         Args:
@@ -52,14 +54,16 @@ class CrossModalLoss(nn.Module):
                 are any, shape ``(B, M, D)``.
             z1: Of the second view, ``(B, M, D)``.
             num_windows: W, at least 2; M is W or W + 1.
+            labels: Code of each image's label, ``(B,)``, for a base loss that takes them.
         """
+        given = () if labels is None else (labels,)
         cross = [
-            self.base(one[:, a], other[:, b])
+            self.base(one[:, a], other[:, b], *given)
             for a, b in combinations(range(num_windows), 2)
             for one in (z0, z1)
             for other in (z0, z1)
         ]
-        intra = [self.base(z0[:, m], z1[:, m]) for m in range(z0.shape[1])]
+        intra = [self.base(z0[:, m], z1[:, m], *given) for m in range(z0.shape[1])]
         crossed, inner = torch.stack(cross).mean(), torch.stack(intra).mean()
         return CrossTerms(crossed + self.intra_weight * inner, crossed, inner)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hyperspec.losses.checks import check_temperature, check_term_weights
 from hyperspec.losses.nt_xent import at_least_float32, contrast
+from hyperspec.utils.device_kind import widest_float
 from hyperspec.utils.distributed import gather, world
 
 
@@ -42,8 +43,11 @@ def cell_centres(inverse: Tensor, shape: tuple[int, int], size: int) -> Tensor:
         x and y, shape ``(B, h * w, 2)``, in the dtype of ``inverse``.
     """
     height, width = shape
-    x = (torch.arange(width).to(inverse) + 0.5) * (size / width) - 0.5
-    y = (torch.arange(height).to(inverse) + 0.5) * (size / height) - 0.5
+    x, y = (
+        (torch.arange(count, dtype=inverse.dtype, device=inverse.device) + 0.5) * (size / count)
+        - 0.5
+        for count in (width, height)
+    )
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     places = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1).flatten(0, 1)
     mapped: Tensor = places @ inverse.transpose(1, 2)
@@ -55,7 +59,8 @@ def cell_size(inverse: Tensor, shape: tuple[int, int], size: int) -> Tensor:
 
     The arguments are those of :func:`cell_centres`.
     """
-    stretch: Tensor = torch.linalg.det(inverse[:, :2, :2]).abs()
+    # Not torch.linalg.det, whose factorisation a GPU answers with an error code.
+    stretch = (inverse[:, 0, 0] * inverse[:, 1, 1] - inverse[:, 0, 1] * inverse[:, 1, 0]).abs()
     return (stretch * (size / shape[0]) * (size / shape[1])).sqrt()
 
 
@@ -85,7 +90,7 @@ def pair_cells(
     Features", section 3.2 (location-based matching, the gamma nearest pairs); Wang et al. 2021,
     "Dense Contrastive Learning for Self-Supervised Visual Pre-Training", for the loss on them.
     """
-    exact = [one.double() for one in inverse]  # autocast leaves it alone
+    exact = [one.to(widest_float(one.device)) for one in inverse]  # autocast leaves float64 alone
     first, second = (cell_centres(one, shape, size) for one in exact)
     distance = (first[:, :, None] - second[:, None]).square().sum(-1).sqrt()
     inside = [((c >= -0.5) & (c <= source_size - 0.5)).all(-1) for c in (first, second)]
@@ -211,12 +216,16 @@ class Combined(nn.Module):
         self.global_weight, self.local_weight = global_weight, local_weight
         self.limit = limit
 
-    def forward(self, z0: Tensor, z1: Tensor, cells: Cells) -> Terms:
-        """Return the loss and its terms, of two views' embeddings ``(B, D)`` and their cells."""
+    def forward(self, z0: Tensor, z1: Tensor, cells: Cells, labels: Tensor | None = None) -> Terms:
+        """Return the loss and its terms, of two views' embeddings ``(B, D)`` and their cells.
+
+        ``labels`` ``(B,)`` are for a global term that takes them.
+        """
         shape = (cells.maps.shape[3], cells.maps.shape[4])
         inverse = (cells.inverse[:, 0], cells.inverse[:, 1])
         pairs = pair_cells(inverse, shape, cells.size, cells.source_size, self.limit)
-        whole, local = self.whole(z0, z1), self.local(cells.maps, pairs)
+        given = () if labels is None else (labels,)
+        whole, local = self.whole(z0, z1, *given), self.local(cells.maps, pairs)
         total = self.global_weight * whole + self.local_weight * local
         return Terms(total, whole, local, pairs.valid.sum() / len(pairs.valid))
 

@@ -118,6 +118,8 @@ def _every_generator(own: Sequence[torch.Generator]) -> list[torch.Generator]:
     defaults = [torch.default_generator]
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         defaults.append(torch.cuda.default_generators[torch.cuda.current_device()])
+    elif torch.backends.mps.is_available():
+        defaults.append(torch.mps._get_default_mps_generator())
     return [*defaults, *own]
 
 

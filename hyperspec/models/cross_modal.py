@@ -49,7 +49,10 @@ class WindowBackbone(Backbone):
         channels = sum(len(w) for w in windows) if windows else num_windows * first.in_channels
         stages: OrderedDict[str, nn.Module] = OrderedDict(backbones.items())
         super().__init__(stages, channels, width if attention else num_windows * width)
-        self.windows = None if windows is None else [list(places) for places in windows]
+        self.projected = windows is None
+        # On the device before any step. Not in checkpoints: the config says it.
+        for number, places in enumerate(windows or ()):
+            self.register_buffer(f"places_{number}", torch.tensor(list(places)), persistent=False)
         self.num_windows = num_windows
         self.score = None
         if attention:
@@ -58,10 +61,11 @@ class WindowBackbone(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # nothing is mixed in
         """Return the windows' feature maps: ``(B, channels, H, W)`` to ``(B, W, F, h, w)``."""
-        if self.windows is None:
+        if self.projected:
             parts = list(x.chunk(self.num_windows, dim=1))
         else:
-            parts = [x[:, places] for places in self.windows]
+            places = [self.get_buffer(f"places_{number}") for number in range(self.num_windows)]
+            parts = [x.index_select(1, some) for some in places]
         backbones = list(self.stages)
         if len(backbones) == 1:
             return torch.stack(backbones[0](torch.cat(parts)).chunk(len(parts)), dim=1)

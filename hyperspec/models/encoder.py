@@ -14,6 +14,7 @@ from hyperspec.models.config import EncoderConfig, PretrainableConfig
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
 from hyperspec.models.stems.projection import Projection, projection_centres, smooth_projection
 from hyperspec.models.stems.wavelength import BandAttention, WavelengthProjection, WindowProjection
+from hyperspec.utils.device_kind import kind_of
 
 LinearStem = Projection | WavelengthProjection | SelectedProjection | WindowProjection
 
@@ -67,8 +68,8 @@ class Encoder(nn.Module):
         return (
             isinstance(self.projection, Projection | WavelengthProjection)
             and self.num_bands < self.backbone.in_channels
-            and next(self.projection.parameters()).device.type == "cpu"
-            and self.backbone._compiled_call_impl is None
+            and kind_of(next(self.projection.parameters()).device) == "cpu"
+            and not self.backbone.is_compiled
         )
 
     @property

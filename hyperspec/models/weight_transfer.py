@@ -109,8 +109,8 @@ def grow_weights(
     Raises:
         ModelError: If the encoders differ in more than their bands.
     """
-    before = trained.state_dict()
-    mapped = torch.as_tensor(band_map, dtype=torch.float64).to(next(trained.parameters()).device)
+    before = _on_cpu(trained)
+    mapped = torch.as_tensor(band_map, dtype=torch.float64)
     rebuilt = _rebuilt(trained, fresh, np.asarray(old_nm), np.asarray(new_nm), mapped, new_spectra)
     weights = {**before, **rebuilt}
     _check_fit(weights, fresh)
@@ -127,7 +127,7 @@ def _rebuilt(
     new_spectra: ArrayLike | None,
 ) -> dict[str, Tensor]:
     """Return the stem's tensors for the new bands."""
-    before, stem = trained.state_dict(), fresh.projection
+    before, stem = _on_cpu(trained), fresh.projection
     if isinstance(stem, WavelengthProjection):
         if not isinstance(trained.projection, WavelengthProjection):
             raise ModelError(
@@ -144,6 +144,11 @@ def _rebuilt(
     inner = next(key for key, m in first.named_modules() if isinstance(m, nn.Conv2d))
     key = f"{prefix}{inner}.weight".replace("..", ".")
     return {key: _mixed(before, key, mapped)}
+
+
+def _on_cpu(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's state where float64 can be computed in: not on a Mac's GPU."""
+    return {name: value.cpu() for name, value in module.state_dict().items()}
 
 
 def _mixed(before: Mapping[str, Tensor], key: str, mapped: Tensor) -> Tensor:
@@ -179,12 +184,12 @@ def _attention(
     # Where there is room for fewer hidden units, those with the largest effect stay.
     effect = excite.norm(dim=0) * squeeze.norm(dim=1)
     chosen = effect.argsort(descending=True, stable=True)[:kept].sort().values
-    rows = torch.as_tensor(plain, dtype=torch.float64, device=excite.device).T
+    rows = torch.as_tensor(plain, dtype=torch.float64).T
     rows = rows / rows.sum(dim=1, keepdim=True)
     grown = {
-        f"{prefix}squeeze.weight": fresh.squeeze.weight.detach().clone(),
-        f"{prefix}squeeze.bias": fresh.squeeze.bias.detach().clone(),
-        f"{prefix}excite.weight": torch.zeros_like(fresh.excite.weight),
+        f"{prefix}squeeze.weight": fresh.squeeze.weight.detach().cpu().clone(),
+        f"{prefix}squeeze.bias": fresh.squeeze.bias.detach().cpu().clone(),
+        f"{prefix}excite.weight": torch.zeros_like(fresh.excite.weight, device="cpu"),
         f"{prefix}excite.bias": (rows @ bias.double()).to(bias.dtype),
         f"{prefix}projection.weight": _mixed(before, f"{prefix}projection.weight", mapped),
     }
@@ -206,23 +211,24 @@ def _generator(
     holds for them too: the change of the parameters that makes the stem's response on the training
     spectra that of the map, shrunk towards no change.
     """
-    linear = trained.generate
+    generate = _on_cpu(trained.generate)
+    weight, bias = generate["weight"], generate["bias"]
     if new_spectra is None or not len(np.asarray(new_spectra)):
         return {}
-    spectra = torch.as_tensor(np.asarray(new_spectra), dtype=torch.float64, device=mapped.device)
-    old = torch.cat([linear.weight, linear.bias[:, None]], dim=1).double()
-    wanted = trained.weight.double() @ mapped
-    features = fresh.features.to(mapped)
+    spectra = torch.as_tensor(np.asarray(new_spectra), dtype=torch.float64)
+    old = torch.cat([weight, bias[:, None]], dim=1).double()
+    wanted = trained.weight.detach().cpu().double() @ mapped
+    features = fresh.features.cpu().to(mapped)
     basis = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
     read = spectra @ basis * (GAIN / fresh.num_bands)  # of each parameter, (S, parameters)
     moments = read.T @ read / len(read)
     missed = (spectra @ wanted.T - read @ old.T).T @ read / len(read)
     level = moments.diagonal().mean()
-    eye = torch.eye(len(moments), dtype=moments.dtype, device=moments.device)
+    eye = torch.eye(len(moments), dtype=moments.dtype)
     new = old + torch.linalg.solve(moments + RIDGE * level * eye, missed.T).T
     return {
-        "projection.generate.weight": new[:, :-1].to(linear.weight.dtype),
-        "projection.generate.bias": new[:, -1].to(linear.bias.dtype),
+        "projection.generate.weight": new[:, :-1].to(weight.dtype),
+        "projection.generate.bias": new[:, -1].to(bias.dtype),
     }
 
 

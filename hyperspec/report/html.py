@@ -7,124 +7,116 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from hyperspec import __version__
-from hyperspec.report.charts.accuracy import charts
-from hyperspec.report.charts.figure import Chart, Section, figure_html
+from hyperspec.report.charts.figure import Section, figure_html
+from hyperspec.report.charts.style import words
+from hyperspec.report.cohort_report import CohortReport, opening, side_by_side
+from hyperspec.report.glossary import glossary_html, hinted
 from hyperspec.report.load import SweepData, SweepInfo
 from hyperspec.report.paired_tests import Differences
 from hyperspec.report.summary import Summary
 from hyperspec.report.tables import Grid, caveat, failures, pruned, ranking
-from hyperspec.report.verdict import Verdict
+from hyperspec.report.theme import style, themed
 from hyperspec.report.wording import (
     band_count_sentences,
     differences_grid,
     differences_note,
     main_sentences,
 )
+from hyperspec.tracking.health import shown
 from hyperspec.utils.text import duration
+from hyperspec.utils.version import __version__
 
-_ACCURACY = "How does accuracy change with the number of bands?"
+_HERE = Path(__file__)
 _BEST_FIRST = (
     "<details><summary>Above: each strategy at the setting that validation puts first. "
     "The same of {} other settings</summary><ul>{}</ul></details>\n"
 )
 _HEADING = re.compile(r'<section id="([\w-]+)">\n<h2>(.*?)</h2>')
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: #1c1c1c;
-  background: #fff; max-width: 1360px; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
-p { max-width: 60rem; margin: .5rem 0; }
-nav { font-size: .9rem; } nav a { margin-right: 1rem; display: inline-block; }
-a { color: #0056a0; }
-.lead { font-size: 1.05rem; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0; align-items: flex-start; }
-figure { margin: 0; flex: 1 1 24rem; min-width: min(100%, 20rem); max-width: min(100%, 34rem); }
-figure svg { display: block; width: 100%; height: auto; }
-.note { border-left: 4px solid #0072B2; background: #f2f7fb; padding: .5rem .8rem; }
-.scroll { overflow: auto; max-width: 100%; max-height: 36rem; border: 1px solid #ddd;
-  border-radius: 4px; }
-.scroll:focus { outline: 2px solid #0072B2; }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums;
-  width: 100%; }
-th, td { padding: .35rem .6rem; border-bottom: 1px solid #e5e5e5; text-align: right;
-  white-space: nowrap; vertical-align: top; }
-th { background: #f6f6f6; position: sticky; top: 0; white-space: normal; vertical-align: bottom; }
-th.text, td.text { text-align: left; }
-table.wrap td { white-space: normal; overflow-wrap: break-word; min-width: 6rem;
-  max-width: 60rem; }
-.verdicts td:last-child, .verdicts th:last-child { text-align: left; white-space: normal;
-  min-width: 16rem; }
-tbody tr:first-child td { border-top: 1px solid #bbb; }
-code, pre { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .85rem; }
-pre { background: #f6f6f6; padding: .6rem .8rem; overflow-x: auto; border-radius: 4px;
-  white-space: pre-wrap; overflow-wrap: anywhere; }
-details { margin: .5rem 0; } summary { cursor: pointer; }
-footer { margin-top: 2.5rem; color: #555; font-size: .85rem; overflow-wrap: anywhere; }
-"""
 
 
-def write_page(
-    data: SweepData,
-    summary: Summary,
-    path: Path,
-    found: Differences,
-    verdict: Verdict,
-    sections: Sequence[Section] = (),
-    strategies: Sequence[Chart] = (),
-) -> Path:
-    """Write the page with its pictures inside it.
-
-    Further sections follow (:mod:`hyperspec.report.charts`); charts of single strategies stand
-    beside those of accuracy.
-    """
-    title = "Band sweeps: " + ", ".join(info.name for info in data.sweeps)
-    parts = [_head(data, summary, found, verdict, title)]
-    if summary.points:
-        grid = ranking(summary)
-        pictures = "\n".join(figure_html(chart) for chart in (*charts(summary), *strategies))
-        parts.append(_part("accuracy", _ACCURACY, f'<div class="pictures">{pictures}</div>'))
-        parts.append(_part("ranking", grid.title, _table(grid)))
-    parts += _differences(found, summary)
-    parts += [_section(section) for section in sections]
+def write_page(data: SweepData, cohorts: Sequence[CohortReport], path: Path) -> Path:
+    """Write the page with its pictures inside it: each cohort of jobs by itself."""
+    title = f"{_kind(cohorts)}: " + ", ".join(info.name for info in data.sweeps)
+    parts = []
+    beside = side_by_side(data, cohorts)
+    if beside.rows:
+        parts.append(_part("beside", beside.title, _table(beside)))
+    for cohort in cohorts:
+        parts += _cohort(cohort)
     for key, grid in (("failed", failures(data)), ("stopped", pruned(data))):
         if grid.rows:
             parts.append(_part(key, grid.title, _table(grid, wrap=True)))
     runs = "\n".join(_sweep(data, info) for info in data.sweeps)
     parts.append(_part("sweeps", "How it was run", runs))
-    stores = ", ".join(dict.fromkeys(info.uri for info in data.sweeps))
+    parts.append(_part("words", "Words", glossary_html()))
+    stores = ", ".join(dict.fromkeys(shown(info.uri) for info in data.sweeps))
     parts.append(
         f"<footer>hyperspec {escape(__version__)}. Read from MLflow at "
         f"<code>{escape(stores)}</code>; open it with <code>hyperspec ui</code>.</footer>"
     )
-    parts.insert(1, _contents(parts))
+    head = _head(data, cohorts, title)
+    contents = _contents(parts)
+    parts.insert(0, f'<div class="top">\n<div>\n{head}\n</div>\n{contents}\n</div>')
+    body, greys = themed("\n".join(parts))
+    styles = style() + _HERE.with_name("report.css").read_text("utf-8") + greys
     html = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{styles}</style>\n</head>\n<body>\n<main>\n"
+        f"{body}\n</main>\n</body>\n</html>\n"
     )
     path.write_text(html, encoding="utf-8")
     return path
 
 
-def _head(
-    data: SweepData, summary: Summary, found: Differences, verdict: Verdict, title: str
-) -> str:
+def _kind(cohorts: Sequence[CohortReport]) -> str:
+    """Say what was varied: bands, or other settings of one choice of bands."""
+    names = list(dict.fromkeys(name for one in cohorts for name in one.summary.extra_names))
+    if not names or any(one.question for one in cohorts):
+        return "Band sweeps"
+    return f"Sweep of {' and '.join(words(name) for name in names)}"
+
+
+def _head(data: SweepData, cohorts: Sequence[CohortReport], title: str) -> str:
+    told = opening(cohorts)
+    text = f"<h1>{escape(title)}</h1>\n"
+    text += f'<p class="lead">{escape(told)}</p>\n' if told else ""
+    if len(cohorts) == 1:  # of several each has its verdict above its own parts
+        return f"{text}{_verdict(cohorts[0], _counts(data))}"
+    return f"{text}<p>{escape(_counts(data))}</p>"
+
+
+def _verdict(one: CohortReport, counts: str) -> str:
+    found, summary = one.differences, one.summary
     every = band_count_sentences(found) if len(found.counts) > 1 else []  # one: the verdict's own
     first = main_sentences(found, summary) if every else []
     rest = [text for text in every if text not in first]
+    seen: set[str] = set()
     return (
-        f"<h1>{escape(title)}</h1>\n"
-        + "".join(f'<p class="lead">{escape(text)}</p>\n' for text in verdict.sentences)
-        + f"<p>{escape(_counts(data))}</p>\n"
+        "".join(f'<p class="lead">{hinted(text, seen)}</p>\n' for text in one.verdict.sentences)
+        + f"<p>{escape(counts)}</p>\n"
         + (f'<ul class="lead">{_items(first)}</ul>\n' if first else "")
         + (_BEST_FIRST.format(len(rest), _items(rest)) if rest else "")
-        + f'<p class="note">{escape(caveat(summary))}</p>'
+        + f'<p class="note">{hinted(caveat(summary), seen)}</p>'
     )
+
+
+def _cohort(one: CohortReport) -> list[str]:
+    """Return the parts of the page that are a cohort's own; the verdict first where it has one."""
+    parts, end = [], one.suffix
+    if one.cohort.letter:
+        counts = f"{one.cohort.num_jobs} of the finished jobs."
+        parts.append(_part(f"kind{end}", escape(one.cohort.title), _verdict(one, counts)))
+    first, later = one.opening_sections
+    parts += [_section(section) for section in first]
+    if one.summary.points:
+        grid, question = ranking(one.summary), one.question
+        pictures = "\n".join(figure_html(chart) for chart in (*one.accuracy, *one.strategies))
+        body = f'<div class="pictures">{pictures}</div>'
+        parts += [_part(f"accuracy{end}", question, body)] if question else []
+        parts.append(_part(f"ranking{end}", grid.title, _table(grid)))
+    parts += _differences(one.differences, one.summary, f"differences{end}")
+    return [*parts, *(_section(section) for section in later)]
 
 
 def _items(texts: Sequence[str]) -> str:
@@ -147,27 +139,30 @@ def _contents(parts: Sequence[str]) -> str:
 
 
 def _section(section: Section) -> str:
-    body = f"<p>{escape(section.intro)}</p>"
+    told = f"<p>{hinted(section.intro)}</p>"
     if section.note:
-        body += f'\n<p class="note">{escape(section.note)}</p>'
-    pictures = "\n".join(figure_html(chart) for chart in section.charts)
-    body += f'\n<div class="pictures">{pictures}</div>'
+        told += f'\n<p class="note">{escape(section.note)}</p>'
     shown = "" if section.charts else " open"
-    for grid in section.grids:
-        body += (
-            f"\n<details{shown}><summary>{escape(grid.title)}</summary>{_table(grid, wrap=True)}"
-        )
-        body += "</details>"
+    grids = "".join(
+        f"\n<details{shown}><summary>{escape(grid.title)}</summary>"
+        f"{_table(grid, wrap=True)}</details>"
+        for grid in section.grids
+    )
+    pictures = "\n".join(figure_html(chart) for chart in section.charts)
+    if len(section.charts) == 1:  # beside its words, where the screen is wide
+        body = f'<div class="beside">\n<div>{told}{grids}</div>\n{pictures}\n</div>'
+    else:
+        body = f'{told}\n<div class="pictures">{pictures}</div>{grids}'
     return _part(section.key, section.title, body)
 
 
-def _differences(found: Differences, summary: Summary) -> list[str]:
+def _differences(found: Differences, summary: Summary, key: str) -> list[str]:
     grid, note = differences_grid(found), differences_note(found, summary)
     if not grid.rows and not note and not found.counts:
         return []
     body = f'<div class="verdicts">{_table(grid)}</div>' if grid.rows else ""
     body += f'<p class="note">{escape(note)}</p>' if note else ""
-    return [_part("differences", grid.title, body)]
+    return [_part(key, grid.title, body)]
 
 
 def _counts(data: SweepData) -> str:
@@ -184,7 +179,8 @@ def _table(grid: Grid, wrap: bool = False) -> str:
 
     def cells(tag: str, row: tuple[str, ...]) -> str:
         pairs = zip(kinds, row, strict=True)
-        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in pairs)
+        text = hinted if tag == "th" else escape
+        return "".join(f"<{tag}{kind}>{text(cell)}</{tag}>" for kind, cell in pairs)
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in grid.rows)
     # Focusable, so that a wide table scrolls with the keyboard too.

@@ -5,8 +5,8 @@ So it works for any launcher, any machine and any tracking server.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,17 +16,29 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.statistics.variance import Floats
+from hyperspec.report.prediction_rows import NUMBERS, prediction_rows
+from hyperspec.report.variants import with_variants
 from hyperspec.tracking.client import open_client, resolve_uri
-from hyperspec.tracking.contract import LOCAL, Artifact, Tag
+from hyperspec.tracking.contract import Artifact, Tag
+from hyperspec.tracking.health import local_folder
 from hyperspec.tracking.parent import NOTE, find_parent
 from hyperspec.tracking.record import RunRecord, read_run, search_runs
+from hyperspec.tracking.run_index import find_run, read_index
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-_LISTED = 8  # sweeps that an error message names
-_RIGHT = {"1": 1, "0": 0, "True": 1, "False": 0}
+log = logging.getLogger(__name__)
+
+# Columns without which a table says nothing.
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    Artifact.PREDICTIONS: ("file", "specimen", "label"),
+    Artifact.CONTROLS: ("file", "specimen", "label"),
+    Artifact.CURVE_PREDICTIONS: ("strategy", "n", "file", "specimen"),
+    Artifact.CONFOUNDERS: ("column", *NUMBERS),
+}
+_SHOWN = 200  # characters of what is wrong with a file
 
 
 @dataclass(frozen=True)
@@ -52,9 +64,11 @@ class SweepData:
     Args:
         sweeps: The parents.
         jobs: One row per job: ``run_id, sweep_id, sweep, name, status, strategy, n, num_classes,
-            seed, rotation, lr, temperature, reason, pruned_at, objectives, resumed_from, seconds,
-            uri, artifact_uri, wavelengths_nm``, then every parameter as ``params.<name>`` (text)
-            and every last metric as ``metrics.<name>`` (float, NaN where missing).
+            seed, rotation, lr, temperature, reason, pruned_at, objectives, resumed_from, start,
+            seconds, uri, artifact_uri, wavelengths_nm``, the hashes and versions that its identity
+            is made of, then every parameter as ``params.<name>`` (text; what tells jobs of equal
+            parameters apart is one too, see :mod:`hyperspec.report.variants`) and every last metric
+            as ``metrics.<name>`` (float, NaN where missing).
     """
 
     sweeps: tuple[SweepInfo, ...]
@@ -62,6 +76,8 @@ class SweepData:
     _predictions: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _controls: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _confounders: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+    _swaps: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+    _spectra: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
     @property
     def finished(self) -> pd.DataFrame:
@@ -110,17 +126,41 @@ class SweepData:
         """
         return self._table(self._confounders, run_id, Artifact.CONFOUNDERS)
 
+    def swaps(self, run_id: str) -> pd.DataFrame | None:
+        """Return what each window of wavelengths told of each test image, as text; None without.
+
+        See :func:`hyperspec.evaluation.importance.swaps.swap_table`.
+        """
+        return self._table(self._swaps, run_id, Artifact.SWAPS)
+
+    def forget_swaps(self, run_id: str) -> None:
+        """Read a job's windows and spectra anew, which were written since."""
+        for known in (self._swaps, self._spectra):
+            known.pop(run_id, None)
+
+    def spectra(self, run_id: str) -> pd.DataFrame | None:
+        """Return mean spectra of a job's training part by label, as text; None without."""
+        return self._table(self._spectra, run_id, Artifact.SPECTRA)
+
     def _table(
         self, known: dict[str, pd.DataFrame | None], run_id: str, artifact: str
     ) -> pd.DataFrame | None:
         if run_id not in known:
             artifact_uri, uri = self._places[run_id]
-            known[run_id] = read_table(artifact_uri, run_id, uri, artifact)
+            try:
+                known[run_id] = read_table(artifact_uri, run_id, uri, artifact)
+            except TrackingError as error:  # the report stands without it
+                log.info("%s of run %s cannot be read: %s", artifact, run_id, error)
+                known[run_id] = None
         return known[run_id]
 
     def history(self, run_id: str, metric: str) -> Floats:
         """Return the steps and values of a job's metric, ``(2, T)``; one call to the store."""
-        return read_history(self._places[run_id][1], run_id, metric)
+        try:
+            return read_history(self._places[run_id][1], run_id, metric)
+        except TrackingError as error:  # the report stands without its curves
+            log.info("%s of run %s cannot be read: %s", metric, run_id, error)
+            return np.zeros((2, 0))
 
     @cached_property
     def _places(self) -> dict[str, tuple[str, str]]:
@@ -129,20 +169,23 @@ class SweepData:
 
 
 def load_sweep(
-    uri: str,
+    uri: str | None,
     ids_or_names: Sequence[str],
     experiment: str | None = None,
     base: Path | None = None,
+    *,
+    copies: bool = False,
 ) -> SweepData:
     """Read one or several sweeps.
 
     Args:
-        uri: Tracking store.
+        uri: Tracking store; None as :func:`hyperspec.tracking.client.resolve_uri` takes it.
         ids_or_names: For each sweep ``latest``, the identity of its parent run or the beginning
             of it, the run's name, or the sweep's folder. The identity of a single job without a
             parent is taken as a sweep of one job.
         experiment: MLflow experiment to look in; all of the store by default.
         base: Folder that a relative path in ``uri`` starts from.
+        copies: Whether a job that took its result from another of these jobs stands beside it.
 
     Raises:
         TrackingError: If a sweep is not found or the name is ambiguous; the message lists what
@@ -156,18 +199,38 @@ def load_sweep(
         note = find_parent(Path(wanted)) if (Path(wanted) / NOTE).exists() else None
         if note is not None:
             store, name = note.tracking_uri, note.parent_run_id
+        wanted_in = None if note else experiment
+        run = find_run(read_index(store, name), name, store, wanted_in)  # before MLflow is imported
         client = open_client(store)
-        experiments = _experiments(client, None if note else experiment, store)
-        parent = _resolve(client, experiments, name, store)
+        parent = read_run(client, run.run_id)
         if any(info.run_id == parent.run_id for info in infos):
             continue
         info = _info(parent, store)
         infos.append(info)
         rows += [_row(run, info) for run in _jobs(client, parent)]
+    _warn_of_lost(rows)
     # An empty sweep still has the columns that the report looks at.
     nothing = RunRecord("", "", "")
     columns = None if rows else list(_row(nothing, _info(nothing, "")))
-    return SweepData(tuple(infos), pd.DataFrame(_each_result_once(rows), columns=columns))
+    jobs = pd.DataFrame(rows if copies else _each_result_once(rows), columns=columns)
+    return SweepData(tuple(infos), with_variants(jobs))
+
+
+def _warn_of_lost(rows: Sequence[Mapping[str, object]]) -> None:
+    """Say which jobs' files are gone: without them a report has no tests and no intervals."""
+    places = [
+        folder
+        for row in rows
+        if row["status"] == "FINISHED"
+        and (folder := local_folder(str(row["artifact_uri"]))) is not None
+    ]
+    lost = [folder for folder in places if not folder.is_dir()]
+    if lost:
+        log.warning(
+            "the artifacts of %d of %d finished jobs are not there (the first: %s): what was said "
+            "of each image is missing from the report",
+            *(len(lost), len(places), lost[0]),
+        )
 
 
 def _each_result_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -183,18 +246,6 @@ def _each_result_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     return kept
 
 
-def _experiments(client: MlflowClient, wanted: str | None, uri: str) -> list[str]:
-    found = {str(e.name): str(e.experiment_id) for e in client.search_experiments()}
-    if wanted is None:
-        return list(found.values())
-    if wanted not in found:
-        raise TrackingError(
-            f"There is no experiment '{wanted}' in {uri}. Experiments there: "
-            f"{', '.join(sorted(found))}."
-        )
-    return [found[wanted]]
-
-
 def _jobs(client: MlflowClient, parent: RunRecord) -> list[RunRecord]:
     found = search_runs(client, [parent.experiment_id], [Tag.PARENT.equals(parent.run_id)])
     children = [run for run in found if not run.has(Tag.REQUEUED)]
@@ -203,44 +254,6 @@ def _jobs(client: MlflowClient, parent: RunRecord) -> list[RunRecord]:
 
 def _started(run: RunRecord) -> tuple[int, str]:
     return run.start_ms, run.run_id
-
-
-def _resolve(client: MlflowClient, experiments: list[str], wanted: str, uri: str) -> RunRecord:
-    """Find the parent run that a word means."""
-    parents = search_runs(client, experiments, [Tag.KIND.equals("sweep")])
-    parents.sort(key=_started, reverse=True)
-    if wanted == "latest" and parents:
-        return parents[0]
-    same_name = [run for run in parents if run.name == wanted]
-    # The name begins with the study's: alone it means that study's newest sweep.
-    of_study = [run for run in parents if run.name.partition(" ")[0] == wanted][:1]
-    if wanted.startswith(LOCAL):  # begun while the store was away
-        same_name = [run for run in parents if run.tag(Tag.LOCAL_ID) == wanted]
-    prefix = [run for run in parents if len(wanted) >= 4 and run.run_id.startswith(wanted)]
-    matches = same_name or prefix or of_study or _single(client, wanted)
-    if len(matches) == 1:
-        return matches[0]
-    listed = "; ".join(f"{r.run_id[:8]} {r.name}" for r in parents[:_LISTED])
-    if matches:
-        which = ", ".join(run.run_id for run in matches[:_LISTED])
-        raise TrackingError(
-            f"{len(matches)} sweeps in {uri} answer to '{wanted}': {which}. Give one of these."
-        )
-    raise TrackingError(
-        f"No sweep in {uri} answers to '{wanted}'. Sweeps there, newest first: "
-        f"{listed or 'none'}. Give an identity or the beginning of it (4 characters or more), a "
-        "name, a study (its newest), a sweep's folder, or 'latest'; another store is chosen with "
-        "--uri."
-    )
-
-
-def _single(client: MlflowClient, run_id: str) -> list[RunRecord]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return [read_run(client, run_id)]
-    except MlflowException:  # no such run, or not an identity at all
-        return []
 
 
 def _info(run: RunRecord, uri: str) -> SweepInfo:
@@ -278,6 +291,14 @@ def _row(run: RunRecord, info: SweepInfo) -> dict[str, object]:
         "pruned_at": run.number(Tag.PRUNED),
         "objectives": run.tag(Tag.OBJECTIVES),
         "resumed_from": run.tag(Tag.RESUMED),
+        "data_hash": run.tag(Tag.DATA_HASH),
+        "split_hash": run.tag(Tag.SPLIT_HASH),
+        "bands_hash": run.tag(Tag.BANDS_HASH),
+        "identity": run.tag(Tag.IDENTITY),
+        "settings_hash": run.tag(Tag.SETTINGS),
+        "results": run.tag(Tag.RESULTS),
+        "contents": run.tag(Tag.CONTENTS),
+        "start": pd.Timestamp(run.start_ms, unit="ms", tz="UTC"),
         "seconds": run.seconds,
         "uri": info.uri,
         "artifact_uri": run.artifact_uri,
@@ -310,31 +331,29 @@ _client = lru_cache(maxsize=4)(open_client)  # for the many single jobs of a rep
 
 
 def read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:
-    """Return a table of predictions, by its path among a job's artifacts; None without it."""
-    path = f"{artifact_uri.removeprefix('file://')}/{artifact}"
-    if not Path(artifact_uri.removeprefix("file://")).is_absolute():
-        from mlflow.artifacts import download_artifacts
+    """Return a table of predictions, by its path among a job's artifacts; None without it.
 
-        folder, _, file = artifact.rpartition("/")
-        listed = _client(uri).list_artifacts(run_id, folder)
-        if file not in {Path(entry.path).name for entry in listed}:
-            return None
-        path = download_artifacts(artifact_uri=f"{artifact_uri}/{artifact}", tracking_uri=uri)
-    elif not Path(path).exists():
-        return None
-    return _from_csv(Path(path))
-
-
-def _from_csv(path: Path) -> pd.DataFrame:
-    """Read a table of predictions; a third of the time of ``pandas.read_csv``, which is the start.
-
-    Labels such as 001 or NA are text; the only numbers are 0 and 1 of ``..._correct``.
+    One that is damaged is told in a line, and is as none: it costs its job's part alone.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    columns = zip(*rows, strict=True) if rows else ((),) * len(header)
-    found: dict[str, list[str] | list[int | None]] = {}
-    for name, values in zip(header, columns, strict=True):
-        is_right = name.endswith("_correct")
-        found[name] = [_RIGHT.get(value) for value in values] if is_right else list(values)
-    return pd.DataFrame(found)
+    try:
+        path = _fetched(artifact_uri, run_id, uri, artifact)
+        return None if path is None else prediction_rows(path, _NEEDED.get(artifact, ()))
+    except Exception as error:  # noqa: BLE001 - a foreign file, or a store's own trouble with it
+        log.warning(
+            "%s of the job %s cannot be used and is left out: %s",
+            *(artifact, run_id, " ".join(str(error).split())[:_SHOWN]),
+        )
+        return None
+
+
+def _fetched(artifact_uri: str, run_id: str, uri: str, artifact: str) -> Path | None:
+    root = local_folder(artifact_uri)
+    if root is not None:
+        return root / artifact if (root / artifact).exists() else None
+    from mlflow.artifacts import download_artifacts
+
+    folder, _, file = artifact.rpartition("/")
+    listed = _client(uri).list_artifacts(run_id, folder)
+    if file not in {Path(entry.path).name for entry in listed}:
+        return None
+    return Path(download_artifacts(artifact_uri=f"{artifact_uri}/{artifact}", tracking_uri=uri))

@@ -17,6 +17,9 @@ from hyperspec.utils.errors import ConfigError
 
 BASELINES = ("uniform", "random")
 _WHOLE = "full"
+NO_LABELS = "no labels"
+_LOSSES = ("loss", "loss.global_loss")  # settings that say whether labels go into the loss
+_SUPERVISED = "supcon"
 _AS_WELL = ("as good as", "better")
 
 
@@ -278,10 +281,30 @@ def _references(point: Point, points: Sequence[Point]) -> Iterator[tuple[Point, 
         found = [p for p in same_n if p.strategy == baseline and _same_setting(p, point)]
         if found:
             yield found[0], baseline, baseline
+    if (bare := _without_labels(point, same_n)) is not None:
+        yield bare, f"{NO_LABELS} ({setting_words(bare)})", NO_LABELS
     # Points stand in the order of the validation objective.
     first = next(p for p in same_n if p.strategy == point.strategy)
     if first is not point:
         yield first, setting_words(first) or "its other setting", "the setting put first"
+
+
+def _without_labels(point: Point, others: Sequence[Point]) -> Point | None:
+    """Return the setting that differs from a supervised one in its loss alone, NT-Xent if it ran.
+
+    What only the one loss has (its queue) does not keep them apart; a temperature of both does.
+    """
+    key = next((key for key in _LOSSES if point.extra.get(key) == _SUPERVISED), None)
+    if key is None:
+        return None
+    same = [
+        other
+        for other in others
+        if other.strategy == point.strategy
+        and other.extra.get(key) not in (None, _SUPERVISED)
+        and all(other.extra.get(k, v) == v for k, v in point.extra.items() if k != key)
+    ]
+    return min(same, default=None, key=lambda other: other.extra[key] != "nt_xent")
 
 
 def _same_setting(first: Point, second: Point) -> bool:

@@ -154,7 +154,8 @@ def _total_specimens(jobs: pd.DataFrame) -> int | None:
     """Return how many specimens the folder holds, where all jobs say the same."""
     column = f"params.{Param.NUM_SPECIMENS}"
     told = set(jobs[column].dropna()) if column in jobs else set()
-    return int(told.pop()) if len(told) == 1 else None
+    number = str(told.pop()) if len(told) == 1 else ""
+    return int(number) if number.isdecimal() else None
 
 
 def _score(control: str = "") -> str:

@@ -16,19 +16,14 @@ from hyperspec.evaluation.metrics import (
     Metric,
     columns,
     control_metric,
-    leading,
     natural_direction,
 )
 from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS, mean_interval
 from hyperspec.report.best_control import Control, best_control
+from hyperspec.report.cohorts import divide, objective_name
 from hyperspec.report.load import SweepData, unit_of
+from hyperspec.report.variants import settings
 from hyperspec.tracking.contract import MetricName
-
-# What no setting is: seeds, bookkeeping, and values that follow from the chosen bands.
-_NOT_SETTINGS = {"seed", "study", "experiment", "search", "objective", "log_every_n_steps"}
-_NOT_SETTINGS |= {"bands", "bands.n", "bands.indices", "bands.wavelengths_nm", "bands.count"}
-_NOT_SETTINGS |= {"data.cache_dir", "data.split.rotation"}
-_NOT_SETTING_GROUPS = ("tracking.", "hardware.", "sweep.")
 
 _LONG = 7  # characters from which a number is written shorter
 
@@ -112,7 +107,13 @@ class Summary:
 
 
 def summarise(data: SweepData) -> Summary:
-    """Fold the finished jobs of the sweeps into points, ranked by the objective."""
+    """Fold the finished jobs of one cohort into points, ranked by the objective.
+
+    Raises:
+        ValueError: If the jobs may not be ranked with each other.
+    """
+    if len(found := divide(data)) > 1:
+        raise ValueError(f"{len(found)} cohorts: {'; '.join(one.title for one in found)}")
     jobs = data.finished
     extra_names = settings(jobs)
     tested = any(f"metrics.test/{row.name}" in jobs for row in columns())
@@ -134,44 +135,6 @@ def summarise(data: SweepData) -> Summary:
         majority=_mean(jobs, f"{part}/majority_share"),
         unit=data.unit,
     )
-
-
-def settings(jobs: pd.DataFrame) -> tuple[str, ...]:
-    """Return the parameters, besides bands and seed, that differ between jobs.
-
-    A parameter that follows from another one, as ``views.gain`` follows from ``views=strong``, is
-    left out; so is one that equals the seed, also when it does in some strategies and is fixed in
-    the others (``bands.seed=${seed}`` of ``random`` beside that of ``issc``).
-    """
-    columns = [c for c in jobs.columns if c.startswith("params.") and jobs[c].nunique() > 1]
-    found: list[str] = []
-    for key in sorted((c.removeprefix("params.") for c in columns), key=lambda k: k.count(".")):
-        if key in _NOT_SETTINGS or key.startswith(_NOT_SETTING_GROUPS):
-            continue
-        given = jobs.dropna(subset=[f"params.{key}"])
-        if _follows_the_seed(given, key):
-            continue
-        if not any(_follows(given, key, cause) for cause in _causes(key, found)):
-            found.append(key)
-    return tuple(found)
-
-
-def _follows_the_seed(jobs: pd.DataFrame, key: str) -> bool:
-    if "params.seed" not in jobs:
-        return False
-    same = jobs[f"params.{key}"] == jobs["params.seed"]
-    fixed = jobs.groupby("strategy")[f"params.{key}"].transform("nunique") == 1
-    return bool(same.any() and (same | fixed if key.startswith("bands.") else same).all())
-
-
-def _causes(key: str, found: list[str]) -> list[list[str]]:
-    group = key.split(".")[0]
-    causes = [[f"params.{group}"]] if group in found else []
-    return [*causes, ["strategy", "n"]] if group == "bands" else causes
-
-
-def _follows(jobs: pd.DataFrame, key: str, cause: list[str]) -> bool:
-    return bool((jobs.groupby(cause, dropna=False)[f"params.{key}"].nunique() <= 1).all())
 
 
 def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], part: str) -> Point:
@@ -246,29 +209,6 @@ def _pooled(data: SweepData, jobs: pd.DataFrame, metric: Metric) -> Score | None
     kind: IntervalKind = "seeds and specimens" if found.over_seeds else "specimens"
     kind = "none" if math.isnan(found.low) else kind
     return Score(found.mean, found.low, found.high, kind, found.num_groups)
-
-
-def objective_name(jobs: pd.DataFrame) -> str:
-    """Say which metric the objective is, of several the first.
-
-    By the jobs' tag, the config's word, or the metric of equal values.
-    """
-    if "objectives" in jobs:
-        listed = {text.split(",")[0] for text in jobs["objectives"] if text}
-        if len(listed) == 1:
-            return str(listed.pop())
-    if "params.objective" in jobs:
-        words = set(jobs["params.objective"].dropna()) - {"auto"}
-        if len(words) == 1 and not (word := str(words.pop())).startswith("["):
-            return word
-    column = f"metrics.{MetricName.OBJECTIVE}"
-    usual = [row.name for row in METRICS.values() if row.column or row.name in leading()]
-    for name in (f"val/{one}" for one in usual):
-        if column in jobs and f"metrics.{name}" in jobs:
-            pair = jobs[[column, f"metrics.{name}"]].dropna(subset=[column])
-            if len(pair) and np.allclose(pair.iloc[:, 0], pair.iloc[:, 1], equal_nan=False):
-                return name
-    return MetricName.OBJECTIVE
 
 
 def _chance(jobs: pd.DataFrame) -> float:

@@ -19,6 +19,7 @@ from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Point, Score, Summary, setting_text
 from hyperspec.utils.text import duration
 
+_LONG_HEAD = 10  # characters up to which a setting's name is one line
 _FIRST = ("untrained", "mean_spectrum")  # of runs before 0.2.0, which kept no validation scores
 
 
@@ -92,7 +93,11 @@ def _chance(summary: Summary) -> str:
 def compact(summary: Summary) -> Grid:
     """Return the heart of the ranking, for a terminal of 80 characters, with the best control."""
     same_seeds = len({point.num_seeds for point in summary.points}) <= 1
-    columns = ["#", "strategy", "bands", *summary.extra_names, *([] if same_seeds else ["seeds"])]
+    pairs = {(point.strategy, point.n) for point in summary.points}
+    one = len(pairs) == 1 and bool(summary.extra_names)  # the title says what all rows share
+    named = [_head(name) for name in summary.extra_names]
+    columns = ["#", *([] if one else ["strategy", "bands"]), *named]
+    columns += [] if same_seeds else ["seeds"]
     columns.append(summary.objective_name.replace("/", "/\n"))
     scored, best = summary.columns, summary.control
     if scored:
@@ -101,6 +106,7 @@ def compact(summary: Summary) -> Grid:
     rows = []
     for rank, point in enumerate(summary.points, 1):
         row = _setting(summary, rank, point)
+        row = [row[0], *row[3:]] if one else row
         row += [] if same_seeds else [str(point.num_seeds)]
         row.append(number(point.objective))
         if scored:
@@ -114,12 +120,19 @@ def compact(summary: Summary) -> Grid:
     if scored and best:
         about = f"; best control by validation: {best.words}"
     title = f"Ranked by {summary.objective_name}{about}"
-    return Grid(title, tuple(columns), tuple(rows), num_text=2)
+    for strategy, n in pairs if one else ():
+        title = f"{strategy}{f', {n} bands' if n else ''}, r{title[1:]}"
+    return Grid(title, tuple(columns), tuple(rows), num_text=1 if one else 2)
 
 
 def _setting(summary: Summary, rank: int, point: Point) -> list[str]:
     extra = [setting_text(point.extra.get(name, "-")) for name in summary.extra_names]
     return [str(rank), point.strategy, str(point.n or "?"), *extra]
+
+
+def _head(name: str) -> str:
+    """Return a setting's name as the head of a narrow column: parts of its key below each other."""
+    return name.replace(".", ".\n") if len(name) > _LONG_HEAD else name
 
 
 def _mean(score: Score | None, digits: int) -> str:
@@ -188,7 +201,9 @@ def to_rich(grid: Grid) -> Table:
     )
     for index, column in enumerate(grid.columns):
         justify: Literal["left", "right"] = "left" if grid.is_text(index) else "right"
-        table.add_column(column, justify=justify, overflow="fold")
+        # Heads and numbers do not break inside of words: long texts give way before them.
+        longest = max((len(word) for word in column.split()), default=1)
+        table.add_column(column, justify=justify, overflow="fold", min_width=longest)
     for row in grid.rows:
         table.add_row(*(cell.replace("[", r"\[") for cell in row))
     return table
@@ -197,7 +212,11 @@ def to_rich(grid: Grid) -> Table:
 def to_text(grid: Grid) -> str:
     """Return the table as plain text, wide enough for every column."""
     buffer = io.StringIO()
-    Console(file=buffer, width=400, color_system=None, force_terminal=False).print(to_rich(grid))
+    # In a notebook a console would show the table there instead of writing it.
+    console = Console(
+        file=buffer, width=400, color_system=None, force_terminal=False, force_jupyter=False
+    )
+    console.print(to_rich(grid))
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 

@@ -18,12 +18,15 @@ from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 from hyperspec.evaluation.statistics.paired import Equivalence
 from hyperspec.evaluation.statistics.variance import MIN_SEEDS
 from hyperspec.report.best_control import Control, best_accuracy
+from hyperspec.report.carried import Carried
 from hyperspec.report.confounder_table import told_by_features
 from hyperspec.report.load import SweepData
 from hyperspec.report.paired_tests import BandCount, Differences, setting_words
 from hyperspec.report.pairing import Pairs
 from hyperspec.report.summary import Point, Score, Summary
-from hyperspec.report.wording import band_count_sentence, needed_text
+from hyperspec.report.verdict_labels import label_sentence
+from hyperspec.report.verdict_wavelengths import wavelength_sentences
+from hyperspec.report.wording import band_count_sentence, gap_text, needed_text
 from hyperspec.tracking.contract import Param
 
 _SEEDS_WORDS = "seed=0,1,2"
@@ -94,6 +97,8 @@ class Verdict:
         counts: Whether several numbers of bands were run.
         margin: Difference of accuracy that does not matter.
         confounders: What else the features tell above chance, such as ``session``.
+        windows: Which wavelengths the best setting, and all bands, lean on; empty if unmeasured.
+        labels: What labels in the loss bought, in a sentence; empty where no pair ran.
     """
 
     tested: Tested | None
@@ -104,6 +109,8 @@ class Verdict:
     counts: bool = False
     margin: float = float("nan")
     confounders: tuple[str, ...] = ()
+    windows: tuple[Carried, ...] = ()
+    labels: str = ""
 
     @property
     def beats_guessing(self) -> bool | None:
@@ -130,20 +137,24 @@ class Verdict:
                 f"{_score(score)} where guessing reaches {self.guessing:.2f}. So neither training "
                 f"nor the number of bands can be judged here.{_more_specimens(self.tested)}"
             )
-            return (text, *_cautions(self))
+            return (text, *wavelength_sentences(self.windows[:1]), *_cautions(self))
         found = [behind + _of_training(self.training, self.tested)]
         if self.counts:
             found.append(_of_bands(self.bands, self.margin))
-        return (*found, *_cautions(self))
+        found += [self.labels] if self.labels else []
+        return (*found, *wavelength_sentences(self.windows), *_cautions(self))
 
 
-def conclude(data: SweepData, summary: Summary, found: Differences) -> Verdict:
+def conclude(
+    data: SweepData, summary: Summary, found: Differences, windows: tuple[Carried, ...] = ()
+) -> Verdict:
     """Draw the verdict of a report from its points and paired comparisons.
 
     Args:
         data: The sweeps.
         summary: Their points, in the order of the validation objective.
         found: Their paired comparisons.
+        windows: Which wavelengths they lean on.
     """
     if summary.part != "test" or not summary.accuracies:
         return Verdict(None, summary.objective_name)
@@ -164,6 +175,8 @@ def conclude(data: SweepData, summary: Summary, found: Differences) -> Verdict:
         len({point.n for point in summary.points}) > 1,
         found.margin.value,
         told_by_features(data, first),
+        windows,
+        label_sentence(found),
     )
 
 
@@ -192,7 +205,8 @@ def _tested(data: SweepData, summary: Summary) -> Tested | None:
     jobs = data.finished[data.finished["run_id"].isin(first.run_ids)]
     rotations = jobs["rotation"].nunique() if "rotation" in jobs else 0
     column = f"params.{Param.NUM_SPECIMENS}"
-    total = jobs[column].dropna().astype(int).max() if column in jobs else math.nan
+    told = pd.to_numeric(jobs[column], errors="coerce") if column in jobs else pd.Series([math.nan])
+    total = told.max()
     grouped = "group" in every
     return Tested(
         every["specimen"].nunique(),
@@ -227,14 +241,6 @@ def _score(score: Score) -> str:
     return f"{score.mean:.2f} [{score.low:.2f}, {score.high:.2f}]"
 
 
-def _gap(test: Equivalence) -> str:
-    shown = test.difference
-    mean, low, high = (100 * value for value in (shown.mean, shown.low, shown.high))
-    if math.isnan(low):
-        return f"{mean:+.0f} points, no interval"
-    return f"{mean:+.0f} points [{low:+.0f}, {high:+.0f}]"
-
-
 def _of_training(training: Training, tested: Tested) -> str:
     score, control, test = training.score, training.control, training.test
     reached = f"the encoder reaches {_score(score)} ({training.probe})"
@@ -248,18 +254,19 @@ def _of_training(training: Training, tested: Tested) -> str:
             f"whether training adds anything cannot be told: {reached}, the best control "
             f"({control.words}) {training.beside:.2f}. {_missing(tested)}"
         )
+    gap = gap_text(test)
     if test.verdict == "better":
-        return f"training adds {_gap(test)} to the best control ({beside}); {reached}."
+        return f"training adds {gap} to the best control ({beside}); {reached}."
     if test.verdict == "as good as":
-        return f"training adds nothing to the best control ({beside}): {_gap(test)}; {reached}."
+        return f"training adds nothing to the best control ({beside}): {gap}; {reached}."
     if test.verdict == "worse":
-        return f"training does worse than the best control ({beside}): {_gap(test)}; {reached}."
+        return f"training does worse than the best control ({beside}): {gap}; {reached}."
     if test.difference.mean <= 0:
-        text = f"training shows no gain over the best control ({beside}): {_gap(test)}; {reached}"
+        text = f"training shows no gain over the best control ({beside}): {gap}; {reached}"
     else:
         text = (
             f"it cannot be told whether training adds anything to the best control ({beside}): "
-            f"{_gap(test)}; {reached}"
+            f"{gap}; {reached}"
         )
     return f"{text}. {_first_upper(needed_text(test))}."
 

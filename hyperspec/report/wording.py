@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from hyperspec.evaluation.metrics import main_accuracy, metric_of
@@ -180,6 +181,15 @@ def _words(row: Difference) -> str:
     if row.test.verdict == "undecided":
         return f"undecided; {needed_text(row.test)}"
     return row.test.verdict
+
+
+def gap_text(test: Equivalence) -> str:
+    """Return a difference in points with its interval: ``+4 points [-2, +9]``."""
+    shown = test.difference
+    mean, low, high = (100 * value for value in (shown.mean, shown.low, shown.high))
+    if math.isnan(low):
+        return f"{mean:+.0f} points, no interval"
+    return f"{mean:+.0f} points [{low:+.0f}, {high:+.0f}]"
 
 
 def needed_text(test: Equivalence) -> str:

@@ -24,7 +24,6 @@ from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
 from hyperspec.runs.out_of_memory import (
     OutOfMemoryError,
-    free_memory,
     is_out_of_memory,
     set_libraries_aside,
 )
@@ -45,8 +44,10 @@ from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, gather
 from hyperspec.training.devices import choose_device
 from hyperspec.training.trainer import Trained, cpu_threads, quieten, train
+from hyperspec.utils.device_memory import free_memory
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ConfigError, HyperspecError
+from hyperspec.utils.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def prepare(config: Train) -> Material:
     """Gather what a config's run works on."""
     quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    with cpu_threads(config.hardware.threads):
+    with cpu_threads(config.hardware.threads), progress("Reading the specimens"):
         return gather(config.data, config.bands)
 
 
@@ -99,7 +100,9 @@ def execute(context: RunContext) -> Outcome:
 def _score(context: RunContext, found: Found, trained: Trained) -> dict[str, float]:
     """Score the encoder and the controls; return all metrics of the run."""
     cost, scorer = trained.fitted.cost, trained.scorer
-    metrics = {**scorer.final(context.run, trained.untrained), **cost, **found.cost(cost)}
+    with progress("Scoring the encoder and its controls"):
+        scores = scorer.final(context.run, trained.untrained)
+    metrics = {**scores, **cost, **found.cost(cost)}
     if context.config.evaluation.every_n_epochs:
         metrics |= best_scores(scorer.best, metrics)
     return metrics
@@ -114,7 +117,7 @@ def _measure(
     if curve:
         log_curve(curve, config, data, embedder, run)
     log_attention(data, embedder, run)
-    if config.evaluation.importance:
+    if config.evaluation.importance is True:
         log_importance(Restored(config, data, embedder, data.selection, True), run)
 
 
@@ -166,7 +169,17 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
 
 
 def _check_start(config: Train, data: Material) -> None:
-    """Refuse a rotation that goes on from weights which its own test part may have trained."""
+    """Refuse what cannot be trained on these parts.
+
+    A rotation that goes on from weights which its own test part may have trained, and a loss of
+    labels without any.
+    """
+    if config.loss.supervised and all(data.labels[row] is None for row in data.split.train):
+        raise ConfigError(
+            f"loss={config.loss.name} takes the labels of the training part, and none of its "
+            f"{len(data.split.train)} images has one. Give labels (data.labels), or take "
+            "loss=nt_xent, which is the same without them."
+        )
     if config.ckpt is None or config.data.split.rotate is None:
         return
     checkpoint = read_checkpoint(config.ckpt)

@@ -23,13 +23,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from omegaconf import DictConfig, OmegaConf
+
 from hyperspec.bands import Learned
+from hyperspec.config.groups import to_job
+from hyperspec.config.plugins import sources
 from hyperspec.config.schema import Train
-from hyperspec.datasets.config import TilesData
+from hyperspec.datasets.config import Data, TilesData
 from hyperspec.losses.config import CombinedConfig
 from hyperspec.models import OPTIONS
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import MetricName, Tag
+from hyperspec.tracking.names import flatten
 from hyperspec.tracking.offline.journal import waiting_runs
 from hyperspec.tracking.record import RunRecord, ended
 from hyperspec.tracking.retry import UnreachableError
@@ -63,6 +68,9 @@ class Identity:
     """Hash of config, data, split and plug-ins."""
     results: str
     """Versions of the parts that compute it, such as ``bands.uniform=1 losses.nt_xent=1``."""
+    contents: str = ""
+    """Hashes of what the settings count by its content, such as ``ckpt=3f2a...``, for a report:
+    the same path may have held something else."""
 
     @property
     def hash(self) -> str:
@@ -72,7 +80,12 @@ class Identity:
     @property
     def tags(self) -> dict[str, str]:
         """What a run of the job is found by, and what explains why it was not."""
-        return {Tag.IDENTITY: self.hash, Tag.SETTINGS: self.settings, Tag.RESULTS: self.results}
+        found: dict[str, str] = {
+            Tag.IDENTITY: self.hash,
+            Tag.SETTINGS: self.settings,
+            Tag.RESULTS: self.results,
+        }
+        return {**found, Tag.CONTENTS: self.contents} if self.contents else found
 
 
 def identity(
@@ -99,7 +112,48 @@ def identity(
         asked.append(dict(plugins))
     source = changed_source() if source is None else source
     said = [f"{part}={version}" for part, version in sorted(results.items())]
-    return Identity(_hash(asked), " ".join([*said, *([f"{_SOURCE}={source}"] if source else [])]))
+    read = {**dict(_contents(config)), **{f"plugins.{k}": v for k, v in (plugins or {}).items()}}
+    return Identity(
+        _hash(asked),
+        " ".join([*said, *([f"{_SOURCE}={source}"] if source else [])]),
+        " ".join(f"{key}={value[:DIGITS]}" for key, value in sorted(read.items())),
+    )
+
+
+def describe_jobs(configs: Sequence[DictConfig]) -> list[dict[str, str]]:
+    """Return what decides the result of each job, all that its identity counts, by readable names.
+
+    A search holds its study to that. Of another program's config nothing is known: it says nothing.
+
+    Args:
+        configs: Composed configs of jobs.
+
+    Raises:
+        HyperspecError: If one is wrong, or its specimens cannot be read.
+    """
+    opened: list[tuple[Data, dict[str, str]]] = []
+    return [
+        _describe(to_job(config), opened) if OmegaConf.get_type(config) is Train else {}
+        for config in configs
+    ]
+
+
+def _describe(config: Train, opened: list[tuple[Data, dict[str, str]]]) -> dict[str, str]:
+    """Describe one job; ``opened`` are the hashes of data that were read before."""
+    from hyperspec.training.data import open_source, split_source  # torch takes seconds
+
+    if (hashes := next((known for data, known in opened if data == config.data), None)) is None:
+        source = open_source(config.data, quiet=True)  # the preflight spoke of it
+        parts = split_source(source, config.data).hash
+        hashes = {"hash of specimens and labels": source.hash, "hash of the split": parts}
+        opened.append((config.data, hashes))
+    settings = flatten(canonical(config)).items()
+    said = {name.rstrip("."): value for name, value in settings if name} | hashes
+    said |= {f"source of {name}": found for name, found in sources(config).items()}
+    said |= {f"version of {part}": str(number) for part, number in parts_of(config).items()}
+    return said | (
+        {"hash of the package's source": changed} if (changed := changed_source()) else {}
+    )
 
 
 def _hash(parts: Sequence[object]) -> str:
@@ -162,6 +216,18 @@ def _content(value: object) -> object:
         return canonical(value)
     with Path(value).open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _contents(config: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield key and hash of each file that counts by what is in it."""
+    if not dataclasses.is_dataclass(config):
+        return
+    for field in dataclasses.fields(config):
+        value, key = getattr(config, field.name), f"{place}{field.name}"
+        if not field.metadata.get("content", False):
+            yield from _contents(value, f"{key}.")
+        elif isinstance(value, str | PurePath) and Path(value).is_file():
+            yield key, str(_content(value))
 
 
 def find_finished(connection: Connection, wanted: str) -> Finished | None:
@@ -247,7 +313,7 @@ def _used(config: Train) -> Iterator[str]:
     yield from (f"evaluation.{name}" for name in config.evaluation.scored_by)
     if config.evaluation.control_names:
         yield "evaluation.controls"
-    if config.evaluation.importance:
+    if config.evaluation.importance is True:
         yield "evaluation.importance"
     if config.evaluation.curve_strategies:
         yield "evaluation.curve"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -22,6 +23,8 @@ class JobContext:
     parent: ParentInfo | None
     overrides: tuple[str, ...]
     choices: dict[str, str]
+    job: str = ""
+    """Folder of a sweep's job below the sweep's; no other job has it. Quotes are escaped in it."""
 
     @classmethod
     def current(cls, config: DictConfig) -> JobContext:
@@ -36,9 +39,17 @@ class JobContext:
             None if sweep_dir is None else find_parent(sweep_dir),
             tuple(hydra.overrides.task),
             overrides_of(config),
+            "" if sweep_dir is None else quote(str(hydra.sweep.subdir), safe="/=,+ "),
         )
 
 
 def is_single_run() -> bool:
     """Say whether Hydra runs this job alone, not as one of a sweep."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN
+
+
+def started_in() -> Path:
+    """Return the folder that relative paths mean: of the command, also with ``hydra.job.chdir``."""
+    if HydraConfig.initialized() and HydraConfig.get().job.chdir:
+        return Path(HydraConfig.get().runtime.cwd)
+    return Path.cwd()

@@ -16,7 +16,9 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
+from hyperspec.config.compose import typed_words
 from hyperspec.utils.atomic import write_text
+from hyperspec.utils.file_names import as_file_name
 from hyperspec.utils.process import host_name, is_dead, process_tag
 
 FOLDER = ".jobs"
@@ -56,7 +58,7 @@ def begin(config: DictConfig) -> None:
     """Note that a job has started."""
     folder, name = _folder(config), str(config.hydra.sweep.subdir)
     (folder.parent / name / _MARK).unlink(missing_ok=True)  # of an earlier start in this folder
-    _write(folder, JobState(name, _words(config), RUNNING, time.time()))
+    _write(folder, JobState(name, tuple(typed_words(config)), RUNNING, time.time()))
 
 
 def end(config: DictConfig, outcome: JobReturn) -> None:
@@ -69,15 +71,23 @@ def end(config: DictConfig, outcome: JobReturn) -> None:
         error = outcome._return_value
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
-        state = JobState(name, _words(config), FAILED, started, seconds, reason=reason)
+        state = JobState(name, tuple(typed_words(config)), FAILED, started, seconds, reason=reason)
     else:
         mark = folder.parent / name / _MARK
         kind = mark.read_text(encoding="utf-8") if mark.is_file() else FINISHED
         found = outcome.return_value
         first = found[0] if isinstance(found, tuple | list) and found else found
         value = float(first) if isinstance(first, int | float) else math.nan
-        state = JobState(name, _words(config), kind, started, seconds, value)
+        state = JobState(name, tuple(typed_words(config)), kind, started, seconds, value)
     _write(folder, state)
+
+
+def forget(sweep_dir: Path) -> None:
+    """Drop what jobs of earlier sweeps in this folder left; those that run now stay."""
+    for path in (sweep_dir / FOLDER).glob("*.json"):
+        state = _read(path)
+        if state is not None and _alive(state).ended:
+            path.unlink(missing_ok=True)
 
 
 def mark(output_dir: Path, kind: str) -> None:
@@ -120,11 +130,7 @@ def _folder(config: DictConfig) -> Path:
 
 
 def _file(folder: Path, name: str) -> Path:
-    return folder / f"{name.replace(os.sep, '_')}.json"
-
-
-def _words(config: DictConfig) -> tuple[str, ...]:
-    return tuple(str(word) for word in config.hydra.overrides.task)
+    return folder / f"{as_file_name(name)}.json"
 
 
 def _write(folder: Path, state: JobState) -> None:
@@ -132,7 +138,12 @@ def _write(folder: Path, state: JobState) -> None:
 
 
 def _read(path: Path) -> JobState | None:
-    if not path.is_file():
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        if not hasattr(error, "winerror"):
+            raise
+        return None  # Windows, at the moment at which its job replaces it: the next look reads it
     return JobState(**{**content, "words": tuple(content["words"])})

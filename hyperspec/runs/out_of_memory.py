@@ -1,4 +1,4 @@
-"""Memory that did not suffice is told apart; memory that is no longer needed is given back."""
+"""Memory that did not suffice is told apart from other failures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from functools import cache
 import torch
 
 from hyperspec.utils.errors import HyperspecError
+
+# What torch, CUDA and its libraries say in plain runtime errors: the libraries take memory of their
+# own, beside torch's allocator, and are the first to fail on a card that others use too.
+_IN_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "memoryallocation",  # cudaErrorMemoryAllocation
+    "alloc_failed",  # CUBLAS_, CUDNN_, CUFFT_, CUSOLVER_, CUSPARSE_STATUS_ALLOC_FAILED
+    "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED, of cuDNN 9
+    "not_initialized when calling `cublascreate",  # no room for the library's own memory
+)
 
 
 class OutOfMemoryError(HyperspecError):
@@ -19,9 +31,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in text for words in _IN_WORDS)
 
 
 @cache
@@ -32,14 +42,3 @@ def set_libraries_aside() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def free_memory() -> None:
-    """Give back the planes of a job that is over.
-
-    Lightning's trainer and module hold each other, so that they would stay until Python happens to
-    search for cycles: two data sets in memory at once.
-    """
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -54,12 +54,13 @@ def give_up_after(parent: ParentInfo, max_failures: int) -> None:
     Raises:
         SweepGivenUpError: If so many have.
     """
-    connection = connect(parent.tracking_uri, parent.experiment, offline=True)
+    connection = connect(parent.tracking_uri, parent.experiment, offline=True, begun=True)
     try:
-        failed = len(connection.search(Tag.PARENT.equals(parent.parent_run_id), ended("FAILED")))
+        found = connection.search(Tag.PARENT.equals(parent.parent_run_id), ended("FAILED"))
     except UnreachableError as error:
         log.warning("sweep.max_failures is not looked at: %s", error)
         return
+    failed = sum(not run.has(Tag.REQUEUED) for run in found)
     if failed >= max_failures:
         raise SweepGivenUpError(
             f"Not started: {failed} jobs of the sweep have failed, and sweep.max_failures is "

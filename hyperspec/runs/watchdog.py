@@ -21,6 +21,7 @@ import psutil
 
 from hyperspec.tracking.parent import ParentInfo
 from hyperspec.utils.process import host_name, is_dead, process_tag
+from hyperspec.utils.system_calls import ask_to_leave, interrupt_main_thread
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +89,16 @@ def leave_all(
     They may take some seconds to leave by themselves, less when ``over`` says that their jobs have
     ended, so that none needs more time.
     """
-    below = [child for process in processes for child in _below(process)]
+    below = _all_below(processes)
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            process.send_signal(signal.SIGINT)
+            ask_to_leave(process)
     deadline = time.monotonic() + seconds
     alive = processes
     while alive and time.monotonic() < deadline and not over():
         _, alive = psutil.wait_procs(alive, timeout=0.1)
+        below |= _all_below(alive)  # started since
+    below |= _all_below(alive)
     for process in [*alive, *below]:
         with contextlib.suppress(psutil.Error):  # gone meanwhile
             process.kill()
@@ -114,9 +117,7 @@ def _end() -> None:
     deadline = time.monotonic() + LEAVE_SECONDS
     if _jobs:
         with contextlib.suppress(ValueError, ProcessLookupError):  # its thread is gone
-            ident = threading.main_thread().ident
-            assert ident is not None, "the main thread has been started"
-            signal.pthread_kill(ident, signal.SIGINT)
+            interrupt_main_thread(signal.SIGINT)
     while _jobs and time.monotonic() < deadline:
         time.sleep(0.05)
     for close in list(_jobs):
@@ -128,6 +129,10 @@ def _end() -> None:
             child.kill()
     # No atexit handlers: those of a pool would wait for the controller that is gone.
     os._exit(128 + signal.SIGTERM)
+
+
+def _all_below(processes: list[psutil.Process]) -> set[psutil.Process]:
+    return {child for process in processes for child in _below(process)}
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:

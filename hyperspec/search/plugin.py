@@ -105,13 +105,16 @@ class HyperspecSweeperConf(OptunaSweeperConf):
 
     _target_: str = "hyperspec.search.plugin.HyperspecSweeper"
     defaults: list[Any] = field(default_factory=lambda: list(_DEFAULTS))
-    direction: Any = "maximize"
-    """``maximize`` or ``minimize``, a list of them for several objectives, or ``auto``: scores up;
-    bands, time, memory and losses down."""
+    direction: Any = "auto"
+    """``auto``: of each objective its own, scores and speed up, bands, time and memory down.
+    ``maximize`` or ``minimize``, or a list of them, for a number that has none of its own."""
     n_trials: int = 20
     """Trials that the study has in the end, over all starts of the command."""
     n_jobs: int = 1
     """Trials that run side by side, under a launcher that can."""
+    identity: str | None = "hyperspec.runs.identity.describe_jobs"
+    """Function that takes composed configs of jobs, and says of each by readable names what decides
+    its result: a study is held to that. Null holds it to its space and objective alone."""
     max_failures: int | None = None
     """Failed trials of this start after which the search gives up; null never does."""
     pruner: Any = MISSING

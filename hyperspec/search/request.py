@@ -9,9 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hyperspec.config.compose import typed_words
 from hyperspec.config.sweep import SearchConfig
-from hyperspec.evaluation.metrics import natural_direction
-from hyperspec.evaluation.objective import objective_names
+from hyperspec.evaluation.metrics import METRICS, metric_of, natural_direction, score_of
+from hyperspec.evaluation.objective import AUTO, auto_candidates, objective_names
 from hyperspec.search.space import (
     ROTATE,
     ROTATION,
@@ -45,6 +46,19 @@ class Request:
     prunes: bool
     """Whether trials may be stopped early."""
 
+    @property
+    def told(self) -> dict[str, str]:
+        """Of what and how many jobs a trial is told one value, by readable names."""
+        said = {"objective": ",".join(self.objectives), "seed": str(self.first_seed)}
+        said["search.seeds"] = str(self.settings.seeds)
+        if self.rotations:
+            said["data.split.rotation"] = ",".join(map(str, self.rotations))
+        if self.settings.seeds > 1:
+            said["search.tell"] = self.settings.tell
+        if self.settings.tell == "lower":
+            said["search.confidence"] = f"{self.settings.confidence:g}"
+        return said
+
     def jobs(self) -> list[dict[str, int]]:
         """Return what sets the jobs of a trial apart: its seeds, and in each seed the rotations."""
         many = self.settings.seeds
@@ -68,7 +82,8 @@ def read_request(config: DictConfig, sweeper: Mapping[str, Any], words: Sequence
             "'bands.n=choice(10,20,50)', or an experiment that has some."
         )
     objectives = _objectives(config, sweeper.get("direction"))
-    directions = _directions(sweeper.get("direction"), objectives)
+    evaluators = bare(OmegaConf.select(config, "evaluation.evaluators"))
+    directions = _directions(sweeper.get("direction"), objectives, evaluators)
     pruner = _plain(sweeper.get("pruner"))
     build_pruner(pruner)
     prunes = pruner.get("name", "none") != "none"
@@ -107,11 +122,13 @@ def _objectives(config: DictConfig, direction: Any) -> tuple[str, ...]:
     return ("objective",) if count == 1 else tuple(f"objective_{i}" for i in range(count))
 
 
-def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
-    """Return the direction of each objective, as given or as is natural to it."""
+def _directions(
+    given: Any, objectives: Sequence[str], evaluators: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Return the direction of each objective: its own, or as given where it has none."""
     plain = bare(given)
     if plain in (None, "auto"):
-        return tuple(natural_direction(name) for name in objectives)
+        return tuple(_natural(name, evaluators) or "maximize" for name in objectives)
     ways = plain if _is_list(plain) else [plain]
     listed = [way.name if isinstance(way, Enum) else way for way in ways]
     bad = [word for word in listed if word not in _DIRECTIONS]
@@ -126,7 +143,27 @@ def _directions(given: Any, objectives: Sequence[str]) -> tuple[str, ...]:
             f"objective has {len(objectives)} metric(s) ({', '.join(objectives)}). Give one for "
             "each, or hydra.sweeper.direction=auto."
         )
+    for name, way in zip(objectives, listed, strict=True):
+        if _natural(name, evaluators) not in (None, way):
+            better = "less" if way == "maximize" else "more"
+            raise ConfigError(
+                f"hydra.sweeper.direction would {way} {name}, of which {better} is better: the "
+                "search would look for the worst. Leave it out, or give auto. Who means it takes "
+                "the stock sweeper (hydra/sweeper=optuna), which knows no metrics."
+            )
     return tuple(listed)
+
+
+def _natural(name: str, evaluators: Sequence[str] | None) -> str | None:
+    """Return the direction of a metric; None of one that the table does not have."""
+    stand_for = auto_candidates(evaluators) if name == AUTO else [name]
+    ways = {natural_direction(one) for one in stand_for if metric_of(score_of(one)).name in METRICS}
+    if len(ways) > 1:
+        raise ConfigError(
+            f"objective is auto, which may stand for {' or '.join(stand_for)}, and these go "
+            "opposite ways. Name one of them as objective=val/... ."
+        )
+    return next(iter(ways), None)
 
 
 def _check_pruning(config: DictConfig, name: str, directions: Sequence[str]) -> None:
@@ -165,6 +202,27 @@ def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
+def _check_stock(config: DictConfig) -> None:
+    """Refuse the stock sweeper's own direction where a metric goes the other way.
+
+    A direction that was typed is what somebody means.
+    """
+    given = bare(OmegaConf.select(config, "hydra.sweeper.direction"))
+    words = typed_words(config, "hydra")
+    typed = any(word.startswith("hydra.sweeper.direction=") for word in words)
+    if num_trials(config) is None or typed or given is None or _is_list(given):
+        return
+    way = given.name if isinstance(given, Enum) else str(given)
+    (name, *_) = _objectives(config, given)
+    if _natural(name, bare(OmegaConf.select(config, "evaluation.evaluators"))) not in (None, way):
+        other = "maximize" if way == "minimize" else "minimize"
+        raise ConfigError(
+            f"This sweeper would {way} objective={name} by its own default: it would look for the "
+            f"worst. Give hydra.sweeper.direction={other}, or a search that knows metrics, such as "
+            "search=tpe."
+        )
+
+
 def check_search(config: DictConfig) -> None:
     """Check a search as a whole; a grid must not ask for what a search alone does.
 
@@ -172,9 +230,9 @@ def check_search(config: DictConfig) -> None:
         ConfigError: If parts of it contradict each other, or no search is there to read them.
     """
     if OmegaConf.select(config, "hydra.sweeper.pruner") is not None:
-        words = [str(word) for word in config.hydra.overrides.task]
-        read_request(config, config.hydra.sweeper, words)
+        read_request(config, config.hydra.sweeper, typed_words(config))
         return
+    _check_stock(config)
     if num_trials(config) is not None and rotations(config):
         raise ConfigError(
             f"{ROTATE} is {OmegaConf.select(config, ROTATE)}, and this sweeper does not run the "

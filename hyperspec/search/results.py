@@ -7,7 +7,7 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,16 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from hyperspec.evaluation.objective import AUTO
+from hyperspec.report.cohorts import objective_name
+from hyperspec.report.load import load_sweep
 from hyperspec.search.study import DUPLICATE, ORPHAN
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.contract import TAG_LIMIT, Artifact, Tag
-from hyperspec.tracking.parent import find_parent
+from hyperspec.tracking.parent import ParentInfo, find_parent
 from hyperspec.tracking.record import read_run
 from hyperspec.tracking.retry import store_errors
+from hyperspec.utils.csv_text import guarded
 from hyperspec.utils.errors import HyperspecError
 
 log = logging.getLogger(__name__)
@@ -120,8 +124,10 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
         results |= {"best_params": best.params, "best_value": best.value}
         results |= {"best_trial": best.number}
     OmegaConf.save(OmegaConf.create(results), folder / "optimization_results.yaml")
-    print(f"\n{outcome.text}", flush=True)
     parent = find_parent(folder)
+    if parent is not None and AUTO in outcome.objectives:
+        outcome = _named(outcome, parent)
+    print(f"\n{outcome.text}", flush=True)
     if parent is None:
         return
     try:
@@ -139,6 +145,19 @@ def publish(study: optuna.Study, outcome: Outcome, num_trials: int, folder: Path
         log.warning("the outcome is in %s, not in MLflow: %s", folder, error)
 
 
+def _named(outcome: Outcome, parent: ParentInfo) -> Outcome:
+    """Return the outcome with the metric that ``objective=auto`` stood for, as its jobs tell."""
+    try:
+        data = load_sweep(parent.tracking_uri, [parent.parent_run_id])
+    except HyperspecError as error:
+        log.info("what objective=auto stood for cannot be read: %s", error)
+        return outcome
+    meant = objective_name(data.finished)
+    return replace(
+        outcome, objectives=tuple(meant if name == AUTO else name for name in outcome.objectives)
+    )
+
+
 def _table(study: optuna.Study, outcome: Outcome) -> str:
     best = {trial.number for trial in outcome.best}
     text = io.StringIO()
@@ -146,6 +165,6 @@ def _table(study: optuna.Study, outcome: Outcome) -> str:
     writer.writerow(["trial", "state", "best", *outcome.objectives, "overrides"])
     for trial in study.get_trials(deepcopy=False):
         values = trial.values or [""] * len(outcome.objectives)
-        row = [trial.number, told_state(trial), int(trial.number in best), *values]
-        writer.writerow([*row, overrides(trial)])
+        row: list[object] = [trial.number, told_state(trial), int(trial.number in best), *values]
+        writer.writerow([*row, guarded(overrides(trial))])
     return text.getvalue()

@@ -28,8 +28,9 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial
+from optuna.trial import BaseTrial, FixedTrial
 
+from hyperspec.config.compose import typed_words
 from hyperspec.tracking.names import as_text
 from hyperspec.utils.errors import ConfigError
 
@@ -55,7 +56,7 @@ def rotations(config: DictConfig) -> tuple[int, ...]:
     """
     count = OmegaConf.select(config, ROTATE)
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
-    typed = OmegaConf.select(config, "hydra.overrides.task") or []
+    typed = typed_words(config)
     words = [str(word).partition("=")[0].lstrip("+") for word in typed]
     chosen = OmegaConf.select(config, ROTATION) is not None
     if count is None or chosen or ROTATION in {*params, *words}:
@@ -122,7 +123,23 @@ class SearchSpace:
         for values in itertools.product(*(choices(d) or () for d in self.always.values())):
             yield dict(zip(self.always, values, strict=True))
 
-    def suggest(self, trial: Trial, extend: Callable[[Trial], object] | None = None) -> list[str]:
+    def examples(self, whole: Callable[[str], bool]) -> Iterator[tuple[str, list[str]]]:
+        """Yield the words of a trial of first values, and one for each other choice of some keys.
+
+        ``whole`` says of a key whether all of its choices are wanted. Beside the words stands that
+        choice, such as ``bands=pca``, empty for the first trial.
+        """
+        first = {name: _lowest(d) for name, d in self.labelled.items()}
+        yield "", self.suggest(FixedTrial(first))
+        for name, distribution in self.always.items():
+            if isinstance(distribution, CategoricalDistribution) and whole(name):
+                for value in distribution.choices[1:]:
+                    words = self.suggest(FixedTrial({**first, name: value}))
+                    yield f"{name}={as_text(value)}", words
+
+    def suggest(
+        self, trial: BaseTrial, extend: Callable[[BaseTrial], object] | None = None
+    ) -> list[str]:
         """Draw a trial's values; return its overrides.
 
         ``extend`` draws more of them (``hydra.sweeper.custom_search_space``).
@@ -229,7 +246,13 @@ def choices(distribution: Distribution) -> Sequence[Any] | None:
     return None if step is None else [*FloatRange(low, high, step), high]
 
 
-def _suggest(trial: Trial, name: str, distribution: Distribution) -> Any:
+def _lowest(distribution: Distribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    return distribution.low
+
+
+def _suggest(trial: BaseTrial, name: str, distribution: Distribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
     low, high, log = distribution.low, distribution.high, distribution.log

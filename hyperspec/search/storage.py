@@ -22,6 +22,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from hyperspec.search.optuna_internals import cached
+from hyperspec.tracking.database import check_study_database
 from hyperspec.tracking.health import (
     SQLITE,
     database_path,
@@ -135,8 +136,10 @@ def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECOND
     A ``fresh`` one may be begun; otherwise a missing SQLite file is waited for.
 
     Raises:
-        TrackingError: If it does not answer for ``patience`` seconds, now or at any call.
+        TrackingError: If it does not answer for ``patience`` seconds, now or at any call, or is not
+            one of Optuna's.
     """
+    check_study_database(address)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if database_path(address) is not None:
         # SQLite waits by itself too, in silence; what is longer than that is told.
@@ -145,7 +148,10 @@ def open_storage(address: str, *, fresh: bool, patience: float = PATIENCE_SECOND
     def connect() -> RDBStorage:
         if not fresh:
             _find_file(address)
-        return RDBStorage(address, options)
+        try:
+            return RDBStorage(address, options)
+        except RuntimeError as error:  # tables of another version of Optuna
+            raise TrackingError(f"hydra.sweeper.storage={shown(address)}: {error}") from error
 
     made: BaseStorage = _PatientStorage(_repeat(connect, address, patience), patience)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -9,13 +10,14 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import optuna
 from filelock import FileLock
 from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hyperspec.search.optuna_internals import reopen
 from hyperspec.search.space import SearchSpace, Space
@@ -26,44 +28,117 @@ from hyperspec.utils.process import host_name, is_dead, process_tag
 
 log = logging.getLogger(__name__)
 
-_SPACE = "hyperspec:space"  # user attribute of a study: the space it was begun with
+# User attributes of a study: the space that it was begun with, and all else that it asked.
+_SPACE, _SETTINGS = "hyperspec:space", "hyperspec:asked"
 _HOST, _PROCESS = "hyperspec:host", "hyperspec:process"  # of a trial: who asked for it
 DUPLICATE = "hyperspec:duplicate"  # of a trial: its values were another's; not run, not counted
 ORPHAN = "hyperspec:orphan"  # of a trial: its controller died; another trial repeats it
+REPEATS = "hyperspec:repeats"  # of a trial: number of the failed one whose values it has
+_SHOWN = 8  # differences that are listed
 _SMALL = 10_000  # points of a space that are worth listing
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a study is held to."""
+
+    directions: tuple[str, ...]
+    space: Space
+    settings: Mapping[str, str]
+    """All else that decides what its trials are told, by readable names."""
+
+    @property
+    def spaces(self) -> dict[str, Any]:
+        """The space as a study keeps it."""
+        return {name: json.loads(distribution_to_json(d)) for name, d in self.space.items()}
+
+    @property
+    def hash(self) -> str:
+        """What is the same for the same question, 8 hex digits."""
+        text = _key({"": [self.directions, self.spaces, dict(self.settings)]})
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
 def open_study(
-    name: str | None,
-    storage: BaseStorage,
-    directions: Sequence[str],
-    pruner: optuna.pruners.BasePruner,
-    space: Space,
+    name: str, storage: BaseStorage, pruner: optuna.pruners.BasePruner, asked: Asked
 ) -> optuna.Study:
-    """Open a study, or begin it; without a name it is one that no later start finds.
+    """Open a study, or begin it, and put trials of dead controllers in line again.
 
     Call it under :func:`study_lock`: on a fresh database parallel processes race for the tables.
 
     Raises:
-        ConfigError: If it was begun with another space or other directions.
+        ConfigError: If it was begun with something else; the message has the differences.
     """
     study = optuna.create_study(
         study_name=name,
         storage=storage,
         pruner=pruner,
-        directions=cast(Any, list(directions)),
+        directions=cast(Any, list(asked.directions)),
         load_if_exists=True,
     )
-    known = [direction.name.lower() for direction in study.directions]
-    if known != list(directions):
-        raise ConfigError(
-            f"The study {study.study_name} was begun with direction {known}, and now "
-            f"hydra.sweeper.direction is {list(directions)}. Give the study another name with "
-            "hydra.sweeper.study_name."
+    requeue_orphans(study, storage)
+    hold(study, asked, mendable=not count(study))
+    if study.user_attrs.get(_SETTINGS) is None and count(study):
+        log.warning(
+            "the study %s is of an earlier version, which did not keep what its %d trials were "
+            "asked beside the space: see that epochs, data and the like are those of then. From "
+            "now on it is held to those of this command",
+            *(name, count(study)),
         )
-    _check_space(study, space)
+    study.set_user_attr(_SPACE, asked.spaces)
+    study.set_user_attr(_SETTINGS, dict(asked.settings))
     return study
+
+
+def hold(study: optuna.Study, asked: Asked, mendable: bool = False) -> None:
+    """Hold a study to what it asked: another start may have begun it anew while it had no value.
+
+    ``mendable`` lets the settings differ, for a study without a trial that counts: it has no values
+    that new ones could not be compared with. Call it under :func:`study_lock`.
+
+    Raises:
+        ConfigError: With the differences.
+    """
+    name, changed = study.study_name, _differences(study, asked, mendable)
+    if changed:
+        raise ConfigError(
+            f"The study {name} was begun with something else ({'; '.join(changed)}), so that its "
+            "trials cannot be compared with new ones. Take the old values to go on with it, give "
+            "the new ones a study of their own with hydra.sweeper.study_name, or give "
+            f"sweep.changed=fork, which takes the study {fork_name(name, asked)}."
+        )
+
+
+def fork_name(name: str, asked: Asked) -> str:
+    """Return the name of the study that asks something else than the one of that name."""
+    return f"{name}-{asked.hash}"
+
+
+def _differences(study: optuna.Study, asked: Asked, mendable: bool) -> list[str]:
+    """Return what a stored study asked that is not asked now, and the other way round."""
+    before = {"direction": [direction.name.lower() for direction in study.directions]}
+    now: dict[str, Any] = {"direction": list(asked.directions)}
+    if (space := study.user_attrs.get(_SPACE)) is not None:
+        before |= {f"space of {key}": _ranges(kept) for key, kept in space.items()}
+        now |= {f"space of {key}": _ranges(kept) for key, kept in asked.spaces.items()}
+    settings = study.user_attrs.get(_SETTINGS)
+    if settings is not None and not mendable:
+        before, now = before | settings, now | dict(asked.settings)
+    keys = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    told = [f"{key}: {_brief(before, key)} before, {_brief(now, key)} now" for key in keys]
+    return [*told[:_SHOWN], f"and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else told
+
+
+def _ranges(kept: Mapping[str, Any]) -> Any:
+    return kept.get("attributes", kept)
+
+
+def _brief(said: Mapping[str, Any], key: str) -> str:
+    if key not in said:
+        return "not searched" if key.startswith("space of ") else "not set"
+    value = said[key]
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def study_lock(storage: str) -> AbstractContextManager[object]:
@@ -111,7 +186,7 @@ def is_in_line(study: optuna.Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
 
-def current(study: optuna.Study, trial: Trial) -> optuna.trial.FrozenTrial:
+def current(study: optuna.Study, trial: Trial) -> FrozenTrial:
     """Return a trial as stored now: its job writes from another process, past our copy."""
     found = study.get_trials(deepcopy=False)
     return next(frozen for frozen in found if frozen.number == trial.number)
@@ -144,6 +219,12 @@ def unseen(study: optuna.Study, space: SearchSpace, seed: int) -> dict[str, Any]
     return random.Random(seed).choice(left) if left else None
 
 
+def ends(study: optuna.Study, space: SearchSpace) -> bool:
+    """Say whether a small space has no point left that was not drawn, and nothing is in line."""
+    small = space.size <= _SMALL
+    return small and not is_in_line(study) and unseen(study, space, seed=0) is None
+
+
 def _key(params: Mapping[str, Any]) -> str:
     return json.dumps(params, sort_keys=True, default=str)
 
@@ -155,42 +236,37 @@ def drop_duplicate(study: optuna.Study, trial: Trial) -> None:
 
 
 def count(study: optuna.Study) -> int:
-    """Return how many trials count: those that ended, and those that another controller runs.
+    """Return how many trials count: told or pruned, and those that another controller runs.
 
     Call it under :func:`study_lock`: a running trial without a signature has lost its controller.
     """
     # Asked for at once: a trial that ends between two questions would be in neither answer.
-    trials = study.get_trials(deepcopy=False, states=(*_ENDED, TrialState.RUNNING))
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    trials = study.get_trials(deepcopy=False, states=states)
     return sum(
-        _PROCESS in trial.user_attrs
-        if trial.state == TrialState.RUNNING
-        else not {ORPHAN, DUPLICATE} & trial.user_attrs.keys()
-        for trial in trials
+        trial.state != TrialState.RUNNING or _PROCESS in trial.user_attrs for trial in trials
     )
 
 
-def _check_space(study: optuna.Study, space: Space) -> None:
-    """Hold a stored study to the space that it was begun with."""
-    now = {name: json.loads(distribution_to_json(d)) for name, d in space.items()}
-    then = study.user_attrs.get(_SPACE)
-    if then is None:
-        study.set_user_attr(_SPACE, now)
-        return
-    changed = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]
-    if changed:
-        diff = "; ".join(
-            f"{key}: {_brief(then, key)} before, {_brief(now, key)} now" for key in changed
-        )
-        raise ConfigError(
-            f"The study {study.study_name} was begun with another space ({diff}). Give the new "
-            "space a study of its own with hydra.sweeper.study_name, or take the old space."
-        )
+def failures(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that failed and that no later one repeats."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs.get(REPEATS) for trial in trials}
+    return [
+        trial
+        for trial in trials
+        if trial.state == TrialState.FAIL
+        and not {ORPHAN, DUPLICATE} & trial.user_attrs.keys()
+        and trial.number not in repeated
+    ]
 
 
-def _brief(space: Mapping[str, Any], key: str) -> str:
-    if key not in space:
-        return "not searched"
-    return json.dumps(space[key].get("attributes", space[key]), sort_keys=True)
+def retry_failed(study: optuna.Study, most: int) -> None:
+    """Put the values of failed trials in line again, the oldest first; under :func:`study_lock`."""
+    waiting = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+    for trial in failures(study)[: max(most - waiting, 0)]:
+        study.enqueue_trial(trial.params, user_attrs={REPEATS: trial.number})
+        log.info("trial %d failed before and is run again", trial.number)
 
 
 def pooled(

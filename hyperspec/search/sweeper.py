@@ -21,11 +21,12 @@ from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from optuna.storages import BaseStorage
-from optuna.trial import Trial, TrialState
+from optuna.trial import BaseTrial, Trial, TrialState
 
+from hyperspec.config.compose import typed_words
 from hyperspec.search import study as stored
 from hyperspec.search.request import Request, bare, read_request
 from hyperspec.search.results import OVERRIDES, find_outcome, publish
@@ -39,13 +40,15 @@ from hyperspec.search.trial import (
     build_pruner,
     write_study,
 )
-from hyperspec.utils.errors import ConfigError
-from hyperspec.utils.text import names
+from hyperspec.tracking.health import shown
+from hyperspec.tracking.parent import IN_SWEEP
+from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
 
 _REASON = "hyperspec:reason"  # user attribute of a failed trial
 _SEEDS = "hyperspec:seeds"  # of a trial of several seeds: what each of them reached
+_SHOWN = 300  # characters of a reason
 _REDRAWS = 20  # draws in a row that may only repeat other trials
 
 
@@ -63,9 +66,8 @@ class _Drawn:
         """Return the overrides of one of its jobs."""
         number, own = self.trial.number, self.jobs[place]
         folder = "/".join([str(number), *(f"{k.rpartition('.')[2]}_{v}" for k, v in own.items())])
-        job = [word for word in self.words if word.partition("=")[0] not in own]
-        job += [f"+hydra.job.env_set.{TRIAL_VARIABLE}={number}"]
-        job += [*(f"{key}={value}" for key, value in own.items()), f"hydra.sweep.subdir={folder}"]
+        job = [*_with(self.words, own), f"+hydra.job.env_set.{TRIAL_VARIABLE}={number}"]
+        job += [f"hydra.sweep.subdir={folder}"]
         return [*job, f"+hydra.job.env_set.{FOLLOWS_VARIABLE}=1"] if place else job
 
 
@@ -102,53 +104,118 @@ class Search:
         """Run trials until the study has ``n_trials`` of them.
 
         Raises:
-            ConfigError: If the space and the command line contradict each other, the stored
-                study was begun with another space, or trials could not be composed.
+            ConfigError: If the space and the command line contradict each other, or the stored
+                study was begun with something else.
+            HyperspecError: If fewer ended well than were asked for.
         """
         asked = read_request(self.config, self.options, arguments)
         if asked.space.size < self.n_trials:
             self.n_trials = int(asked.space.size)
             log.info("the space has %d points: as many trials", self.n_trials)
-        study = self._open(asked)
-        while not self._hopeless() and (drawn := self._next(study, asked)):
+        whole = stored.Asked(asked.directions, asked.space.labelled, self._settings(asked))
+        study = self._open(asked, whole)
+        while not self._hopeless() and (drawn := self._next(study, asked, whole)):
             self._batch(study, drawn, asked)
         outcome = find_outcome(study, asked.objectives, asked.directions, len(asked.jobs()))
         publish(study, outcome, stored.count(study), self.folder)
-        if self.uncomposed:
-            raise ConfigError(
-                f"{len(self.uncomposed)} trials could not be composed. The first: "
-                f"{self.uncomposed[0]}"
-            )
+        self._check_total(study, asked.settings.retry_failed)
 
-    def _open(self, asked: Request) -> optuna.Study:
-        """Open the study, close what dead controllers left, and leave a note for the jobs."""
+    def _check_total(self, study: optuna.Study, retries: bool) -> None:
+        """Say that fewer trials ended well than were asked for, and why."""
+        ended = stored.count(study)
+        if ended >= self.n_trials:
+            return
+        failed = stored.failures(study)
+        causes = [f"{len(failed)} failed"] if failed else []
+        if failed:
+            reason = str(failed[-1].user_attrs.get(_REASON, "no reason kept"))
+            causes.append(f"the last one, {failed[-1].number}, with: {reason[:_SHOWN]}")
+        if self.uncomposed:
+            many = len(self.uncomposed)
+            causes.append(f"{many} could not be composed, the first: {self.uncomposed[0]}")
+        next_time = "runs them again" if retries else "draws others (search.retry_failed=false)"
+        error = HyperspecError(
+            f"The search {study.study_name} has {ended} of the {self.n_trials} trials asked for"
+            f"{': ' if causes else ''}{'; '.join(causes)}. Mend the cause; then the same command "
+            f"{next_time}."
+        )
+        error.add_note(IN_SWEEP)  # its words were right
+        raise error
+
+    def _open(self, asked: Request, whole: stored.Asked) -> optuna.Study:
+        """Open the study, put in line what is to run again, and leave a note for the jobs."""
         with stored.study_lock(self.address):
             storage = open_storage(self.address, fresh=True)
-            study = self._open_or_fork(asked, storage)
-            stored.requeue_orphans(study, storage)
+            study = self._open_or_fork(whole, storage)
+            if asked.settings.retry_failed:
+                stored.retry_failed(study, self.n_trials - stored.count(study))
         write_study(self.folder, StudyNote(study.study_name, self.address, self.options["pruner"]))
-        log.info("study %s: %s", study.study_name, self.address)
+        log.info("study %s: %s", study.study_name, shown(self.address))
         return study
 
-    def _open_or_fork(self, asked: Request, storage: BaseStorage) -> optuna.Study:
-        """Open the study; a changed space is refused, or takes the first name that fits it."""
-        pruner, wanted = build_pruner(self.options["pruner"]), self.options["study_name"]
-        fork = OmegaConf.select(self.config, "sweep.changed") == "fork"
-        space, directions = asked.space.labelled, asked.directions
-        for name in names(wanted) if wanted and fork else (wanted,):
-            try:
-                return stored.open_study(name, storage, directions, pruner, space)
-            except ConfigError:
-                if not fork:
-                    raise
-                log.info("the study %s was begun with another space", name)
-        raise AssertionError("names() does not end")
+    def _open_or_fork(self, asked: stored.Asked, storage: BaseStorage) -> optuna.Study:
+        """Open the study; where it was begun with something else, it is refused or forked."""
+        pruner, name = build_pruner(self.options["pruner"]), self._name(asked)
+        try:
+            return stored.open_study(name, storage, pruner, asked)
+        except ConfigError as error:
+            if OmegaConf.select(self.config, "sweep.changed") != "fork":
+                raise
+            forked = stored.fork_name(name, asked)
+            why = str(error).partition(", so that")[0]
+            log.info("%s: forked into the study %s", why, forked)
+            return stored.open_study(forked, storage, pruner, asked)
 
-    def _next(self, study: optuna.Study, asked: Request) -> list[_Drawn]:
-        """Draw as many trials as run side by side and are missing to the total."""
+    def _name(self, asked: stored.Asked) -> str:
+        """Return the study's name; where no experiment gives one, it is what is asked."""
+        name = self.options["study_name"]
+        if name is None:
+            return f"search-{asked.hash}"
+        choices = OmegaConf.select(self.config, "hydra.runtime.choices") or {}
+        words = typed_words(self.config, "hydra")
+        typed = any(str(word).startswith("hydra.sweeper.study_name=") for word in words)
+        if not typed and name.startswith("None-") and choices.get("experiment", "") is None:
+            return f"adhoc{name.removeprefix('None')}-{asked.hash}"
+        return str(name)
+
+    def _settings(self, asked: Request) -> dict[str, str]:
+        """Return all that decides what trials are told and is not searched, by readable names."""
+        said: dict[str, str] = {}
+        if target := self.options.get("identity"):
+            describe = instantiate({"_target_": target, "_partial_": True})
+            examples = list(asked.space.examples(self._changes_others))
+            jobs = describe([self._compose(words, asked.jobs()[0]) for _, words in examples])
+            for (choice, _), job in zip(examples, jobs, strict=True):
+                place = f" ({choice})" if choice else ""
+                said |= {f"{k}{place}": value for k, value in job.items() if said.get(k) != value}
+        for key in {*asked.space.always, *(k for b in asked.space.branches for k in b.space)}:
+            said.pop(key.lstrip("+"), None)
+        drawn = self.options["custom_search_space"]
+        return said | asked.told | ({"custom_search_space": str(drawn)} if drawn else {})
+
+    def _changes_others(self, key: str) -> bool:
+        """Say whether a searched key decides which other keys a config has, or its data."""
+        return key.startswith("data.") or bool(self.loader.get_group_options(key))
+
+    def _compose(self, words: list[str], own: Mapping[str, int]) -> DictConfig:
+        made = self.loader.load_sweep_config(self.config, _with(words, own))
+        with open_dict(made):
+            del made["hydra"]
+        return made
+
+    def _next(self, study: optuna.Study, asked: Request, whole: stored.Asked) -> list[_Drawn]:
+        """Draw as many trials as run side by side and are missing to the total.
+
+        What failed in this start counts until the next one, so that a cause that fails all trials
+        ends; and a small space ends with its last point.
+        """
+        drawn: list[_Drawn] = []
         with stored.study_lock(self.address):
-            missing = self.n_trials - stored.count(study)
-            return [self._draw(study, asked) for _ in range(min(missing, self.n_jobs))]
+            stored.hold(study, whole)
+            missing = self.n_trials - stored.count(study) - self.failures
+            while len(drawn) < min(missing, self.n_jobs) and not stored.ends(study, asked.space):
+                drawn.append(self._draw(study, asked))
+        return drawn
 
     def _draw(self, study: optuna.Study, asked: Request) -> _Drawn:
         """Draw one trial, and again when it only repeats another one.
@@ -174,7 +241,7 @@ class Search:
         trial.set_user_attr(OVERRIDES, apart)
         return _Drawn(trial, words, asked.jobs())
 
-    def _extend(self) -> Callable[[Trial], object] | None:
+    def _extend(self) -> Callable[[BaseTrial], object] | None:
         target = self.options["custom_search_space"]
         if not target:
             return None
@@ -261,6 +328,12 @@ class Search:
         if hopeless:
             log.error("the search gives up: %d trials failed (max_failures)", self.failures)
         return hopeless
+
+
+def _with(words: Sequence[str], own: Mapping[str, int]) -> list[str]:
+    """Return a trial's words with those of one of its jobs."""
+    kept = [word for word in words if word.partition("=")[0] not in own]
+    return [*kept, *(f"{key}={value}" for key, value in own.items())]
 
 
 def _values(outcome: JobReturn | str, num_objectives: int) -> tuple[list[float] | None, str]:

@@ -7,14 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.spectra.drawing import spectrum_svg
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import BandError
+
+_MOST_SHOWN = 60  # wavelengths that a notebook lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +66,15 @@ class BandSelection:
 
     def __hash__(self) -> int:
         return hash(self.hash)
+
+    def _repr_html_(self) -> str:
+        """Show the wavelengths as notebooks do: their places on the axis, and in numbers."""
+        nm = [f"{one:.1f}" for one in self.wavelengths_nm]
+        more = f" and {len(nm) - _MOST_SHOWN} more" if len(nm) > _MOST_SHOWN else ""
+        what = f"{len(self)} of {len(self.axis)} bands (bands={self.strategy})"
+        drawn = spectrum_svg(self.axis, marks=self.wavelengths_nm, title=what)
+        listed = f"{', '.join(nm[:_MOST_SHOWN])} nm{more}"
+        return f"<div><p>{escape(what)}</p>{drawn}<p>{listed}</p></div>"
 
     @property
     def bands_nm(self) -> NDArray[np.float64]:

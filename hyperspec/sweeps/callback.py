@@ -22,17 +22,26 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from hyperspec.config.compose import typed_words
+from hyperspec.config.schema import Train, hints
+from hyperspec.runs.planning.preflight import look_first
 from hyperspec.runs.watchdog import scheduler_job
+from hyperspec.search.request import bare
 from hyperspec.sweeps.description import opening
 from hyperspec.sweeps.finalise import close_sweep
 from hyperspec.sweeps.folder import check_busy, settle_folder
+from hyperspec.sweeps.kept_config import config_words, keep_config, write_files
 from hyperspec.sweeps.launchers.launcher import check_launcher
+from hyperspec.sweeps.measured_windows import log_wavelengths
 from hyperspec.sweeps.validation import Check, add_rotations, make_plan
 from hyperspec.tracking.contract import Folder, Param, Tag
+from hyperspec.tracking.names import as_text
 from hyperspec.tracking.parent import ParentInfo, find_parent, write_parent
 from hyperspec.tracking.record import read_run
-from hyperspec.utils.errors import HyperspecError, in_words
+from hyperspec.utils.errors import HyperspecError, TrackingError, in_words
 from hyperspec.utils.process import host_name, process_tag
+from hyperspec.utils.progress import progress
+from hyperspec.utils.text import without_secrets
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -84,13 +93,15 @@ class SweepCallback(Callback):
             raise SystemExit(1) from error
 
     def _begin(self, config: DictConfig) -> None:
+        kept, varied = keep_config(), list[str]()
         with _refusing():
             check_launcher(config)
             add_rotations(config)
             if self._check is not None:
-                checked = _announce(config, self._check, self._need)
+                varied, checked = _announce(config, self._check, self._need)
                 if self._data is not None:
-                    self._data(checked)
+                    with progress("Looking at the specimens"):
+                        self._data(checked)
         from hyperspec.tracking.cleanup import catch_up
         from hyperspec.tracking.client import connect
         from hyperspec.tracking.run import start_run
@@ -99,19 +110,21 @@ class SweepCallback(Callback):
         self._sweep_dir = base / str(config.hydra.sweep.dir)
         space = _space(config)
         tracking, outbox = config.tracking, config.tracking.get("outbox")
-        with _refusing():
+        with _refusing(), progress("Opening the tracking store"):
             connection = connect(
                 tracking.uri, tracking.experiment, base, outbox=outbox, offline=True
             )
             catch_up(connection)
             busy = check_busy(config, connection, command_line(config))
             self._sweep_dir = settle_folder(config, self._sweep_dir, space)
+            write_files(kept.users_files(), self._sweep_dir)
         if busy is not None:
             print(busy, flush=True)
         study = str(config.get("study") or "sweep")
         name = f"{study} {time.strftime('%m-%d %H:%M:%S')}"  # the UI shows 18 characters
         command = command_line(config)  # with the folder that was settled on
-        described = opening(config, study, command, space)
+        typed = f"cd {shlex.quote(str(base))}\n{command}"  # paths in it may be relative
+        described = opening(config, study, typed, space)
         tags: dict[str, str] = {Tag.STUDY: study, Tag.COMMAND: command, Tag.NOTE: described}
         # Under names of their own: with the jobs' names the parent's lists of values would turn
         # the axes of MLflow's charts, which draw parents too, from numbers into words.
@@ -126,6 +139,7 @@ class SweepCallback(Callback):
         except BaseException as error:
             run.fail(error)
             raise
+        _save_view(run, config, varied)
         self._run = run
         self._old_handler = _exit_on_terminate()
 
@@ -136,7 +150,8 @@ class SweepCallback(Callback):
         run, self._run = self._run, None
         error = sys.exc_info()[1]
         try:
-            ending = close_sweep(run, error)
+            with progress("Closing the sweep"):
+                ending = close_sweep(run, error)
         except BaseException as late:
             run.fail(late)
             raise
@@ -144,24 +159,31 @@ class SweepCallback(Callback):
             if self._old_handler is not None:
                 signal.signal(signal.SIGTERM, self._old_handler)
         if ending.data is None:
-            print(f"\n{ending.text}\n  hyperspec report {self._sweep_dir}", file=sys.stderr)
+            print(f"\n{ending.text}\n  {self._report_command}", file=sys.stderr)
         elif ending.data.jobs.empty:
             pass
         elif not OmegaConf.select(config, "sweep.report", default=True):
             self._conclude(run, ending.data, _log_model(config), ())
-            print(f"\nsweep.report=false: hyperspec report {self._sweep_dir} writes the report.")
+            print(f"\nsweep.report=false: {self._report_command} writes the report.")
         else:
             verdict: tuple[str, ...] = ()
             try:
+                log_wavelengths(run.connection, ending.data, config)
                 verdict = self._report(run, ending.data)
             except Exception:
                 log.exception("the report failed; try again with: hyperspec report %s", run.run_id)
                 raise
             finally:
                 self._conclude(run, ending.data, _log_model(config), verdict)
-        if error is None and ending.failed:
+        if ending.data is not None and ending.text:  # below the table, which lacks these runs
+            print(f"\n{ending.text}\n  {self._report_command}", file=sys.stderr)
+        if error is None and (ending.failed or ending.held):
             # Some sweepers swallow failures; a sweep with a failed job must not look like success.
             raise SystemExit(1)
+
+    @property
+    def _report_command(self) -> str:
+        return shlex.join(["hyperspec", "report", str(self._sweep_dir)])
 
     def _conclude(
         self, run: JobRun, data: SweepData, log_model: str, verdict: tuple[str, ...]
@@ -174,7 +196,8 @@ class SweepCallback(Callback):
 
         connection = run.connection
         try:
-            uri = log_models(connection, data, log_model)
+            with progress("Logging models"):
+                uri = log_models(connection, data, log_model)
             run_id = data.sweeps[0].run_id
             before = read_run(connection.client, run_id).tag(Tag.NOTE)
             text = closing(before, data, connection.experiment_id, uri, verdict)
@@ -198,7 +221,7 @@ class SweepCallback(Callback):
             run.connection.ask(send)
         except UnreachableError as error:
             log.warning("the report is in %s, and not with its run: %s", self._sweep_dir, error)
-        return paths.verdict.sentences
+        return paths.sentences
 
 
 def _log_model(config: DictConfig) -> str:
@@ -218,16 +241,44 @@ def _refusing() -> Iterator[None]:
         raise SystemExit(2) from error
 
 
-def _announce(config: DictConfig, check: Check, need: Need | None) -> list[object]:
+def _save_view(run: JobRun, config: DictConfig, varied: Sequence[str]) -> None:
+    """Let the UI open on this sweep's table; a store that is away or refuses goes without."""
+    from hyperspec.evaluation.metrics import main_accuracy, natural_direction
+    from hyperspec.evaluation.objective import objective_names
+    from hyperspec.tracking.retry import store_errors
+    from hyperspec.tracking.saved_view import save_view
+
+    connection, named = run.connection, OmegaConf.select(config, "objective")
+    if connection.offline or named is None:
+        return
+    less = natural_direction(objective_names(named)[0]) == "minimize"
+    score, objective = f"test/{main_accuracy().name}", as_text(bare(named))
+    try:
+        experiment = connection.known_experiment()
+        with store_errors():
+            connection.ask(
+                lambda client: save_view(
+                    client, experiment, varied, score, objective=objective, less=less
+                )
+            )
+    except TrackingError as error:
+        log.info("the UI's table was not saved: %s", error)
+
+
+def _announce(
+    config: DictConfig, check: Check, need: Need | None
+) -> tuple[list[str], list[object]]:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
 
-    Returns the checked configs of its jobs; after a dry run it leaves with status 0.
+    Returns the keys that it varies, and the checked configs of its jobs; after a dry run it leaves
+    with status 0, or 1 when some of them will fail.
     """
     from hyperspec.runs.planning.time import predict
 
     checked: list[object] = []
     try:
-        plan = make_plan(config, lambda made: checked.append(check(made)))
+        with progress("Checking all jobs"):
+            plan = make_plan(config, lambda made: checked.append(check(made)))
     except (HydraException, HyperspecError) as error:
         raise HyperspecError(" ".join(str(error).split())) from error
     if plan.problems:
@@ -235,11 +286,22 @@ def _announce(config: DictConfig, check: Check, need: Need | None) -> list[objec
     if any(axis.key == Param.MARGIN and len(axis.words) > 1 for axis in plan.axes):
         raise HyperspecError(f"{Param.MARGIN} has several values; a sweep has one.")
     print(plan.text, flush=True)
-    print(predict(config, checked, plan.num_jobs, need), flush=True)
+    jobs = [one for one in checked if isinstance(one, Train)]
+    with progress("Looking at the folder"):
+        failing = look_first(jobs)
+    for text in failing:
+        print(f"warning: {text}", flush=True)
+    told = dict.fromkeys(hint for one in jobs for hint in hints(one))
+    for hint in told:
+        print(f"hint: {hint}", flush=True)
+    with progress("Looking for earlier runs and the size of the specimens"):
+        cost = predict(config, checked, plan.num_jobs, need)
+    print(cost, flush=True)
     if OmegaConf.select(config, "sweep.dry_run"):
-        print("dry run: every job is sound; none was started")
-        raise SystemExit(0)
-    return checked
+        sound = "not every job is sound" if failing else "every job is sound"
+        print(f"dry run: {sound}; none was started")
+        raise SystemExit(1 if failing else 0)
+    return [axis.key for axis in plan.varied], checked
 
 
 def kept_margin(config: DictConfig) -> dict[str, str]:
@@ -249,10 +311,10 @@ def kept_margin(config: DictConfig) -> dict[str, str]:
 
 
 def command_line(config: DictConfig) -> str:
-    """Return the command that starts the same sweep again."""
-    overrides = config.hydra.overrides
-    words = [*overrides.task, *(w for w in overrides.hydra if not w.startswith("hydra.mode="))]
-    return shlex.join(["hyperspec", "train", "-m", *map(str, words)])
+    """Return the command that starts the same sweep again; passwords of addresses are left out."""
+    own = [word for word in typed_words(config, "hydra") if not word.startswith("hydra.mode=")]
+    told = map(without_secrets, [*typed_words(config), *own])
+    return shlex.join(["hyperspec", "train", "-m", *config_words(config), *told])
 
 
 def _space(config: DictConfig) -> dict[str, str]:
@@ -261,8 +323,8 @@ def _space(config: DictConfig) -> dict[str, str]:
     space = {}
     if isinstance(params, Mapping | DictConfig):
         space = {str(key): str(value) for key, value in params.items()}
-    for word in config.hydra.overrides.task:
-        key, _, value = str(word).partition("=")
+    for word in typed_words(config):
+        key, _, value = word.partition("=")
         space[key.lstrip("+")] = value
     # MLflow refuses other characters in a parameter's name; `~group` deletes, and varies nothing.
     return {key: value for key, value in space.items() if re.fullmatch(r"[\w./ -]+", key)}

@@ -54,6 +54,8 @@ def closing(
     run_id = data.sweeps[0].run_id
     page = f"#/experiments/{experiment_id}/runs"
     lines = [f"**{_counts(data)}.** [Report]({page}/{run_id}/artifacts/report/report.html)"]
+    from hyperspec.report.cohorts import best_job
+
     best = best_job(data)
     if best is not None:
         lines.append(
@@ -66,21 +68,6 @@ def closing(
     # The page shows some three lines at first: what was asked, and what came out.
     asked, _, rest = before.split("\n\nThe report is under")[0].partition("\n\n")
     return "\n\n".join(filter(None, [asked, " ".join(verdict), *lines, rest]))
-
-
-def best_job(data: SweepData) -> pd.Series | None:
-    """Return the finished job with the highest objective, the lowest of a loss, or None."""
-    if data.finished.empty or "metrics.objective" not in data.finished:
-        return None
-    scored = data.finished.dropna(subset=["metrics.objective"])
-    if scored.empty:
-        return None
-    from hyperspec.evaluation.metrics import natural_direction
-    from hyperspec.report.summary import objective_name
-
-    values = scored["metrics.objective"]
-    less = natural_direction(objective_name(scored)) == "minimize"
-    return scored.iloc[int(values.argmin() if less else values.argmax())]
 
 
 def question(config: DictConfig) -> str:

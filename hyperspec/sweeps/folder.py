@@ -6,16 +6,19 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from hyperspec.config.compose import hydra_string, typed_words
+from hyperspec.config.found_device import is_asked
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Tag
-from hyperspec.tracking.names import flatten
+from hyperspec.tracking.names import as_text, flatten
 from hyperspec.tracking.record import ended
 from hyperspec.utils.atomic import write_text
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.fields import free_keys
 from hyperspec.utils.text import names
 
 ASKED = "asked.json"
@@ -27,14 +30,19 @@ def asked(config: DictConfig, space: Mapping[str, str]) -> dict[str, str]:
     plain = OmegaConf.to_container(config, resolve=False, throw_on_missing=False)
     assert isinstance(plain, dict)
     plain.pop("hydra", None)
-    values = {**flatten(plain), **space}
+    values = {
+        # What the machine decides, as it was kept before there was hardware=auto.
+        key: as_text(OmegaConf.select(config, key)) if is_asked(value) else value
+        for key, value in {**flatten(plain), **space}.items()
+    }
     schema = OmegaConf.get_type(config)
     free = tuple(f"{key}." for key in free_keys(schema))
     marked = dict(_marked(config))
     usual = flatten({key: _default(f) for key, f in marked.items() if _is_later(f)})
     for key, field in marked.items():
         if key in values:
-            values[key] = field.metadata.get("counts_as", {}).get(values[key], values[key])
+            same = field.metadata.get("counts_as", {})
+            values[key] = as_text(same.get(values[key], values[key]))  # false is kept as `false`
     return {
         key: value
         for key, value in sorted(values.items())
@@ -120,22 +128,6 @@ def _default(field: dataclasses.Field[Any]) -> object:
     return field.default if made is dataclasses.MISSING else made()
 
 
-def free_keys(schema: Any, place: str = "") -> Iterator[str]:
-    """Return the keys that decide no result, as a schema marks them; a sweep may change them.
-
-    A config without a schema has no such keys. ``place`` stands before its keys.
-    """
-    if not dataclasses.is_dataclass(schema):
-        return
-    kinds = get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        key = f"{place}{field.name}"
-        if field.metadata.get("identity", True):
-            yield from free_keys(kinds[field.name], f"{key}.")
-        else:
-            yield key
-
-
 def _differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     keys = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
     pairs = [(key, then.get(key, "not set"), now.get(key, "not set")) for key in keys[:_SHOWN]]
@@ -147,9 +139,8 @@ def _redirect(config: DictConfig, folder: str) -> None:
     """Let the sweep and its jobs, which are composed anew from the overrides, use a folder."""
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = folder
-        kept = [w for w in config.hydra.overrides.hydra if not w.startswith("hydra.sweep.dir=")]
-        quoted = folder.replace("\\", "\\\\").replace("'", "\\'")
-        config.hydra.overrides.hydra = [*kept, f"hydra.sweep.dir='{quoted}'"]
+        kept = [w for w in typed_words(config, "hydra") if not w.startswith("hydra.sweep.dir=")]
+        config.hydra.overrides.hydra = [*kept, f"hydra.sweep.dir={hydra_string(folder)}"]
 
 
 def _read(folder: Path) -> dict[str, str] | None:

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyperspec.sweeps.description import best_job
+from hyperspec.report.cohorts import best_job
 from hyperspec.tracking.client import Connection
-from hyperspec.tracking.contract import Artifact, Param
+from hyperspec.tracking.contract import Artifact, MetricName, Param
 from hyperspec.tracking.record import read_run
 
 if TYPE_CHECKING:
@@ -29,16 +29,18 @@ def log_models(connection: Connection, data: SweepData, which: str) -> str | Non
     A job that took another's result is left to the run that trained; a run has one model at most.
     """
     best = best_job(data)
-    if which == "none" or best is None:
+    if which == "none":
         return None
-    rows = [row for _, row in data.finished.iterrows()] if which == "all" else [best]
+    rows = [row for _, row in data.finished.iterrows()]
+    if which != "all":
+        rows = [] if best is None else [best]
     found = {str(row["run_id"]): _log_once(connection, row) for row in rows}
-    return found[str(best["run_id"])]
+    return None if best is None else found[str(best["run_id"])]
 
 
 def _log_once(connection: Connection, job: pd.Series) -> str | None:
     """Log one job's encoder unless its run has a model already."""
-    from hyperspec.tracking.pyfunc_model import log_encoder
+    from hyperspec.tracking.pyfunc_model import link_metrics, log_encoder
 
     client = connection.client
     run_id = str(job["resumed_from"] or job["run_id"])
@@ -62,4 +64,6 @@ def _log_once(connection: Connection, job: pd.Series) -> str | None:
             loader=LOADER,
             about={key: params[key] for key in _SHOWN if key in params},
         )
+    scores = [key for key in run.metrics if key == MetricName.OBJECTIVE or key.startswith("test/")]
+    link_metrics(client, run_id, logged.model_id, scores)
     return str(logged.model_uri)

@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from hyperspec.config.compose import quoted
+from hyperspec.config.compose import quoted, typed_words
 from hyperspec.search.request import check_search
 from hyperspec.search.space import (
     ROTATE,
@@ -34,6 +34,7 @@ from hyperspec.search.space import (
     num_trials,
     rotations,
 )
+from hyperspec.sweeps.subdir import check_subdirs
 from hyperspec.utils.errors import HyperspecError
 
 Check = Callable[[DictConfig], object]
@@ -89,11 +90,15 @@ class Plan:
     """What else there is to say of a search."""
 
     @property
+    def varied(self) -> list[Axis]:
+        """The axes with several values."""
+        return [axis for axis in self.axes if len(axis.words) > 1 or not axis.whole]
+
+    @property
     def text(self) -> str:
         """What the sweep is about to run, in a few lines."""
-        varied = [axis for axis in self.axes if len(axis.words) > 1 or not axis.whole]
         lines = [f"sweep: {self.num_jobs} job{'s' * (self.num_jobs != 1)}"]
-        lines += [f"  {axis.key}: {axis.shown}" for axis in varied]
+        lines += [f"  {axis.key}: {axis.shown}" for axis in self.varied]
         lines += [f"  {line}" for line in self.told]
         if self.num_checked < self.num_jobs:
             lines.append(f"  checked: {self.num_checked} jobs, every value at least once")
@@ -125,7 +130,7 @@ def add_rotations(config: DictConfig) -> None:
         return
     with read_write(config.hydra):
         word = f"{ROTATION}={','.join(map(str, turns))}"
-        config.hydra.overrides.task = [*config.hydra.overrides.task, word]
+        config.hydra.overrides.task = [*typed_words(config), word]
 
 
 def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Plan:
@@ -143,21 +148,23 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
     _check_commas(axes)
     trials = num_trials(config)
     seen: dict[str, list[Job]] = {}
-    checked = 0
+    composed = list[Job]()
     for way in _ways(axes, branches_of(config), loader):
         jobs = _each_value_once(way) if trials is not None else _grid(way, size, limit)
         composer = _Composer(loader, config, way)
-        for job in jobs[: max(0, limit - checked)]:
-            checked += 1
+        for job in jobs[: max(0, limit - len(composed))]:
+            composed.append(job)
             if (problem := composer.problem(job, check)) is not None:
                 seen.setdefault(problem, []).append(job)
+    if not seen:
+        check_subdirs(config, [*composed, *_repeats(config, composed)], loader)
     fixed = {axis.words[0] for axis in axes if len(axis.words) == 1}
     problems = tuple(
         Problem(message, tuple(word for word in bad[0] if word not in fixed) or bad[0], len(bad))
         for message, bad in seen.items()
     )
     if trials is None:
-        return Plan(axes, size, checked, problems)
+        return Plan(axes, size, len(composed), problems)
     each = {"seeds": num_seeds(config), "rotations": len(rotations(config))}
     counts = [f"{count} {name}" for name, count in each.items() if count > 1]
     told: tuple[str, ...] = (
@@ -169,7 +176,14 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         for value, params in options.items()
         for axis in _read_axes(_words(params), loader)
     )
-    return Plan(axes, trials * jobs_per_trial(config), checked, problems, told)
+    return Plan(axes, trials * jobs_per_trial(config), len(composed), problems, told)
+
+
+def _repeats(config: DictConfig, jobs: Sequence[Job]) -> Iterator[Job]:
+    """Return jobs that a trial of a search runs beside its first."""
+    if num_trials(config) is not None and jobs:
+        yield from ((*jobs[0], f"seed={number}") for number in range(-1, -num_seeds(config), -1))
+        yield from ((*jobs[0], f"{ROTATION}={turn}") for turn in rotations(config)[1:])
 
 
 def _check_rotate(axes: Sequence[Axis]) -> None:
@@ -223,7 +237,7 @@ def _ways(
 def _axes(config: DictConfig, loader: ConfigLoader) -> Iterator[Axis]:
     """Read the sweeper's parameters and the command line as the basic sweeper does."""
     words = _words(OmegaConf.select(config, "hydra.sweeper.params") or {})
-    words += [str(word) for word in config.hydra.overrides.task]
+    words += typed_words(config)
     if num_trials(config) is not None and (turns := rotations(config)):
         words.append(f"{ROTATION}={','.join(map(str, turns))}")
     yield from _read_axes(words, loader)

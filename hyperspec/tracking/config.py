@@ -15,10 +15,12 @@ class TrackingConfig:
         ConfigError: If a value is empty or outside its range.
     """
 
-    uri: str = "sqlite:///mlflow.db"
-    """MLflow tracking URI: a SQLite file (relative to the folder of the command), or a server."""
-    experiment: str = "hyperspec"
-    """Name of the MLflow experiment that holds the sweeps."""
+    uri: str | None = None
+    """MLflow tracking URI: a SQLite file (relative to the folder of the command), or a server. Null
+    takes ``MLFLOW_TRACKING_URI`` of the environment, without it ``sqlite:///mlflow.db``."""
+    experiment: str | None = None
+    """Name of the MLflow experiment that holds the sweeps. Null takes ``MLFLOW_EXPERIMENT_NAME`` or
+    ``MLFLOW_EXPERIMENT_ID`` of the environment, without them ``hyperspec``."""
     flush_seconds: float = 2.0
     """Longest time that a metric waits before it is written, seconds, 0 to 600."""
     system_metrics: bool = True

@@ -39,6 +39,7 @@ class Tag(Name):
     STUDY = "hyperspec.study", "study that the run belongs to"
     COMMAND = "hyperspec.command", "command that starts the sweep again"
     OVERRIDES = "hyperspec.overrides", "overrides of a job, as typed"
+    JOB = "hyperspec.job", "folder of a job below its sweep's; equal in all starts of the job"
     STRATEGY = "hyperspec.bands.strategy", "what chose the bands"
     NUM_BANDS = "hyperspec.bands.n", "number of chosen bands"
     BANDS_HASH = "hyperspec.bands.hash", "hash of the chosen bands"
@@ -50,6 +51,7 @@ class Tag(Name):
     IDENTITY = "hyperspec.identity", "identity of the job; equal means the same result"
     SETTINGS = "hyperspec.identity.settings", "the same without what computes the job"
     RESULTS = "hyperspec.results", "versions of the parts that computed it"
+    CONTENTS = "hyperspec.identity.contents", "hashes of the files and plug-ins that it counts"
     REASON = "hyperspec.failure.reason", "why it did not end well, one line"
     RESUMED = "hyperspec.resumed_from", "run whose result was taken instead of training"
     CONTINUED = "hyperspec.continued_from", "interrupted run whose checkpoint it went on from"
@@ -77,6 +79,8 @@ class Tag(Name):
     SOURCE_TYPE = "mlflow.source.type", "`LOCAL`"
     DATA_CONTEXT = "mlflow.data.context", "of a dataset: training, validation, test, held_out"
     EXPERIMENT_KIND = "mlflow.experimentKind", "of an experiment: opens the UI on training runs"
+
+    VIEW = "mlflow.sharedViewState.hyperspec", "of an experiment: table and charts of its UI"
 
     def equals(self, value: str) -> str:
         """Return the condition of a search that the tag has a value."""
@@ -151,6 +155,8 @@ class Artifact(Name):
     CURVE_TABLE = "evaluation/curve.csv", "scores of one encoder by number of bands"
     CURVE_PREDICTIONS = "evaluation/curve_predictions.csv", "what was said of each test row there"
     ATTENTION_TABLE = "evaluation/attention.csv", "weight of each band"
+    SWAPS = "importance/swaps.csv", "what each window of wavelengths tells, by test image"
+    SPECTRA = "importance/spectra.csv", "mean spectra of the training part, by label"
     TRACEBACK = "error/traceback.txt", "of a run that failed"
     CHECKPOINT = "checkpoints/last.ckpt", "the trained encoder, with its checksum"
     SEARCH_RESULTS = "search/results.json", "best trial or Pareto front"
@@ -163,6 +169,7 @@ class Folder(Name):
     CHECKPOINTS = "checkpoints", "checkpoints and their checksums"
     IMPORTANCE = "importance", "table and picture of the bands' importance"
     REPORT = "report", "of a sweep: the report and its files"
+    EXPLORER = "explorer", "page of `hyperspec explore --run`"
     PARAMS = "params", "whole values of parameters that are too long"
 
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 # What tells two runs apart, and is not copied.
 _OWN = {Tag.KIND, Tag.HOST, Tag.PROCESS, Tag.STUDY, Tag.OVERRIDES, Tag.RESUMED, Tag.CONTINUED}
-_OWN |= {Tag.LOCAL_ID, Tag.TRIAL}
+_OWN |= {Tag.LOCAL_ID, Tag.TRIAL, Tag.JOB, Tag.REQUEUED}
 _BATCH = 1000  # metrics that MLflow takes in one call
 _PARAM_BATCH = 100  # parameters and tags that it takes
 

@@ -11,11 +11,12 @@ from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import url2pathname, urlopen
 
 from hyperspec.tracking.retry import UnreachableError, first_line
 from hyperspec.utils.errors import TrackingError
+from hyperspec.utils.text import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def sqlite_address(database: Path) -> str:
     SQLAlchemy reads ``%20`` in an address as a space, and what follows a ``?`` as options: in a
     folder of such a name, the file would come to lie somewhere else.
     """
-    return f"{SQLITE}{str(database).replace('%', '%25').replace('?', '%3F')}"
+    return f"{SQLITE}{database.as_posix().replace('%', '%25').replace('?', '%3F')}"
 
 
 def typed_database(typed: str, base: Path) -> Path:
@@ -69,11 +70,40 @@ def lock_path(uri: str, what: str) -> Path:
     return Path(tempfile.gettempdir()) / f"hyperspec-{what}-{digest}.lock"
 
 
+def local_folder(artifacts: str) -> Path | None:
+    """Return the folder behind an address of artifacts, or None for one of a server.
+
+    MLflow keeps ``file:`` addresses, in which ``%20`` stands for a space.
+    """
+    parts = urlsplit(artifacts)
+    if len(parts.scheme) < 2:  # one letter is a drive of Windows
+        return Path(artifacts)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
+
+
+def default_outbox(database: Path) -> Path:
+    """Return the folder beside a SQLite file that keeps what it does not have yet."""
+    return database.parent / ".hyperspec" / "outbox"
+
+
+def check_exists(uri: str) -> None:
+    """Refuse a SQLite file that is not there: MLflow would begin an empty one in its place.
+
+    Raises:
+        TrackingError: If there is none.
+    """
+    database = database_path(uri)
+    if database is not None and not database.exists():
+        raise TrackingError(
+            f"There is no tracking store at {database}: it was moved, or nothing was trained there "
+            "yet. Start the command in the folder that holds mlflow.db, or name the store with "
+            "--uri sqlite:////folder/mlflow.db (of train tracking.uri=...)."
+        )
+
+
 def shown(address: str) -> str:
     """Return an address without its password."""
-    scheme, mark, rest = address.partition("://")
-    account, at, place = rest.rpartition("@")
-    return f"{scheme}{mark}{account.partition(':')[0]}{at}{place}"
+    return without_secrets(address)
 
 
 def is_locked(database: Path) -> bool:
@@ -98,10 +128,12 @@ def knock(uri: str) -> None:
         TrackingError: If the address is none.
     """
     try:
-        if uri.startswith("http"):
-            urlopen(f"{uri.rstrip('/')}/health", timeout=_KNOCK_SECONDS).close()
-            return
         parts = urlsplit(uri)
+        if uri.startswith("http"):
+            bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+            health = f"{bare.rstrip('/')}/health"  # never file:, which begins otherwise
+            urlopen(health, timeout=_KNOCK_SECONDS).close()  # noqa: S310
+            return
         port = parts.port or _PORTS.get(parts.scheme.split("+")[0])
         if parts.hostname and port:
             socket.create_connection((parts.hostname, port), _KNOCK_SECONDS).close()
@@ -111,12 +143,12 @@ def knock(uri: str) -> None:
         error.close()
     except (ValueError, HTTPException) as error:
         raise TrackingError(
-            f"tracking.uri={uri} does not answer ({first_line(error)}). Check the address."
+            f"tracking.uri={shown(uri)} does not answer ({first_line(error)}). Check the address."
         ) from error
     except OSError as error:
         raise UnreachableError(
-            f"tracking.uri={uri} does not answer ({first_line(error)}). Start the server, check "
-            "the address, or keep runs in a file with tracking.uri=sqlite:///mlflow.db."
+            f"tracking.uri={shown(uri)} does not answer ({first_line(error)}). Start the server, "
+            "check the address, or keep runs in a file with tracking.uri=sqlite:///mlflow.db."
         ) from error
 
 

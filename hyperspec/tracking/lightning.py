@@ -11,21 +11,19 @@ import logging
 import time
 from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytorch_lightning as pl
-from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
-from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
-from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
-from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
-from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.names import flatten
 from hyperspec.tracking.run import JobRun
+
+if TYPE_CHECKING:
+    from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +120,12 @@ class SystemMetrics(pl.Callback):
 
 def monitors() -> list[BaseMetricsMonitor]:
     """Return MLflow's monitors that work here; the one of GPUs needs ``nvidia-ml-py`` and a GPU."""
+    # Late: steps are taken on machines that have no MLflow, too (benchmarks/check_gpu_wheels.py).
+    from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+    from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+    from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
     found = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
     try:
         found.append(GPUMonitor())

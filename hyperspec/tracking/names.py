@@ -58,10 +58,11 @@ def run_name(
 ) -> str:
     """Return a readable name that sorts well, such as ``uniform n=050 t=0.10 lr=1e-3 seed=0``.
 
-    The number of bands, 0 to 9999, is padded to three digits so that text order is number order.
+    The number of bands, 1 to 9999, is padded to three digits so that text order is number order;
+    0 is one that is not known yet, and left out.
     ``extra`` has other settings that set the job apart, put before the seed.
     """
-    parts = [strategy, f"n={n:03d}"]
+    parts = [strategy, f"n={n:03d}"] if n else [strategy]
     if temperature is not None:
         short = math.isclose(temperature, round(temperature, 2))
         parts.append(f"t={temperature:.2f}" if short else f"t={temperature:.4g}")

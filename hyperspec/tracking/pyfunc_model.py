@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +22,10 @@ from typing import Any
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
-from mlflow.entities import LoggedModel, LoggedModelOutput
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 
@@ -93,15 +95,26 @@ def log_encoder(
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
+def link_metrics(client: MlflowClient, run_id: str, model_id: str, names: Sequence[str]) -> None:
+    """Show metrics of a run with its model too; the run itself gets no further points."""
+    last = [client.get_metric_history(run_id, name)[-1] for name in names]
+    linked = [
+        Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id) for one in last
+    ]
+    client.log_batch(run_id, metrics=linked)
+
+
 def save_encoder(
     path: Path, checkpoint: Path, num_features: int, *, loader: str, described: Model | None = None
 ) -> None:
     """Write the model's folder; see :func:`log_encoder`."""
-    with _quiet():
+    with _quiet(), tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
+        code = Path(folder) / _CODE.name
+        shutil.copyfile(_CODE, code)  # MLflow keeps a file's mode: the umask's, not the package's
         mlflow.pyfunc.save_model(
             str(path),
             mlflow_model=described,
-            python_model=str(_CODE),
+            python_model=str(code),
             artifacts={"checkpoint": str(checkpoint)},
             model_config={"loader": loader},
             signature=signature(num_features),

@@ -36,6 +36,8 @@ class RunRecord:
     datasets: Sequence[DatasetInput] = ()
     model_id: str | None = None
     """The MLflow model that the run left, if any."""
+    is_deleted: bool = False
+    """Whether it is in the store's bin, from which it may be restored."""
 
     @classmethod
     def of(cls, run: Run) -> RunRecord:
@@ -54,6 +56,7 @@ class RunRecord:
             str(info.artifact_uri),
             run.inputs.dataset_inputs if run.inputs is not None else (),
             str(models[0].model_id) if models else None,
+            info.lifecycle_stage == "deleted",
         )
 
     def tag(self, name: Tag) -> str:
@@ -83,12 +86,13 @@ class RunRecord:
     def seconds(self) -> float:
         """How long it took, NaN while it runs; for a copy, how long the run that trained took."""
         own = math.nan if self.end_ms is None else (self.end_ms - self.start_ms) / 1000
-        return float(self.tag(Tag.SECONDS) or own)
+        return to_number(self.tag(Tag.SECONDS) or None, own)
 
     @property
     def margin(self) -> float | None:
         """Margin of a sweep's equivalence tests as it was when the sweep began."""
-        return float(kept) if (kept := self.params.get(Param.MARGIN)) else None
+        kept = to_number(self.params.get(Param.MARGIN))
+        return kept if 0 < kept < 1 else None
 
 
 def to_number(text: str | None, otherwise: float = math.nan) -> float:
@@ -114,11 +118,16 @@ def search_runs(
     conditions: Iterable[str],
     *,
     limit: int | None = None,
+    deleted: bool = False,
 ) -> list[RunRecord]:
     """Return the runs that meet all conditions, the newest first, from as many pages as it takes.
 
+    Those that were deleted, and may be restored, are left out, or asked for alone.
+
     Conditions are such as :meth:`Tag.equals` and :func:`ended` give.
     """
+    from mlflow.entities import ViewType
+
     query = " and ".join(conditions)
     found: list[RunRecord] = []
     token: str | None = None
@@ -126,6 +135,7 @@ def search_runs(
         page = client.search_runs(
             list(experiments),
             query,
+            run_view_type=ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY,
             max_results=min(limit or _PAGE, _PAGE),
             order_by=["attributes.start_time DESC"],
             page_token=token,

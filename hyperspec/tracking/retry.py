@@ -8,9 +8,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from hyperspec.utils.errors import TrackingError
+from hyperspec.utils.text import without_secrets
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +25,19 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # between two tries, seconds
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}
 _TROUBLE = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 _TROUBLE |= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
+# What PostgreSQL, SQLite, MySQL and SQL Server say when another writer was first with a row.
+_SAME_ROW = ("duplicate key", "unique constraint failed", "duplicate entry")
 
 
 class UnreachableError(TrackingError):
     """The store does not answer, or answers that it cannot now. Later it may."""
+
+
+class NotYetError(UnreachableError):
+    """The store answers, but what is sent belongs to something that was deleted or is not sent.
+
+    Once that is there again it can go; until then nothing is gained by asking again.
+    """
 
 
 def bound_requests() -> None:
@@ -49,6 +62,8 @@ def store_errors() -> Iterator[None]:
 
 def is_trouble(error: BaseException) -> bool:
     """Say whether an error is the store's trouble of the moment, not a fault of what was asked."""
+    if isinstance(error, NotYetError):
+        return False
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
     from sqlalchemy.exc import DBAPIError, OperationalError
@@ -58,6 +73,7 @@ def is_trouble(error: BaseException) -> bool:
         status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
         # "API request to ... failed": MLflow wraps what the network says.
         answered = error.error_code in _TROUBLE or status in (408, 429) or status >= 500
+        answered = answered or _wrote_the_same(error)
         return answered or _caused_by(error, RequestException, OSError)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
@@ -128,9 +144,15 @@ def retry_store(call: Callable[[], T], seconds: float, what: str) -> T:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, at most 300 characters."""
+    """Return the first line of an error's text, at most 300 characters, without passwords."""
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]
+    return without_secrets(text.splitlines()[0])[:300]
+
+
+def _wrote_the_same(error: MlflowException) -> bool:
+    """Say whether another process made the same row (a tag) first: asked again, it is changed."""
+    text = str(error).lower()
+    return error.error_code == "BAD_REQUEST" and any(words in text for words in _SAME_ROW)
 
 
 def _caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:

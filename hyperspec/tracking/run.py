@@ -22,6 +22,7 @@ from hyperspec.tracking.offline.uploader import Background, Uploader
 from hyperspec.tracking.retry import UnreachableError, retry_store
 from hyperspec.utils.errors import TrackingError
 from hyperspec.utils.process import host_name, process_tag
+from hyperspec.utils.text import without_secrets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,10 +67,9 @@ def start_run(
     }
     if parent_run_id is not None:
         own[Tag.PARENT] = parent_run_id
-    clipped = {key: str(value)[:TAG_LIMIT] for key, value in (tags or {}).items()}
-    head = Head(
-        new_local_id(), connection.uri, connection.experiment, name, _now_ms(), {**own, **clipped}
-    )
+    said = {**own, **_clipped(tags or {})}
+    name = without_secrets(name)
+    head = Head(new_local_id(), connection.shown_uri, connection.experiment, name, _now_ms(), said)
     try:
         journal = Journal.create(connection.outbox, head)
     except OSError as error:
@@ -149,8 +149,7 @@ class JobRun:
             TrackingError: If MLflow would refuse a name.
         """
         _check_names("tag", tags)
-        clipped = {key: str(value)[:TAG_LIMIT] for key, value in tags.items()}
-        for part in _parts(clipped):
+        for part in _parts(_clipped(tags)):
             self._background.put({"op": "tags", "tags": part})
 
     def log_params(self, params: Mapping[str, str]) -> None:
@@ -165,7 +164,7 @@ class JobRun:
         """
         _check_names("parameter", params)
         known = self._params
-        short = {key: self._shorten(key, str(value)) for key, value in params.items()}
+        short = {k: self._shorten(k, without_secrets(str(v))) for k, v in params.items()}
         changed = {k: v for k, v in short.items() if k in known and known[k] != v}
         if changed:
             log.warning("%s: parameters changed since the run began: %s", self.name, changed)
@@ -239,8 +238,9 @@ class JobRun:
         self._background.put({"op": "artifact", "file": kept, "folder": folder})
 
     def log_text(self, text: str, artifact: str) -> None:
-        """Write text as the artifact of that relative path."""
-        self._log_new(artifact, lambda path: path.write_text(text, encoding="utf-8"))
+        """Write text, without passwords of addresses, as the artifact of that relative path."""
+        shown = without_secrets(text)
+        self._log_new(artifact, lambda path: path.write_text(shown, encoding="utf-8"))
 
     def log_dict(self, value: Mapping[str, object], artifact: str) -> None:
         """Write plain values as JSON, or as YAML when ``artifact`` ends in ``.yaml``."""
@@ -318,6 +318,11 @@ def _check_names(kind: str, values: Mapping[str, str]) -> None:
                 "letters, digits, spaces and any of _ - . : / in it, and no path that starts with "
                 "/ or . or has an empty part."
             )
+
+
+def _clipped(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags as they are kept: not too long, and without passwords of addresses."""
+    return {key: without_secrets(str(value))[:TAG_LIMIT] for key, value in tags.items()}
 
 
 def _parts(values: Mapping[str, str]) -> Iterator[dict[str, str]]:

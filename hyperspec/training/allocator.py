@@ -6,11 +6,12 @@ import contextlib
 import ctypes
 import platform
 import re
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+
+from hyperspec.utils.system_calls import peak_resident_bytes
 
 # Numbers of mallopt(3): blocks from M_MMAP_THRESHOLD bytes on are mapped each by itself and are the
 # system's again when freed; of the heap's free end, what exceeds M_TRIM_THRESHOLD is given back,
@@ -34,9 +35,11 @@ def reset_peak() -> bool:
     """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     try:
         # "5" resets the resident-set high-water mark (proc(5)).
-        _CLEAR_REFS.write_text("5")
+        _CLEAR_REFS.write_text("5", encoding="utf-8")
     except OSError:
         return False
     return True
@@ -45,15 +48,18 @@ def reset_peak() -> bool:
 def peak_mb(device: torch.device) -> float:
     """Return the peak since :func:`reset_peak` in MB (10^6 bytes).
 
-    On a GPU the allocator's peak; on the CPU the resident set's high-water mark.
+    On a GPU the allocator's peak (of a Mac's what it has taken, freed blocks included); on the CPU
+    the resident set's high-water mark.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    if device.type == "mps":  # keeps no peak of its own, but what it took from the system it keeps
+        return torch.mps.driver_allocated_memory() / 1e6
     if _STATUS.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="utf-8"))
         if found:
             return int(found[1]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return peak_resident_bytes() / 1e6
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +23,11 @@ from hyperspec.evaluation.metrics import leading
 from hyperspec.evaluation.pictures import draw_choices
 from hyperspec.models.encoder import build_search_encoder
 from hyperspec.models.stems.concrete import ConcreteSelector, SelectedProjection
-from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.lightning import log_now
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed
+from hyperspec.training.builders import assemble_parts, open_bank, optimisation, placed, read_bands
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.context import RunContext, Session
 from hyperspec.training.controls import check_weights
@@ -39,6 +37,7 @@ from hyperspec.training.progressive import Carried, Stage, Start
 from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import Parts, SimCLR
 from hyperspec.training.trainer import fit
+from hyperspec.utils.device_memory import free_memory
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ModelError
 
@@ -163,7 +162,7 @@ def choose_bands(context: RunContext) -> Found:
     if not isinstance(config.bands, Learned):
         return Found(context.data, Start(config.epochs, config.ckpt))
     found = learn(context, config.bands)
-    gc.collect()  # the planes of all bands: Lightning's trainer and module hold each other
+    free_memory()  # the planes of all bands
     # From here on the run is that of any other choice of bands.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     return found
@@ -282,7 +281,7 @@ def _check_continues(
     Raises:
         ModelError: If it does not belong to this run.
     """
-    before = selection_from_dict(facts["bands"])
+    before = read_bands({"hyperspec": facts}, str(config.ckpt))
     known = before.params.get("n")
     problem = ""
     if before.strategy != strategy.name:

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hyperspec.bands import Binned
+from hyperspec.bands.filters import WHITE_PHOTONS
 from hyperspec.config.plain import from_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.plane_cache import PlaneBank, choose_residency, predicted_bytes
 from hyperspec.losses.config import CombinedConfig
 from hyperspec.losses.cross_modal import CrossModalLoss
+from hyperspec.losses.supcon import UNLABELLED
 from hyperspec.models.config import PretrainableConfig
 from hyperspec.models.cross_modal import WindowBackbone, WindowHeads, build_window_encoder
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.heads import CellHead, build_head
-from hyperspec.models.stems.concrete import FixedProjection
-from hyperspec.spectra.band_projection import BandProjection
+from hyperspec.models.stems.concrete import FixedProjection, PhotonProjection
+from hyperspec.spectra.band_projection import BandProjection, selection_from_dict
+from hyperspec.spectra.selection import BandSelection
 from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.data import Material, facts_of
 from hyperspec.training.optimizer import Optimisation
@@ -31,6 +34,7 @@ from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.transforms.normalisation.normalisation import build_normalisation
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
+from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ConfigError, ModelError
 
 log = logging.getLogger(__name__)
@@ -123,14 +127,38 @@ def assemble_parts(config: Train, material: Material, encoder: Encoder) -> Parts
     if isinstance(config.loss, CombinedConfig):
         hidden = config.loss.local_hidden or encoder.num_features
         cell_head = CellHead(encoder.num_features, hidden, config.loss.local_dim)
-    return Parts(encoder, head, loss, views, normalisation, reduction, cell_head)
+    labels = training_labels(material) if config.loss.supervised else None
+    return Parts(encoder, head, loss, views, normalisation, reduction, cell_head, labels)
+
+
+def training_labels(material: Material) -> Tensor:
+    """Return the code of each row's label, int64 ``(N,)``, for the training part alone.
+
+    Rows of every other part have none, -1, whatever the catalogue says of them: a loss cannot see
+    what it is to be tested on.
+    """
+    train = material.split.train
+    names = sorted({label for row in train if (label := material.labels[row]) is not None})
+    code = {name: number for number, name in enumerate(names)}
+    found = torch.full((len(material.labels),), UNLABELLED)
+    for row in train.tolist():
+        if (label := material.labels[row]) is not None:
+            found[row] = code[label]
+    return found
 
 
 def open_bank(config: Train, material: Material, device: torch.device) -> PlaneBank:
     """Bring the planes of the bands that are read to where they live while the run trains."""
     source, indices = material.source, material.selection.indices
     planes = predicted_bytes(len(source), len(indices), source.size, source.dtype.itemsize)
-    residency = choose_residency(config.data.residency, planes, device, config.data.memory_share)
+    residency = choose_residency(
+        config.data.residency,
+        planes,
+        device,
+        config.data.memory_share,
+        jobs=config.hardware.jobs_per_device,
+        processes=world()[1],
+    )
     log.info("planes live in '%s': %s", residency.mode, residency.reason)
     return PlaneBank(source, indices, device, residency)
 
@@ -154,10 +182,15 @@ def normalise_and_reduce(
         if name in ("derivative", "continuum") and selection.strategy != Binned.name:
             raise ConfigError(
                 f"data.normalisation={name} compares neighbouring wavelengths, but the channels of "
-                f"bands={selection.strategy} each span the whole axis. Take zscore or none, or "
+                f"bands={selection.strategy} are sums of bands far apart. Take zscore or none, or "
                 "bands=binned."
             )
-        reduction = FixedProjection(selection.matrix)
+        photons = selection.params.get(WHITE_PHOTONS)
+        reduction = (
+            FixedProjection(selection.matrix)
+            if photons is None
+            else PhotonProjection(selection.matrix, photons)
+        )
     statistics = selection.statistics(material.statistics)
     return build_normalisation(name, statistics, selection.wavelengths_nm), reduction
 
@@ -174,9 +207,33 @@ def read_config(checkpoint: Mapping[str, Any], path: Path | str) -> Train:
             f"'{path}' carries no config, so its encoder cannot be rebuilt: it was written by an "
             "earlier version. Train it anew."
         )
-    config = from_plain(plain)
-    assert isinstance(config, Train)
+    try:
+        config = from_plain(plain)
+    except RecursionError as error:
+        raise ModelError(f"The config in '{path}' is nested too deeply.") from error
+    if not isinstance(config, Train):
+        raise ModelError(f"What '{path}' carries as its config is none: {str(plain)[:80]!r}.")
     return config
+
+
+def read_bands(checkpoint: Mapping[str, Any], path: Path | str) -> BandSelection:
+    """Return the bands that a checkpoint was trained on, on their own axis.
+
+    Raises:
+        ModelError: If it carries none, or what it carries was edited or damaged.
+    """
+    try:
+        return selection_from_dict(checkpoint["hyperspec"]["bands"])
+    except Exception as error:  # plain values of somebody else raise whatever they happen to be
+        raise ModelError(
+            f"The bands in '{path}' cannot be read ({_reason(error)}). Take a checkpoint that "
+            "hyperspec wrote."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    missing = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return missing.rstrip(".") or type(error).__name__
 
 
 def load(

@@ -9,8 +9,9 @@ checks that and unpickles tensors and plain values only.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,9 @@ from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from hyperspec.utils.atomic import replacing, write_text
 from hyperspec.utils.errors import ModelError
+from hyperspec.utils.unpickling import reason_of
+
+_LOG = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -69,12 +73,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     source = Path(path)
     if not source.is_file():
         raise ModelError(f"ckpt is '{source}', but there is no such file.")
-    checksum = _checksum_path(source)
-    if checksum.is_file() and _sha256(source) not in checksum.read_text().split():
-        raise ModelError(
-            f"The checkpoint '{source}' differs from its checksum '{checksum.name}': it is "
-            "truncated or damaged. Use an earlier checkpoint of the run."
-        )
+    _check_sum(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of the pickle's protocol; it is refused
@@ -84,10 +83,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     except Exception as error:  # bytes that are no checkpoint raise whatever they happen to mean
         raise ModelError(
             f"The checkpoint '{source}' cannot be read as tensors and plain values "
-            f"({_reason(error)}). Nothing in it was executed. Take a checkpoint that hyperspec "
+            f"({reason_of(error)}). Nothing in it was executed. Take a checkpoint that hyperspec "
             "wrote."
         ) from error
-    if not isinstance(loaded, Mapping) or "hyperspec" not in loaded:
+    if not isinstance(loaded, Mapping) or not isinstance(loaded.get("hyperspec"), Mapping):
         raise ModelError(
             f"'{source}' is no checkpoint of hyperspec (it has no 'hyperspec' entry). To start "
             "from other weights give model.weights=PATH."
@@ -95,15 +94,25 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(loaded)
 
 
-def _reason(error: Exception) -> str:
-    """Say what was wrong, without torch's advice to read the file with ``weights_only=False``."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, pickle.UnpicklingError):
-        _, found, rest = str(error).partition("WeightsUnpickler error:")
-        lines = [line for line in rest.splitlines() if line.strip()] if found else []
-    elif not isinstance(error, RuntimeError | EOFError):
-        lines = []
-    return lines[0].strip().rstrip(".") if lines else "it is no file of torch"
+def _check_sum(source: Path) -> None:
+    checksum = _checksum_path(source)
+    if not checksum.is_file():
+        _LOG.warning(
+            "%s has no checksum beside it (%s), so that damage would go unnoticed; copy both.",
+            *(source, checksum.name),
+        )
+        return
+    known = checksum.read_bytes().decode("ascii", "replace").split()
+    if not known or not all(re.fullmatch("[0-9a-f]{64}", one) for one in known):
+        raise ModelError(
+            f"The checksum '{checksum}' is none (SHA-256 in 64 hex digits), so that '{source}' is "
+            "not trusted. Copy the checkpoint anew with the .sha256 that lies beside it."
+        )
+    if _sha256(source) not in known:
+        raise ModelError(
+            f"The checkpoint '{source}' differs from its checksum '{checksum.name}': it is "
+            "truncated or damaged. Use an earlier checkpoint of the run."
+        )
 
 
 def _checksum_path(path: Path) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +27,7 @@ from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.embeddings import Floats, Held
 from hyperspec.evaluation.metrics import CLASSIFIERS, CONTROL_PREFIXES, CONTROLS
 from hyperspec.evaluation.scores import EvaluationResult, evaluate_features
+from hyperspec.models.stems.concrete import PhotonProjection
 from hyperspec.spectra.colour import colour_weights
 from hyperspec.training.data import Material, held_rows
 from hyperspec.training.embedder import Embedder
@@ -104,6 +106,10 @@ class ControlScorer:
     def _mean_spectra(self) -> dict[str, Held]:
         """Normalise mean spectra as the encoder's pixels are, so that the control is fair."""
         source, selection = self.material.source, self.material.selection
+        embedder = self.embedder
+        if isinstance(embedder.reduction, PhotonProjection):
+            # Over hundreds of pixels the noise of photons averages out.
+            embedder = replace(embedder, reduction=embedder.reduction.without_noise)
         found = {}
         for part, rows in self._rows.items():
             means = np.concatenate(
@@ -116,7 +122,7 @@ class ControlScorer:
             pixels = pixels.to(self.embedder.device)
             # Each mean spectrum is an image of one pixel, all of it specimen.
             whole = torch.ones_like(pixels[:, :1], dtype=torch.bool)
-            found[part] = self.embedder.prepare(pixels, whole)[:, :, 0, 0].cpu().numpy()
+            found[part] = embedder.prepare(pixels, whole)[:, :, 0, 0].cpu().numpy()
         return self._held(found)
 
     @cached_property
@@ -133,10 +139,10 @@ class ControlScorer:
         seen: dict[str, dict[str, Floats]] = {name: {} for name in made}
         for part, rows in self._rows.items():
             blocks: dict[str, list[Floats]] = {name: [] for name in made}
-            for some in _blocks(rows):
+            for some in _blocks(rows, self.embedder.at_once(_BLOCK)):
                 pixels, masks = self._batch(some)
                 for name, measure in made.items():
-                    blocks[name].append(measure(pixels, masks).double().cpu().numpy())
+                    blocks[name].append(measure(pixels, masks).cpu().double().numpy())
             for name in made:
                 seen[name][part] = np.concatenate(blocks[name])
         return {
@@ -198,5 +204,5 @@ def check_weights(settings: Evaluation) -> None:
         RgbEncoder(settings.rgb_model, settings.rgb_weights)
 
 
-def _blocks(rows: NDArray[np.intp]) -> list[list[int]]:
-    return [rows[start : start + _BLOCK].tolist() for start in range(0, len(rows), _BLOCK)]
+def _blocks(rows: NDArray[np.intp], size: int = _BLOCK) -> list[list[int]]:
+    return [rows[start : start + size].tolist() for start in range(0, len(rows), size)]

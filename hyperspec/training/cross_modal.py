@@ -9,6 +9,7 @@ from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.losses.cross_modal import CrossModalLoss, CrossTerms
 from hyperspec.models.cross_modal import WindowBackbone
 from hyperspec.models.eval_mode import eval_mode
+from hyperspec.training.embedder import MOST_AT_ONCE
 from hyperspec.training.simclr import NUM_VIEWS, SimCLR
 from hyperspec.utils.distributed import own, whole
 
@@ -35,7 +36,11 @@ class CrossModal(SimCLR):
         return (torch.stack(features.chunk(NUM_VIEWS), dim=1),)
 
     def compare(
-        self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None
+        self,
+        features: Tensor,
+        cells: Tensor | None = None,
+        inverse: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a whole batch's features ``(B, 2, W, F)``, and its terms."""
         assert isinstance(self.loss, CrossModalLoss), "compares windows"
@@ -46,22 +51,22 @@ class CrossModal(SimCLR):
         embeddings: Tensor = self.head(both)
         self.seen = (fused.detach(), embeddings[:, 0].detach())
         first, second = (own(view) for view in embeddings.chunk(NUM_VIEWS))
-        terms: CrossTerms = self.loss(first, second, self.windows.num_windows)
+        terms: CrossTerms = self.loss(first, second, self.windows.num_windows, labels)
         return terms.total, {
             f"{self.loss_name}_cross": terms.cross.detach(),
             f"{self.loss_name}_intra": terms.intra.detach(),
         }
 
     @torch.no_grad()
-    def embed_windows(self, rows: Tensor, chunk: int = 64) -> Tensor:
+    def embed_windows(self, rows: Tensor, chunk: int = MOST_AT_ONCE) -> Tensor:
         """Embed each window of specimens of the bank, as the loss compares them.
 
-        From row numbers ``(N,)`` in the source, ``chunk`` images at once, to ``(N, W, D)``, on the
-        CPU, float32.
+        From row numbers ``(N,)`` in the source, as many images at once as memory allows and
+        ``chunk`` at most, to ``(N, W, D)``, on the CPU, float32.
         """
         embedder, parts = self.embedder, []
         with eval_mode(self):
-            for some in torch.split(rows, chunk):
+            for some in torch.split(rows, embedder.at_once(chunk)):
                 pixels = embedder.prepare(*self.bank.batch(some))
                 maps = self.encoder.feature_map(self.encoder.project(pixels))
                 features = self.windows.window_features(maps)

@@ -111,11 +111,29 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
         HyperspecError: If cubes, labels, split or bands do not fit; the message says where.
     """
     source = open_source(data)
+    split = split_source(source, data, absent_ok=absent_ok)
+    labels, columns = column(source, "label"), label_columns(source)
+    # From the training part alone: a test proves that held-out cubes change none of it.
+    statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
+    if isinstance(strategy, Learned):
+        selection = strategy.candidates(source.axis)  # all of them, until training has chosen
+    else:
+        selection = strategy.select(source.axis, statistics)
+    confounders = chosen_confounders(columns, labels, data.confounders)
+    return Material(source, split, statistics, selection, confounders)
+
+
+def split_source(source: SpecimenSource, data: Data, *, absent_ok: bool = False) -> Split:
+    """Deal the rows of a source into parts, as its config says.
+
+    Raises:
+        HyperspecError: If labels or specimens do not allow it.
+    """
     labels, columns = column(source, "label"), label_columns(source)
     specimens = [str(key) for key in source.table["specimen"]]
     group = data.split.group
     try:
-        split = grouped_split(
+        return grouped_split(
             labels,
             specimens,
             fractions=data.split.fractions,
@@ -131,14 +149,21 @@ def gather(data: Data, strategy: Strategy, *, absent_ok: bool = False) -> Materi
         if data.label_map is None:
             raise
         raise SplitError(f"{error} {_of_blocks(labels, specimens)}") from error
-    # From the training part alone: a test proves that held-out cubes change none of it.
-    statistics = source.statistics(split.train.tolist(), [labels[row] for row in split.train])
-    if isinstance(strategy, Learned):
-        selection = strategy.candidates(source.axis)  # all of them, until training has chosen
-    else:
-        selection = strategy.select(source.axis, statistics)
-    confounders = chosen_confounders(columns, labels, data.confounders)
-    return Material(source, split, statistics, selection, confounders)
+
+
+def scorable(source: SpecimenSource, split: Split) -> dict[str, bool]:
+    """Say what the validation part can be scored by, as ``resolve_objective`` asks it."""
+    rows = source.table.iloc[split.validation]
+    specimens = [str(key) for key in rows["specimen"]]
+    seen = zip(specimens, rows["view"], rows["view"].isna(), strict=True)
+    named = {(specimen, str(view)) for specimen, view, gone in seen if not gone}
+    return {
+        "labels_available": bool(rows["label"].notna().any()),
+        # Named views only: overlapping tiles of a scene share pixels, and finding those again
+        # would say nothing about the encoder.
+        "views_available": len({specimen for specimen, _ in named}) < len(named),
+        "images_available": 1 < len(set(specimens)) < len(specimens),
+    }
 
 
 def _of_blocks(labels: Sequence[str | None], blocks: Sequence[str]) -> str:
@@ -155,14 +180,20 @@ def _of_blocks(labels: Sequence[str | None], blocks: Sequence[str]) -> str:
     )
 
 
-def open_source(data: Data) -> SpecimenSource:
-    """Scan the folder and open its specimens: packed, read anew, or cut from a scene."""
+def open_source(data: Data, *, quiet: bool = False) -> SpecimenSource:
+    """Scan the folder and open its specimens: packed, read anew, or cut from a scene.
+
+    ``quiet`` does not say again what there is to say of them.
+    """
     catalogue = scan_folder(data)
-    for problem in catalogue.problems:
+    for problem in () if quiet else catalogue.problems:
         log.log(logging.INFO if problem.severity == "note" else logging.WARNING, "%s", problem)
     catalogue.raise_errors()
+    if not quiet and isinstance(data, FolderData):
+        for problem in examine(catalogue, data.confounders, data.split.group)[1]:
+            log.warning("%s", problem)
     source = _prepared(data, catalogue)
-    for line in source.calibration:
+    for line in () if quiet else source.calibration:
         log.info("calibration: %s", line)
     return source
 
@@ -172,8 +203,6 @@ def _prepared(data: Data, catalogue: Catalogue) -> Store | DirectSource | TileSo
         return TileSource(catalogue, TileSettings.of(data), data.label_map)
     if not isinstance(data, FolderData):
         raise ConfigError(f"data is {type(data).__name__}; choose data=folder or data=tiles.")
-    for problem in examine(catalogue, data.confounders, data.split.group)[1]:
-        log.warning("%s", problem)
     settings = PrepareSettings.of(data)
     if data.store == "none":
         return DirectSource(catalogue, settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +109,20 @@ class _Rows(Dataset[Batch]):
         return Batch(index, images, torch.from_numpy(source.masks(rows)).unsqueeze(1))
 
 
+def _start_method() -> str:
+    """Return how reading processes start: joblib's way, set in its workers, is for its own."""
+    if multiprocessing.get_start_method() not in ("fork", "spawn", "forkserver"):
+        multiprocessing.set_start_method("spawn", force=True)  # what is spawned sets the same
+    return multiprocessing.get_start_method()
+
+
+def _end_if_left(worker: int) -> None:
+    """End a reading process whose own process is gone already: torch would take another for it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)
+
+
 def _as_is(batch: Any) -> Any:
     return batch
 
@@ -163,7 +179,7 @@ class SpecimenData(pl.LightningDataModule):
                 self._epoch,
             )
         reads = self.bank.residency.mode == "mmap" and self.whole
-        pin = self.loader.pin_memory and torch.cuda.is_available()
+        pin = self.loader.pin_memory and self.bank.device.type == "cuda"
         workers, factor = self.loader.num_workers if reads else 0, self.loader.prefetch_factor
         if reads and not workers and self.loader.read_threads:
             bank, threads = self.bank, self.loader.read_threads
@@ -176,6 +192,8 @@ class SpecimenData(pl.LightningDataModule):
             # the views draw from, so that their draws would depend on how batches are read.
             generator=torch.Generator().manual_seed(self.seed),
             num_workers=workers,
+            multiprocessing_context=_start_method() if workers else None,
+            worker_init_fn=_end_if_left,
             pin_memory=pin,
             persistent_workers=self.loader.persistent_workers and workers > 0,
             prefetch_factor=factor if workers > 0 else None,

@@ -10,11 +10,15 @@ from hyperspec.utils.distributed import world
 
 
 class OwnProcesses(LightningEnvironment):
-    """The processes of one machine, one per device, started and joined to a group by the run."""
+    """The processes of one machine, one per device, started and joined to a group by the run.
 
-    def __init__(self, rank: int, processes: int) -> None:
+    Said of a single process too. Lightning would otherwise take a SLURM job's tasks for those of
+    the training: refuse ``--ntasks`` above 1, and requeue the job by itself beside submitit.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self._global_rank, self._world_size = rank, processes
+        self._global_rank, self._world_size = world()
 
     @property
     def creates_processes_externally(self) -> bool:
@@ -51,7 +55,4 @@ class OwnDdp(DDPStrategy):
 
 def strategy() -> Strategy | str:
     """Return Lightning's strategy: DDP in a group of several processes, else its own choice."""
-    rank, processes = world()
-    if processes == 1:
-        return "auto"
-    return OwnDdp(cluster_environment=OwnProcesses(rank, processes))
+    return "auto" if world()[1] == 1 else OwnDdp()

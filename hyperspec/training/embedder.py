@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,17 @@ from hyperspec.datasets.loading.packed_planes import project_stored
 from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.encoder import Encoder
 from hyperspec.models.eval_mode import eval_mode
-from hyperspec.models.stems.concrete import FixedProjection
+from hyperspec.models.stems.concrete import FixedProjection, PhotonProjection
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
+from hyperspec.utils.device_memory import free_bytes
+
+MOST_AT_ONCE = 64  # images, where memory allows
+
+# Of an image that is embedded lie in float32 at once: its bands three times (as read, normalised,
+# and within the mask), and at the first layers of a ResNet-50 no more than so many channels.
+_COPIES = 3
+_CHANNELS = 128
+_USED = 0.5  # share of what is free
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +56,8 @@ class Embedder:
     @property
     def linear(self) -> bool:
         """Whether reduction, normalisation and projection are one product over the bands."""
+        if isinstance(self.reduction, PhotonProjection):
+            return False  # its noise stands between the bands and what follows
         return self.encoder.projects and self.normalisation.per_band_affine is not None
 
     def linear_map(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,6 +71,16 @@ class Embedder:
         assert affine is not None, "only where `linear` says so"
         assert weight is not None, "only where `linear` says so"
         return weight, *affine
+
+    def at_once(self, most: int = MOST_AT_ONCE) -> int:
+        """Return how many images to embed together: as many as free memory allows, or ``most``.
+
+        Where memory does not limit it the number is ``most``, whatever else the machine does: the
+        last digits of features may depend on it.
+        """
+        wide = max(len(self.bank.bands), self.encoder.num_bands)
+        each = 4 * self.bank.source.size**2 * (_COPIES * wide + _CHANNELS)
+        return max(min(most, int(_USED * free_bytes(self.device) / each)), 1)
 
     def prepare(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """Return what the encoder takes: ``(B, n, H, W)``, normalised, 0 in the background.
@@ -78,18 +100,25 @@ class Embedder:
         return features
 
     @torch.no_grad()
-    def embed(self, rows: Tensor, chunk: int = 64) -> Tensor:
-        """Embed specimens of the bank, by row numbers ``(N,)`` in the source, ``chunk`` at once.
+    def embed(
+        self,
+        rows: Tensor,
+        chunk: int = MOST_AT_ONCE,
+        done: Callable[[int], None] = lambda count: None,
+    ) -> Tensor:
+        """Embed specimens of the bank, by row numbers ``(N,)`` in the source.
+
+        As many at once as memory allows, ``chunk`` at most; ``done`` is told how many each time.
 
         Returns:
             Backbone features on the CPU, shape ``(N, F)``, float32.
         """
         direct = self.direct and self.linear and self.device.type == "cpu"
         with eval_mode(self.encoder, self.normalisation):
-            parts = [
-                self._from_stored(some) if direct else self(*self.bank.batch(some))
-                for some in torch.split(rows, chunk)
-            ]
+            parts = []
+            for some in torch.split(rows, chunk if direct else self.at_once(chunk)):
+                parts.append(self._from_stored(some) if direct else self(*self.bank.batch(some)))
+                done(len(some))
         return torch.cat([part.float().cpu() for part in parts])
 
     def _from_stored(self, rows: Tensor) -> Tensor:

@@ -24,9 +24,10 @@ from hyperspec.spectra.band_projection import BandProjection, selection_from_dic
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.tracking.run import JobRun
-from hyperspec.training.builders import load, read_config
+from hyperspec.training.builders import load, read_bands, read_config
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
+from hyperspec.training.devices import random_states_kept
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.optimizer import moments_of
 from hyperspec.training.simclr import SimCLR
@@ -117,8 +118,8 @@ def check_same_bands(checkpoint: Mapping[str, Any], module: SimCLR, path: str) -
     Raises:
         ModelError: If it was; the message lists both sets.
     """
-    if not same_bands(checkpoint, module):
-        before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+    if not same_bands(checkpoint, module, path):
+        before = read_bands(checkpoint, path)
         now = selection_from_dict(module.facts["bands"])
         differences = "; ".join(before.axis.differences(now.axis)) or "same axis"
         raise ModelError(
@@ -130,9 +131,9 @@ def check_same_bands(checkpoint: Mapping[str, Any], module: SimCLR, path: str) -
         )
 
 
-def same_bands(checkpoint: Mapping[str, Any], module: SimCLR) -> bool:
-    """Say whether a checkpoint was trained on the bands that a module takes."""
-    before = selection_from_dict(checkpoint["hyperspec"]["bands"])
+def same_bands(checkpoint: Mapping[str, Any], module: SimCLR, path: str) -> bool:
+    """Say whether a checkpoint, ``path``, was trained on the bands that a module takes."""
+    before = read_bands(checkpoint, path)
     now = selection_from_dict(module.facts["bands"])
     same = before.indices == now.indices and before.axis == now.axis
     return same and _same_weights(before, now)
@@ -172,13 +173,14 @@ def grow_from(
             "encoder belongs to its windows' bands. Use the bands that it was trained on, or start "
             "anew with ckpt=null."
         )
-    before = selection_from_dict(facts["bands"])
+    before = read_bands(checkpoint, path)
     check_growable(before, material.selection)
     check_same_model(path, read_config(checkpoint, path), config)
     old = before.resolve(material.source.axis)
     there = dataclasses.replace(material, selection=old)
     bank = PlaneBank(material.source, old.indices, module.device, Residency("mmap", "a batch"))
-    with torch.random.fork_rng():  # the old encoder's start must not change what this run draws
+    # The old encoder's start must not change what this run draws.
+    with random_states_kept(module.device):
         trained = load(config, there, checkpoint["state_dict"], path, module.device, bank)
     growth = grow_into(module, material, trained, old)
     log.info(

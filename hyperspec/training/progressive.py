@@ -23,13 +23,13 @@ from torch import nn
 
 from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.models.encoder import Encoder, carry_over
-from hyperspec.spectra.band_projection import selection_from_dict
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
-from hyperspec.training.builders import assemble, open_bank
+from hyperspec.training.builders import assemble, open_bank, read_bands
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import facts_of
+from hyperspec.training.devices import random_states_kept
 from hyperspec.training.growth import grow_from, grow_into, log_growth, same_bands
 from hyperspec.training.optimizer import forgetting
 from hyperspec.training.scorer import Scorer
@@ -166,7 +166,7 @@ class StagePlan:
         if self.bank is None:
             return assemble(config, there.data, there.device)
         bank = self.bank if number == self.last else self.bank.narrowed(self.sets[number].indices)
-        with torch.random.fork_rng():
+        with random_states_kept(there.device):
             torch.manual_seed(config.seed)
             module = assemble(config, there.data, there.device, bank)
         stretch = (self.until(number), config.epochs)
@@ -215,7 +215,7 @@ def _begin(stage: Stage, context: RunContext) -> Stage:
     if stage.ckpt is None:
         return stage
     checkpoint = read_checkpoint(stage.ckpt)
-    if same_bands(checkpoint, stage.module):
+    if same_bands(checkpoint, stage.module, stage.ckpt):
         return stage
     moments = grow_from(stage.ckpt, checkpoint, context, stage.module)
     return dataclasses.replace(stage, ckpt=None, moments=moments)
@@ -235,7 +235,7 @@ def _place(path: str | None, plan: StagePlan) -> tuple[int, Sequence[Row]]:
     place = facts[_FACT]
     counts = [len(chosen) for chosen in plan.sets]
     number = int(place["stage"])
-    trained = selection_from_dict(facts["bands"])
+    trained = read_bands({"hyperspec": facts}, path)
     if place["counts"] != counts or trained.indices != plan.sets[number].indices:
         raise ModelError(
             f"ckpt='{path}' was written in stage {number + 1} of a schedule over "

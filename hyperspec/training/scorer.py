@@ -32,9 +32,10 @@ from hyperspec.tracking.contract import Artifact
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.controls import PARTS, ControlScorer
 from hyperspec.training.cross_modal import CrossModal
-from hyperspec.training.data import Material, held_rows
+from hyperspec.training.data import Material, held_rows, scorable
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
+from hyperspec.utils.csv_text import csv_text
 
 log = logging.getLogger(__name__)
 
@@ -70,14 +71,14 @@ class Scorer:
             probes = [one.name for one in chosen(self._evaluators()) if one.needs_labels]
             metrics |= random_split_scores(parts, probes, result.metrics, k=settings.k)
         if "test" in result.predictions:
-            run.log_text(result.predictions["test"].to_csv(index=False), Artifact.PREDICTIONS)
+            run.log_text(csv_text(result.predictions["test"]), Artifact.PREDICTIONS)
         if settings.control_names:
             controls = self._controls(untrained)
             for found in controls.values():
                 metrics |= found.metrics
             table = control_table(controls)
             if table is not None:
-                run.log_text(table.to_csv(index=False), Artifact.CONTROLS)
+                run.log_text(csv_text(table), Artifact.CONTROLS)
         metrics |= self._confounders(parts, run)
         if self.material.split.held_out.size:
             metrics |= self._held_out()
@@ -121,18 +122,7 @@ class Scorer:
 
     @cached_property
     def _available(self) -> dict[str, bool]:
-        material = self.material
-        rows = material.split.validation
-        views: dict[str, set[str]] = {}
-        for row in rows:
-            if (view := material.views[row]) is not None:
-                views.setdefault(material.specimens[row], set()).add(view)
-        return {
-            "labels_available": any(material.labels[row] is not None for row in rows),
-            # Named views only: overlapping tiles of a scene share pixels, and finding those again
-            # would say nothing about the encoder.
-            "views_available": any(len(seen) > 1 for seen in views.values()),
-        }
+        return scorable(self.material.source, self.material.split)
 
     def _controls(self, untrained: Encoder) -> dict[str, EvaluationResult]:
         scorer = ControlScorer(
@@ -184,7 +174,7 @@ class Scorer:
             if one.reason:
                 log.info("no probe of the confounder %s: %s", one.column, one.reason)
         if probes:
-            run.log_text(probe_table(probes).to_csv(index=False), Artifact.CONFOUNDERS)
+            run.log_text(csv_text(probe_table(probes)), Artifact.CONFOUNDERS)
         return {name: value for one in probes for name, value in one.metrics.items()}
 
     def _held_out(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -23,9 +23,12 @@ from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
+from hyperspec.training.rounding import Rounding
 from hyperspec.transforms.augment import FoldedView, ViewParams, Views
 from hyperspec.transforms.normalisation.pixelwise import Normalisation
-from hyperspec.utils.distributed import own, whole, world
+from hyperspec.utils.device_kind import kind_of
+from hyperspec.utils.distributed import averaged, own, whole, world
+from hyperspec.utils.transfer import send
 
 NUM_VIEWS = 2
 
@@ -42,6 +45,8 @@ class Parts:
         normalisation: Of the n channels.
         reduction: Maps the bands to the channels; None where they are the same.
         cell_head: Embeds the cells of the feature map for a loss with a local term.
+        labels: Code of each row's label for a loss that takes them, int64 ``(N,)``: those of the
+            training part alone, -1 for every other row; None for a loss that takes none.
     """
 
     encoder: Encoder
@@ -51,12 +56,19 @@ class Parts:
     normalisation: Normalisation
     reduction: FixedProjection | None = None
     cell_head: CellHead | None = None
+    labels: Tensor | None = None
 
 
 def streams(embedder: Embedder, views: Views) -> bool:
     """Say whether both views can be projected straight from the planes' narrow type."""
     linear = embedder.linear and views.commutes
-    return linear and embedder.device.type == "cpu" and not views.reads_pixels
+    return linear and kind_of(embedder.device) == "cpu" and not views.reads_pixels
+
+
+def _chosen(images: Tensor, masks: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return some items of a batch that was read ahead: all of them as they are, pinned or not."""
+    everything = len(chosen) == len(images)
+    return (images, masks) if everything else (images[chosen], masks[chosen])
 
 
 def _by_item(both: Tensor) -> Tensor:
@@ -97,6 +109,8 @@ class SimCLR(pl.LightningModule):
         self.views, self.normalisation = parts.views, parts.normalisation
         self.reduction, self.cell_head = parts.reduction, parts.cell_head
         self.bank, self.optimisation, self.micro_batch = bank, optimisation, micro_batch
+        self.rounding = Rounding.of(self.normalisation, self.reduction, self.views)
+        self.labels = parts.labels
         self.seen: tuple[Tensor, Tensor] | None = None
         """Features and embeddings of the last batch, for what watches the training."""
         if micro_batch is not None:
@@ -116,32 +130,55 @@ class SimCLR(pl.LightningModule):
         """Whether factor, normalisation and projection are one product over the bands."""
         return self.embedder.linear and self.views.commutes
 
-    def view(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
+    def view(
+        self, images: Tensor, masks: Tensor, params: ViewParams, basis: Tensor | None = None
+    ) -> Tensor:
         """Make one view ready for :meth:`Encoder.features`, with what :meth:`Views.draw` drew.
 
-        From reflectance ``(B, C, H, W)`` and the foreground ``(B, 1, H, W)``.
+        From reflectance ``(B, C, H, W)`` and the foreground ``(B, 1, H, W)``; ``basis`` is what
+        views of one batch share (:meth:`Views.noise_basis`), computed here when it is not given.
 
         Returns:
             Shape ``(B, k, S, S)``; k is the stem's width with a projection in front of the warp,
             else n.
         """
         if self.folds:
-            pixels = self._folded(images, masks, params)
+            pixels = self._folded(images, masks, params, basis)
         else:
             pixels = self._long_way(images, masks, params)
             if self.encoder.projects and not self.encoder.composes:
                 pixels = self.encoder.project(pixels)
         return self.views.warp(pixels, params)
 
-    def _folded(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
+    def _folded(
+        self, images: Tensor, masks: Tensor, params: ViewParams, basis: Tensor | None
+    ) -> Tensor:
+        kind = images.device.type
+        # Weights that are generated or selected are sums over hundreds of bands: never in half. The
+        # product with the images is, where that keeps enough digits.
+        with torch.autocast(kind, enabled=False):
+            matrix, scale, offset, constant = self._linear_map()
+        half = torch.is_autocast_enabled(kind) and self.rounding.bears(
+            torch.get_autocast_dtype(kind)
+        )
+        with nullcontext() if half else torch.autocast(kind, enabled=False):
+            pixels = self.views.project_view(images, masks, matrix, scale, offset, params, basis)
+        if constant is None:
+            return pixels
+        return pixels + constant[:, None, None].to(pixels.dtype) * masks
+
+    def _linear_map(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return the projection behind normalisation and reduction as a map over bands.
+
+        Returns:
+            Weight ``(k, C)``, scale and offset per band ``(C,)`` in front of it, and what is added
+            to the product, ``(k,)`` or None.
+        """
         weight, scale, offset = self.embedder.linear_map()
         if self.reduction is None:
-            return self.views.project_view(images, masks, weight, scale, offset, params)
-        folded = self.reduction.fold(weight, scale)
-        ones, zeros = torch.ones_like(folded[0]), torch.zeros_like(folded[0])
-        pixels = self.views.project_view(images, masks, folded, ones, zeros, params)
-        constant = (weight.flatten(1).float() @ offset)[:, None, None].to(pixels.dtype)
-        return pixels + constant * masks
+            return weight, scale, offset, None
+        matrix = self.reduction.fold(weight, scale)
+        return matrix, torch.ones_like(matrix[0]), torch.zeros_like(matrix[0]), weight @ offset
 
     def _long_way(self, images: Tensor, masks: Tensor, params: ViewParams) -> Tensor:
         if self.reduction is None:
@@ -152,11 +189,18 @@ class SimCLR(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; under DDP of this process's share, compared with all."""
-        loss, terms = self.compare(*self.embed_batch(batch))
-        count, together = len(batch.rows), world()[1] > 1  # what is logged is the mean over shares
-        self.log_dict(terms, batch_size=count, sync_dist=together)
-        self.log(self.loss_name, loss.detach(), batch_size=count, prog_bar=True, sync_dist=together)
+        loss, terms = self.compare(*self.embed_batch(batch), labels=self.labels_of(batch))  # type: ignore[misc]  # three tensors at most
+        count = len(batch.rows)
+        # The mean over shares in one exchange: Lightning waits for all processes at each value.
+        shown = (logged := averaged({**terms, self.loss_name: loss.detach()})).pop(self.loss_name)
+        self.log_dict(logged, batch_size=count)
+        self.log(self.loss_name, shown, batch_size=count)
         return loss
+
+    def labels_of(self, batch: Batch) -> Tensor | None:
+        """Return the codes of a batch's labels ``(B,)``, for a loss that takes them."""
+        labels = self.labels
+        return None if labels is None else send(labels[batch.rows.cpu()], self.device)
 
     def embed_batch(self, batch: Batch) -> tuple[Tensor, ...]:
         """Augment and embed a batch, in micro-batches if they are set; see :meth:`embed_views`."""
@@ -215,14 +259,21 @@ class SimCLR(pl.LightningModule):
         if batch.images is None or batch.masks is None:
             images, masks = self.bank.batch(batch.rows[chosen], self._pixel_type())
         else:
-            images, masks = self.bank.to_device(
-                batch.images[chosen], batch.masks[chosen], self._pixel_type()
-            )
+            images, masks = _chosen(batch.images, batch.masks, chosen)
+            images, masks = self.bank.to_device(images, masks, self._pixel_type())
+        basis = self._noise_basis() if self.folds else None
         drawn, made = [], []
         for _ in range(NUM_VIEWS):
             drawn.append(self.views.draw(len(images), device=images.device))
-            made.append(self.view(images, masks, drawn[-1]))
+            made.append(self.view(images, masks, drawn[-1], basis))
         return made, drawn
+
+    def _noise_basis(self) -> Tensor | None:
+        if not self.views.config.noise_sd:
+            return None
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            weight, scale, _, _ = self._linear_map()
+            return self.views.noise_basis(weight, scale)
 
     def _streamed(self, batch: Batch, chosen: Tensor) -> tuple[list[Tensor], list[ViewParams]]:
         """Return what :meth:`view` makes one by one, up to rounding, without a batch of bands.
@@ -234,10 +285,11 @@ class SimCLR(pl.LightningModule):
         """
         stored, masks = self._stored(batch, chosen)
         with torch.autocast("cpu", enabled=False):
+            basis = self._noise_basis()
             drawn, folded = [], []
             for _ in range(NUM_VIEWS):
                 drawn.append(self.views.draw(len(stored), device=masks.device))
-                folded.append(self._fold(drawn[-1]))
+                folded.append(self._fold(drawn[-1], basis))
             pixels = self.views.project_views(stored, masks, folded)
             made = [self.views.warp(z, params) for z, params in zip(pixels, drawn, strict=True)]
         return made, drawn
@@ -246,18 +298,13 @@ class SimCLR(pl.LightningModule):
         if batch.images is None or batch.masks is None:
             rows = batch.rows[chosen]
             return self.bank.stored(rows), self.bank.masks(rows)
-        everything = len(chosen) == len(batch.images)
-        images = batch.images if everything else batch.images[chosen]
-        return StoredPlanes(images, range(len(chosen))), batch.masks[chosen]
+        images, masks = _chosen(batch.images, batch.masks, chosen)
+        return StoredPlanes(images, range(len(chosen))), masks
 
-    def _fold(self, params: ViewParams) -> FoldedView:
-        weight, scale, offset = self.embedder.linear_map()
-        if self.reduction is None:
-            return self.views.fold(weight, scale, offset, params)
-        matrix = self.reduction.fold(weight, scale)
-        ones, zeros = torch.ones_like(matrix[0]), torch.zeros_like(matrix[0])
-        view = self.views.fold(matrix, ones, zeros, params)
-        return replace(view, constant=view.constant + weight @ offset)
+    def _fold(self, params: ViewParams, basis: Tensor | None) -> FoldedView:
+        matrix, scale, offset, constant = self._linear_map()
+        view = self.views.fold(matrix, scale, offset, params, basis=basis)
+        return view if constant is None else replace(view, constant=view.constant + constant)
 
     def _pixel_type(self) -> torch.dtype:
         """Return the type in which views read pixels.
@@ -267,11 +314,16 @@ class SimCLR(pl.LightningModule):
         """
         kind = self.device.type
         if torch.is_autocast_enabled(kind) and self.folds and not self.views.reads_pixels:
-            return torch.get_autocast_dtype(kind)
+            short = torch.get_autocast_dtype(kind)
+            return short if self.rounding.bears(short) else torch.float32
         return torch.float32
 
     def compare(
-        self, features: Tensor, cells: Tensor | None = None, inverse: Tensor | None = None
+        self,
+        features: Tensor,
+        cells: Tensor | None = None,
+        inverse: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a whole batch, and its terms by the name they are logged under.
 
@@ -282,6 +334,7 @@ class SimCLR(pl.LightningModule):
             features: Shape ``(B, 2, F)``.
             cells: Shape ``(B, 2, D, h, w)``, for a loss with a local term.
             inverse: Maps from view to source pixels of these cells, shape ``(B, 2, 3, 3)``.
+            labels: Codes of the images' labels, ``(B,)``, for a loss that takes them.
         """
         # One head over both views: its BatchNorm needs the whole batch, as in SimCLR. Each process
         # runs it on the features of all, which are small, and compares its own share.
@@ -289,12 +342,13 @@ class SimCLR(pl.LightningModule):
         embeddings: Tensor = self.head(every.transpose(0, 1).flatten(0, 1))
         self.seen = (every.detach().flatten(0, 1), embeddings.detach())
         first, second = (own(view) for view in embeddings.chunk(NUM_VIEWS))
+        given = () if labels is None else (labels,)
         if cells is None or inverse is None:
-            loss: Tensor = self.loss(first, second)
+            loss: Tensor = self.loss(first, second, *given)
             return loss, {}
         assert isinstance(self.loss, Combined), "cells are embedded for a loss with a local term"
         places = Cells(cells, inverse, self.views.size, self.views.source_size)
-        terms: Terms = self.loss(first, second, places)
+        terms: Terms = self.loss(first, second, places, *given)
         return terms.total, {
             f"{self.loss_name}_global": terms.whole.detach(),
             f"{self.loss_name}_local": terms.local.detach(),

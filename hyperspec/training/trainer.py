@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import RichProgressBar
 
 from hyperspec.models.encoder import Encoder
 from hyperspec.tracking.contract import Artifact, Folder, Param
@@ -21,6 +20,7 @@ from hyperspec.training.callbacks.guards import CheckCachedGradient, NoticeColla
 from hyperspec.training.callbacks.monitoring import (
     CostMeter,
     GradientNorm,
+    ShowEpochs,
     StopOnNonFinite,
     Validate,
 )
@@ -28,9 +28,11 @@ from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.training.context import RunContext
 from hyperspec.training.controls import check_weights
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData
-from hyperspec.training.ddp import strategy
+from hyperspec.training.ddp import OwnProcesses, strategy
+from hyperspec.training.devices import lightning_devices
 from hyperspec.training.growth import check_same_bands
 from hyperspec.training.optimizer import Moments
+from hyperspec.training.precision import precision_words
 from hyperspec.training.progressive import (
     Stage,
     StagePlan,
@@ -43,8 +45,8 @@ from hyperspec.training.progressive import (
 from hyperspec.training.scorer import Scorer
 from hyperspec.training.simclr import SimCLR
 from hyperspec.training.sync_batchnorm import synchronise
+from hyperspec.utils.device_memory import free_memory
 from hyperspec.utils.distributed import alone, world
-from hyperspec.utils.progress import bars_wanted
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +54,14 @@ log = logging.getLogger(__name__)
 def quieten() -> None:
     """Keep Lightning's tips and device tables out of a sweep's log, where every job repeats them.
 
-    Both warnings are of Lightning's own use of torch, and nothing of ours can mend them.
+    The first two warnings are of Lightning's own use of torch, and nothing of ours can mend them.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # DDP copies gradients of 1x1 kernels, whose layouts are alike: they are small.
     warnings.filterwarnings("ignore", r"Grad strides do not match bucket view strides")
+    # On every machine with SLURM, also its login node; submitit starts jobs there, not the user.
+    warnings.filterwarnings("ignore", r"The `srun` command is available on your system")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def train(context: RunContext, start: Start) -> Trained:
             break
         stage = grown(plan, stage, rows)
         scorer = Scorer(plan.at(stage.number).data, stage.module, config.evaluation)
+        free_memory()  # optimizer and graph of the stage before
     if plan.scheduled:
         context.run.log_text(stages_table(rows), Artifact.STAGES_TABLE)
     return Trained(stage.module, untrained, scorer, fitted)
@@ -129,33 +134,33 @@ def fit(context: RunContext, stage: Stage, watchers: Sequence[pl.Callback] = ())
     if hardware.compile:
         module.encoder.backbone.compile()
     run.log_params({Param.NUM_FEATURES: str(module.encoder.num_features)})
-    cost, bars = CostMeter(), bars_wanted() and rank == 0
+    cost, show = CostMeter(), ShowEpochs(run.name)
     callbacks = [cost, *_guards(context, stage), *watchers]
     if config.tracking.system_metrics and rank == 0:
         callbacks.append(SystemMetrics(run))
-    if bars:
-        callbacks.append(RichProgressBar())
+    if rank == 0:
+        callbacks.append(show)
+    precision, precision_plugins = precision_words(hardware.precision, module.device)
     trainer = pl.Trainer(
-        accelerator=hardware.accelerator,
-        devices=processes,
+        **precision,
+        **lightning_devices(context.device, processes),
         strategy=strategy(),
-        precision=hardware.precision,  # type: ignore[arg-type]  # Lightning checks the name
         max_epochs=stage.epochs,
         accumulate_grad_batches=hardware.accumulate,
         gradient_clip_val=config.clip_norm,
         log_every_n_steps=min(config.log_every_n_steps, len(data.batches)),
         logger=RunLogger(run) if rank == 0 else False,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), OwnProcesses(), *precision_plugins],
         default_root_dir=context.folder,
         enable_checkpointing=False,  # one checkpoint at the end, written below
-        enable_progress_bar=bars,
+        enable_progress_bar=False,  # ShowEpochs knows the time that is left
         enable_model_summary=False,
         use_distributed_sampler=False,  # EpochBatches shares out the batches itself
     )
     if stage.ckpt is not None:
         check_same_bands(read_checkpoint(stage.ckpt), module, stage.ckpt)
-    with heap_for_steps(module.device, hardware.micro_batch):
+    with heap_for_steps(module.device, hardware.micro_batch), show:
         trainer.fit(module, datamodule=data, ckpt_path=stage.ckpt)
     module.to(module.bank.device)  # Lightning leaves it on the CPU
     trainer.save_checkpoint(context.folder / stage.name)

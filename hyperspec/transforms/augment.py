@@ -23,7 +23,7 @@ from hyperspec.datasets.loading.packed_planes import StoredPlanes, project_store
 from hyperspec.transforms.config import ViewsConfig
 from hyperspec.transforms.noise import NoiseSource
 from hyperspec.transforms.sampler import ViewParams, ViewSampler
-from hyperspec.transforms.spatial import gaussian_blur, warp_affine
+from hyperspec.transforms.spatial import gaussian_blur, resample
 from hyperspec.transforms.spectral import (
     BandMap,
     axis_position,
@@ -192,10 +192,12 @@ class Views(nn.Module):
             and there is no mask.
         """
         self._check_images(x, params)
-        bands, noise_sd = self.band_map(x, params, mask), self.noise_sd
-        if affine is not None:
-            bands, noise_sd = bands.then(*affine), noise_sd * affine[0]
-        y = bands.apply(x)
+        # Shift and smoothing are products over bands, which autocast would round to 8 bits.
+        with torch.autocast(x.device.type, enabled=False):
+            bands, noise_sd = self.band_map(x, params, mask), self.noise_sd
+            if affine is not None:
+                bands, noise_sd = bands.then(*affine), noise_sd * affine[0]
+            y = bands.apply(x)
         if self.config.noise_sd:
             y = self._noise.add_(y.clone() if y is x else y, noise_sd, params.noise_seed)
         if mask is None:
@@ -210,6 +212,7 @@ class Views(nn.Module):
         scale: Tensor,
         offset: Tensor,
         params: ViewParams,
+        basis: Tensor | None = None,
     ) -> Tensor:
         """Return ``weight @ (scale * spectral(x) + offset)`` per pixel in one batched product.
 
@@ -227,6 +230,7 @@ class Views(nn.Module):
             scale: Factor per band of the normalisation, shape ``(n,)``.
             offset: Added per band by the normalisation, shape ``(n,)``.
             params: Parameters from :meth:`draw`.
+            basis: Of :meth:`noise_basis` for this weight and scale, where it is known already.
 
         Returns:
             Projected images, shape ``(B, k, H, W)``, 0 outside the mask, in the images' dtype
@@ -234,7 +238,7 @@ class Views(nn.Module):
         """
         self._check_images(x, params)
         batch, _, height, width = x.shape
-        view = self.fold(weight, scale, offset, params, x, mask)
+        view = self.fold(weight, scale, offset, params, x, mask, basis=basis)
         # Spread over the batch before they are shortened: gradients are summed in float32 then.
         constant = view.constant.expand(batch, -1)[..., None].to(x.dtype)
         matrix = view.matrix.expand(batch, -1, -1).to(x.dtype)
@@ -277,6 +281,8 @@ class Views(nn.Module):
         params: ViewParams,
         x: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
+        basis: Tensor | None = None,
     ) -> FoldedView:
         """Compose spectral operations, normalisation and projection; see :meth:`project_view`.
 
@@ -289,7 +295,7 @@ class Views(nn.Module):
             folded, constant = self.band_map(x, params, mask).fold(scaled)
             added = (matrix @ offset.to(matrix.dtype))[None]
             constant = added if constant is None else constant + added
-            noise = self._noise_factor(scaled) if self.config.noise_sd else None
+            noise = self._noise_factor(scaled, basis) if self.config.noise_sd else None
         return FoldedView(folded, constant, noise, params)
 
     def _noisy(self, z: Tensor, view: FoldedView) -> Tensor:
@@ -300,7 +306,25 @@ class Views(nn.Module):
         numbers = self._noise.draw(len(z), factor.shape[1], z, view.params.noise_seed)
         return torch.baddbmm(z, factor.expand(len(z), -1, -1), numbers)
 
-    def _noise_factor(self, scaled: Tensor) -> Tensor:
+    def noise_basis(self, weight: Tensor, scale: Tensor) -> Tensor | None:
+        """Return what projected noise keeps of a projection, ``(n, k)``; None where it needs none.
+
+        An orthonormal basis of the rows of the scaled weights, without a gradient: views that are
+        made with the same weights share it. Arguments are those of :meth:`project_view`.
+        """
+        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+            matrix = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
+            scaled = matrix * scale.to(matrix.dtype)
+            return self._basis(scaled * self.noise_sd.to(scaled.dtype))
+
+    def _basis(self, factor: Tensor) -> Tensor | None:
+        channels, bands = factor.shape
+        if not self.config.noise_projected or bands <= channels:
+            return None
+        basis: Tensor = torch.linalg.qr(factor.T).Q
+        return basis
+
+    def _noise_factor(self, scaled: Tensor, basis: Tensor | None) -> Tensor:
         """Return what turns standard normal numbers into projected noise: ``(k, k)`` or ``(k, n)``.
 
         ``F Q`` with F the scaled weights and Q, held fixed, an orthonormal basis of their rows.
@@ -310,11 +334,9 @@ class Views(nn.Module):
         "A useful theorem for nonlinear devices having Gaussian inputs").
         """
         factor = scaled * self.noise_sd.to(scaled.dtype)
-        channels, bands = factor.shape
-        if not self.config.noise_projected or bands <= channels:
-            return factor
-        basis: Tensor = torch.linalg.qr(factor.detach().T).Q
-        return factor @ basis
+        if basis is None:
+            basis = self._basis(factor.detach())
+        return factor if basis is None else factor @ basis
 
     def warp(self, x: Tensor, params: ViewParams) -> Tensor:
         """Resample images into the views: rotation, crop, flips in one pass, then the blur.
@@ -324,7 +346,7 @@ class Views(nn.Module):
         """
         self._check_images(x, params)
         if self.config.moves or self.size != self.source_size:
-            x = warp_affine(x, params.inverse, self.size)
+            x = resample(x, params.theta, self.size)
         if params.blurred is None or params.blur_sigma_px is None:
             return x
         blurred = gaussian_blur(x[params.blurred], params.blur_sigma_px)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hyperspec.transforms.config import ViewsConfig
-from hyperspec.transforms.spatial import SpatialSampler
+from hyperspec.transforms.spatial import SpatialSampler, unit_map
 from hyperspec.transforms.spectral import erase_keep
+from hyperspec.utils.transfer import send_together
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class ViewParams:
     Args:
         matrix: Map from source pixels to view pixels (x, y, 1), shape ``(B, 3, 3)``, float64.
         inverse: Map from view pixels to source pixels, shape ``(B, 3, 3)``, float64.
+        theta: The same in units of half an image, shape ``(B, 2, 3)``, float64; see
+            :func:`hyperspec.transforms.spatial.unit_map`.
         light: Log gain, tilt and curvature, shape ``(B, 3)``.
         shift_nm: Shift towards longer wavelengths, shape ``(B,)``.
         smooth_fwhm_nm: Width of the smoothing response, shape ``(B,)``.
@@ -34,6 +38,7 @@ class ViewParams:
 
     matrix: Tensor
     inverse: Tensor
+    theta: Tensor
     light: Tensor | None
     shift_nm: Tensor | None
     smooth_fwhm_nm: Tensor | None
@@ -66,6 +71,7 @@ class ViewSampler:
         self.config = config
         self.wavelengths_nm = wavelengths_nm
         self.axis_range_nm = axis_range_nm
+        self.source_size, self.size = source_size, size
         self._spatial = SpatialSampler(config, source_size, size)
 
     def draw(
@@ -74,8 +80,8 @@ class ViewSampler:
         """Draw the parameters of one view.
 
         All numbers come from the CPU's default generator, also for other devices, so that the
-        same seed gives the same views everywhere and replayed random states replay them; nothing
-        is read back from a device.
+        same seed gives the same views everywhere and replayed random states replay them. They are
+        made ready on the CPU and go to a GPU in one transfer, for which the host does not wait.
 
         Args:
             batch_size: Number of specimens, at least 1.
@@ -111,23 +117,25 @@ class ViewSampler:
         noise_seed = int(torch.randint(0, 2**63 - 1, ()))
         keep = self._draw_keep(batch)
         partner = (torch.arange(batch) + step) % batch
-
-        def send(value: Tensor, used: float = 1) -> Tensor | None:
-            return value.to(device, non_blocking=True) if used else None
-
-        return ViewParams(
-            matrix=matrix.to(device, non_blocking=True),
-            inverse=torch.linalg.inv(matrix).to(device, non_blocking=True),
-            light=send(light, config.scales),
-            shift_nm=send(shift, config.shift_nm),
-            smooth_fwhm_nm=send(smooth, config.smooth_fwhm_nm),
-            keep=None if keep is None else send(keep),
-            mix=send(mix, config.mix_max),
-            partner=send(partner, config.mix_max),
-            blurred=send(blurred, len(blurred)),
-            blur_sigma_px=send(blur, len(blurred)),
-            noise_seed=noise_seed,
+        inverse = torch.linalg.inv(matrix)
+        source = (self.source_size, self.source_size)
+        drawn: dict[str, Tensor | None] = {
+            "matrix": matrix,
+            "inverse": inverse,
+            "theta": unit_map(inverse, source, self.size),
+            "light": light if config.scales else None,
+            "shift_nm": shift if config.shift_nm else None,
+            "smooth_fwhm_nm": smooth if config.smooth_fwhm_nm else None,
+            "keep": keep,
+            "mix": mix if config.mix_max else None,
+            "partner": partner if config.mix_max else None,
+            "blurred": blurred if len(blurred) else None,
+            "blur_sigma_px": blur if len(blurred) else None,
+        }
+        sent: dict[str, Any] = dict(
+            zip(drawn, send_together(list(drawn.values()), device), strict=True)
         )
+        return ViewParams(**sent, noise_seed=noise_seed)
 
     def _draw_keep(self, batch: int) -> Tensor | None:
         """Draw erased windows and dropped bands, last, since only this depends on the bands."""

@@ -113,20 +113,45 @@ def flip_matrix(horizontal: Tensor, vertical: Tensor, size: int) -> Tensor:
 
 
 def warp_affine(x: Tensor, inverse: Tensor, size: int) -> Tensor:
-    """Resample images ``(B, k, H, W)`` bilinearly; pixels from outside the image are 0.
+    """Resample images ``(B, k, H, W)``; see :func:`resample`.
 
     ``inverse`` maps view pixels to source pixels, shape ``(B, 3, 3)``.
+    """
+    height, width = x.shape[-2:]
+    return resample(x, unit_map(inverse, (height, width), size), size)
+
+
+def unit_map(inverse: Tensor, source: tuple[int, int], size: int) -> Tensor:
+    """Return maps from view to source in units of half an image, as ``grid_sample`` wants them.
+
+    On the CPU, please: an inverse on a GPU makes the host wait for its error code.
+
+    Args:
+        inverse: Maps from view pixels to source pixels, shape ``(B, 3, 3)``.
+        source: Height and width of the images in pixels.
+        size: Height and width of the views in pixels.
+
+    Returns:
+        Shape ``(B, 2, 3)``, in the dtype of ``inverse``.
+    """
+    to_unit = _pixels_to_unit(*source, inverse)
+    from_unit = torch.linalg.inv(_pixels_to_unit(size, size, inverse))
+    mapped: Tensor = to_unit @ inverse @ from_unit
+    return mapped[:, :2]
+
+
+def resample(x: Tensor, theta: Tensor, size: int) -> Tensor:
+    """Resample images ``(B, k, H, W)`` bilinearly; pixels from outside the image are 0.
+
+    ``theta`` is a :func:`unit_map`, shape ``(B, 2, 3)``.
 
     Returns:
         Views, shape ``(B, k, size, size)``, in the dtype of ``x``; half precision is resampled in
         float32, since 8 bits cannot hold a coordinate.
     """
     work = torch.float64 if x.dtype == torch.float64 else torch.float32
-    height, width = x.shape[-2:]
-    to_unit = _pixels_to_unit(height, width, inverse)
-    from_unit = torch.linalg.inv(_pixels_to_unit(size, size, inverse))
-    theta = (to_unit @ inverse @ from_unit)[:, :2].to(work)
-    grid = F.affine_grid(theta, [len(x), 1, size, size], align_corners=True)
+    with torch.autocast(x.device.type, enabled=False):  # which would shorten the coordinates
+        grid = F.affine_grid(theta.to(work), [len(x), 1, size, size], align_corners=True)
     warped = F.grid_sample(x.to(work), grid, padding_mode="zeros", align_corners=True)
     return warped.to(x.dtype)
 
@@ -150,4 +175,6 @@ def gaussian_blur(x: Tensor, sigma_px: Tensor) -> Tensor:
     kernel = kernel / kernel.sum(1, keepdim=True)
     place = torch.arange(size, device=x.device)
     matrix = kernel[:, place[None, :] - place[:, None] + size - 1].to(x.dtype)[:, None]
-    return matrix @ x @ matrix.transpose(-1, -2)
+    with torch.autocast(x.device.type, enabled=False):  # in the type of the views, as the warp
+        blurred: Tensor = matrix @ x @ matrix.transpose(-1, -2)
+    return blurred

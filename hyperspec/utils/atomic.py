@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+# Windows replaces no file that is open: access denied, sharing and lock violation. Readers of ours
+# and scanners for viruses are through in less.
+_IN_USE, _OPEN_SECONDS = (5, 32, 33), 5.0
 PART = ".part"  # ending of what is not whole yet; the name begins with a dot
 
 
@@ -26,10 +30,23 @@ def replacing(path: Path) -> Iterator[Path]:
         yield part
         if part.is_dir() and path.is_dir():
             path.rmdir()
-        part.replace(path)
+        _take_name(part, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
+
+
+def _take_name(part: Path, path: Path) -> None:
+    """Give what is written its name; on Windows as soon as nobody has the other one open."""
+    deadline = time.monotonic() + _OPEN_SECONDS
+    while True:
+        try:
+            part.replace(path)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _IN_USE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -62,6 +62,16 @@ def own(x: Tensor, dim: int = 0) -> Tensor:
     """Return this process's share of what :func:`whole` put together."""
     rank, processes = world()
     return x.chunk(processes, dim)[rank]
+
+
+def averaged(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the means of scalars over all processes, without gradients, in one exchange."""
+    _, processes = world()
+    if processes == 1:
+        return dict(values)
+    together = torch.stack([value.detach() for value in values.values()])
+    dist.all_reduce(together)
+    return dict(zip(values, (together / processes).unbind(), strict=True))
 
 
 class _Gather(torch.autograd.Function):

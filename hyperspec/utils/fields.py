@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, get_type_hints
 
 from hyperspec.utils.errors import ConfigError
 
@@ -12,6 +14,22 @@ MISSING: Any = "???"
 ASIDE = {"identity": False}
 # Of fields that came later: jobs with the default are the same as before there was the field.
 LATER = {"identity": "unless default"}
+
+
+def free_keys(schema: Any, place: str = "") -> Iterator[str]:
+    """Return the keys that decide no result, as a schema marks them; a sweep may change them.
+
+    A config without a schema has no such keys. ``place`` stands before its keys.
+    """
+    if not dataclasses.is_dataclass(schema):
+        return
+    kinds = get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        key = f"{place}{field.name}"
+        if field.metadata.get("identity", True):
+            yield from free_keys(kinds[field.name], f"{key}.")
+        else:
+            yield key
 
 
 def at_least(key: str, value: int, least: int) -> None:

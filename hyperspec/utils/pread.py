@@ -10,15 +10,17 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hyperspec.utils import system_calls
+from hyperspec.utils.system_calls import announce, open_to_read, read_at
+
 Piece = tuple[int, memoryview]
 """Offset in the file and where its bytes go."""
 
-# Fails at once instead of waiting for the disk; 0 on systems without it.
-_NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)
+_NO_WAIT = system_calls.NO_WAIT
 # Large enough for full speed, small enough to stay in the processor's cache.
 _SCRATCH_BYTES = 4 * 2**20
 # What is read into it is of no interest, so threads may share it.
-_ONE_BYTE = [bytearray(1)]
+_ONE_BYTE = bytearray(1)
 
 
 def read_pieces(descriptor: int, pieces: Sequence[Piece]) -> None:
@@ -53,7 +55,7 @@ def is_cached(descriptor: int, offsets: Iterable[int]) -> bool:
         return False
     try:
         for offset in offsets:
-            if not os.preadv(descriptor, _ONE_BYTE, offset, _NO_WAIT):
+            if not read_at(descriptor, _ONE_BYTE, offset, _NO_WAIT):
                 return False
     except OSError:  # not in the cache, or the file system cannot tell
         return False
@@ -69,7 +71,7 @@ def fetch(path: Path, offset: int, length: int) -> None:
     Raises:
         OSError: If the file is missing or cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = open_to_read(path)
     try:
         # Without a way to tell: page faults, as before.
         if not _NO_WAIT or is_cached(
@@ -78,7 +80,7 @@ def fetch(path: Path, offset: int, length: int) -> None:
             return
         scratch = memoryview(bytearray(min(length, _SCRATCH_BYTES)))
         for start in range(offset, offset + length, len(scratch)):
-            if not os.preadv(descriptor, [scratch[: offset + length - start]], start):
+            if not read_at(descriptor, scratch[: offset + length - start], start):
                 return  # shorter than it was: what reads the part tells so
     finally:
         os.close(descriptor)
@@ -89,7 +91,7 @@ def _read_cached(descriptor: int, target: memoryview, offset: int) -> int:
     if not _NO_WAIT:
         return 0
     try:
-        return os.preadv(descriptor, [target], offset, _NO_WAIT)
+        return read_at(descriptor, target, offset, _NO_WAIT)
     except OSError:  # not in the cache, or the file system cannot tell; a plain read follows
         return 0
 
@@ -97,13 +99,12 @@ def _read_cached(descriptor: int, target: memoryview, offset: int) -> int:
 def _read_rest(descriptor: int, target: memoryview, offset: int, done: int) -> None:
     # A single read gives at most 2 GB on Linux.
     while done < len(target):
-        count = os.preadv(descriptor, [target[done:]], offset + done)
+        count = read_at(descriptor, target[done:], offset + done)
         if not count:
             raise OSError(f"the file ends {len(target) - done} bytes too early")
         done += count
 
 
 def _announce(descriptor: int, pieces: Sequence[Piece]) -> None:
-    if hasattr(os, "posix_fadvise"):
-        for offset, target in pieces:
-            os.posix_fadvise(descriptor, offset, len(target), os.POSIX_FADV_WILLNEED)
+    for offset, target in pieces:
+        announce(descriptor, offset, len(target))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from functools import lru_cache
 from pathlib import Path
+
+from hyperspec.utils.system_calls import start_of
 
 _PROC = Path("/proc")
 
@@ -65,11 +66,7 @@ def _start(pid: int) -> str:
     """Return the start of a process; a zombie counts as gone."""
     stat = _PROC / str(pid) / "stat"
     if _machine()[0] == "-":
-        command = ["ps", "-o", "lstart=", "-p", str(pid)]
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        if answer.returncode != 0:
-            raise ProcessLookupError(pid)
-        return answer.stdout.strip()
+        return start_of(pid)
     try:
         # The name in parentheses may hold spaces; state and start are fields 3 and 22 (proc(5)).
         fields = stat.read_text().rpartition(")")[2].split()

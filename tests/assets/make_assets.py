@@ -6,6 +6,10 @@ makes ``assets.tar.xz`` (specimens, their packed store, checkpoints, sweeps, a s
 stopped, runs that were never sent) and ``numbers.json`` (what this version computes from them).
 ``tests/test_frozen_artefacts.py`` reads both. It takes some minutes on two cores.
 
+A set between two releases is named by the last one and a day, and may hold fewer checkpoints:
+
+    python tests/assets/make_assets.py tests/assets/0.1.0-2026-11-29 projection filters
+
 Run identities and times differ from making to making, so that a set is made once, by its release.
 The weights of checkpoints are rounded coarsely, since random digits do not compress; the layout of
 the files is untouched, and the numbers are those of the rounded weights.
@@ -53,6 +57,7 @@ BASE = [
     "warmup_steps=1", "head.hidden=16", "head.dim=8", "evaluation.k=3", "evaluation.resamples=100",
     "hardware.threads=1", "tracking.system_metrics=false", f"tracking.uri=sqlite:///{ROOT}/mlflow.db",
 ]  # fmt: skip
+STEM = "model.stem_channels=4"
 WAVELENGTH = ["model.stem=wavelength", "model.stem_channels=4"]
 CHECKPOINTS = {
     "projection": ["model.stem=projection", "model.stem_channels=4", "bands.n=6"],
@@ -62,9 +67,10 @@ CHECKPOINTS = {
     "learned": ["bands=learned", "bands.n=4", "model.stem_channels=4", "epochs=8"],
     "binned": ["bands=binned", "bands.n=4", "model.stem_channels=4"],
     "pca_projection": ["bands=pca_projection", "bands.n=4", "model.stem_channels=4"],
+    "filters": ["bands=filters", "bands.n=4", "bands.width_nm=60", STEM],
+    "supcon": ["loss=supcon", "bands.n=6", STEM],
     "cross_modal": ["views=cross_modal", "views.fusion=attention", "bands.n=12", *WAVELENGTH],
 }
-STEM = "model.stem_channels=4"
 # One job ends, one asks for more bands than there are, one is stopped.
 SWEEP = [
     *BASE, STEM, "epochs=60", "sweep.checkpoint_seconds=0", "study=broken",
@@ -314,9 +320,9 @@ def measure(archive: Path) -> dict[str, Any]:
         (command,) = entry_points(group="console_scripts", name="hyperspec")
         call = command.load()
 
-        def run(*words: str) -> None:
+        def run(*words: str, status: int = 0) -> None:
             # In this process: starting one takes longer than what it does.
-            if call([word.replace(ROOT, str(root)) for word in words]) != 0:
+            if call([word.replace(ROOT, str(root)) for word in words]) != status:
                 raise SystemExit(f"{' '.join(words)} failed")
 
         checkpoints = {}
@@ -362,7 +368,8 @@ def measure(archive: Path) -> dict[str, Any]:
             {"state": trial.state.name, "params": trial.params, "value": trial.value}
             for trial in study.trials
         ]
-        run("sync", f"{ROOT}/away", "--uri", f"sqlite:///{root}/sent.db")
+        # The set is kept small: pictures are not in it, and sync says so.
+        run("sync", f"{ROOT}/away", "--uri", f"sqlite:///{root}/sent.db", status=1)
         sent = MlflowClient(f"sqlite:///{root}/sent.db")
         delivered = {
             run.info.run_name: {"status": run.info.status, "metrics": run.data.metrics}
@@ -395,9 +402,11 @@ def write_numbers(folder: Path) -> None:
     (folder / "numbers.json").write_text(numbers + "\n")
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, checkpoints: list[str]) -> None:
     """Make the set of one version."""
-    if folder.name != version("hyperspec-sweeps"):
+    for name in CHECKPOINTS.keys() - (set(checkpoints) or CHECKPOINTS.keys()):
+        del CHECKPOINTS[name]
+    if folder.name.partition("-")[0] != version("hyperspec-sweeps"):
         raise SystemExit(f"{version('hyperspec-sweeps')} is installed, not {folder.name}")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="hyperspec-") as temporary:
@@ -414,4 +423,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -15,11 +15,13 @@ from hydra.core.global_hydra import GlobalHydra
 from matplotlib.image import imread
 
 from hyperspec.bands import STRATEGIES, Fisher, Uniform
+from hyperspec.cli.commands.bands import build_strategies
 from hyperspec.cli.main import main
 from hyperspec.config import config_dir, groups, schema
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.config import FolderData
 from hyperspec.spectra.axis import SpectralAxis, mission_axis
+from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.training.data import gather
@@ -109,7 +111,10 @@ def test_the_command_takes_the_configs_own_defaults() -> None:
     [
         ([], "was given neither FOLDER nor --axis"),
         (["--axis", "400:800"], "--axis is '400:800'; give 'mission'"),
-        (["--axis", "mission", "--strategy", "unform"], "--strategy holds 'unform'; choose from"),
+        (
+            ["--axis", "mission", "--strategy", "unform"],
+            "'unform' (did you mean uniform?)",
+        ),
         (["--axis", "mission", "--n", "5,x"], "--n holds 'x'; give whole numbers"),
         (["--axis", "mission", "--n", "5,5"], "--n is '5,5'; give different words"),
         (["--axis", "mission", "--resamples", "1"], "--resamples is 1; give 0 for none"),
@@ -130,3 +135,67 @@ def test_mistakes_are_told(words: list[str], message: str, capsys, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     assert main(["bands", *words]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_all_leaves_the_classics_out() -> None:
+    classic = {"variance", "pca", "entropy", "lcmv_bcc", "mutual_information"}
+    spectra = np.random.default_rng(0).uniform(0.2, 0.8, (60, 12))
+    axis = SpectralAxis.linear(400, 700, 12)
+    seen = SpectralStatistics.from_spectra(spectra, axis, labels=["a", "b"] * 30)
+    by_word = {
+        word: {one.name for one in build_strategies(word, "3", [], seen)}
+        for word in ("all", "classic")
+    }
+    assert by_word["classic"] == classic
+    assert by_word["all"] == set(STRATEGIES) - classic - {"list"}
+    unlabelled = SpectralStatistics.from_spectra(spectra, axis)
+    found = {one.name for one in build_strategies("classic", "3", [], unlabelled)}
+    assert found == classic - {"mutual_information"}
+
+
+CATALOGUE = "name,centre_nm,width_nm,transmission\n" + "".join(
+    f"BP{nm},{nm},30,0.8\n" for nm in range(380, 790, 20)
+)
+
+
+def test_filters_to_order(folder: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shop.csv").write_text(CATALOGUE)
+    words = ["bands", str(folder), "--filters", "shop.csv", "--strategy", "uniform,mrmr"]
+    data = ["data.size=16", "data/labels=csv", "--csv", "list.csv", "--json", "list.json"]
+    assert main([*words, "--n", "3,4", *data]) == 0
+    printed = capsys.readouterr().out
+    with Path("list.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["strategy"], row["n"]) for row in rows] == [
+        (strategy, str(n)) for strategy in ("uniform", "mrmr") for n in (3, 4) for _ in range(n)
+    ]
+    for row in rows:
+        assert row["name"] == f"BP{float(row['centre_nm']):.0f}"
+        assert row["name"] in printed
+        assert float(row["white_photons"]) == pytest.approx(200 * 0.8 * 30 * 1.0645, rel=0.11)
+    # The words that are printed choose the same filters again.
+    again = next(line for line in printed.splitlines() if line.endswith("bands.strategy=mrmr"))
+    made = composed(*again.split()).bands
+    settings = FolderData(root=str(folder), size=16, labels=CsvLabels())
+    chosen = gather(settings, made).selection
+    assert chosen.params["filters"] == [r["name"] for r in rows if r["strategy"] == "mrmr"][:3]
+    assert chosen.to_dict() == json.loads(Path("list.json").read_text())[2]
+    assert imread("bands.png").shape[1] == 1200
+
+
+def test_filters_without_a_folder_and_what_is_refused(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shop.csv").write_text(CATALOGUE)
+    words = ["bands", "--axis", "mission", "--filters", "shop.csv", "--n", "3"]
+    assert main(words) == 0  # of the strategies by default, those that need no data
+    assert "uniform" in capsys.readouterr().out
+    for more, message in (
+        (["--strategy", "mrmr"], "--strategy=mrmr needs data, but no FOLDER was given"),
+        (["--option", "random.seed=1"], "--filters takes their defaults"),
+        (["--n", "x"], "--n is 'x'; give whole numbers"),
+        (["--n", "40"], "bands.n is 40, but 21 of 21 filters"),
+        (["--filters", "none.csv"], "bands.catalogue='none.csv' cannot be read"),
+    ):
+        assert main([*words, *more]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())

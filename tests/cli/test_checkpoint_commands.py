@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tracked import log_restored
+from root_logger import log_restored
 
 from hyperspec.cli.main import main
 from hyperspec.cli.train import main as train
@@ -29,6 +30,7 @@ from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.tracking.client import open_client
+from hyperspec.tracking.health import local_folder
 from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 from hyperspec.utils.errors import BandError, ModelError
 
@@ -122,6 +124,73 @@ def test_embeddings_are_those_of_the_probes(work: Path, here: Path) -> None:
     _, runs = run_of(work)
     run = named(runs, "uniform", "projection")
     assert result.top1 == pytest.approx(run.data.metrics["test/knn_top1"])
+
+
+def test_the_latest_run_stands_for_its_checkpoint_whose_path_is_printed(
+    work: Path, here: Path, capsys
+) -> None:
+    _, runs = run_of(work)
+    newest = max(runs, key=lambda run: run.info.start_time)
+    store, folder = f"sqlite:///{work / 'mlflow.db'}", str(work / "specimens")
+    assert main(["embed", "latest", folder, "--uri", store, "--out", "latest.parquet"]) == 0
+    kept = local_folder(newest.info.artifact_uri) / "checkpoints/last.ckpt"
+    printed = capsys.readouterr().out
+    assert f"latest: run {newest.info.run_name}\ncheckpoint: {kept}\n" in printed
+    assert main(["embed", str(work / "binned"), folder, "--out", "binned.parquet"]) == 0
+    assert f"checkpoint: {work / 'binned/last.ckpt'}\n" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(here / "latest.parquet"), pd.read_parquet(here / "binned.parquet")
+    )
+
+
+def test_the_explorer_holds_what_the_encoder_sees(work: Path, here: Path, capsys) -> None:
+    ckpt = str(work / "plain/last.ckpt")
+    words = ["explore", ckpt, "--picture", "pca", "--mark", "365:381", "--out", "x/e.html"]
+    assert main(words) == 0  # without a folder that of the training
+    assert "wrote x/e.html: 64 images, " in capsys.readouterr().out
+    page = (here / "x/e.html").read_text()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert found is not None
+    data = json.loads(found[1])
+    assert main(["embed", ckpt, str(work / "specimens"), "--images", "--out", "e.parquet"]) == 0
+    table = pd.read_parquet(here / "e.parquet")
+    assert all(picture.startswith(b"\x89PNG") for picture in table["picture"])
+    assert data["files"] == table["file"].tolist()
+    assert [data["parts"][part] for part in data["part"]] == table["part"].tolist()
+    columns = {one["name"]: one for one in data["columns"]}
+    assert {"label", "pigment", "view", "k-means cluster"} <= set(columns)
+    labels = [columns["label"]["values"][code] for code in columns["label"]["codes"]]
+    assert labels == table["label"].tolist()
+    features = np.stack(table["embedding"].to_numpy()).astype(float)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    cosine = np.round(unit @ unit.T, 3)
+    owner = table["specimen"].to_numpy()
+    cosine[owner[:, None] == owner[None]] = -2
+    nearest = np.array(data["neighbours"])
+    np.testing.assert_allclose(
+        np.take_along_axis(cosine, nearest, 1), -np.sort(-cosine, 1)[:, :8], atol=2e-3
+    )
+    train, test = (np.flatnonzero(table["part"] == part) for part in ("train", "test"))
+    names = np.array(labels)
+    right = knn_probe(features[train], names[train], features[test], names[test], k=5)
+    said = np.array(data["named"]["probes"]["k-NN"])
+    assert (said[train] == -1).all()
+    assert (np.array(data["named"]["values"])[said[test]] == right.predictions).mean() > 0.9
+    assert len(data["chosen"]) == 12
+    assert data["windows"] == [{"start": 365.0, "stop": 381.0, "text": "365 to 381 nm (--mark)"}]
+    assert len(data["pictures"]["bands"]) == 24
+    assert main(["explore", ckpt, "--labels-column", "wingspan"]) == 2
+    assert "--labels-column names 'wingspan'" in capsys.readouterr().err
+
+
+def test_the_explorer_needs_no_labels(work: Path, here: Path, capsys) -> None:
+    words = ["explore", str(work / "plain/last.ckpt"), str(work / "specimens"), "--most", "10"]
+    assert main([*words, "--picture", "pca", "data/labels=none"]) == 0
+    assert "wrote explorer.html: 10 images, " in capsys.readouterr().out
+    page = (here / "explorer.html").read_text()
+    assert '"probes":{}' in page
+    assert "54 of 64 images are left out (--most 10)." in page
+    assert "they are split otherwise" in page
 
 
 def test_what_is_held_out_is_a_part_of_its_own(work: Path, here: Path, capsys) -> None:
@@ -239,7 +308,7 @@ def test_words_change_the_settings_of_the_run(work: Path, here: Path, capsys) ->
     assert main(["embed", str(ckpt), folder, "--labels", "none", "--out", "old.parquet"]) == 0
     assert "--labels: goes with the next release; write data/labels=none" in capsys.readouterr().err
     for word, text in (
-        ("data.sise=9", "Key 'sise' not in 'FolderData'"),
+        ("data.sise=9", "There is no key data.sise in this config. Did you mean data.size?"),
         ("data=tiles", "a checkpoint brings its own data settings"),
     ):
         assert main(["embed", str(ckpt), folder, word]) == 2
@@ -295,14 +364,17 @@ def test_what_this_version_does_not_know_is_refused(work: Path, tmp_path: Path) 
             ["evaluate", "CKPT", "FOLDER", "--bands", "uniform"],
             "--bands holds 'uniform'; give NAME:N",
         ),
-        (["evaluate", "CKPT", "FOLDER", "--bands", "unform:3"], "--bands holds 'unform'; choose"),
+        (
+            ["evaluate", "CKPT", "FOLDER", "--bands", "unform:3"],
+            "(did you mean uniform?)",
+        ),
         (
             ["importance", "CKPT", "FOLDER", "--mode", "median"],
             "--mode holds 'median'; choose from",
         ),
         (["importance", "CKPT", "FOLDER", "--mark", "7:5"], "--mark holds '7:5'; give START:STOP"),
         (["importance", "CKPT", "FOLDER", "--window", "0"], "importance.window_nm is 0"),
-        (["embed", "nowhere.ckpt", "FOLDER"], "ckpt is 'nowhere.ckpt', but there is no such file"),
+        (["embed", "nowhere.ckpt", "FOLDER"], "'nowhere.ckpt' does not exist. Give a checkpoint"),
     ],
 )
 def test_mistakes_are_told(words: list[str], message: str, work: Path, here: Path, capsys) -> None:

@@ -61,7 +61,7 @@ def test_check_says_the_words_that_help(
     assert (found["accuracy"], found["chance"], found["confounded"]) == (0.75, 0.5, True)
     assert 0 < found["p"] < 0.05
     assert hyperspec(["check", str(specimens), "data.confounders=[]"]) == 0
-    assert "onfounder" not in capsys.readouterr().out
+    assert "Confounders (" not in capsys.readouterr().out
     assert hyperspec(["check", str(specimens), "data.confounders=[lamp]"]) == 2
     assert "data.confounders names 'lamp', which the labels do not" in capsys.readouterr().err
 

@@ -1,5 +1,8 @@
 """The commands pack, export and views as a user types them."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
@@ -114,13 +117,16 @@ def test_old_flags_name_the_words_that_replace_them_once(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["data.sise=9"], "Key 'sise' not in 'FolderData'. Did you mean: 'size'?"),
+        (["data.sise=9"], "There is no key data.sise in this config. Did you mean data.size?"),
         (["data.size=x"], "Value 'x' of type 'str' could not be converted to Integer"),
         (["data.size=0"], "data.size is 0; it must be a number of pixels, at least 1"),
         (["data.root=data"], "data.root is given twice: it is the folder of the command, data"),
         (["data=tiles"], "there is nothing to pack"),
-        (["data/labels=nix"], "Could not find 'data/labels/nix'"),
-        (["--labels", "folder", "--column", "x"], "Key 'column' not in 'FolderLabels'"),
+        (["data/labels=nix"], "There is no data/labels=nix. "),
+        (
+            ["--labels", "folder", "--column", "x"],
+            "no key data.labels.column in this config: it belongs to data/labels=",
+        ),
         (["--axis", "400:700"], "--axis is '400:700'; give 'mission'"),
         (["9"], "'9' is no setting; give KEY=VALUE, such as data.size=64"),
     ],
@@ -178,9 +184,12 @@ def test_views_draws_a_contact_sheet(folder, capsys):
         (["data/white.bil"], "is named like a calibration frame"),
         (["data/x1.hdr"], "is no data file of a cube"),
         (["data/no.bil"], "is no data file of a cube"),
-        (["data/x1.bil", "views=defualt"], "Could not find 'views/defualt'"),
-        (["data/x1.bil", "--views", "defualt"], "Could not find 'views/defualt'"),
-        (["data/x1.bil", "--set", "noise_sx=1"], "Key 'noise_sx' not in 'ViewsConfig'"),
+        (["data/x1.bil", "views=defualt"], "Did you mean views=default?"),
+        (["data/x1.bil", "--views", "defualt"], "There is no views=defualt."),
+        (
+            ["data/x1.bil", "--set", "noise_sx=1"],
+            "There is no key views.noise_sx in this config. Did you mean views.noise_sd?",
+        ),
         (["data/x1.bil", "views.noise_sd=7"], "views.noise_sd is 7.0; it must be a number"),
         (["data/x1.bil", "views.noise_sd=a"], "Value 'a' of type 'str' could not be converted"),
         (
@@ -220,3 +229,15 @@ def test_info_takes_data_words(folder, capsys):
         assert "white.bil" not in capsys.readouterr().out
     assert main([*words, "data.white=x0.bil"]) == 0
     assert "x0.bil, dark.bil" in capsys.readouterr().out
+
+
+def test_who_reads_may_leave(small_specimens):
+    """As in ``hyperspec check FOLDER | head``."""
+    words = [sys.executable, "-m", "hyperspec", "check", str(small_specimens)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.wait(300) in (1, 141)  # of rich, of ours

@@ -42,6 +42,8 @@ def test_one_run_is_kept_whole(
     shown = capsys.readouterr().out
     assert f"objective {run.data.metrics['objective']:.3f}" in shown
     assert f"{run.data.metrics['test/knn_top1']:.3f} [" in shown
+    printed = next(line for line in shown.splitlines() if line.startswith("checkpoint: "))
+    assert Path(printed.removeprefix("checkpoint: ")).is_file()
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "uniform n=007 t=0.20 lr=1e-3 seed=3"
     params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
@@ -317,7 +319,7 @@ def failing(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["batch_size=1"], "error: batch_size is 1, but contrastive learning"),
         (["data.labels.column=genus"], "error: The column 'genus' (needed by data.labels.column)"),
         (["data.root=/absent"], "/absent"),
-        (["epoch=5"], "Did you mean: 'epochs'?"),
+        (["epoch=5"], "There is no key epoch in this config. Did you mean epochs?"),
         (["bands=unifrm"], "unifrm"),
         (
             ["data.split.hold_out=[Papilio]", "bands.n=5"],
@@ -331,7 +333,7 @@ def failing(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["experiment=demmo"], "demmo"),
         (["bands=full", "bands.n=8"], "bands.n"),
         (["objective=test/knn_top1", "bands.n=5"], "nothing may be chosen on the test part"),
-        (["ckpt=absent.ckpt", "bands.n=5"], "there is no such file"),
+        (["ckpt=absent.ckpt", "bands.n=5"], "'absent.ckpt' does not exist"),
     ],
 )
 def test_bad_input_is_one_paragraph_and_leaves_no_run_running(
@@ -364,7 +366,11 @@ def test_broken_cubes_are_named(
 def test_a_failed_job_leaves_its_neighbours(
     words: list[str], runs: Runs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "-m", "bands.n=5,41,6"]) != 0
+    failing = [*words, "-m", "bands.n=5,41,6"]
+    assert main([*failing, "sweep.dry_run=true"]) == 1
+    assert main(failing) != 0
+    told = "warning: 1 of 3 jobs will fail: bands.n is 41, but the axis has 40 good bands"
+    assert capsys.readouterr().out.count(told) == 2
     parent, *jobs = runs()
     assert [job.info.status for job in jobs] == ["FINISHED", "FAILED", "FINISHED"]
     assert parent.info.status == "FAILED"

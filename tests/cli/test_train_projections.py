@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tracked import artifact, log_restored, runs_of
+from tracked import artifact, runs_of
 from views_presets import PRESETS
 
-from hyperspec.bands import PROJECTIONS, Binned, Uniform
+from hyperspec.bands import PROJECTIONS, Binned, Cars, Filters, Ipls, Uniform, Vip
 from hyperspec.cli.train import main
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.schema import Train
@@ -23,6 +23,7 @@ from hyperspec.datasets.config import FolderData
 from hyperspec.inference.restore import restore
 from hyperspec.losses.config import NtXentConfig
 from hyperspec.models.config import TinyConfig
+from hyperspec.models.stems.concrete import PhotonProjection
 from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
@@ -45,17 +46,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def words(
     specimens: Path, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[list[str]]:
+) -> list[str]:
     monkeypatch.chdir(tmp_path)
-    with log_restored():
-        yield [
-            *("experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"),
-            "evaluation.controls=false",
-            f"data.root={specimens}",
-            f"data.cache_dir={specimens.parent / 'cache'}",
-            f"tracking.uri={store}",
-            f"tracking.experiment={tmp_path.name}",
-        ]
+    return [
+        *("experiment=demo", "data.size=16", "epochs=2", "hardware.threads=1"),
+        "evaluation.controls=false",
+        f"data.root={specimens}",
+        f"data.cache_dir={specimens.parent / 'cache'}",
+        f"tracking.uri={store}",
+        f"tracking.experiment={tmp_path.name}",
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(PROJECTIONS))
@@ -138,6 +138,25 @@ def test_views_of_bands_are_projected_in_this_order(
     assert module.folds == (stem in ("projection", "wavelength") and normalisation != "snv")
 
 
+def test_filters_train_with_the_noise_of_their_photons(
+    words: list[str], store: str, tmp_path: Path
+) -> None:
+    assert main([*words, "bands=filters", "bands.n=4", "bands.width_nm=40"]) == 0
+    (run,) = runs_of(store, tmp_path.name)
+    bands = json.loads(artifact(run, "bands.json").read_text())
+    assert len(bands["params"]["filters"]) == len(bands["params"]["white_photons"]) == 4
+    again = restore(artifact(run, "checkpoints/last.ckpt"))
+    noisy = again.embedder
+    assert isinstance(noisy.reduction, PhotonProjection)
+    np.testing.assert_allclose(noisy.reduction.white_photons, bands["params"]["white_photons"])
+    rows = torch.arange(4)
+    features = noisy.embed(rows)
+    torch.testing.assert_close(noisy.embed(rows), features, rtol=0, atol=0)
+    torch.testing.assert_close(noisy.embed(rows[2:]), features[2:], rtol=1e-5, atol=1e-6)
+    quiet = replace(noisy, reduction=noisy.reduction.without_noise)
+    assert not torch.allclose(quiet.embed(rows), features, rtol=1e-3)
+
+
 def test_one_box_per_band_is_full(specimens: Path) -> None:
     """n = C boxes are the bands themselves: the same embeddings from the same weights."""
     every, binned = (config(specimens, bands) for bands in (Uniform(n=24), Binned(n=24)))
@@ -149,10 +168,17 @@ def test_one_box_per_band_is_full(specimens: Path) -> None:
     torch.testing.assert_close(*embedded, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(PROJECTIONS))
+FITTED = {
+    **{name: kind(n=4) for name, kind in PROJECTIONS.items()},
+    **{kind.name: kind(n=4) for kind in (Vip, Cars, Ipls)},
+    "filters": Filters(4, "mrmr", width_nm=30.0),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FITTED))
 def test_held_out_cubes_change_no_matrix(specimens: Path, tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(specimens, tmp_path / "specimens"))
-    made = config(folder, PROJECTIONS[name](n=4))
+    made = config(folder, FITTED[name])
     before = gather(made.data, made.bands)
     parts = before.split.parts()
     for row in (*parts["validation"], *parts["test"]):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tracked import log_restored
 
 from hyperspec.cli.train import main
 from hyperspec.cubes.envi.raw import write_envi
@@ -22,11 +21,10 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         values = np.random.default_rng(seed).integers(100, 4000, (4, 6, 6)).astype("u2")
         write_envi(tmp_path / "scans (old), 2" / f"{name}.bil", values, AXIS)
     monkeypatch.chdir(tmp_path)
-    with log_restored():
-        yield [
-            "data.size=8", "epochs=1", "model=tiny", "bands.n=2", "evaluation.controls=false",
-            f"tracking.uri=sqlite:///{tmp_path / 'runs.db'}", "tracking.experiment=here",
-        ]  # fmt: skip
+    return [
+        "data.size=8", "epochs=1", "model=tiny", "bands.n=2", "evaluation.controls=false",
+        f"tracking.uri=sqlite:///{tmp_path / 'runs.db'}", "tracking.experiment=here",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

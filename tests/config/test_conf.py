@@ -17,6 +17,7 @@ from hyperspec.bands import OPTIONS
 from hyperspec.config import config_dir, groups, schema
 from hyperspec.config.compose import prepare_arguments
 from hyperspec.datasets.config import FolderData
+from hyperspec.spectra.eyes import EYES
 from hyperspec.utils.errors import ConfigError, HyperspecError
 
 CONF = config_dir()
@@ -29,7 +30,10 @@ SEARCHES = sorted(p.stem for p in (CONF / "search").glob("*.yaml"))
 # What cannot be had together.
 CONTRADICTIONS = [
     ("views=cross_modal", other)
-    for other in ("loss=combined", "bands=learned", "bands=pca_projection", "bands=nmf_projection")
+    for other in (
+        *("loss=combined", "bands=learned", "bands=pca_projection", "bands=nmf_projection"),
+        *("bands=receptors", "bands=filters"),
+    )
 ]
 # What an option needs besides its name.
 NEEDS = {"bands=list": ["bands.nm=[450,700]"], "tracking=server": ["tracking.uri=http://x:1"]}
@@ -52,6 +56,31 @@ def composed(*overrides: str, hydra: bool = False) -> DictConfig:
 )
 def test_every_option_composes_and_validates(words: list[str]) -> None:
     groups.to_train(composed(*words, *NEEDS.get(words[0], [])))
+
+
+# Options with a setting in their name, such as bands=uniform/10.
+NAMED = sorted(str(p.relative_to(CONF / "bands"))[:-5] for p in (CONF / "bands").glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("option", NAMED)
+def test_options_with_a_setting_in_their_name_differ_in_it_alone(option: str) -> None:
+    group, _, setting = option.partition("/")
+    made = groups.to_train(composed(f"bands={option}")).bands
+    plain = groups.to_train(composed(f"bands={group}")).bands
+    expected = {
+        "uniform": lambda: {"n": int(setting)},
+        "receptors": lambda: {"eye": setting},
+        "filters": lambda: dict(
+            zip(("n", "width_nm"), map(float, setting.split("x")), strict=True)
+        ),
+    }[group]()
+    assert asdict(made) == {**asdict(plain), **expected}
+
+
+def test_every_eye_is_an_option() -> None:
+    assert [name for name in NAMED if name.startswith("receptors/")] == sorted(
+        f"receptors/{eye}" for eye in EYES
+    )
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -163,12 +192,12 @@ def test_low_memory_saves_memory() -> None:
 
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("experiment", ["band_count", "temperature_lr", "strategies"])
-def test_searches_keep_the_space_and_maximise(search: str, experiment: str) -> None:
+def test_searches_keep_the_space_and_follow_the_metric(search: str, experiment: str) -> None:
     config = composed(f"experiment={experiment}", f"search={search}", hydra=True)
     sweeper = OmegaConf.to_container(config.hydra.sweeper)
     assert isinstance(sweeper, dict)
     assert sweeper["params"]
-    assert sweeper["direction"] == ("auto" if search == "nsga2" else "maximize")
+    assert sweeper["direction"] == "auto"
     # Each overlay has a study of its own: another search does not count as its trials.
     own = "" if search == "tpe" else f"-{search.removeprefix('tpe_')}"
     assert sweeper["study_name"] == f"${{hydra:runtime.choices.experiment}}{own}-v1"

@@ -19,7 +19,7 @@ OPTIONS = [
     *(f"bands={name}" for name in GROUPS["bands"]),
     *(f"model={name}" for name in GROUPS["model"]),
     *(f"loss={name}" for name in GROUPS["loss"]),
-    *(f"loss/global_loss={name}" for name in ("nt_xent", "dcl", "vicreg")),
+    *(f"loss/global_loss={name}" for name in ("nt_xent", "dcl", "supcon", "vicreg")),
     *(f"views={name}" for name in GROUPS["views"]),
     *(f"views.fusion={name}" for name in ("concatenation", "attention")),
     *("hardware=cpu", "hardware=low_memory", "hardware=multi_gpu"),
@@ -51,7 +51,7 @@ EXTRA = {
     "hardware=multi_gpu": ["hardware.accelerator=cpu", "hardware.devices=2", "batch_size=16"],
     "data/labels=pattern": ["data.labels.column=label"],
 }
-WITHOUT_N = ("bands=full", "bands=list", "bands=rgb")
+WITHOUT_N = ("bands=full", "bands=list", "bands=rgb", "bands=receptors")
 
 
 @pytest.mark.parametrize("option", OPTIONS)

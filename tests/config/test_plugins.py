@@ -69,7 +69,7 @@ def test_a_module_beside_the_user_brings_options_with_types(here: Path) -> None:
     assert (made.loss.name, made.loss.temperature) == ("scaled", 0.3)
     with pytest.raises(Exception, match=r"Error merging override bands\.margin=x"):
         composed([*WORDS, "bands.margin=x"])
-    with pytest.raises(Exception, match=r"Could not override 'bands\.width'"):
+    with pytest.raises(Exception, match=r"There is no key bands\.width"):
         composed([*WORDS, "bands.width=1"])
 
 

@@ -167,3 +167,9 @@ def test_files_of_one_stem_keep_apart(tmp_path):
     np.testing.assert_array_equal(oracle(out / "x.raw.bsq"), store.image(1).astype("f4"))
     with (out / "labels.csv").open() as file:
         assert next(csv.reader(file)) == ["file", "specimen", "view", "date"]
+
+
+def test_files_get_names_that_every_system_takes_and_tells_apart():
+    files = ["a:b.bil", "sub/CON.bil", "sub/x.bil", "SUB/X.bil", "y.bil", "y.img"]
+    found = ["a_b.bsq", "sub/_CON.bsq", "sub/x.bsq", "SUB/X-2.bsq", "y.bil.bsq", "y.img.bsq"]
+    assert envi_module._names(files) == found

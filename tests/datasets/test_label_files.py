@@ -376,3 +376,21 @@ def test_views_stay_together_where_labels_have_no_numbers(tmp_path):
     rows[1] = "a/s1_V,two"
     named = assign(tmp_path, table(*rows, header="file,species"), files).files
     assert named["a/s1_V.bil"].specimen != named["a/s1_D.bil"].specimen
+
+
+@pytest.mark.parametrize(
+    "content", ["root:SECRET:0,0", "a,SECRET\n1,2,3,4", "file,file,SECRET\n", 'file,x\n"SECRET']
+)
+def test_a_file_elsewhere_that_is_no_table_of_labels_is_not_shown(tmp_path, content):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for place in (tmp_path / "other.txt", folder / "labels.csv"):
+        place.write_text(content)
+    (folder / "link.csv").symlink_to(tmp_path / "other.txt")
+    for name in ("../other.txt", str(tmp_path / "other.txt"), "link.csv"):
+        with pytest.raises(CatalogueError, match=r"lies outside of .* and is no table") as told:
+            CsvLabels(name).assign(folder, ["a.bil"])
+        assert "SECRET" not in str(told.value)
+        assert told.value.__suppress_context__
+    with pytest.raises(CatalogueError, match=r"labels\.csv"):
+        CsvLabels().assign(folder, ["a.bil"])

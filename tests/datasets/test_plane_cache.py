@@ -102,6 +102,19 @@ def test_auto_takes_the_nearest_place_with_room(
     assert chosen == Residency(mode, reason)
 
 
+@pytest.mark.parametrize(("jobs", "mode"), [(1, "device"), (2, "pinned"), (20, "mmap")])
+def test_jobs_that_start_together_share_what_each_sees_free(
+    jobs: int, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_free(monkeypatch, 400 * MB, 100 * MB)
+    cuda = torch.device("cuda")
+    assert choose_residency("auto", 40 * MB, cuda, 0.5, jobs=jobs).mode == mode
+    known = choose_residency("auto", 40 * MB, cuda, 0.5, jobs=jobs, free=8000 * MB)
+    assert known.mode == "device"
+    assert choose_residency("auto", 40 * MB, CPU, 0.5, processes=5).mode == "device"
+    assert choose_residency("auto", 40 * MB, CPU, 0.5, processes=6).mode == "mmap"  # in each
+
+
 def test_a_wish_is_granted_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     set_free(monkeypatch, 60 * MB, 40 * MB)
     cuda = torch.device("cuda")

@@ -160,8 +160,8 @@ def test_checksums_are_remembered_until_the_file_changes(tmp_path):
     cache = ChecksumCache(cache_dir)
     assert cache.digest(path) == file_digest(path)
     cache.save()
-    stored = json.loads((cache_dir / "checksums.json").read_text())
-    stored[str(path)][3] = "remembered"
+    stored = json.loads((cache_dir / "checksums.json").read_text())["content"]
+    stored[str(path)][3] = "remembered"  # and written as until 0.1.0, without a checksum of its own
     (cache_dir / "checksums.json").write_text(json.dumps(stored))
     assert ChecksumCache(cache_dir).digest(path) == "remembered"
     # Another file of the same size and modification time, as `cp -p` makes.
@@ -182,7 +182,7 @@ def test_scan_writes_only_into_the_cache(tmp_path):
     before = sorted(p.name for p in root.rglob("*"))
     scan(root, cache_dir=tmp_path / "cache")
     assert sorted(p.name for p in root.rglob("*")) == before
-    assert list(json.loads((tmp_path / "cache/checksums.json").read_text())) == [
+    assert list(json.loads((tmp_path / "cache/checksums.json").read_text())["content"]) == [
         str(root / "a.bil"), str(root / "a.hdr"),
     ]  # fmt: skip
 

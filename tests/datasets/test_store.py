@@ -330,9 +330,9 @@ def test_statistics_are_given_even_where_they_cannot_be_kept(root, cache, monkey
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
-        ("store.json", b"{", r"store.json or the table beside it is no such file"),
+        ("store.json", b"{", r"store.json cannot be read"),
         ("store.json", None, r"store.json cannot be read"),
-        ("table.parquet", b"x", r"store.json or the table beside it is no such file"),
+        ("table.parquet", b"x", r"table.parquet cannot be read"),
         ("masks.npy", b"x", r"masks.npy cannot be read"),
     ],
 )
@@ -416,6 +416,7 @@ def test_progress_is_shown_on_a_terminal_only(root, cache, monkeypatch, capsys):
     pack(look(root), SETTINGS, cache)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+    monkeypatch.delenv("HYPERSPEC_SWEEP_VIEW")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     pack(look(root), PrepareSettings(size=4), cache)
     captured = capsys.readouterr()

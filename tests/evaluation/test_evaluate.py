@@ -10,11 +10,14 @@ import pytest
 from hyperspec.evaluation.config import DEFAULT
 from hyperspec.evaluation.controls.spectra import mean_spectra
 from hyperspec.evaluation.embeddings import Held
+from hyperspec.evaluation.evaluators import BUILT_IN
 from hyperspec.evaluation.evaluators.knn import knn_probe
 from hyperspec.evaluation.evaluators.linear import fit_linear_probe
 from hyperspec.evaluation.evaluators.rankme import rankme
 from hyperspec.evaluation.evaluators.view_retrieval import view_retrieval
-from hyperspec.evaluation.objective import objective_value, resolve_objective
+from hyperspec.evaluation.metrics import METRICS as ROWS
+from hyperspec.evaluation.metrics import measured
+from hyperspec.evaluation.objective import check_objective, objective_value, resolve_objective
 from hyperspec.evaluation.scores import control_table, evaluate_features
 from hyperspec.evaluation.statistics.intervals import mean_interval
 from hyperspec.utils.errors import ConfigError, HyperspecError
@@ -212,7 +215,7 @@ def test_mean_spectra_against_loops():
 
 
 METRICS = {
-    "train/loss": 2.0,
+    "cost/train_seconds": 2.0,
     "val/knn_top1": 0.7,
     "val/view_retrieval_top1": 0.5,
     "val/rankme": 9.0,
@@ -241,7 +244,7 @@ def test_rankme_comes_with_a_warning(caplog):
 
 def test_a_requested_objective_is_taken():
     found = objective_value(
-        METRICS, labels_available=True, views_available=True, requested="train/loss"
+        METRICS, labels_available=True, views_available=True, requested="cost/train_seconds"
     )
     assert found == 2.0
     assert (
@@ -249,7 +252,13 @@ def test_a_requested_objective_is_taken():
     )
 
 
-@pytest.mark.parametrize("name", ["test/knn_top1", "control/untrained_knn_top1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("test/knn_top1", "control/untrained_knn_top1", "held_out/knn_other_specimens"),
+        *("random_split/knn_top1", "inflation/knn_top1"),
+    ],
+)
 def test_nothing_is_chosen_on_test_or_controls(name):
     with pytest.raises(ConfigError, match=f"objective is '{name}', but nothing may be chosen"):
         objective_value(METRICS, labels_available=True, views_available=True, requested=name)
@@ -258,13 +267,13 @@ def test_nothing_is_chosen_on_test_or_controls(name):
 def test_unknown_objective_names_the_nearest_and_all():
     message = (
         "objective is 'val/kn_top1', which this run did not measure. Did you mean val/knn_top1? "
-        "Available: train/loss, val/knn_top1, val/rankme, val/view_retrieval_top1."
+        "Available: cost/train_seconds, val/knn_top1, val/rankme, val/view_retrieval_top1."
     )
     with pytest.raises(ConfigError, match=re.escape(message)):
         objective_value(
             METRICS, labels_available=True, views_available=True, requested="val/kn_top1"
         )
-    with pytest.raises(ConfigError, match=r"did not measure \(this run has no labels\)"):
+    with pytest.raises(ConfigError, match=r"needs labels .* Take for example val/rankme"):
         objective_value(
             {"val/rankme": 1.0},
             labels_available=False,
@@ -274,10 +283,73 @@ def test_unknown_objective_names_the_nearest_and_all():
 
 
 def test_an_objective_that_is_not_a_number():
-    with pytest.raises(HyperspecError, match="objective 'train/loss' is nan"):
+    with pytest.raises(HyperspecError, match="objective 'val/rankme' is nan"):
         objective_value(
-            {"train/loss": float("nan")},
+            {"val/rankme": float("nan")},
             labels_available=True,
             views_available=True,
-            requested="train/loss",
+            requested="val/rankme",
         )
+
+
+USUAL = ("knn", "linear", "view_retrieval", "rankme")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("val/knn_top11", "Did you mean val/knn_top1"),
+        ("knn_top1", "Did you mean val/knn_top1"),
+        ("cost/gpu_memory_mb", "Did you mean cost/peak_memory_mb"),
+        ("val/window_retrieval_top1", "which no job of this config measures"),
+        ("best/val_knn_top1", "which no job of this config measures"),
+        ("bands.n_low", "Did you mean bands.n"),
+        ("train/loss", "which is no score of an encoder"),
+        ("val/knn_other_specimens", "which is no score of an encoder"),
+        ("val/nmi", "which the evaluator 'clusters' measures; add it"),
+        ("val/nmi_low", "which the evaluator 'clusters' measures; add it"),
+        ("test/knn_top1", "nothing may be chosen on the test part"),
+    ],
+)
+def test_what_no_job_measures_is_no_objective(name, said):
+    with pytest.raises(ConfigError, match=re.escape(f"objective is '{name}', ")) as caught:
+        check_objective([name, "val/rankme"], USUAL)
+    assert said in str(caught.value)
+
+
+def test_the_list_of_scores_is_what_evaluators_give():
+    random = np.random.default_rng(0)
+
+    def part(name):
+        owners = [f"{name}/{i // 2}" for i in range(16)]
+        return Held(random.normal(size=(16, 4)), list("aabb") * 4, owners, [*map(str, range(16))])
+
+    parts = {name: part(name) for name in ("train", "validation")}
+    found = evaluate_features(parts, BUILT_IN).metrics
+    given = {name for name in found if not name.endswith(("_low", "_high"))}
+    optimised = {name for name in given if ROWS[name.removeprefix("val/")].objective}
+    assert optimised == {name for name in measured(BUILT_IN) if name.startswith("val/")}
+
+
+def test_what_jobs_measure_is_taken():
+    for name in (*("auto", "bands.n", "val/linear_top1", "val/knn_top1_low"), *measured(USUAL)):
+        check_objective(name, USUAL)
+    windows = {"windows": ("uv", "nir")}
+    check_objective("val/window_retrieval_nir_uv", USUAL, **windows)
+    check_objective("best/val_knn_top1", USUAL, every_n_epochs=1)
+    check_objective("val/rankme", USUAL, labels=False)
+    with pytest.raises(ConfigError, match=r"add it to .* with evaluation.linear=true"):
+        check_objective("val/linear_top1", ["knn"])
+    with pytest.raises(ConfigError, match=r"needs labels \(data.labels\), and .* validation part"):
+        check_objective("val/linear_top1", USUAL, labels=False)
+
+
+def test_a_score_that_the_validation_part_does_not_allow_is_refused():
+    none = {"labels_available": False, "views_available": False, "images_available": False}
+    for name, what in [
+        ("val/linear_top1_low", "labels"),
+        ("val/view_retrieval_top1", "two named views of a specimen"),
+        ("val/alignment", "two images of a specimen"),
+    ]:
+        with pytest.raises(ConfigError, match=f"needs {what}.*Take for example val/rankme"):
+            resolve_objective(name, **none)

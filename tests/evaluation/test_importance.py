@@ -12,13 +12,14 @@ from matplotlib.image import imread
 from torch import Tensor, nn
 
 from hyperspec.evaluation.controls.spectra import mean_spectra
-from hyperspec.evaluation.importance.occlusion import Occluder, choose_donors, plan_windows
+from hyperspec.evaluation.importance.occlusion import Occluder
 from hyperspec.evaluation.importance.perturbation import Importance, band_importance
 from hyperspec.evaluation.importance.report import (
     draw_importance,
     importance_table,
     write_importance,
 )
+from hyperspec.evaluation.importance.sliding_windows import choose_donors, plan_windows
 from hyperspec.utils.errors import ConfigError
 
 NM = np.linspace(348.0, 809.0, 93)  # every 5 nm
@@ -281,6 +282,21 @@ def test_table_over_seeds_and_files(tmp_path):
     assert len(figure.axes) == 2
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), table["centre_nm"])
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), table["drop"])
+
+
+def test_no_line_goes_over_wavelengths_that_no_band_reads():
+    table = importance_table([result(0)])
+    figure = draw_importance(table.drop(index=[2, 3]))
+    drawn = figure.axes[0].lines[0].get_xdata()
+    np.testing.assert_array_equal(drawn, [400, 420, np.nan, 480, 500])
+
+
+def test_windows_and_marks_end_where_the_axis_does():
+    table = importance_table([result(0)])  # of bands from 400 to 490 nm
+    figure = draw_importance(table, regions_nm=[(300, 410)], range_nm=(400, 490))
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [400, 420, 440, 460, 480, 490]
+    for axes in figure.axes:
+        assert 398 <= axes.get_xlim()[0] < axes.get_xlim()[1] <= 492
 
 
 def test_results_of_other_rows_are_not_mixed():

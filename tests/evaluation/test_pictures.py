@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.decomposition import PCA
 
 from hyperspec.evaluation.pictures import draw_marks, draw_plane, to_plane
@@ -48,9 +49,27 @@ def test_every_point_is_drawn_in_its_labels_colour() -> None:
     drawn = {s.get_label(): s.get_offsets().tolist() for s in figure.axes[0].collections}
     assert drawn == {
         "no label": [[6.0, 7.0]],
-        "a": [[2.0, 3.0], [8.0, 9.0]],
-        "b": [[0.0, 1.0], [4.0, 5.0], [10.0, 11.0]],
+        "a (2)": [[2.0, 3.0], [8.0, 9.0]],
+        "b (3)": [[0.0, 1.0], [4.0, 5.0], [10.0, 11.0]],
     }
+
+
+@pytest.mark.parametrize("num", [3, 40, 56])
+def test_labels_differ_in_colour_and_shape_and_their_legend_is_whole(num: int) -> None:
+    labels = [f"Genus species{place:02d}" for place in range(num)]
+    figure = draw_plane(np.random.default_rng(0).normal(size=(num, 2)), labels, "title")
+    FigureCanvasAgg(figure).draw()
+    looks = {
+        (tuple(one.get_facecolor()[0]), one.get_paths()[0].vertices.tobytes())
+        for one in figure.axes[0].collections
+    }
+    assert len(looks) == num
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"{label} (1)" for label in labels]
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1
+    assert page.y0 <= box.y0 < box.y1 <= page.y1
+    assert figure.axes[0].get_window_extent().x1 <= box.x0
 
 
 def test_marks_lie_at_their_wavelengths() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 from fault_harness import Child, Place, Row, Run, Workshop, judge, scores, trained, wait_until
+from postgres_server import create_database, postgres_server
 
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
@@ -26,34 +29,60 @@ def _table(runs: list[Run]) -> dict[str, dict[str, float]]:
     return {run.params["bands.n"]: scores(run) for run in jobs if run.status == "FINISHED"}
 
 
-def killed_controller(shop: Workshop, kills: int = 50) -> Row:
+@contextlib.contextmanager
+def _database(kind: str) -> Iterator[str | None]:
+    """A store for runs; None is the workshop's own SQLite file."""
+    if kind == "SQLite":
+        yield None
+        return
+    with postgres_server() as server:
+        yield create_database(server, "runs")
+
+
+def killed_controller(
+    shop: Workshop, kills: int = 50, launcher: str = "basic", database: str = "SQLite"
+) -> Row:
     """The controller is killed at a random moment; the same command follows."""
     words = ["-m", "bands.n=5,6,7", "sweep.checkpoint_seconds=0", "epochs=6"]
-    unbroken = shop.fresh("unbroken")
-    started = time.monotonic()
-    assert unbroken.start(*words).wait() == 0
-    lasted = time.monotonic() - started
-    expected = _table(unbroken.runs())
-    draw, bad, moments = random.Random(SEED), list[str](), list[float]()
-    for number in range(kills):
-        place, moment = shop.fresh("kill"), draw.uniform(0.05, lasted)
+    if launcher != "basic":
+        words += [f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
+    with _database(database) as uri:
+        unbroken = shop.fresh("unbroken", uri)
+        started = time.monotonic()
+        assert unbroken.start(*words).wait() == 0
+        lasted = time.monotonic() - started
+        draw = random.Random(f"{SEED} {launcher} {database}")
+        moments = [draw.uniform(0.05, lasted) for _ in range(kills)]
+        bad = _kill_at(moments, shop, uri, words, _table(unbroken.runs()))
+    return judge(
+        f"controller SIGKILL at random moments ({kills}, seed {SEED}), {launcher}, {database}",
+        "the same command again ends with exactly the planned jobs, none RUNNING, no directory "
+        "overwritten, same table",
+        {"all of it, each time": True} if not bad else dict.fromkeys(bad[:5], False),
+        f"between {min(moments):.1f} and {max(moments):.1f} s of {lasted:.1f} s",
+    )
+
+
+def _kill_at(
+    moments: list[float],
+    shop: Workshop,
+    uri: str | None,
+    words: list[str],
+    expected: dict[str, dict[str, float]],
+) -> list[str]:
+    """Kill a controller at each moment, start it again, and say what does not hold then."""
+    bad: list[str] = []
+    for number, moment in enumerate(moments):
+        place = shop.fresh("kill", uri)
         child = place.start(*words)
         time.sleep(moment)
-        early = child.alive()
         child.kill()
         child.wait()
-        moments.append(moment if early else lasted)
         again = place.start(*words)
         if again.wait() != 0:
             bad.append(f"kill {number} at {moment:.1f} s: exit status {again.status}")
         bad += [f"kill {number} at {moment:.1f} s: {text}" for text in _faults(place, expected)]
-    return judge(
-        f"controller SIGKILL at random moments ({kills}, seed {SEED})",
-        "the same command again ends with exactly the planned jobs, none RUNNING, no directory "
-        "overwritten, same table",
-        {"all of it, each time": not bad} if not bad else dict.fromkeys(bad[:5], False),
-        f"between {min(moments):.1f} and {max(moments):.1f} s of {lasted:.1f} s",
-    )
+    return bad
 
 
 def _faults(place: Place, expected: dict[str, dict[str, float]]) -> list[str]:

@@ -17,7 +17,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1] / "support"))  # outside of pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -28,6 +30,9 @@ from hyperspec.cli.train import main
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.utils.source_tree import changed_source
+
+Ask = Callable[..., list[Any]]
+"""Takes a query with ? for each value, and the values; returns the rows."""
 
 changed_source()  # kept for the forks: an edit of the package meanwhile changes no identity
 
@@ -118,12 +123,12 @@ class Workshop:
         words += ["tracking.system_metrics=false"]
         return cls(folder, words, f"sqlite:///{folder / 'mlflow.db'}")
 
-    def fresh(self, name: str) -> Place:
-        """Return a fresh folder and experiment."""
+    def fresh(self, name: str, uri: str | None = None) -> Place:
+        """Return a fresh folder and experiment, in the database of runs or another one."""
         self._count += 1
         made = self.folder / f"{self._count:03d}-{name}"
         made.mkdir()
-        return Place(self, made, made.name)
+        return Place(self, made, made.name, uri or self.uri)
 
 
 @dataclass
@@ -133,11 +138,12 @@ class Place:
     shop: Workshop
     folder: Path
     experiment: str
+    uri: str
     starts: int = 0
 
     def words(self, *more: str, uri: str | None = None) -> list[str]:
         """Words of a quick command; later ones win."""
-        own = [*self.shop.words, f"tracking.uri={uri or self.shop.uri}"]
+        own = [*self.shop.words, f"tracking.uri={uri or self.uri}"]
         own.append(f"tracking.experiment={self.experiment}")
         keys = {word.split("=", 1)[0] for word in more if "=" in word}
         return [w for w in own if w.split("=", 1)[0] not in keys] + list(more)
@@ -187,16 +193,15 @@ class Place:
 
     def runs(self, database: Path | None = None) -> list[Run]:
         """Runs of the experiment, oldest first."""
-        path = database or self.shop.folder / "mlflow.db"
-        with contextlib.closing(sqlite3.connect(path, timeout=30)) as base:
-            if not base.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+        with _asking(f"sqlite:///{database}" if database else self.uri) as ask:
+            if not ask("SELECT table_name FROM information_schema.tables WHERE table_name='runs'"):
                 return []
-            found = base.execute(
+            found = ask(
                 "SELECT r.run_uuid, r.name, r.status FROM runs r JOIN experiments e "
                 "ON r.experiment_id = e.experiment_id WHERE e.name = ? ORDER BY r.start_time",
-                (self.experiment,),
-            ).fetchall()
-            return [Run(*row, *_details(base, row[0])) for row in found]
+                self.experiment,
+            )
+            return [Run(*row, *_details(ask, row[0])) for row in found]
 
     def jobs(self, database: Path | None = None) -> list[Run]:
         """Runs that are no sweeps."""
@@ -204,18 +209,33 @@ class Place:
 
     def rows(self, run_id: str, key: str, database: Path | None = None) -> list[tuple[int, float]]:
         """Every row of a metric, in order of steps and times."""
-        path = database or self.shop.folder / "mlflow.db"
-        with contextlib.closing(sqlite3.connect(path, timeout=30)) as base:
-            query = "SELECT step, value FROM metrics WHERE run_uuid=? AND key=? ORDER BY step"
-            return [(int(s), float(v)) for s, v in base.execute(query, (run_id, key))]
+        query = "SELECT step, value FROM metrics WHERE run_uuid=? AND key=? ORDER BY step"
+        with _asking(f"sqlite:///{database}" if database else self.uri) as ask:
+            return [(int(s), float(v)) for s, v in ask(query, run_id, key)]
 
 
-def _details(
-    base: sqlite3.Connection, run_id: str
-) -> tuple[dict[str, str], dict[str, str], dict[str, float]]:
+@contextlib.contextmanager
+def _asking(uri: str) -> Iterator[Ask]:
+    """Open a store, a SQLite file or a PostgreSQL database, to read it past MLflow."""
+    if not uri.startswith("sqlite:"):
+        import psycopg
+
+        with psycopg.connect(uri.replace("+psycopg", "")) as postgres:
+            yield lambda query, *values: postgres.execute(
+                query.replace("?", "%s"),
+                values,  # type: ignore[arg-type]
+            ).fetchall()
+        return
+    with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=30)) as base:
+        tables = "(SELECT name AS table_name FROM sqlite_master)"
+        yield lambda query, *values: base.execute(
+            query.replace("information_schema.tables", tables), values
+        ).fetchall()
+
+
+def _details(ask: Ask, run_id: str) -> tuple[dict[str, str], dict[str, str], dict[str, float]]:
     def read(table: str) -> dict[str, str]:
-        rows = base.execute(f"SELECT key, value FROM {table} WHERE run_uuid=?", (run_id,))
-        return dict(rows.fetchall())
+        return dict(ask(f"SELECT key, value FROM {table} WHERE run_uuid=?", run_id))
 
     metrics = {key: float(value) for key, value in read("latest_metrics").items()}
     return read("tags"), read("params"), metrics

@@ -93,11 +93,11 @@ def _victim(place: Place) -> int:
     return 0
 
 
-def killed_worker(shop: Workshop, number: int = signal.SIGKILL) -> Row:
-    """A worker of joblib's is killed while it trains."""
+def killed_worker(shop: Workshop, number: int = signal.SIGKILL, launcher: str = "joblib") -> Row:
+    """A worker of joblib's or Ray's is killed while it trains."""
     place = shop.fresh("worker")
     words = ["-m", "bands.n=5,6,7", "epochs=150", "sweep.checkpoint_seconds=0"]
-    words += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    words += [f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2"]
     child = place.start(*words)
     wait_until(lambda: bool(_victim(place)), 300)
     victim = _victim(place)
@@ -108,7 +108,7 @@ def killed_worker(shop: Workshop, number: int = signal.SIGKILL) -> Row:
     lost = [r for r in jobs if r.tags["hyperspec.process"].split("/")[2] == str(victim)]
     name = signal.Signals(number).name
     return judge(
-        f"job killed ({name}), process launcher",
+        f"job killed ({name}), {launcher}",
         "only that job lost, requeued up to a limit, its MLflow run closed",
         {
             "all 3 jobs FINISHED": sorted(finished) == ["5", "6", "7"],

@@ -42,7 +42,7 @@ def changed_space(shop: Workshop) -> Row:
         "refused with a diff, or forked by an option",
         {
             "refused": first == 0 and refused != 0 and after == 1,
-            "with a diff": "begun with another space (bands.n:" in text
+            "with a diff": "begun with something else (space of bands.n:" in text
             and "[5, 6, 7, 8]" in text
             and "[5, 6, 9]" in text,
             "names the way to fork": "hydra.sweeper.study_name" in text,

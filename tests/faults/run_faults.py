@@ -17,17 +17,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import fault_controller
 import fault_files
 import fault_jobs
 import fault_server
+import fault_store
 import fault_study
 from fault_harness import Row, Workshop
+from postgres_server import is_installed
 
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 _NAMED = ("torch", "pytorch-lightning", "mlflow", "optuna", "hydra-core")
+RAY = find_spec("ray") is not None
+POSTGRES = is_installed() and find_spec("psycopg") is not None
 
 
 def scenarios(shop: Workshop, kills: int) -> Iterator[tuple[str, Callable[[], Row]]]:
@@ -48,7 +53,16 @@ def scenarios(shop: Workshop, kills: int) -> Iterator[tuple[str, Callable[[], Ro
     yield "memory", partial(fault_jobs.out_of_memory, shop)
     yield "worker_kill", partial(fault_jobs.killed_worker, shop, signal.SIGKILL)
     yield "worker_segv", partial(fault_jobs.killed_worker, shop, signal.SIGSEGV)
-    yield "kills", partial(fault_controller.killed_controller, shop, kills)
+    if RAY:
+        yield "worker_ray", partial(fault_jobs.killed_worker, shop, signal.SIGKILL, "ray")
+    launchers = ("basic", "joblib", "ray") if RAY else ("basic", "joblib")
+    databases = ("SQLite", "PostgreSQL") if POSTGRES else ("SQLite",)
+    pairs = [(launcher, database) for database in databases for launcher in launchers]
+    for place, pair in enumerate(pairs):
+        share = kills // len(pairs) + (place < kills % len(pairs))
+        if share:
+            name = f"kills_{pair[0]}_{pair[1].lower()}"
+            yield name, partial(fault_controller.killed_controller, shop, share, *pair)
     for launcher in ("basic", "joblib"):
         for number in (signal.SIGTERM, signal.SIGINT):
             name = f"stop_{launcher}_{number.name.lower()}"
@@ -60,6 +74,9 @@ def scenarios(shop: Workshop, kills: int) -> Iterator[tuple[str, Callable[[], Ro
     for mode in ("slow", "500", "deaf"):
         yield f"server_{mode}", server(fault_server.troubled, mode)
     yield "runs_locked", partial(fault_server.locked_file, shop)
+    for what in ("run", "parent", "experiment"):
+        yield f"deleted_{what}", server(fault_store.deleted, what)
+    yield "moved", partial(fault_store.moved_and_copied, shop)
     yield "crowd", partial(fault_controller.fresh_databases, shop)
     yield "study_locked", partial(fault_study.locked_study, shop)
     yield "study_gone", partial(fault_study.gone_study, shop)
@@ -115,6 +132,9 @@ def main() -> int:
     parser.add_argument("--no-write", action="store_true", help="leave docs/faults.md alone")
     words = parser.parse_args()
     logging.getLogger("hyperspec").setLevel(logging.ERROR)
+    for there, what in ((RAY, "ray"), (POSTGRES, "PostgreSQL or psycopg")):
+        if not there:
+            print(f"left out: what needs {what}, which is not installed")
     rows, started = list[Row](), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         shop = Workshop.open(Path(folder))

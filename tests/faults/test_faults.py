@@ -8,6 +8,7 @@ import fault_controller
 import fault_files
 import fault_jobs
 import fault_server
+import fault_store
 import pytest
 from fault_harness import Row, Workshop
 
@@ -46,6 +47,15 @@ def test_a_malicious_pickle(shop: Workshop) -> None:
 
 def test_damaged_data(shop: Workshop) -> None:
     holds(fault_files.bad_data(shop))
+
+
+def test_a_folder_that_moved(shop: Workshop) -> None:
+    holds(fault_store.moved_and_copied(shop))
+
+
+@pytest.mark.parametrize("what", ["run", "parent", "experiment"])
+def test_what_was_deleted_in_the_ui(shop: Workshop, what: str) -> None:
+    holds(fault_store.deleted(shop, what, fault_server.reference(shop)))
 
 
 def test_a_tracking_server_that_is_killed_and_started_again(shop: Workshop, tmp_path: Path) -> None:

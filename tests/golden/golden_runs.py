@@ -14,7 +14,16 @@ from golden_material import AXIS, BANDS, SIZE, ArraySource, material_of, split_o
 from golden_record import Run
 from torch import Tensor, nn
 
-from hyperspec.bands import PROJECTIONS, STRATEGIES, CountedStrategy, Full, ListBands, Uniform
+from hyperspec.bands import (
+    PROJECTIONS,
+    STRATEGIES,
+    CountedStrategy,
+    Filters,
+    Full,
+    ListBands,
+    Receptors,
+    Uniform,
+)
 from hyperspec.cubes.envi.raw import write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.grouping import Grouping
@@ -30,7 +39,13 @@ from hyperspec.evaluation.embeddings import Held
 from hyperspec.evaluation.evaluators.retrieval import average_precisions
 from hyperspec.evaluation.scores import evaluate_features
 from hyperspec.evaluation.statistics.intervals import mean_interval
-from hyperspec.losses.config import DclConfig, LossConfig, NtXentConfig, VicRegConfig
+from hyperspec.losses.config import (
+    DclConfig,
+    LossConfig,
+    NtXentConfig,
+    SupConConfig,
+    VicRegConfig,
+)
 from hyperspec.models import build_encoder, build_head
 from hyperspec.models.config import (
     ConvNextConfig,
@@ -64,6 +79,7 @@ LOSSES: dict[str, LossConfig] = {
     "nt_xent queue": NtXentConfig(queue_size=12),
     "dcl": DclConfig(),
     "vicreg": VicRegConfig(),
+    "supcon": SupConConfig(),
 }
 ENCODERS: dict[str, EncoderConfig] = {
     **{f"stems.{stem}/tiny": TinyConfig(stem=stem)
@@ -165,6 +181,14 @@ def bands() -> dict[str, float]:
         chosen = projection(4).select(AXIS, full.statistics)
         # The sign of an eigenvector is nobody's choice.
         found[f"bands.{name}/4"] = weighted(np.abs(chosen.matrix))  # type: ignore[attr-defined]
+    for eye, light in (("bluetit", "d65"), ("papilio", "flat"), ("human", "forest_shade")):
+        seen = Receptors(eye, illuminant=light, min_share=0).select(AXIS)
+        found[f"bands.receptors/{eye}"] = weighted(seen.matrix)
+    for strategy, shape in (("uniform", "box"), ("fisher", "gaussian")):
+        made = Filters(3, strategy, width_nm=60, shape=shape, photons_per_nm=5)
+        passed = made.select(AXIS, full.statistics)
+        found[f"bands.filters/{strategy}"] = weighted(passed.matrix)
+        found[f"bands.filters/{strategy} light"] = weighted(passed.params["white_photons"])
     return found
 
 
@@ -210,7 +234,8 @@ def losses() -> dict[str, float]:
             pair = [torch.randn(9, 6).requires_grad_() for _ in range(2)]
             for step in range(2):
                 given = [nn.functional.normalize(z) if config.normalised else z for z in pair]
-                value = loss(*given)
+                codes = [torch.tensor([0, 1, 0, -1, 2, 1, 1, -1, 0])] * config.supervised
+                value = loss(*given, *codes)
                 part, _, more = name.partition(" ")
                 key = f"losses.{part}/{more or 'plain'} {step}"
                 gradient = torch.autograd.grad(value, pair)

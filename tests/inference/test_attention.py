@@ -29,6 +29,7 @@ def module(stage: nn.Module) -> Any:
         encoder=SimpleNamespace(backbone=SimpleNamespace(stages=stages)),
         bank=Specimens(),
         prepare=lambda images, masks: images * masks,
+        at_once=lambda *_: 64,
     )
 
 

@@ -313,7 +313,10 @@ def test_the_command(root, capsys, tmp_path):
     ("words", "text"),
     [
         (["--expect", "mision"], "--expect is 'mision'; give 'mission' (408 bands"),
-        (["data/labels=folder", "data.labels.column=x"], "Key 'column' not in 'FolderLabels'"),
+        (
+            ["data/labels=folder", "data.labels.column=x"],
+            "There is no key data.labels.column in this",
+        ),
         (["--tolerance", "0"], "--tolerance is 0.0; give nanometres above 0."),
         (["--threads", "0"], "--threads is 0; give at least 1."),
         (["data/labels=csv"], "labels.csv do not exist"),

@@ -102,5 +102,5 @@ def test_projection_starts_with_unit_response(num_bands: int) -> None:
     torch.manual_seed(1)
     projection = Projection(num_bands, 512)
     response = projection(torch.randn(16, num_bands, 4, 4))
-    assert response.var().item() == pytest.approx(1, abs=0.1)
+    assert response.var().item() == pytest.approx(1, abs=0.1)  # of drawn weights
     assert str(projection) == f"Projection({num_bands}, 512)"

@@ -24,8 +24,9 @@ from hyperspec.report.charts import parallel_coordinates as parallel
 from hyperspec.report.charts import parameter_importance as importance
 from hyperspec.report.charts.figure import Chart, new_figure, to_png, to_svg
 from hyperspec.report.charts.style import looks, ticks, value_text
+from hyperspec.report.cohort_report import sections
 from hyperspec.report.load import SweepData, SweepInfo, load_sweep
-from hyperspec.report.output import sections, write_report
+from hyperspec.report.output import write_report
 from hyperspec.report.summary import summarise
 from hyperspec.report.tables import pruned
 

@@ -8,7 +8,7 @@ import pytest
 from test_charts import sweep
 
 from hyperspec.report.charts import gradient_norms as gradients
-from hyperspec.report.output import sections
+from hyperspec.report.cohort_report import sections
 from hyperspec.report.summary import summarise
 
 

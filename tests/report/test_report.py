@@ -2,21 +2,27 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_sweeps import FakeSweep, predictions_table
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 from rich.console import Console
 
 from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.statistics.intervals import mean_interval
+from hyperspec.report.charts.accuracy import charts as accuracy_charts
+from hyperspec.report.glossary import glossary_html, hinted
 from hyperspec.report.load import load_sweep
 from hyperspec.report.output import print_report, report, write_report
 from hyperspec.report.summary import summarise
-from hyperspec.report.tables import caveat, compact, failures, ranking
+from hyperspec.report.tables import Grid, caveat, compact, failures, ranking, to_rich
+from hyperspec.report.theme import themed
 from hyperspec.tracking.parent import ParentInfo, write_parent
 from hyperspec.tracking.run import start_run
 from hyperspec.utils.errors import TrackingError
@@ -144,7 +150,7 @@ def test_one_seed_is_called_illustrative_with_the_runs_own_interval(
     assert caveat(summary).startswith("Illustrative: one seed.")
     assert summary.chance == 1 / 8
     paths = write_report(data, tmp_path / "report")
-    assert "llustrative: one seed" in paths.html.read_text()
+    assert "Illustrative: one seed" in re.sub(r"</?abbr[^>]*>", "", paths.html.read_text())
     assert "0.900 [0.80, 1.00]" in paths.table.read_text()
 
 
@@ -353,7 +359,7 @@ def test_the_terminal_shows_the_table_within_80_characters_and_paths_whole(
     assert cells.split() == next(line for line in table if "uniform" in line).split()
     assert f"picture: {paths.picture}\n" in text
     assert f"page: {paths.html}\n" in text
-    assert f"MLflow UI: hyperspec ui --uri {fake_sweep.connection.uri}\n" in text
+    assert f"MLflow UI: hyperspec ui --uri {shlex.quote(fake_sweep.connection.uri)}\n" in text
 
 
 def test_several_sweeps_share_one_report(
@@ -388,3 +394,80 @@ def test_the_narrow_table_names_seeds_only_when_they_differ(fake_sweep: FakeSwee
     summary = summarise(load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id]))
     assert "seeds" in compact(summary).columns
     assert summary.num_seeds == 1
+
+
+def test_a_study_of_settings_opens_with_its_own_question(
+    fake_sweep: FakeSweep, tmp_path: Path
+) -> None:
+    for place, (rate, temperature) in enumerate(product(("0.001", "0.01"), ("0.1", "0.5"))):
+        params = {"lr": rate, "loss.temperature": temperature}
+        fake_sweep.job("uniform", 12, knn=0.5 + 0.1 * place, params=params)
+    fake_sweep.parent.finish()
+    data = load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id])
+    paths = write_report(data, tmp_path / "report")
+    html = paths.html.read_text()
+    assert "<h1>Sweep of learning rate and temperature: " in html
+    titles = re.findall(r"<h2>(.*?)</h2>", html)
+    assert titles[0] == "Which temperature and learning rate? Best seen at 0.5 and 0.01 (0.790)"
+    assert not any("number of bands" in title for title in titles)  # there is one
+    buffer = io.StringIO()
+    print_report(data, paths, Console(file=buffer, width=80))
+    text = buffer.getvalue()
+    assert text.index(titles[0]) < text.index("uniform, 12 bands, ranked by val/knn_top1")
+    assert f"picture: {tmp_path}/report/heat-1.png\n" in text
+    lines = text[text.index("ranked by") : text.index("Illustrative")].splitlines()
+    (head,) = [line.split() for line in lines if " lr " in line]
+    assert head == ["#", "lr", "temperature", "knn_top1", "k-NN", "linear", "encoder", "spectrum"]
+
+
+def test_heads_of_narrow_tables_break_between_words_alone() -> None:
+    columns = ("#", "strategy", "loss.\ntemperature", "a long reason", "95% interval")
+    rows = (("1", "uniform", "0.1", "word " * 30, "0.30 [0.20, 0.40]"),)
+    buffer = io.StringIO()
+    grid = Grid("title", columns, rows, num_text=2)
+    Console(file=buffer, width=60).print(to_rich(grid))
+    head = buffer.getvalue().partition("\u2500")[0].split()
+    assert set(head) == {"title", *(word for column in columns for word in column.split())}
+
+
+def test_words_are_explained_where_they_come_first_and_at_the_end() -> None:
+    told = hinted("k-NN <b>, then the linear probe; k-NN again, with intervals")
+    assert told.startswith('<abbr title="k nearest neighbours: ')
+    assert told.count("<abbr") == 3
+    assert ">k-NN</abbr> &lt;b&gt;, then the <abbr" in told
+    assert ">intervals</abbr>" in told
+    assert hinted("k-NN", {"k-NN"}) == "k-NN"
+    assert hinted("seedling, knn_top1_interval") == "seedling, knn_top1_interval"
+    for name in ("k-NN", "linear probe", "objective", "RankMe", "interval"):
+        assert f"<dt>{name}</dt><dd>" in glossary_html()
+
+
+def test_charts_follow_a_dark_room_unless_their_colours_would_vanish() -> None:
+    line = '<figure><svg><path style="fill: #ffffff; stroke: #000000"/>{}</svg></figure>'
+    body, rules = themed(line.format('<path style="stroke: #d55e00"/>'))
+    assert 'style="fill: var(--gff, #ffffff); stroke: var(--g00, #000000)"' in body
+    assert "stroke: #d55e00" in body
+    assert "prefers-color-scheme: dark" in rules
+    assert "--g00: #e8e8e8;" in rules
+    assert "--gff: #15181b;" in rules
+    for kept in ('<path style="fill: #440154"/>', '<text style="fill: #ffffff">1</text>'):
+        body, rules = themed(line.format(kept))
+        assert body == line.format(kept).replace("<figure>", '<figure class="white">')
+        assert "--g" not in rules
+
+
+@pytest.mark.parametrize("name", ["uniform", "a_strategy_with_a_very_long_name_of_its_own"])
+def test_legends_are_wholly_in_their_figure(fake_sweep: FakeSweep, name: str) -> None:
+    for n in (10, 50):
+        fake_sweep.job(name, n, knn=0.5)
+        fake_sweep.job("random", n, knn=0.4)
+    fake_sweep.parent.finish()
+    summary = summarise(load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id]))
+    for chart in accuracy_charts(summary):
+        FigureCanvasAgg(chart.figure).draw()
+        (legend,) = chart.figure.legends
+        box, page = legend.get_window_extent(), chart.figure.bbox
+        assert len(legend.get_texts()) == 5
+        assert page.x0 <= box.x0 < box.x1 <= page.x1
+        assert page.y0 <= box.y0 < box.y1 <= page.y1
+        assert chart.figure.axes[0].get_window_extent().y0 >= box.y1

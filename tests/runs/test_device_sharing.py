@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from hyperspec.cli.commands.plan import composed
+from hyperspec.runs.planning import device_sharing
 from hyperspec.runs.planning import memory as forecasts
 from hyperspec.runs.planning.device_sharing import check_sharing
 from hyperspec.utils.errors import ConfigError
+
+REAL = forecasts.forecast
 
 
 def jobs(sharing: int, tmp_path: Path) -> list[object]:
@@ -23,7 +28,7 @@ def predicted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Stand for a GPU of 10 GB on which a specimen of the batch takes 20 MB."""
     asked: list[int] = []
 
-    def forecast(job: object) -> SimpleNamespace:
+    def forecast(job: object, free: int | None = None) -> SimpleNamespace:
         asked.append(job.batch_size)  # type: ignore[attr-defined]
         total = 20e6 * job.batch_size  # type: ignore[attr-defined]
         return SimpleNamespace(total=total, device="cuda", free=10e9)
@@ -45,6 +50,42 @@ def test_jobs_that_do_not_fit_together_are_refused(predicted: list[int], tmp_pat
         caught.value
     )
     assert "Set hardware.jobs_per_device=4." in str(caught.value)
+
+
+def test_the_controller_has_no_context_on_the_device(
+    predicted: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        asked.append(command)
+        return SimpleNamespace(returncode=0, stdout="9000000000\n", stderr="")
+
+    def never(*_: object) -> tuple[int, int]:
+        raise AssertionError("this makes a context, which stays")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", never)
+    monkeypatch.setattr(torch.cuda, "current_device", never)
+    monkeypatch.setattr(device_sharing.subprocess, "run", run)
+    on_gpu = [
+        replace(job, hardware=replace(job.hardware, accelerator="gpu"))  # type: ignore[type-var,attr-defined]
+        for job in jobs(2, tmp_path)
+    ]
+    monkeypatch.setattr(forecasts, "forecast", REAL)
+    check_sharing(on_gpu)  # type: ignore[arg-type]
+    assert [command[0] for command in asked] == [sys.executable]
+
+
+def test_a_device_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    if torch.cuda.device_count():
+        pytest.skip("this one answers")
+    with pytest.raises(ConfigError, match=r"the GPU does not say what is free: \w+"):
+        device_sharing.free_on_cards()
 
 
 def test_jobs_with_a_device_of_their_own_are_not_predicted(

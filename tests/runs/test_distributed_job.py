@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
+import time
+import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,10 @@ import psutil
 import pytest
 import torch
 import torch.distributed as dist
+from listening import is_loopback, listening
 from mlflow.entities import Run
-from tracked import Runs, artifact
+from sweep_study import Study
+from tracked import Runs, artifact, runs_of
 from train_fixtures import cache, runs, specimens, words
 
 from hyperspec.cli.commands.plan import composed
@@ -148,6 +154,94 @@ def test_the_failure_of_one_ends_all(
     assert_alone()
 
 
+@pytest.mark.slow
+def test_a_pruned_trial_ends_in_both_processes(
+    study: Study,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_alone: Callable[[], None],
+) -> None:
+    """Successive halving that starts up with one trial stops the first at its first score."""
+    # Of a process that trains on alone the other would wait for a day.
+    monkeypatch.setattr(module, "PATIENCE", timedelta(seconds=300))
+    words = ["search=tpe", "lr=interval(0.001,0.01)", "hydra.sweeper.n_trials=1", "epochs=4"]
+    words += ["hydra/sweeper/pruner=successive_halving", "hydra.sweeper.pruner.min_resource=1"]
+    words += ["hydra.sweeper.pruner.bootstrap_count=1", "evaluation.every_n_epochs=1"]
+    words += ["hydra.sweeper.storage=sqlite:///optuna.db", "hydra.sweeper.study_name=s"]
+    with caplog.at_level(logging.WARNING, logger="hyperspec.runs.distributed"):
+        assert main([*study.words, *PAIR, "-m", *words, "bands.n=7", "batch_size=16"]) == 0
+    # A process that trained on would be waited for, and told of.
+    assert [r for r in caplog.records if r.name.startswith("hyperspec.runs.distributed")] == []
+    assert_alone()
+    (job,) = study.jobs()
+    assert (job.info.status, job.data.tags["hyperspec.pruned"]) == ("KILLED", "1")
+    assert job.data.metrics["epoch"] == 0
+    import optuna
+
+    storage = f"sqlite:///{study.folder}/optuna.db"
+    (trial,) = optuna.load_study(study_name="s", storage=storage).trials
+    assert trial.state.name == "PRUNED"
+
+
+@pytest.mark.slow
+def test_a_killed_job_of_two_processes_goes_on(
+    study: Study, packed: Path, assert_alone: Callable[[], None]
+) -> None:
+    words = [*PAIR, "-m", "bands.n=7", "batch_size=16", "epochs=16", "sweep.checkpoint_seconds=0"]
+    assert main([*study.words, *words]) == 0
+    (unbroken,) = study.jobs()
+    # Another experiment, so that the finished run is not found there.
+    words.append(f"tracking.experiment={study.folder.name}-killed")
+    process = study.start(*words)
+    deadline = time.monotonic() + 600
+    while not list(packed.glob("interrupted/*/?.ckpt")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate(timeout=600)
+    psutil.wait_procs(family, timeout=120)  # the other process follows
+    assert not any(child.is_running() for child in family)
+    assert main([*study.words, *words]) == 0
+    assert_alone()
+    found = runs_of(study.uri, f"{study.folder.name}-killed")
+    killed, resumed = [run for run in found if run.data.tags["hyperspec.kind"] == "job"]
+    assert (killed.info.status, resumed.info.status) == ("FAILED", "FINISHED")
+    assert resumed.data.tags["hyperspec.continued_from"] == killed.info.run_id
+    for name, value in weights(unbroken).items():
+        assert torch.equal(weights(resumed)[name], value), name
+
+
+@pytest.mark.parametrize("slurm", [{}, {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "7"}])
+def test_slurm_says_nothing_of_the_processes_of_a_job(
+    words: list[str], tmp_path: Path, slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a login node Lightning warns of srun; in a job of two tasks it refused to train."""
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    warnings.filterwarnings("error", "The `srun` command")  # before what tests ignore
+    assert main([*words, "bands.n=7", "epochs=1"]) == 0
+
+
+def test_no_other_machine_reaches_a_group() -> None:
+    process = psutil.Process()
+    before = listening([process])
+    store = module.serve(1)
+    module._join(store, 0, 1, torch.device("cpu"))
+    try:
+        opened = listening([process]) - before
+        assert len(opened) >= 2  # where it is met, and where its processes exchange gradients
+        assert all(is_loopback(address) for address, _ in opened)
+    finally:
+        dist.destroy_process_group()
+
+
 def test_batches_that_cannot_be_shared_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"batch_size is 65, .* hardware\.devices=2 .*=64"):
         composed(["batch_size=65", *PAIR])
@@ -203,6 +297,28 @@ def test_what_another_process_said_is_told(tmp_path: Path) -> None:
     assert module._reason(others, tmp_path, ValueError("my own")) is None
     told = json.loads((tmp_path / "failure_1.json").read_text())
     assert told["of_the_group"]
+
+
+@pytest.mark.parametrize(
+    ("well", "backend", "expected"),
+    [
+        (True, "nccl", ["destroyed"]),
+        (False, "nccl", ["aborted"]),  # of the whole group: nothing is left to destroy
+        (False, "gloo", ["destroyed"]),
+    ],
+)
+def test_a_group_is_left_without_a_wait_for_what_nobody_joins(
+    well: bool, backend: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(module.dist, "is_initialized", lambda: not order)
+    monkeypatch.setattr(module.dist, "get_backend", lambda: backend)
+    monkeypatch.setattr(
+        module.dist.distributed_c10d, "_abort_process_group", lambda: order.append("aborted")
+    )
+    monkeypatch.setattr(module.dist, "destroy_process_group", lambda: order.append("destroyed"))
+    module._end([], well)
+    assert order == expected
 
 
 @pytest.mark.gpu

@@ -85,6 +85,22 @@ def test_a_file_counts_by_content_and_a_word_by_itself(tmp_path: Path) -> None:
     assert _hash(_Config(ckpt="DEFAULT")) != _hash(_Config(ckpt=None))
 
 
+def test_what_counts_by_content_is_kept_for_the_report(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    kept = []
+    for content in (b"weights", b"others!"):
+        path.write_bytes(content)
+        found = identity(
+            _Config(ckpt=str(path)), "d", "s", {}, plugins={"mine": "f" * 64}, source=""
+        )
+        kept.append(found.tags["hyperspec.identity.contents"])
+    assert kept[0] != kept[1]
+    assert [text.split("=")[0] for text in kept] == ["ckpt", "ckpt"]
+    assert kept[0].split()[1] == f"plugins.mine={'f' * 16}"
+    nothing = identity(_Config(ckpt="DEFAULT"), "d", "s", {}, source="")
+    assert "hyperspec.identity.contents" not in nothing.tags
+
+
 def test_the_identity_is_the_same_in_another_process() -> None:
     program = (
         "from hyperspec.runs.identity import identity; "

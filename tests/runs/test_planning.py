@@ -82,7 +82,7 @@ def test_gradients_optimizer_and_planes_are_counted_exactly() -> None:
     assert plan.gradients == 4 * weights
     assert plan.optimizer == 8 * weights
     assert plan.planes == 100 * 256 * (6 * 2 + 1)
-    apart = plan_step(module, StepSettings(8, processes=2, resident=False), nullcontext, 100, 2)
+    apart = plan_step(module, StepSettings(8, processes=2, residency="mmap"), nullcontext, 100, 2)
     assert apart.gradients == 8 * weights, "DDP keeps buckets"
     assert apart.planes == 100 * 256, "masks stay"
 

@@ -15,6 +15,7 @@ from sweep_study import Study
 from hyperspec.cli.train import main
 from hyperspec.report.load import load_sweep
 from hyperspec.tracking.client import open_client
+from hyperspec.tracking.health import local_folder
 from hyperspec.utils.results_version import RESULTS
 
 ASIDE, SECONDS = ("cost/", "system/"), ("search/train_seconds",)
@@ -31,7 +32,7 @@ def scores(run: Run) -> dict[str, float]:
 
 
 def artifact(run: Run, name: str) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+    return local_folder(run.info.artifact_uri) / name
 
 
 def test_a_second_sweep_trains_what_is_new_alone(study: Study) -> None:

@@ -6,15 +6,18 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sweep_study import Study
 
 from hyperspec.cli.train import main
 from hyperspec.config import groups
 from hyperspec.config.compose import compose_words
+from hyperspec.evaluation.statistics.paired import equivalence_test
 from hyperspec.runs.planning.disk import DiskNeed, disk_need, disk_text
-from hyperspec.runs.planning.few_specimens import advise_rotations, num_specimens
+from hyperspec.runs.planning.few_specimens import advise_margin, advise_rotations, num_specimens
 from hyperspec.runs.planning.time import Seen, earlier_runs, forecast_time, shape_of, time_text
+from hyperspec.tracking.health import local_folder
 from hyperspec.training.builders import read_config
 from hyperspec.training.checkpoint import read_checkpoint
 
@@ -84,6 +87,34 @@ def test_rotations_are_advised_where_specimens_are_few(tmp_path: Path) -> None:
     assert advise_rotations(config, 6, 90.0) is None
 
 
+def test_a_margin_that_no_specimens_can_hold_is_said(tmp_path: Path) -> None:
+    """Where every specimen is named rightly by both, the exact bound decides: 149 for 2 points."""
+    groups.register()
+
+    def advice(count: int, *more: str) -> str | None:
+        for number in range(count):
+            (tmp_path / f"{number}.bil").touch()
+            (tmp_path / f"{number}.hdr").touch()
+        rows = [f"{number}.bil,{number % 2},{number}" for number in range(count)]
+        (tmp_path / "labels.csv").write_text("\n".join(["file,species,specimen", *rows]))
+        words = [f"data.root={tmp_path}", "data.split.rotate=4", *more]
+        return advise_margin(groups.to_train(compose_words(words)))
+
+    said = advice(148)
+    assert said is not None
+    assert "148 tested specimens" in said
+    assert "takes 149 specimens, or a margin above 0.020" in said
+    assert advice(149) is None
+    right = np.ones((3, 149))
+    rows = [str(number) for number in range(149)]
+    for count, verdict in ((149, "as good as"), (148, "undecided")):
+        some = right[:, :count]
+        assert equivalence_test(some, some, rows[:count], margin=0.02).verdict == verdict
+    assert advice(149, "data.split.rotate=null") is not None  # a quarter is tested
+    assert advice(149, "data.split.rotate=null", "sweep.margin=0.1") is None
+    assert advice(149, "data/labels=none", "sweep.margin=0.001") is None
+
+
 def test_the_text_counts_workers() -> None:
     found = forecast_time([job(10)], 20, [seen(10, 6.0)])
     said = time_text(found, 20, 4)
@@ -114,13 +145,14 @@ def test_too_little_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_sweep_says_time_and_disk_first(
     study: Study, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    dry = [*study.words, "-m", "bands.n=5,6", "sweep.dry_run=true"]
+    words = [*study.words, f"data.cache_dir={tmp_path / 'packed'}"]  # of no other test's shards
+    dry = [*words, "-m", "bands.n=5,6", "sweep.dry_run=true"]
     assert main(dry) == 0
     before = capfd.readouterr().out
     assert "sweep: 2 jobs" in before
     assert "time: unknown until the first job is done" in before
     assert study.jobs() == []
-    assert main([*study.words, "-m", "bands.n=5"]) == 0
+    assert main([*words, "-m", "bands.n=5"]) == 0
     capfd.readouterr()
     assert main(dry) == 0
     said = capfd.readouterr().out
@@ -133,12 +165,12 @@ def test_a_sweep_says_time_and_disk_first(
     assert main([*dry, "data.split.rotate=4"]) == 0
     rotated = capfd.readouterr().out
     assert "sweep: 8 jobs" in rotated
-    assert "advice" not in rotated
+    assert "are few" not in rotated
     (run,) = study.jobs()
     (earlier,) = earlier_runs(study.uri, study.folder.name)
     assert earlier.train_seconds == run.data.metrics["cost/train_seconds"]
     assert (earlier.n, earlier.epochs) == (5, 2)
-    _check_need(Path(run.info.artifact_uri.removeprefix("file://")), tmp_path)
+    _check_need(local_folder(run.info.artifact_uri), tmp_path)
 
 
 def _check_need(artifacts: Path, tmp_path: Path) -> None:

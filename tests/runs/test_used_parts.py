@@ -8,7 +8,13 @@ from hydra.core.global_hydra import GlobalHydra
 
 from hyperspec.bands import OPTIONS
 from hyperspec.config import config_dir, groups
-from hyperspec.losses.config import CombinedConfig, DclConfig, NtXentConfig, VicRegConfig
+from hyperspec.losses.config import (
+    CombinedConfig,
+    DclConfig,
+    NtXentConfig,
+    SupConConfig,
+    VicRegConfig,
+)
 from hyperspec.models.config import STEMS, ConvNextConfig, ResNetConfig, TinyConfig, VitConfig
 from hyperspec.runs.identity import parts_of
 from hyperspec.transforms.normalisation.normalisation import NORMALISATIONS
@@ -24,7 +30,7 @@ def used(*words: str) -> set[str]:
 
 
 def test_every_option_is_a_part() -> None:
-    losses = (NtXentConfig, DclConfig, VicRegConfig, CombinedConfig)
+    losses = (NtXentConfig, DclConfig, SupConConfig, VicRegConfig, CombinedConfig)
     wanted = {f"bands.{name}" for name in OPTIONS}
     wanted |= {f"normalisation.{name}" for name in NORMALISATIONS}
     wanted |= {f"stems.{name}" for name in STEMS}

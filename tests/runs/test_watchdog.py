@@ -56,7 +56,9 @@ def info(**changes: str) -> ParentInfo:
 
 def test_the_note_names_the_controller(tmp_path: Path) -> None:
     write_parent(tmp_path, info())
-    assert find_parent(tmp_path) == info()
+    found = find_parent(tmp_path)
+    assert found is not None
+    assert replace(found, store="") == info()
 
 
 def test_a_note_without_a_controller_is_read(tmp_path: Path) -> None:
@@ -161,3 +163,29 @@ def test_a_signal_saves_a_checkpoint_and_the_same_command_goes_on(
         time.sleep(0.1)
     continued = study.jobs()[-1].data.tags["hyperspec.continued_from"]
     assert continued == job.info.run_id
+
+
+def test_what_a_worker_starts_when_it_is_asked_to_leave_is_ended_too() -> None:
+    code = """
+import signal, subprocess, sys, time
+def start(*_):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+signal.signal(signal.SIGINT, start)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+        worker = psutil.Process(one.pid)
+        seen: list[psutil.Process] = []
+
+        def has_started() -> bool:
+            seen.extend(worker.children())
+            return bool(seen)
+
+        watchdog.leave_all([worker], LIMIT, over=has_started)
+    deadline = time.monotonic() + LIMIT
+    while any(lives(process.pid) for process in [worker, *seen]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

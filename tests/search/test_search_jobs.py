@@ -56,7 +56,7 @@ def test_several_objectives_end_in_a_front_and_are_taken_over(
         assert run.data.metrics["bands.n"] == int(run.data.params["bands.n"])
         assert run.data.metrics["objective"] == run.data.metrics["val/knn_top1"]
     shown = capsys.readouterr().out
-    assert "Pareto front of auto (more is better), bands.n (less is better)" in shown
+    assert "Pareto front of val/knn_top1 (more is better), bands.n (less is better)" in shown
     # The front, by the definition: no other is as good in everything and better in something.
     points = {t.number: (t.values[0], -t.values[1], t.values[2]) for t in told}
     front = {
@@ -186,7 +186,7 @@ def test_each_strategy_is_searched_over_its_own_parameters(study: Study) -> None
         ),
         (
             ["search=tpe_pruned", "lr=choice(0.1,0.2)", "objective=[auto,bands.n]"],
-            "has 1 direction(s) (maximize), and objective has 2",
+            "The pruner median stops trials by one score, and objective names 2 metrics",
         ),
         (
             [
@@ -194,6 +194,10 @@ def test_each_strategy_is_searched_over_its_own_parameters(study: Study) -> None
                 *("bands.n=choice(4,5)", "data.split.rotate=4"),
             ],
             "this sweeper does not run the rotations of a trial",
+        ),
+        (
+            ["hydra/sweeper=optuna", "bands.n=choice(4,5)"],
+            "minimize objective=auto by its own default: it would look for the worst",
         ),
         (["bands.n=4,5", "search.seeds=3"], "In a grid give the seeds as an axis"),
         (
@@ -214,7 +218,8 @@ def test_what_cannot_run_is_refused_before_the_first_job(
 def test_the_plan_of_a_search_counts_seeds_and_tells_branches(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["search=tpe", "bands=choice(uniform,pca)", "search.seeds=3", "sweep.dry_run=true"]
+    words = ["search=tpe", "bands=choice(uniform,pca)", "bands.n=5"]
+    words += ["search.seeds=3", "sweep.dry_run=true"]
     branch = "+search.branches.bands.pca={bands.explained: 'interval(0.8,0.99)'}"
     assert main([*study.words, "-m", *words, branch]) == 0
     shown = capsys.readouterr().out

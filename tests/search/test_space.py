@@ -104,10 +104,32 @@ def test_directions_follow_from_the_objectives() -> None:
     several = ["val/knn_top1", "bands.n", "cost/samples_per_second", "cost/peak_memory_mb"]
     made = request(objective=several, sweeper={"direction": "auto"})
     assert made.directions == ("maximize", "minimize", "maximize", "minimize")
-    mixed = ["minimize", "maximize", "maximize", "minimize"]
-    assert request(objective=several, sweeper={"direction": mixed}).directions == tuple(mixed)
+    assert request(objective=several, sweeper={"direction": made.directions}) == made
     assert request().directions == ("maximize",)
+    for one in (None, "auto"):
+        memory = request(objective="cost/peak_memory_mb", sweeper={"direction": one})
+        assert memory.directions == ("minimize",)
     assert natural_direction("train/loss") == "minimize"
+    assert natural_direction("val/alignment_high") == "minimize"
+    # Of a number that has no row nobody knows the direction but who asks.
+    assert request(objective="mine", sweeper={"direction": "minimize"}).directions == ("minimize",)
+
+
+@pytest.mark.parametrize(
+    ("objective", "direction", "better"),
+    [
+        ("cost/peak_memory_mb", "maximize", "less"),
+        ("bands.n", "maximize", "less"),
+        ("auto", "minimize", "more"),
+        ("val/knn_top1_low", "minimize", "more"),
+        (["val/rankme", "val/alignment"], ["maximize", "maximize"], "less"),
+    ],
+)
+def test_a_direction_that_contradicts_the_metric_is_refused(
+    objective: Any, direction: Any, better: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"of which {better} is better: .*hydra/sweeper=optuna"):
+        request(objective=objective, sweeper={"direction": direction})
 
 
 def test_seeds_begin_with_that_of_the_config() -> None:
@@ -138,7 +160,10 @@ MEDIAN = {"pruner": {"name": "median"}}
             {"objective": ["a", "bands.n"], "sweeper": {**MEDIAN, "direction": "auto"}},
             "The pruner median stops trials by one score, and objective names 2 metrics",
         ),
-        ({"sweeper": {**MEDIAN, "direction": "minimize"}}, "but this search minimises"),
+        (
+            {"objective": "bands.n", "sweeper": {**MEDIAN, "direction": "auto"}},
+            "but this search minimises",
+        ),
         (
             {"sweeper": MEDIAN, "evaluation": {"every_n_epochs": 0}},
             r"never sees a score: evaluation\.every_n_epochs is 0",

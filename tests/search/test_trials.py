@@ -14,7 +14,7 @@ from test_sweeper import _search, _states
 
 from hyperspec.search.sweeper import Search
 from hyperspec.search.trial import PRUNED, TrialReporter
-from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.errors import ConfigError, HyperspecError
 
 SAMPLERS = {
     "tpe": {
@@ -125,7 +125,8 @@ def test_a_failed_rotation_fails_its_trial(tmp_path: Path) -> None:
         return math.nan if (number, words["data.split.rotation"]) == (0, "2") else 0.5
 
     search, launcher = _search(tmp_path, job, n_trials=2, n_jobs=1)
-    asked(search, data=ROTATE).sweep([])
+    with pytest.raises(HyperspecError, match="has 1 of the 2 trials asked for"):
+        asked(search, data=ROTATE).sweep([])
     assert _states(tmp_path) == ["FAIL", "COMPLETE"]
     assert len(launcher.seen) == 6
 
@@ -158,7 +159,8 @@ def test_a_failed_seed_fails_its_trial(tmp_path: Path) -> None:
         return math.nan if (number, words["seed"]) == (0, "1") else 0.5
 
     search, launcher = _search(tmp_path, job, n_trials=2, n_jobs=1)
-    asked(search, search={"seeds": 2}).sweep([])
+    with pytest.raises(HyperspecError, match="has 1 of the 2 trials asked for"):
+        asked(search, search={"seeds": 2}).sweep([])
     assert _states(tmp_path) == ["FAIL", "COMPLETE"]
     assert len(launcher.seen) == 4
 

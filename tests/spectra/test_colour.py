@@ -52,7 +52,9 @@ def test_equals_colour_science_on_whole_nanometres(step):
     ],
 )
 def test_a_flat_spectrum_is_white_on_any_axis(axis):
-    np.testing.assert_allclose(xyz_of(np.ones(len(axis)), axis), WHITE_D65, atol=3e-4)
+    np.testing.assert_allclose(
+        xyz_of(np.ones(len(axis)), axis), WHITE_D65, atol=3e-4
+    )  # it has four digits
     picture = srgb_picture(
         np.broadcast_to(xyz_of(np.ones(len(axis)), axis)[:, None, None], (3, 1, 2))
     )
@@ -125,7 +127,9 @@ def test_exposure_is_left_alone_where_it_is_good():
 
 def test_nearest_bands():
     axis = mission_axis()
-    np.testing.assert_allclose(axis.wavelengths_nm[nearest_bands(axis)], (650, 550, 450), atol=0.6)
+    np.testing.assert_allclose(
+        axis.wavelengths_nm[nearest_bands(axis)], (650, 550, 450), atol=0.6
+    )  # half a step
     few = SpectralAxis(np.array([475.0, 560, 668, 717, 840]))
     assert nearest_bands(few) == [2, 1, 0]
     infrared = SpectralAxis.linear(1000, 2000, 11)

@@ -179,3 +179,13 @@ def test_resolve_on_axes_of_one_band():
 def test_ascending_gives_plain_sorted_integers():
     assert ascending(np.array([5, 1, 3])) == (1, 3, 5)
     assert all(type(i) is int for i in ascending(np.array([5, 1])))
+
+
+def test_a_notebook_shows_where_the_bands_lie():
+    shown = selection_of(0, 5, 10)._repr_html_()
+    assert "3 of 11 bands (bands=list)" in shown
+    assert "400.0, 450.0, 500.0 nm" in shown
+    assert shown.count("M34.0 6V22M240.0 6V22M446.0 6V22") == 1  # both ends and the middle
+    long = BandSelection(tuple(range(100)), SpectralAxis.linear(400, 499, 100), "<list>")
+    assert "459.0 nm and 40 more" in long._repr_html_()
+    assert "<list>" not in long._repr_html_()

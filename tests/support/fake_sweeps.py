@@ -32,6 +32,7 @@ class FakeSweep:
         metrics: Mapping[str, float] | None = None,
         predictions: bool = False,
         labelled: bool = True,
+        tags: Mapping[str, str] | None = None,
     ) -> JobRun:
         """Log one finished job; ``knn`` is its k-NN accuracy on the test part."""
         scores = {"objective": knn - 0.01, "val/knn_top1": knn - 0.01}
@@ -53,6 +54,7 @@ class FakeSweep:
                 "hyperspec.bands.n": str(n),
                 "hyperspec.bands.wavelengths_nm": str([400.0 + 10 * i for i in range(n)]),
                 "hyperspec.data.num_classes": str(SPECIES),
+                **(tags or {}),
             },
             params={
                 "bands": strategy,

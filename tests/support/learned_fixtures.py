@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tracked import Runs, log_restored, runs_of
+from tracked import Runs, runs_of
 
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
@@ -19,17 +18,16 @@ def specimens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def words(specimens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def words(specimens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
-    with log_restored():
-        yield [
-            *("experiment=demo", "data.size=16", "epochs=6", "hardware.threads=1"),
-            *("bands=learned", "bands.n=4", "batch_size=16", "evaluation.controls=false"),
-            f"data.root={specimens}",
-            f"data.cache_dir={specimens.parent / 'cache'}",
-            f"tracking.uri=sqlite:///{specimens.parent / 'mlflow.db'}",
-            f"tracking.experiment={tmp_path.name}",
-        ]
+    return [
+        *("experiment=demo", "data.size=16", "epochs=6", "hardware.threads=1"),
+        *("bands=learned", "bands.n=4", "batch_size=16", "evaluation.controls=false"),
+        f"data.root={specimens}",
+        f"data.cache_dir={specimens.parent / 'cache'}",
+        f"tracking.uri=sqlite:///{specimens.parent / 'mlflow.db'}",
+        f"tracking.experiment={tmp_path.name}",
+    ]
 
 
 @pytest.fixture

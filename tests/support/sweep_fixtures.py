@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from fake_sweeps import FakeSweep
 from sweep_study import Study
-from tracked import log_restored
 
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
@@ -69,8 +68,7 @@ def study(
     words += [f"data.root={small_specimens}"]
     words += [f"data.cache_dir={packed}", f"tracking.uri={sweep_uri}"]
     study = Study([*words, f"tracking.experiment={tmp_path.name}"], tmp_path, sweep_uri)
-    with log_restored():
-        yield study
+    yield study
     # What a failed test leaves behind must not fail the next, which shares the cache.
     study.kill()
     shutil.rmtree(packed / "interrupted", ignore_errors=True)

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from hyperspec.tracking.health import local_folder
+
 Runs = Callable[[], list[Run]]
-
-
-@contextmanager
-def log_restored() -> Iterator[None]:
-    """Hydra configures the root logger of the process; the next test gets it as it was."""
-    root = logging.getLogger()
-    handlers = list(root.handlers)
-    try:
-        yield
-    finally:
-        for handler in set(root.handlers) - set(handlers):
-            handler.close()
-        root.handlers = handlers
 
 
 def runs_of(store: str, experiment: str) -> list[Run]:
@@ -37,4 +24,4 @@ def runs_of(store: str, experiment: str) -> list[Run]:
 
 
 def artifact(run: Run, name: str) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+    return local_folder(run.info.artifact_uri) / name

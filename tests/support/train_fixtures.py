@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tracked import Runs, log_restored, runs_of
+from tracked import Runs, runs_of
 
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
@@ -32,20 +31,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def words(
     specimens: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[list[str]]:
+) -> list[str]:
     """The words that every command shares; each test has an experiment of its own.
 
     One store serves all tests: creating its tables takes two seconds.
     """
     monkeypatch.chdir(tmp_path)
-    with log_restored():
-        yield [
-            *QUICK,
-            f"data.root={specimens}",
-            f"data.cache_dir={cache}",
-            f"tracking.uri=sqlite:///{cache / 'mlflow.db'}",
-            f"tracking.experiment={tmp_path.name}",
-        ]
+    return [
+        *QUICK,
+        f"data.root={specimens}",
+        f"data.cache_dir={cache}",
+        f"tracking.uri=sqlite:///{cache / 'mlflow.db'}",
+        f"tracking.experiment={tmp_path.name}",
+    ]
 
 
 @pytest.fixture

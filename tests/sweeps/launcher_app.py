@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from hyperspec.runs import watchdog
 from hyperspec.runs.watchdog import closing
+from hyperspec.tracking.cleanup import close_earlier_starts
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.parent import find_parent
 from hyperspec.tracking.run import start_run
@@ -29,14 +30,18 @@ def job(config: DictConfig) -> float:
     connection = connect(note.tracking_uri, note.experiment)
     params = {"bands": "uniform", "bands.n": str(config.n), "seed": "0"}
     name = f"uniform n={config.n}"
-    run = start_run(connection, name, parent_run_id=note.parent_run_id, params=params)
+    tags = {"hyperspec.job": str(HydraConfig.get().sweep.subdir)}
+    close_earlier_starts(connection, note.parent_run_id, tags["hyperspec.job"])
+    run = start_run(connection, name, parent_run_id=note.parent_run_id, params=params, tags=tags)
     with run, closing(lambda: run.finish("KILLED", "closed by the watchdog")):
         lost = config.n == 20 and (
             config.behaviour == "die" or (config.behaviour == "die_once" and once("died"))
         )
         if lost:
             os.kill(os.getpid(), signal.SIGKILL)
-        if config.behaviour == "wait":
+        if config.behaviour == "wait" or (
+            config.behaviour == "wait_once" and config.n in (20, 50) and once(f"waited{config.n}")
+        ):
             (Path(config.folder) / f"{config.n}.pid").write_text(str(os.getpid()))
             time.sleep(900)
         objective = 1.0 - 1.0 / config.n

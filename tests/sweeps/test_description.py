@@ -6,8 +6,9 @@ import pytest
 from fake_sweeps import FakeSweep
 from omegaconf import DictConfig, OmegaConf
 
+from hyperspec.report.cohorts import best_job
 from hyperspec.report.load import load_sweep
-from hyperspec.sweeps.description import best_job, closing, opening, question
+from hyperspec.sweeps.description import closing, opening, question
 from hyperspec.tracking.run import start_run
 
 

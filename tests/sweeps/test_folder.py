@@ -19,6 +19,7 @@ from hyperspec.config.compose import compose_words
 from hyperspec.config.hardware import Hardware
 from hyperspec.config.sweep import SweepConfig
 from hyperspec.datasets.config import Data
+from hyperspec.evaluation.config import Evaluation
 from hyperspec.sweeps import folder as again
 from hyperspec.tracking.client import connect
 from hyperspec.tracking.run import start_run
@@ -99,7 +100,7 @@ def test_a_fork_takes_a_neighbour_and_finds_it_again(tmp_path: Path) -> None:
     assert found == ["sweep", "sweep-2", "sweep-3", "sweep-2"]
     assert list(made.hydra.overrides.hydra) == [
         "hydra.mode=MULTIRUN",
-        f"hydra.sweep.dir='{folder}-2'",
+        f'hydra.sweep.dir="{folder}-2"',
     ]
 
 
@@ -118,6 +119,7 @@ def test_what_may_change_is_what_the_schema_leaves_out_of_the_identity() -> None
         }
 
     groups = left_out(Data, "data.") | left_out(Hardware, "hardware.")
+    groups |= left_out(Evaluation, "evaluation.")
     assert set(again.free_keys(schema.Train)) == left_out(schema.Train) | groups
 
 

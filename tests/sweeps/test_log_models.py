@@ -37,6 +37,11 @@ def test_the_best_job_leaves_a_model_that_embeds_cubes(
         best.info.run_id, "encoder", "READY",
     )  # fmt: skip
     assert model.params["bands.count"] == best.data.params["bands.count"]
+    linked = {metric.key: metric.value for metric in model.metrics}
+    assert {"objective", "test/knn_top1", "test/knn_top1_low"} <= linked.keys()
+    assert linked.items() <= best.data.metrics.items()
+    client = MlflowClient(study.uri)
+    assert {len(client.get_metric_history(best.info.run_id, key)) for key in linked} == {1}
     root = Path(best.data.params["data.root"])
     files = sorted(root.glob("*.bil"))
     rows = [5, 2, 2, 0]  # any order, and twice

@@ -2,103 +2,42 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 from mlflow.entities import Run
+from mlflow_server import mlflow_server
+from postgres_server import create_database, is_installed, postgres_server
 from sweep_study import Study
 
-from hyperspec.tracking.client import open_client
+from hyperspec.tracking.client import connect, open_client
 
-# Debian keeps the server's programs out of PATH.
-PROGRAMS = os.pathsep.join(
-    [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
-)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
-    pytest.mark.skipif(
-        shutil.which("initdb", path=PROGRAMS) is None, reason="PostgreSQL is not installed"
-    ),
+    pytest.mark.skipif(not is_installed(), reason="PostgreSQL is not installed"),
 ]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A server on a free port of loopback; it refuses to run as root."""
     pytest.importorskip("psycopg", reason="psycopg is not installed (extra postgres)")
-    # Not below pytest's own folder, which only its owner may enter.
-    folder = Path(tempfile.mkdtemp(prefix="hyperspec-postgres-"))
-    as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    prefix = as_user if os.getuid() == 0 else []
-    if prefix:
-        shutil.chown(folder, 65534, 65534)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-    environment = {**os.environ, "PATH": PROGRAMS}
-    common = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, "env": environment}
-    words = ["initdb", "-D", str(data), "-U", "hyperspec", "--auth=trust", "--no-sync"]
-    subprocess.run([*prefix, *words], **common)  # type: ignore[call-overload]
-    options = f"-p {port} -h 127.0.0.1 -k {folder} -F"
-    control = [*prefix, "pg_ctl", "-D", str(data), "-w"]
-    log = ["-l", str(folder / "log")]
-    subprocess.run([*control, *log, "-o", options, "start"], **common)  # type: ignore[call-overload]
-    yield f"postgresql+psycopg://hyperspec@127.0.0.1:{port}"
-    subprocess.run([*control, "-m", "immediate", "stop"], **common)  # type: ignore[call-overload]
-    shutil.rmtree(folder)
+    with postgres_server() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def tracking(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking server whose runs are in PostgreSQL."""
     folder = tmp_path_factory.mktemp("tracking")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", create(server, "mlflow")]
-    words += ["--artifacts-destination", str(folder / "artifacts")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, env=environment, cwd=folder)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 600
-    while not _answers(address):
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    yield address
-    process.terminate()
-    process.wait(30)
-
-
-def _answers(address: str) -> bool:
-    try:
-        urlopen(f"{address}/health", timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-def create(server: str, name: str) -> str:
-    """Make an empty database and return its address."""
-    import psycopg
-
-    plain = server.replace("+psycopg", "")
-    with psycopg.connect(f"{plain}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
-    return f"{server}/{name}"
+    with mlflow_server(folder, create_database(server, "mlflow")) as address:
+        yield address
 
 
 def together(program: str, count: int, words: list[str], cwd: Path) -> list[str]:
@@ -143,7 +82,7 @@ print("done")
 
 
 def test_eight_jobs_at_once_on_a_fresh_database(server: str, tmp_path: Path) -> None:
-    address = create(server, "tracking")
+    address = create_database(server, "tracking")
     found = together(CONNECT, 8, [address], tmp_path)
     assert len(set(found)) == 8
     client = open_client(address)
@@ -156,10 +95,38 @@ def test_eight_jobs_at_once_on_a_fresh_database(server: str, tmp_path: Path) -> 
     client._tracking_client.store.engine.dispose()  # open connections are warned of
 
 
+def test_a_row_that_another_writer_makes_first_is_written_again(
+    server: str, tracking: str, tmp_path: Path
+) -> None:
+    """Two commands save the view of one new experiment: MLflow answers one with the clash."""
+    import psycopg
+
+    connection = connect(tracking, "same_row", tmp_path / "outbox")
+    experiment = connection.known_experiment()
+    database = server.replace("+psycopg", "") + "/mlflow"
+    insert = "INSERT INTO experiment_tags (key, value, experiment_id) VALUES ('view', 'first', %s)"
+    with (
+        psycopg.connect(database) as other,
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute(insert, (experiment,))  # not seen by others yet, but they wait for it
+        ours = pool.submit(
+            connection.ask,
+            lambda client: client.set_experiment_tag(experiment, "view", "second"),
+        )
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        with psycopg.connect(database, autocommit=True) as watcher:
+            while watcher.execute(waiting).fetchone() == (0,) and not ours.done():
+                time.sleep(0.01)
+        other.commit()
+        ours.result(timeout=60)
+    assert connection.client.get_experiment(experiment).tags["view"] == "second"
+
+
 def test_workers_share_one_study_and_no_trial_repeats(server: str, tmp_path: Path) -> None:
     import optuna
 
-    address = create(server, "studies")
+    address = create_database(server, "studies")
     assert together(TRIALS, 3, [address], tmp_path) == ["done"] * 3
     storage = optuna.storages.RDBStorage(address)
     study = optuna.load_study(study_name="s", storage=storage)
@@ -198,7 +165,7 @@ def test_two_searches_at_once_end_with_the_total_of_their_study(
 ) -> None:
     import optuna
 
-    address = create(server, "searched")
+    address = create_database(server, "searched")
     words = ["search=tpe", "bands.n=choice(5,6,7,8)", "hydra.sweeper.n_trials=4"]
     words += ["hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=s"]
     parents, jobs = twice(study, tracking, *words, f"hydra.sweeper.storage={address}")

@@ -20,6 +20,7 @@ from hyperspec.report.load import load_sweep
 from hyperspec.report.summary import summarise
 from hyperspec.tracking.client import open_client
 from hyperspec.tracking.contract import Artifact, Tag
+from hyperspec.tracking.health import local_folder
 from hyperspec.training.checkpoint import read_checkpoint
 
 QUICK = ["evaluation.linear=false", "evaluation.controls=false", "sweep.report=false"]
@@ -30,7 +31,7 @@ def rotation_of(run: Run) -> int:
 
 
 def checkpoint(run: Run) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / Artifact.CHECKPOINT
+    return local_folder(run.info.artifact_uri) / Artifact.CHECKPOINT
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -39,7 +40,7 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 
 
 def predictions(run: Run) -> pd.DataFrame:
-    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    folder = local_folder(run.info.artifact_uri)
     return pd.read_csv(folder / Artifact.PREDICTIONS)
 
 
@@ -131,7 +132,8 @@ def test_labels_may_be_missing_from_test_and_validation(study: Study) -> None:
 def test_a_dry_run_counts_rotations_beside_the_other_axes(
     study: Study, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*study.words, "-m", "seed=0,1", "data.split.rotate=4", "sweep.dry_run=true"]
+    words = [*study.words, "-m", "seed=0,1", "data.split.rotate=4", "bands.n=5"]
+    words += ["sweep.dry_run=true"]
     assert main(words) == 0
     shown = capsys.readouterr().out
     assert "sweep: 8 jobs\n" in shown

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from hyperspec.sweeps.callback import SweepCallback, command_line
 from hyperspec.tracking.client import open_client
+from hyperspec.tracking.health import local_folder
 from hyperspec.tracking.parent import find_parent
 from hyperspec.utils.errors import TrackingError
 
@@ -25,7 +26,7 @@ APP = Path(__file__).with_name("sweep_app.py")
 def folder(sweep_uri: str, tmp_path: Path) -> Path:
     """A working folder with a store that has its tables already (they take two seconds)."""
     (tmp_path / "store").mkdir()
-    open_client(sweep_uri).search_experiments()
+    open_client(sweep_uri, create=True).search_experiments()
     shutil.copy(sweep_uri.removeprefix("sqlite:///"), tmp_path / "store" / "mlflow.db")
     return tmp_path
 
@@ -71,7 +72,7 @@ def test_a_sweep_has_one_parent_its_jobs_under_it_and_a_report(folder: Path) -> 
     }
     parents = {run.data.tags["mlflow.parentRunId"] for run in found.values()}
     assert parents == {parent.info.run_id}
-    logged = Path(parent.info.artifact_uri.removeprefix("file://")) / "report"
+    logged = local_folder(parent.info.artifact_uri) / "report"
     names = ["accuracy_against_bands.png", "report.html", "table.txt"]
     assert sorted(path.name for path in logged.iterdir()) == names
     assert sorted(path.name for path in (folder / "out" / "report").iterdir()) == names

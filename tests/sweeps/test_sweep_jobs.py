@@ -14,11 +14,12 @@ from sweep_study import Study
 from hyperspec.cli.train import main
 from hyperspec.runs.out_of_memory import is_out_of_memory
 from hyperspec.tracking.client import open_client
+from hyperspec.tracking.health import local_folder
 from hyperspec.training.simclr import SimCLR
 
 
 def artifact(run: Run, name: str) -> Path:
-    return Path(run.info.artifact_uri.removeprefix("file://")) / name
+    return local_folder(run.info.artifact_uri) / name
 
 
 @dataclass
@@ -95,7 +96,7 @@ def test_memory_errors_are_told_from_others() -> None:
     assert not is_out_of_memory(ValueError("out of memory"))
 
 
-def test_a_hopeless_sweep_is_given_up(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hopeless_sweep_is_given_up(study: Study) -> None:
     words = ["-m", "bands.n=41,42,43,5,6", "sweep.max_failures=2"]
     assert main([*study.words, *words]) == 1
     assert [run.info.status for run in study.jobs()] == ["FAILED", "FAILED"]

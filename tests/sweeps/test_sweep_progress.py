@@ -26,6 +26,7 @@ from hyperspec.runs.job_state import (
     Reader,
     begin,
     end,
+    forget,
     mark,
 )
 from hyperspec.sweeps.progress.view import Overview, Watcher, best_of, line, panel, seconds_left
@@ -126,6 +127,16 @@ def finish(folder: Path, number: int, value: object, status: JobStatus) -> None:
     outcome = JobReturn(status=status)
     outcome.return_value = value
     end(composed(folder, number), outcome)
+
+
+def test_jobs_of_an_earlier_sweep_in_the_folder_are_not_shown_again(tmp_path: Path) -> None:
+    for number, status in enumerate((JobStatus.COMPLETED, JobStatus.FAILED)):
+        begin(composed(tmp_path, number))
+        finish(tmp_path, number, 0.5, status)
+    begin(composed(tmp_path, 7))  # of another controller, which lives
+    forget(tmp_path / "out")
+    assert [state.name for state in Reader(tmp_path / "out").states()] == ["7"]
+    forget(tmp_path / "nothing")
 
 
 def test_jobs_note_how_they_end(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from hydra import initialize_config_dir
@@ -13,6 +15,7 @@ from sweep_study import Study
 from hyperspec.cli.train import main
 from hyperspec.config import config_dir, groups
 from hyperspec.sweeps.validation import Plan, make_plan
+from hyperspec.utils.errors import HyperspecError
 
 
 @pytest.fixture
@@ -41,6 +44,63 @@ def test_each_of_a_hundred_jobs_is_checked() -> None:
         "  loss.temperature: 0.05, 0.1, 0.2, 0.3, 0.4",
         "  lr: 0.0001, 0.001",
     ]
+
+
+@pytest.mark.usefixtures("_hydra")
+@pytest.mark.parametrize(
+    ("subdir", "words", "told"),
+    [
+        ("${hydra_override_dirname:}", ["bands.n=5,6", "seed=0,1"], None),
+        ("run_${hydra.job.num}_${bands.n}", ["bands.n=5,6", "seed=0,1"], None),
+        ("job", ["bands.n=5,6"], "gives two jobs the folder job"),
+        ("n_${bands.n}", ["bands.n=5,6", "seed=0,1"], "gives two jobs the folder n_5"),
+        ("n_${bands.n}/../x", ["bands.n=5,6"], "gives two jobs the folder"),
+        ("${hydra:job.override_dirname}", [f"study={'s' * 250}", "bands.n=5,6"], "is the longest"),
+        # Two seeds of one trial of a search.
+        (
+            "n_${bands.n}",
+            ["search=random", "search.seeds=2", "bands.n=choice(5,6)"],
+            "gives two jobs the folder n_5",
+        ),
+    ],
+)
+def test_folders_of_jobs_are_looked_at_first(
+    subdir: str, words: list[str], told: str | None
+) -> None:
+    words = [*words, f"hydra.sweep.subdir={subdir}"]
+    if told is None:
+        assert plan(*words).num_jobs == 4
+    else:
+        with pytest.raises(HyperspecError, match=told):
+            plan(*words)
+
+
+@pytest.mark.usefixtures("_hydra")
+@pytest.mark.parametrize(
+    ("study", "told"), [("a:b", "it has a ':'"), ("nul", "the name of a device"), ("x", None)]
+)
+def test_names_that_windows_does_not_take_are_refused_there(
+    study: str, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"study={study}", "bands.n=5,6", "hydra.sweep.subdir=${study}/n_${bands.n}"]
+    assert plan(*words).num_jobs == 2
+    monkeypatch.setattr("hyperspec.sweeps.subdir.os", SimpleNamespace(**{**vars(os), "name": "nt"}))
+    if told is None:
+        assert plan(*words).num_jobs == 2
+        return
+    with pytest.raises(HyperspecError, match=told):
+        plan(*words)
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_folders_that_differ_in_case_alone_are_one_where_case_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["study=ab,AB", "bands.n=5", "hydra.sweep.subdir=of_${study}"]
+    assert plan(*words).num_jobs == 2
+    monkeypatch.setattr("hyperspec.sweeps.subdir.FOLDS_CASE", True)
+    with pytest.raises(HyperspecError, match="gives two jobs the folder of_AB"):
+        plan(*words)
 
 
 @pytest.mark.usefixtures("_hydra")

@@ -192,7 +192,9 @@ def test_truth_holds_the_answer(planted: Path) -> None:
         assert windows == expected.get(name, ["uv", "red"])
     # Two pigment groups, times each window that is met.
     for name, windows in met.items():
-        assert reached[name] == pytest.approx(0.25 * 2 ** len(windows), abs=0.04), name
+        assert reached[name] == pytest.approx(0.25 * 2 ** len(windows), abs=0.04), (
+            name
+        )  # of drawn specimens
 
 
 def test_oracle_is_deterministic_and_blind_on_the_null_variant() -> None:
@@ -219,7 +221,11 @@ def test_uniform_bands_of_the_oracle_cover_the_axis() -> None:
         ("num_specimens", 0, r"synth\.num_specimens is 0, outside 1 to 9999\."),
         ("seed", -1, r"synth\.seed is -1, outside 0 to"),
         ("num_bands", 1, r"synth\.num_bands is 1, outside 2 to"),
-        ("variant", "nul", r"synth\.variant is 'nul', which is none of planted, graded, null\."),
+        (
+            "variant",
+            "nul",
+            r"synth\.variant is 'nul', which is none of planted, graded, n",
+        ),
     ],
 )
 def test_bad_options_are_named(option: str, value: object, text: str) -> None:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from hyperspec.tracking.client import Connection, connect
+from hyperspec.tracking.health import local_folder
 
 _COUNTER = itertools.count()
 
@@ -29,6 +29,6 @@ def artifact_text(connection: Connection) -> Callable[[str, str], str]:
 
     def read(run_id: str, artifact: str) -> str:
         uri = connection.client.get_run(run_id).info.artifact_uri
-        return (Path(uri.removeprefix("file://")) / artifact).read_text()
+        return (local_folder(uri) / artifact).read_text()
 
     return read

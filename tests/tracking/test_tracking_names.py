@@ -55,6 +55,7 @@ def test_run_names_read_well() -> None:
     assert run_name("rgb", 3, 0.075, 3.2e-4, 1) == "rgb n=003 t=0.075 lr=3.2e-4 seed=1"
     turned = run_name("uniform", 50, 0.1, 1e-3, 0, rotation=2)
     assert turned == "uniform n=050 t=0.10 lr=1e-3 rotation=2 seed=0"
+    assert run_name("full", 0, seed=1) == "full seed=1"  # how many they are is not known yet
     assert run_name("full", 408, extra={"views": "strong"}) == "full n=408 views=strong"
 
 

@@ -30,7 +30,7 @@ from hyperspec.tracking.offline.journal import (
     read_entries,
     waiting_runs,
 )
-from hyperspec.tracking.retry import UnreachableError
+from hyperspec.tracking.retry import NotYetError, UnreachableError
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.utils.errors import ConfigError, TrackingError
 
@@ -288,10 +288,16 @@ def test_a_journal_keeps_order_and_numbers_over_processes(tmp_path: Path) -> Non
     second = Journal.open(first.folder)
     assert second is not None
     assert [entry["seq"] for entry in second.entries()] == [3]
-    assert second.append({"op": "end"})["seq"] == 4
+    assert second.append({"op": "tags"})["seq"] == 4
     assert len(read_entries(second.folder)) == 4
-    second.close(remove=True)
-    assert not second.folder.exists()
+    second.set_sent(4)  # all of it: what comes next is new all the same
+    second.close()
+    third = Journal.open(first.folder)
+    assert third is not None
+    assert third.append({"op": "end", "status": "FINISHED", "time_ms": 1})["seq"] == 5
+    assert [entry["op"] for entry in third.entries()] == ["end"]
+    third.close(remove=True)
+    assert not third.folder.exists()
 
 
 class _Stub(BaseHTTPRequestHandler):
@@ -375,3 +381,100 @@ def test_where_the_outbox_lies(tmp_path: Path) -> None:
     connection = connect("http://127.0.0.1:9", "e", outbox=str(tmp_path / "file"), offline=True)
     with pytest.raises(TrackingError, match=r"Choose another with tracking\.outbox=FOLDER"):
         start_run(connection, "job")
+
+
+def _bin(own: Connection, what: str, run_id: str, restore: bool = False) -> None:
+    """Delete a run or its whole experiment, as in the UI, or bring it back."""
+    name = ("restore" if restore else "delete") + f"_{what}"
+    getattr(own.client, name)(run_id if what == "run" else own.experiment_id)
+
+
+@pytest.mark.parametrize("what", ["run", "experiment"])
+def test_what_was_deleted_waits_and_is_delivered_when_restored(
+    own: Connection, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = start_run(own, "binned", flush_seconds=600)
+    say(run, 0, 2)
+    run.flush()
+    _bin(own, what, run.run_id)
+    say(run, 2, 4)
+    run.log_text("x", "x.txt")
+    began = time.monotonic()
+    run.finish()
+    assert time.monotonic() - began < 30, "it waited as for a locked file"
+    later = None
+    if what == "experiment":  # a job that begins meanwhile
+        begun = connect(own.uri, own.experiment, outbox=str(own.outbox), offline=True, begun=True)
+        later = start_run(begun, "later", flush_seconds=600)
+        say(later, 0, 3)
+        later.finish()
+        with pytest.raises(NotYetError, match="was deleted"):  # a sweep that begins now is refused
+            connect(own.uri, own.experiment, outbox=str(own.outbox), offline=True)
+    number = 1 if later is None else 2
+    for _ in range(2):
+        assert main(["sync", str(own.outbox)]) == 1
+        out = capsys.readouterr().out
+        assert f"0 runs sent, {number} left" in out
+        assert "was deleted in sqlite:" in out
+        assert "restore" in out
+    assert not (own.outbox.parent / "refused").exists()
+    assert len(pending(own.outbox)) == number
+    _bin(own, what, run.run_id, restore=True)
+    assert main(["sync", str(own.outbox)]) == 0
+    assert f"{number} runs sent, 0 left" in capsys.readouterr().out
+    assert everything(own, "binned")[::2] == ("FINISHED", [0.0, 1.0, 2.0, 3.0])
+    if later is not None:
+        assert everything(own, "later")[::2] == ("FINISHED", [0.0, 1.0, 2.0])
+
+
+def test_others_are_sent_while_one_that_was_deleted_waits(own: Connection) -> None:
+    runs = [start_run(own, "alike", flush_seconds=600) for _ in range(3)]
+    for run in runs:
+        run.flush()
+        own.client.delete_run(run.run_id)
+        say(run, 0, 2)
+        run.finish()
+    own.client.restore_run(runs[2].run_id)
+    found = send_outbox(own.outbox)
+    assert found.sent == [runs[2].run_id]
+    assert [one.name for one in found.waiting] == ["alike", "alike"]
+    assert found.away == ""
+
+
+def test_what_was_deleted_for_good_is_sent_whole_anew(own: Connection) -> None:
+    parent = start_run(own, "parent", kind="sweep", flush_seconds=600)
+    child = start_run(own, "child", parent_run_id=parent.run_id, flush_seconds=600)
+    say(child, 0, 2)
+    for run in (child, parent):
+        run.flush()
+        own.client.delete_run(run.run_id)
+        own.client._tracking_client.store._hard_delete_run(run.run_id)  # as `mlflow gc` does
+    say(child, 2, 4)
+    child.finish()
+    parent.finish()
+    found = send_outbox(own.outbox)
+    assert (found.waiting, found.refused) == ([], [])
+    status, _, values, run_id = everything(own, "child")
+    assert (status, values) == ("FINISHED", [0.0, 1.0, 2.0, 3.0])
+    assert run_id != child.run_id
+    above = everything(own, "parent")[3]
+    assert own.client.get_run(run_id).data.tags["mlflow.parentRunId"] == above
+
+
+def test_sync_does_not_call_refused_lines_sent(
+    own: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = Head(new_local_id(), own.uri, own.experiment, "in part", 1, {})
+    journal = Journal.create(own.outbox, head)
+    journal.append({"op": "tags", "tags": {"bad@name": "1"}})
+    journal.append({"op": "artifact", "file": "files/gone.txt", "folder": None})
+    journal.append({"op": "end", "status": "FINISHED", "time_ms": 2})
+    journal.close()
+    assert main(["sync", str(own.outbox)]) == 1
+    out = capsys.readouterr().out
+    assert "without 2 of its lines" in out
+    assert "1 runs sent, 0 left" in out
+    assert "2 lines refused" in out
+    assert "gone.txt is gone" in out
+    (kept,) = (own.outbox.parent / "refused").iterdir()
+    assert "bad@name" in (kept / "journal.jsonl").read_text()

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from hyperspec.tracking.cleanup import close_stale
+from hyperspec.tracking.cleanup import close_earlier_starts, close_stale
 from hyperspec.tracking.client import Connection, connect
 from hyperspec.tracking.git import git_tags
+from hyperspec.tracking.health import local_folder
 from hyperspec.tracking.run import describe, interrupted, start_run
 from hyperspec.utils.errors import TrackingError
 from hyperspec.utils.process import host_name, is_dead, process_tag
@@ -159,8 +160,8 @@ def test_artifacts_of_every_kind(
         run.log_figure(Figure(), "figures/empty.png")
     assert artifact_text(run.run_id, "inputs/bands.json") == "{}"
     assert artifact_text(run.run_id, "config.yaml").split() == ["bands:", "n:", "50"]
-    uri = connection.client.get_run(run.run_id).info.artifact_uri.removeprefix("file://")
-    assert (Path(uri) / "figures/empty.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    folder = local_folder(connection.client.get_run(run.run_id).info.artifact_uri)
+    assert (folder / "figures/empty.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_two_runs_in_one_process_do_not_mix(connection: Connection) -> None:
@@ -275,6 +276,42 @@ def test_a_killed_process_leaves_a_run_that_the_next_start_closes(connection: Co
     job = next(r for r in runs if r.info.run_name == "job")
     reason = job.data.tags["hyperspec.failure.reason"]
     assert reason == f"process {victim.pid} on {host_name()} ended without closing its run"
+
+
+def start_of(connection: Connection, parent: str, name: str, job: str, host: str) -> str:
+    """Make a run that says RUNNING, whose process was on a machine."""
+    tags = {"hyperspec.kind": "job", "mlflow.parentRunId": parent, "hyperspec.job": job}
+    tags |= {"hyperspec.host": host, "hyperspec.process": "boot/1/42/7"}
+    made = connection.client.create_run(connection.known_experiment(), tags=tags, run_name=name)
+    return str(made.info.run_id)
+
+
+def test_another_start_of_a_job_closes_the_one_before_on_whatever_machine(
+    connection: Connection,
+) -> None:
+    """Nobody can tell whether a process of another machine lives; who starts it again knows."""
+    starts = {
+        "lost elsewhere": start_of(connection, "p", "a", "3/seed_0", "node7"),
+        "lost here": start_of(connection, "p", "b", "3/seed_0", host_name()),
+        "sent away": start_of(connection, "p", "c", "3/seed_0", "node7"),
+        "result given": start_of(connection, "p", "d", "3/seed_0", "node7"),
+        "another job": start_of(connection, "p", "e", "3/seed_1", "node7"),
+        "another sweep": start_of(connection, "q", "f", "3/seed_0", "node7"),
+    }
+    connection.client.set_terminated(starts["sent away"], "FAILED")  # as submitit leaves it
+    connection.client.set_terminated(starts["result given"], "FINISHED")
+    before = close_earlier_starts(connection, "p", "3/seed_0")
+    assert set(before) == {starts[name] for name in ("lost elsewhere", "lost here", "sent away")}
+    found = {name: connection.client.get_run(run_id) for name, run_id in starts.items()}
+    assert {name: run.info.status for name, run in found.items()} == {
+        **dict.fromkeys(("lost elsewhere", "lost here", "sent away"), "FAILED"),
+        "result given": "FINISHED",
+        **dict.fromkeys(("another job", "another sweep"), "RUNNING"),
+    }
+    marked = {name for name, run in found.items() if "hyperspec.requeued" in run.data.tags}
+    assert {starts[name] for name in marked} == set(before)
+    reason = found["lost elsewhere"].data.tags["hyperspec.failure.reason"]
+    assert reason == "process 42 on node7 ended without closing its run"
 
 
 def test_git_commit_and_changes_are_told(tmp_path: Path) -> None:

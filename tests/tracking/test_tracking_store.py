@@ -12,7 +12,7 @@ from hyperspec.search.storage import absolute_storage
 from hyperspec.tracking import TrackingConfig
 from hyperspec.tracking import client as store
 from hyperspec.tracking.client import artifact_root, connect, open_client, resolve_uri
-from hyperspec.tracking.health import database_path, sqlite_address
+from hyperspec.tracking.health import database_path, local_folder, sqlite_address
 from hyperspec.utils.errors import ConfigError, TrackingError
 
 
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     uri = f"sqlite:///{tmp_path}/file/mlflow.db"
     with pytest.raises(TrackingError, match="cannot be made"):
-        open_client(uri)
+        open_client(uri, create=True)
 
 
 @pytest.mark.slow
@@ -164,3 +164,9 @@ def test_what_is_typed_is_an_address_unless_the_folder_has_that_name(tmp_path: P
     assert database_path(resolve_uri(f"{tmp_path}/a%20b/m.db")) == tmp_path / "a%20b/m.db"
     with pytest.raises(TrackingError, match=r"m.db\?timeout=5: options behind a \? are not read"):
         resolve_uri(f"sqlite:///{tmp_path}/m.db?timeout=5")
+
+
+def test_artifacts_lie_in_a_folder_also_on_a_drive_of_windows() -> None:
+    assert local_folder(r"C:\runs\1") == Path(r"C:\runs\1")
+    assert local_folder("file:///home/a%20b") == Path("/home/a b")
+    assert local_folder("s3://bucket/runs") is None

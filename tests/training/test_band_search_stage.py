@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from learned_fixtures import runs, specimens, words
 from mlflow.entities import Run
 from tracked import Runs, artifact
 
+from hyperspec.bands import Learned
 from hyperspec.cli.train import main
 from hyperspec.inference.restore import restore
+from hyperspec.training import band_search
 from hyperspec.training.band_search import BandSearch
 from hyperspec.utils.errors import HyperspecError, ModelError
 
@@ -138,7 +141,7 @@ def test_every_stem_and_n_can_search(words: list[str], way: list[str], runs: Run
         (["epochs=3"], "error: epochs is 3, but bands=learned needs 4 at least"),
         (["bands.n=25"], "error: bands.n is 25, but the axis has 24 good bands"),
         (["objective=test/knn_top1"], "nothing may be chosen on the test part"),
-        (["ckpt=absent.ckpt"], "there is no such file"),
+        (["ckpt=absent.ckpt"], "'absent.ckpt' does not exist"),
     ],
 )
 def test_bad_input_is_one_paragraph(
@@ -166,3 +169,21 @@ def test_checkpoints_of_other_runs_are_refused(
     ):
         assert main([*words, "epochs=4", f"ckpt='{ckpt}'", *extra]) == 2
         assert text in " ".join(capsys.readouterr().err.split())
+
+
+def test_memory_of_the_search_is_given_back_before_the_bands_are_trained_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+    found = SimpleNamespace()
+
+    def learned(*_: object) -> SimpleNamespace:
+        order.append("searched")
+        return found
+
+    monkeypatch.setattr(band_search, "learn", learned)
+    monkeypatch.setattr(band_search, "free_memory", lambda: order.append("given back"))
+    config = SimpleNamespace(bands=Learned(n=3), seed=0)
+    context = SimpleNamespace(config=config)
+    assert band_search.choose_bands(context) is found  # type: ignore[arg-type, comparison-overlap]
+    assert order == ["searched", "given back"]

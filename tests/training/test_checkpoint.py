@@ -115,3 +115,32 @@ def test_bytes_that_are_no_checkpoint_are_one_error_without_bad_advice(
     text = str(caught.value)
     assert str(path) in text
     assert "weights_only" not in text
+
+
+def test_a_checksum_that_is_missing_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "last.ckpt"
+    save(path)
+    read_checkpoint(path)
+    assert caplog.text == ""
+    (tmp_path / "last.ckpt.sha256").unlink()
+    assert read_checkpoint(path)["hyperspec"] == {"bands": [1, 2]}
+    assert "last.ckpt has no checksum beside it (last.ckpt.sha256)" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"x" * 64, b"../../secret", b"\0" * 64])
+def test_a_checksum_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last.ckpt"
+    save(path)
+    (tmp_path / "last.ckpt.sha256").write_bytes(content)
+    with pytest.raises(ModelError, match=r"last\.ckpt\.sha256' is none .SHA-256 in 64 hex"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("facts", [None, "x", [], 3])
+def test_a_checkpoint_without_facts_is_told(tmp_path: Path, facts: object) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"hyperspec": facts}, path)
+    with pytest.raises(ModelError, match="is no checkpoint of hyperspec"):
+        read_checkpoint(path)

@@ -30,3 +30,23 @@ def test_another_number_of_bands_compiles_nothing_anew() -> None:
         torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
         graphs.append(counters["stats"]["unique_graphs"])
     assert graphs == [1, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.slow
+def test_compiled_stages_are_computed_again_as_they_were() -> None:
+    """Gradients and running statistics of two steps, once each, as without the compiler."""
+    torch._dynamo.reset()
+    nm, found = np.linspace(400, 1000, 10), []
+    images = torch.rand(2, 4, 10, 16, 16)
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        encoder = build_encoder(TinyConfig(stem="projection"), nm, checkpoint=True)
+        if compiled:
+            encoder.backbone.compile()
+        assert encoder.backbone.is_compiled == compiled
+        for batch in images:
+            encoder(batch).square().sum().backward()
+        gradients = [one.grad for one in encoder.parameters() if one.grad is not None]
+        found.append((gradients, [one.clone() for one in encoder.buffers()]))
+    torch.testing.assert_close(found[1], found[0], atol=1e-4, rtol=1e-3)

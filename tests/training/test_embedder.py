@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
 import torch
 from test_fused_views import BANDS, ROWS, SIZE, bank
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
-from hyperspec.models.config import TinyConfig
+from hyperspec.models.config import ResNetConfig, TinyConfig
 from hyperspec.models.encoder import Encoder, build_encoder
 from hyperspec.models.eval_mode import eval_mode
+from hyperspec.runs.planning.fake_tensors import Watch, no_scratch
+from hyperspec.training import embedder as embedders
 from hyperspec.training.embedder import Embedder
 from hyperspec.transforms.normalisation.normalisation import PerBand
 
@@ -52,6 +56,46 @@ def test_modes_come_back_after_an_error() -> None:
     with pytest.raises(ValueError, match="training: False"):
         fails()
     assert all(modes(encoder))
+
+
+@pytest.mark.parametrize(("images", "expected"), [(1000, 64), (5.5, 5), (0.1, 1)])
+def test_as_many_images_are_embedded_at_once_as_memory_allows(
+    images: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = replace(embedder_of(), direct=False)
+    each = 4 * SIZE**2 * (3 * BANDS + 128)
+    monkeypatch.setattr(embedders, "free_bytes", lambda device: 2 * images * each)
+    assert embedder.at_once() == expected
+    assert embedder.at_once(2) == min(expected, 2)
+    seen: list[int] = []
+    real = embedder.bank.batch
+
+    def batch(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(len(rows))
+        return real(rows)
+
+    embedder.bank.batch = batch  # type: ignore[method-assign]
+    embedder.embed(ROWS)
+    assert seen[0] == min(expected, len(ROWS))
+    assert sum(seen) == len(ROWS)
+
+
+def test_one_image_takes_no_more_than_is_reckoned_with() -> None:
+    """Counted on tensors without memory, at the size of the mission: 408 bands, 224 px."""
+    nm = np.linspace(350, 800, 408)
+    bands, images = len(nm), 2
+    for config in (ResNetConfig("resnet50", stem="inflate"), ResNetConfig("resnet50")):
+        encoder = build_encoder(config, nm)
+        normalisation = PerBand(np.ones(bands), np.zeros(bands))
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with FakeCopyMode(mode):
+            parts = copy.deepcopy((encoder, normalisation))
+        small = bank()
+        embedder = Embedder(*parts, small, direct=False)  # type: ignore[arg-type]
+        with mode, torch.no_grad(), Watch(no_scratch) as seen:
+            pixels = torch.empty(images, bands, 224, 224)
+            embedder(pixels, torch.empty(images, 1, 224, 224, dtype=torch.bool))
+        assert seen.peak < images * 4 * 224**2 * (3 * bands + 128)
 
 
 def test_one_call_and_rows_of_the_bank_give_the_same_features() -> None:

@@ -21,6 +21,7 @@ from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.training import simclr as modules
 from hyperspec.training.builders import placed
 from hyperspec.training.optimizer import Optimisation
+from hyperspec.training.rounding import Rounding
 from hyperspec.training.simclr import Parts, SimCLR, streams
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.normalisation.normalisation import PerBand
@@ -38,6 +39,8 @@ def bank() -> SimpleNamespace:
         masks=lambda rows: masks[rows],
         batch=lambda rows, dtype=torch.float32: (images[rows].to(dtype), masks[rows]),
         to_device=lambda images, masks, dtype=torch.float32: (images.to(dtype), masks),
+        bands=range(BANDS),
+        source=SimpleNamespace(size=SIZE),
     )
 
 
@@ -98,6 +101,39 @@ def test_views_and_gradients_are_those_of_the_long_way(
         torch.testing.assert_close(
             short_gradients[name] / scale, gradient / scale, atol=1e-5, rtol=0
         )
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_images_are_shortened_where_the_normalisation_bears_it_alone(
+    reduced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounding grows by mean over deviation: of a nearly constant band nothing else is left."""
+    monkeypatch.setattr(modules, "streams", lambda *_: False)
+    module = module_of("light", reduced)
+    batch, chosen = Batch(ROWS), torch.arange(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module._pixel_type() == torch.bfloat16
+        assert module.views_of(batch, chosen)[0][0].dtype == torch.bfloat16
+    constant = module_of("light", reduced)
+    normalisation = constant.normalisation
+    assert isinstance(normalisation, PerBand)
+    normalisation.scale.fill_(1e5)
+    normalisation.offset.sub_(0.5e5)
+    constant.rounding = Rounding.of(normalisation, constant.reduction, constant.views)
+    exact, gradients = made(constant, batch, chosen)
+    short, short_gradients = made(constant, batch, chosen, short=True)
+    torch.testing.assert_close(short, exact)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(short_gradients[name], gradient)
+
+
+def test_a_step_takes_one_basis_for_both_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, real = [], torch.linalg.qr
+    monkeypatch.setattr(torch.linalg, "qr", lambda *a, **w: calls.append(1) or real(*a, **w))
+    for straight in (True, False):
+        monkeypatch.setattr(modules, "streams", lambda *_, s=straight: s)
+        made(module_of("default", False), Batch(ROWS), torch.arange(4))
+    assert len(calls) == 2
 
 
 def test_batches_that_a_loader_has_read_give_the_same_views() -> None:

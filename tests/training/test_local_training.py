@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Specimens:
         generator = torch.Generator().manual_seed(1)
         self.images = torch.rand(count, NM.size, size, size, generator=generator)
         self.dtype = torch.float32
+        self.bands, self.source = range(NM.size), SimpleNamespace(size=size)
 
     def batch(self, rows: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         images = self.images[rows].to(self.dtype)

@@ -58,3 +58,29 @@ def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
             assert not fits
     assert [path.name for path in target.iterdir()] == ["first"]
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_file_that_windows_has_open_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[int] = []
+    take = Path.replace
+
+    def refuse(part: Path, target: Path, codes: list[int]) -> Path:
+        if codes:
+            refused.append(codes.pop(0))
+            error = PermissionError(13, "in use", str(target))
+            error.winerror = refused[-1]  # type: ignore[attr-defined]
+            raise error
+        return take(part, target)
+
+    target = tmp_path / "state.json"
+    write_text(target, "old")
+    codes = [32, 5, 33]
+    monkeypatch.setattr(Path, "replace", lambda part, to: refuse(part, to, codes))
+    write_text(target, "new")
+    assert (target.read_text(), refused) == ("new", [32, 5, 33])
+    codes.append(1314)  # the user has no right to it: no wait helps
+    with pytest.raises(PermissionError):
+        write_text(target, "newer")
+    assert (target.read_text(), os.listdir(tmp_path)) == ("new", ["state.json"])

@@ -12,7 +12,8 @@ from tolerance import rounding
 from torch import Tensor, nn
 
 from hyperspec.losses import Cells, Combined, Dcl, LocalNtXent, NtXent, VicReg, micro_batched
-from hyperspec.utils.distributed import gather, world
+from hyperspec.utils import distributed
+from hyperspec.utils.distributed import averaged, gather, world
 
 PROCESSES = 2
 
@@ -139,6 +140,23 @@ def test_without_a_group_there_is_one_process() -> None:
     gather(x).sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, torch.ones(2, 3))
+
+
+def test_scalars_are_averaged_in_one_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"a": torch.tensor(1.0, requires_grad=True), "b": torch.tensor(4.0)}
+    assert averaged(values) == values  # alone
+    exchanged = []
+
+    def all_reduce(x: Tensor) -> None:
+        exchanged.append(x.clone())
+        x += torch.tensor([2.0, 6.0])  # of the other process
+
+    monkeypatch.setattr(distributed, "world", lambda: (0, 2))
+    monkeypatch.setattr(dist, "all_reduce", all_reduce)
+    found = averaged(values)
+    assert {name: float(value) for name, value in found.items()} == {"a": 1.5, "b": 5.0}
+    assert not found["a"].requires_grad
+    assert len(exchanged) == 1
 
 
 @pytest.mark.parametrize("own", [True, False])

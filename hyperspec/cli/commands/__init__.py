@@ -7,6 +7,11 @@ parsed words that returns the exit status.
 from __future__ import annotations
 
 import argparse
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+if TYPE_CHECKING:
+    from hyperspec.cli.parser import Parser
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+STORE = "MLflow tracking URI (MLFLOW_TRACKING_URI, without it sqlite:///mlflow.db)"

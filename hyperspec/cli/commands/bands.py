@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from hyperspec.bands.diagnostics import Pick, as_override
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import (
+from hyperspec.cli.commands.filter_list import choose_filters
+from hyperspec.cli.commands.words import (
     AXIS_HELP,
     add_data,
     add_plugins,
+    add_uri,
     data_from,
     load_plugins,
     parse_axis,
@@ -25,6 +27,7 @@ from hyperspec.cli.commands.options import (
     write_text,
 )
 from hyperspec.utils.errors import BandError, ConfigError
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,16 +55,25 @@ def add(commands: Commands) -> None:
     add = parser.add_argument
     add("folder", type=Path, nargs="?", metavar="FOLDER")
     add("--strategy", default="uniform,random,pca,ocf,opbs", metavar="A,B,...",
-        help="strategies (uniform,random,pca,ocf,opbs); 'all' for every one that fits")  # fmt: skip
+        help="strategies (uniform,random,pca,ocf,opbs); 'all' for every one that fits, 'classic' "
+        "for those that it leaves out (variance, pca, entropy, lcmv_bcc, "
+        "mutual_information)")  # fmt: skip
     add("--n", default="10,20", metavar="N,M,...", help="numbers of bands (10,20)")
     add("--option", action="append", default=[], metavar="NAME.KEY=VALUE",
         help="a strategy's own parameter, such as fisher.pairs=max; may be repeated")  # fmt: skip
     add("--axis", help=f"without a folder: {AXIS_HELP}")
+    add("--filters", type=Path, metavar="CSV",
+        help="choose among the filters of a catalogue, and print the list to order")  # fmt: skip
     add("--resamples", type=int, default=20, help="bootstrap resamples for stability (20); 0: none")
     add("--seed", type=int, default=0, help="seed of the resamples")
     add("--out", type=Path, default=Path("bands.png"), metavar="PNG", help="picture (bands.png)")
     add("--csv", type=Path, metavar="FILE", help="write a row per chosen band")
     add("--json", type=Path, metavar="FILE", help="write a list with one object per choice")
+    add("--consensus", action="store_true", help="print one list of windows: how many choices pick "
+        "in each, how steadily, and whether a sweep's encoders lean on it (--sweep)")  # fmt: skip
+    add("--window", type=float, default=20.0, metavar="NM", help="width of these windows (20)")
+    add("--sweep", metavar="SWEEP", help="sweep whose report tells what its encoders lean on")
+    add_uri(parser)
     add_plugins(parser)
     add_data(parser, own=["--axis"])
     parser.set_defaults(command=run)
@@ -77,17 +89,24 @@ def run(words: argparse.Namespace) -> int:
         raise ConfigError(
             f"--resamples is {words.resamples}; give 0 for none, or 2 and more to compare."
         )
+    if not words.window > 0:
+        raise ConfigError(f"--window is {words.window:g}; give a width above 0 nm, such as 20.")
+    if words.sweep is not None and not words.consensus:
+        raise ConfigError("--sweep is read for --consensus alone; add that, or leave it out.")
     load_plugins(words)
+    check_names(words.strategy, "--strategy")
     console = Console()
     if not console.is_terminal:
         console.width = 140  # a file has no edge
     axis, material = _read(words)
     statistics = None if material is None else material.statistics
+    if words.filters is not None:
+        return choose_filters(words, axis, statistics)
     strategies = build_strategies(words.strategy, words.n, words.option, statistics)
     specimens = []
     if material is not None and words.resamples and any(s.needs_statistics for s in strategies):
         specimens = specimen_statistics(material)
-    with console.status("") as status:
+    with progress("Choosing bands") as advance:
         picks = gather_evidence(
             strategies,
             axis,
@@ -95,16 +114,21 @@ def run(words: argparse.Namespace) -> int:
             specimens,
             num_resamples=words.resamples,
             seed=words.seed,
-            step=lambda what: status.update(f"choosing: {what}"),
+            step=lambda what: advance(text=what),
         )
     print_picks(picks, console)
+    if words.consensus:
+        from hyperspec.cli.commands.consensus_table import print_consensus
+
+        print_consensus(picks, axis, words, console)
     if words.json is not None:
         write_text(words.json, json.dumps([pick.to_dict() for pick in picks], indent=1) + "\n")
     if words.csv is not None:
         write_text(words.csv, to_csv(picks))
-    figure = draw(picks, axis, material)
-    words.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(words.out, dpi=150, metadata={"Software": None})
+    with progress("Drawing"):
+        figure = draw(picks, axis, material)
+        words.out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(words.out, dpi=150, metadata={"Software": None})
     print(f"wrote {words.out}")
     return 0
 
@@ -118,12 +142,14 @@ def _read(words: argparse.Namespace) -> tuple[SpectralAxis, Material | None]:
                 f"--axis ({AXIS_HELP}) for strategies that need no data."
             )
         return axis, None
-    from hyperspec.bands import Full
-    from hyperspec.training.data import gather
-
     if words.axis is not None:
         translate(words, "--axis", words.axis)
-    material = gather(data_from(words, words.folder), Full())
+    data = data_from(words, words.folder)
+    with progress("Reading the specimens"):
+        from hyperspec.bands import Full
+        from hyperspec.training.data import gather
+
+        material = gather(data, Full())
     return material.source.axis, material
 
 
@@ -137,10 +163,11 @@ def build_strategies(
     """Return one strategy per name and number of bands; those without an n once.
 
     Args:
-        names: Names with commas between them, or ``all``.
+        names: Names with commas between them, ``all`` (but for the classic ones) or ``classic``.
         counts: Numbers of bands with commas between them.
         options: ``name.key=value`` of strategies' own parameters.
-        statistics: Of the training part; with None ``all`` means those that need none.
+        statistics: Of the training part; with None ``all`` means those that need none. Words for
+            several leave out what needs labels where there are none.
         option: Where the names come from, for messages.
 
     Raises:
@@ -150,7 +177,10 @@ def build_strategies(
 
     from hyperspec.bands import STRATEGIES
 
-    chosen = [n for n in STRATEGIES if n != "list"] if names == "all" else words_of(names, option)
+    several, chosen = names in ("all", "classic"), check_names(names, option)
+    if several:
+        classic = names == "classic"
+        chosen = [n for n, s in STRATEGIES.items() if n != "list" and s.classic == classic]
     sizes = [_whole(word) for word in words_of(counts, "--n")]
     given = _options(options)
     unused = sorted(set(given) - set(chosen))
@@ -158,12 +188,8 @@ def build_strategies(
         raise ConfigError(f"--option sets {unused[0]}, which is not among --strategy={names}.")
     made: list[Strategy] = []
     for name in chosen:
-        if name not in STRATEGIES:
-            raise ConfigError(
-                f"{option} holds '{name}'; choose from {', '.join(STRATEGIES)}, or all."
-            )
         kind = STRATEGIES[name]
-        if names == "all" and _unfit(kind, statistics):
+        if several and _unfit(kind, statistics):
             continue
         own = {f.name for f in fields(kind)}
         wrong = sorted(set(given.get(name, {})) - own | ({"n"} & set(given.get(name, {}))))
@@ -177,6 +203,26 @@ def build_strategies(
             except TypeError as error:
                 raise BandError(f"bands={kind.name} cannot be made of {values}: {error}") from error
     return made
+
+
+def check_names(names: str, option: str) -> list[str]:
+    """Return the names of strategies of an option, or its one word for several.
+
+    Raises:
+        ConfigError: If one is none.
+    """
+    from hyperspec.bands import STRATEGIES
+    from hyperspec.config.option_list import nearest
+
+    chosen = words_of(names, option)
+    wrong = [name for name in chosen if name not in STRATEGIES]
+    if wrong and names not in ("all", "classic"):
+        near = nearest(wrong[0], STRATEGIES)
+        raise ConfigError(
+            f"{option} holds '{wrong[0]}'{f' (did you mean {near}?)' if near else ''}; choose from "
+            f"{', '.join(STRATEGIES)}, all or classic."
+        )
+    return chosen
 
 
 def _unfit(kind: type[Strategy], statistics: SpectralStatistics | None) -> bool:

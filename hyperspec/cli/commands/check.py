@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import AXIS_HELP, add_data, data_from, parse_axis
+from hyperspec.cli.commands.words import AXIS_HELP, add_data, data_from, parse_axis
+
+if TYPE_CHECKING:
+    from hyperspec.inspection.check import CheckReport
 
 
 def add(commands: Commands) -> None:
@@ -46,10 +50,26 @@ def run(words: argparse.Namespace) -> int:
     """Check, print, and return the exit status."""
     from rich.console import Console
 
+    from hyperspec.inspection.check_report import print_report, to_json
+
+    report = check(words)
+    if words.json:
+        sys.stdout.write(to_json(report) + "\n")
+    else:
+        print_report(report, Console(), everything=words.all)
+        print_next(report, words)
+    if words.out is not None:
+        words.out.parent.mkdir(parents=True, exist_ok=True)
+        words.out.write_text(to_json(report) + "\n")
+        print(f"wrote {words.out}", file=sys.stderr if words.json else sys.stdout)
+    return report.exit_status
+
+
+def check(words: argparse.Namespace) -> CheckReport:
+    """Look at the folder as the words say."""
     from hyperspec.datasets.catalogue.labels import NoLabels
     from hyperspec.datasets.preparation.preparation import PrepareSettings
     from hyperspec.inspection.check import CheckSettings, check_folder
-    from hyperspec.inspection.check_report import print_report, to_json
 
     data = data_from(words, words.folder, ["data.cache_dir=''"])
     settings = CheckSettings(
@@ -68,13 +88,18 @@ def run(words: argparse.Namespace) -> int:
         group=data.split.group,
         preparation=PrepareSettings.of(data),
     )
-    report = check_folder(words.folder, settings)
-    if words.json:
-        sys.stdout.write(to_json(report) + "\n")
-    else:
-        print_report(report, Console(), everything=words.all)
-    if words.out is not None:
-        words.out.parent.mkdir(parents=True, exist_ok=True)
-        words.out.write_text(to_json(report) + "\n")
-        print(f"wrote {words.out}", file=sys.stderr if words.json else sys.stdout)
-    return report.exit_status
+    return check_folder(words.folder, settings)
+
+
+def print_next(report: CheckReport, words: argparse.Namespace) -> None:
+    """Print the words that come next, ready to paste; nothing where something is to be mended."""
+    from hyperspec.runs.planning.next_steps import next_steps
+
+    steps = next_steps(report, words.hydra_words)
+    if steps is None:
+        return
+    # Plain print: a wrapped line could not be pasted.
+    print(f"\nLabels: {steps.labels.text}")
+    print("Next (`hyperspec start` says what it costs):")
+    print(f"  {steps.run(words.folder)}")
+    print(f"  {steps.study(words.folder)}")

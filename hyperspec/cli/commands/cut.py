@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import add_data, data_from
+from hyperspec.cli.commands.words import add_data, data_from
+from hyperspec.utils.progress import progress
 
 
 def add(commands: Commands) -> None:
@@ -45,7 +46,8 @@ def run(words: argparse.Namespace) -> int:
     from hyperspec.inspection.tray import CutSettings, cut_folder
 
     data = data_from(words, words.folder, ["data.cache_dir=''"])
-    catalogue = scan_folder(data)
+    with progress("Looking at the folder"):
+        catalogue = scan_folder(data)
     for problem in catalogue.problems:
         if problem.severity == "warning":
             print(f"warning: {problem}", file=sys.stderr)

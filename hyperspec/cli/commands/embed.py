@@ -8,15 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import add_checkpoint, restored_from, table_of
+from hyperspec.cli.commands.words import (
+    add_checkpoint,
+    checkpoints_from,
+    restored_from,
+    table_of,
+)
+from hyperspec.utils.csv_text import csv_text
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hyperspec.inference.assessment import Embedded
 
-_AT_ONCE = 64  # images embedded at once, as by SimCLR.embed
+_AT_ONCE = 64  # images embedded at once, as by Embedder.embed
+_PICTURE = 128  # pixels of a picture's side at most
 
 
 def add(commands: Commands) -> None:
@@ -29,6 +37,11 @@ def add(commands: Commands) -> None:
     )
     add_checkpoint(parser)
     parser.add_argument("--out", type=Path, default=Path("embeddings.parquet"), metavar="PARQUET")
+    parser.add_argument(
+        "--images",
+        action="store_true",
+        help="add a column `picture`: the specimen in colour as PNG, for explorers of tables",
+    )
     group = parser.add_argument_group("windows of bands (encoders with model.stem=wavelength)")
     group.add_argument(
         "--windows-nm",
@@ -47,23 +60,37 @@ def add(commands: Commands) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Embed and write."""
+    asked = {"--windows-pool": words.windows_pool, "--no-compare": words.no_compare}
+    for name, given in asked.items():
+        if given and words.windows_nm is None:
+            raise ConfigError(f"{name} is about windows of bands; give --windows-nm too.")
+    (checkpoint,) = checkpoints_from(words, [words.checkpoint])
+    whole = words.windows_nm is None
+    restored = restored_from(words, checkpoint, residency=None if whole else "mmap")
     from hyperspec.inference.assessment import Embedded
 
-    if words.windows_nm is None:
-        asked = {"--windows-pool": words.windows_pool, "--no-compare": words.no_compare}
-        for name, given in asked.items():
-            if given:
-                raise ConfigError(f"{name} is about windows of bands; give --windows-nm too.")
-        embedded = Embedded(restored_from(words, words.checkpoint))
-        table, width = embedded.table(), embedded.features.shape[1]
-    else:
-        embedded = Embedded(restored_from(words, words.checkpoint, residency="mmap"))
-        table = _by_windows(words, embedded)
-        width = len(table["embedding"].iloc[0])
+    embedded = Embedded(restored)
+    with progress("Embedding"):
+        table = embedded.table() if whole else _by_windows(words, embedded)
+    width = len(table["embedding"].iloc[0])
+    if words.images:
+        with progress("Drawing pictures"):
+            table["picture"] = _pictures(embedded)
     words.out.parent.mkdir(parents=True, exist_ok=True)
     table.to_parquet(words.out, index=False)
     print(f"wrote {words.out}: {len(table)} embeddings of width {width}")
     return 0
+
+
+def _pictures(embedded: Embedded) -> list[bytes]:
+    """Return each image as a PNG with a transparent background, in the order of the table."""
+    from hyperspec.inference.thumbnails import as_png, take_thumbnails
+
+    material = embedded.restored.material
+    source, quantity = material.source, material.statistics.quantity
+    rows = range(len(source))
+    taken = take_thumbnails(source, rows, size=_PICTURE, bands=(), quantity=quantity)
+    return [as_png(*pair) for pair in zip(taken.colour, taken.masks, strict=True)]
 
 
 def _by_windows(words: argparse.Namespace, embedded: Embedded) -> pd.DataFrame:
@@ -94,7 +121,7 @@ def _by_windows(words: argparse.Namespace, embedded: Embedded) -> pd.DataFrame:
     report = compare_windows(restored, found, how, whole)
     path = words.out.with_suffix(".windows.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
-    report.to_csv(path, index=False)
+    path.write_text(csv_text(report), encoding="utf-8")
     _show(report)
     print(f"wrote {path}")
     return table

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import add_checkpoint, restored_from, table_of, words_of
+from hyperspec.cli.commands.words import (
+    add_checkpoint,
+    checkpoints_from,
+    restored_from,
+    table_of,
+    words_of,
+)
+from hyperspec.utils.csv_text import csv_text
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.file_names import as_file_name
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,20 +65,23 @@ def run(words: argparse.Namespace) -> int:
     """Measure, print, draw and write."""
     from rich.console import Console
 
-    if words.bands is not None:
-        return run_matrix(words)
-    if len(words.checkpoints) > 1:
+    if words.bands is None and len(words.checkpoints) > 1:
         raise ConfigError(
             f"hyperspec evaluate was given {len(words.checkpoints)} checkpoints; several are "
             "compared with --bands only. Evaluate them one by one."
         )
+    words.checkpoints = checkpoints_from(words, words.checkpoints)
+    if words.bands is not None:
+        return run_matrix(words)
+    out = () if words.hold_out is None else tuple(words_of(words.hold_out, "--hold-out"))
+    columns = words_of(words.labels_column, "--labels-column")
+    restored = restored_from(words, words.checkpoints[0])
     from hyperspec.datasets.splits import HELD_OUT
     from hyperspec.inference.assessment import Embedded, assess
 
-    out = () if words.hold_out is None else tuple(words_of(words.hold_out, "--hold-out"))
-    restored = restored_from(words, words.checkpoints[0])
     embedded = Embedded(restored, out)
-    columns = words_of(words.labels_column, "--labels-column")
+    for column in columns:
+        embedded.labels(column)  # a wrong name is told before the images are embedded
     parts = [words.part, HELD_OUT] if HELD_OUT in embedded.parts else [words.part]
     k = restored.config.evaluation.k if words.k is None else words.k
     console = Console()
@@ -77,7 +89,8 @@ def run(words: argparse.Namespace) -> int:
     print(_summary(embedded))
     record: dict[str, object] = {}
     for part in parts:
-        found = assess(embedded, part, columns, k=k, seed=words.seed)
+        with progress(f"Scoring the {part} part"):
+            found = assess(embedded, part, columns, k=k, seed=words.seed)
         _print(found, embedded, console)
         _write(found, embedded, words, record)
     (words.out / "evaluation.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -130,23 +143,34 @@ def _print(found: Assessment, embedded: Embedded, console: Console) -> None:
 def _write(
     found: Assessment, embedded: Embedded, words: argparse.Namespace, record: dict[str, object]
 ) -> None:
-    from hyperspec.evaluation.pictures import draw_plane, to_plane
     from hyperspec.evaluation.scores import as_metrics
 
     record |= as_metrics(found.shape, f"{found.part}/")
     for column, measures in found.by_column.items():
         record |= as_metrics(measures, f"{found.part}/{column}/")
     for column, table in found.predictions.items():
-        table.to_csv(words.out / f"{found.part}_{column}_predictions.csv", index=False)
+        path = words.out / f"{found.part}_{as_file_name(column)}_predictions.csv"
+        path.write_text(csv_text(table), encoding="utf-8")
+    _draw(found, embedded, words)
+
+
+def _draw(found: Assessment, embedded: Embedded, words: argparse.Namespace) -> None:
+    with progress("Drawing"):
+        from hyperspec.evaluation.pictures import draw_plane, to_plane
     try:
-        points, title = to_plane(embedded.held(found.part).matrix, words.picture, seed=words.seed)
+        with progress("Drawing"):
+            matrix = embedded.held(found.part).matrix
+            points, title = to_plane(matrix, words.picture, seed=words.seed)
     except ImportError:
         print("umap-learn is not installed (pip install 'hyperspec-sweeps[umap]'): PCA instead.")
         points, title = to_plane(embedded.held(found.part).matrix)
+    specimens = len(set(embedded.held(found.part).specimens))
     for column in found.by_column or ["label"]:
         labels = embedded.held(found.part, column).labels
-        figure = draw_plane(points, labels, f"{found.part}, by {column}. {title}")
-        name = f"{found.part}_{column}_{title.split(maxsplit=1)[0].strip(':').lower()}.png"
+        seen = f"{len(labels)} images of {specimens} specimens, {found.part} part, by {column}"
+        figure = draw_plane(points, labels, f"{seen}. {title}")
+        kind = title.split(maxsplit=1)[0].strip(":").lower()
+        name = f"{found.part}_{as_file_name(column)}_{kind}.png"
         figure.savefig(words.out / name, dpi=150, metadata={"Software": None})
 
 
@@ -179,8 +203,9 @@ def run_matrix(words: argparse.Namespace) -> int:
             there = restored.material
             selection = strategy.select(there.source.axis, there.statistics)
             same = there.selection.indices == selection.indices
-            moved = restored if same else on_bands(restored, selection)
-            scores[name, label] = knn_correct(moved, words)
+            with progress(f"Scoring {name} on {label}"):
+                moved = restored if same else on_bands(restored, selection)
+                scores[name, label] = knn_correct(moved, words)
         specimens = [there.specimens[row] for row in there.split.parts()[words.part]]
     table = cross_table(scores, specimens)
     measured = f"{words.part} k-NN top-1"

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import add_checkpoint, restored_from, words_of
+from hyperspec.cli.commands.words import (
+    add_checkpoint,
+    checkpoints_from,
+    restored_from,
+    words_of,
+)
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hyperspec.evaluation.importance.perturbation import Importance
     from hyperspec.evaluation.importance.report import Contrast
     from hyperspec.inference.restore import Restored
 
@@ -43,13 +50,21 @@ def add(commands: Commands) -> None:
     add("--part", choices=["validation", "test"], default="test")
     add("--seed", type=int, default=0, help="seed of permutations")
     add("--out", type=Path, default=Path("importance"), metavar="DIR", help="folder to write")
-    add("--run", metavar="RUN_ID", help="MLflow run that the files are added to")
-    add("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI, with --run")
+    add("--run", metavar="RUN", help="MLflow run that the files are added to, by name or id")
     parser.set_defaults(command=run)
 
 
 def run(words: argparse.Namespace) -> int:
     """Measure, print, draw and write."""
+    modes = words_of(words.mode, "--mode")
+    wrong = [mode for mode in modes if mode not in MODES]
+    if wrong:
+        raise ConfigError(f"--mode holds '{wrong[0]}'; choose from {', '.join(MODES)}.")
+    regions = parse_regions(words.mark)
+    run_id = None if words.run is None else run_from(words, words.run)
+    checkpoints = checkpoints_from(words, words.checkpoints)
+    encoders = [restored_from(words, path) for path in checkpoints]
+    _check_alike(encoders)
     import pandas as pd
 
     from hyperspec.evaluation.importance.report import (
@@ -57,28 +72,10 @@ def run(words: argparse.Namespace) -> int:
         importance_table,
         write_importance,
     )
-    from hyperspec.inference.importance import measure_importance
+    from hyperspec.inference.importance import range_of
 
-    modes = words_of(words.mode, "--mode")
-    wrong = [mode for mode in modes if mode not in MODES]
-    if wrong:
-        raise ConfigError(f"--mode holds '{wrong[0]}'; choose from {', '.join(MODES)}.")
-    regions = parse_regions(words.mark)
-    encoders = [restored_from(words, path) for path in words.checkpoints]
-    _check_alike(encoders)
-    measured = [
-        measure_importance(
-            one,
-            modes,
-            window_nm=words.window,
-            step_nm=words.step,
-            part=words.part,
-            labels_column=words.labels_column,
-            num_permutations=words.permutations,
-            seed=words.seed,
-        )
-        for one in encoders
-    ]
+    with progress("Measuring which wavelengths the encoder leans on"):
+        measured = [_measure(one, modes, words) for one in encoders]
     tables, contrasts = [], []
     for results in zip(*measured, strict=True):  # one mode of every encoder
         tables.append(importance_table(results))
@@ -86,17 +83,46 @@ def run(words: argparse.Namespace) -> int:
             contrasts += contrast_regions(results, regions)
     table = pd.concat(tables, ignore_index=True)
     print_importance(table, contrasts)
-    files = write_importance(table, words.out, regions_nm=regions)
+    ends = range_of(encoders[0])
+    files = write_importance(table, words.out, regions_nm=regions, range_nm=ends)
     for path in files:
         print(f"wrote {path}")
-    if words.run is not None:
-        from hyperspec.tracking.client import open_client
+    if run_id is not None:
+        from hyperspec.tracking.client import open_client, resolve_uri
         from hyperspec.tracking.contract import Folder
 
         for path in files:
-            open_client(words.uri).log_artifact(words.run, str(path), Folder.IMPORTANCE)
-        print(f"added both to run {words.run}")
+            open_client(resolve_uri(words.uri)).log_artifact(run_id, str(path), Folder.IMPORTANCE)
+        print(f"added both to run {run_id}")
     return 0
+
+
+def _measure(one: Restored, modes: Sequence[str], words: argparse.Namespace) -> list[Importance]:
+    from hyperspec.inference.importance import measure_importance
+
+    return measure_importance(
+        one,
+        modes,
+        window_nm=words.window,
+        step_nm=words.step,
+        part=words.part,
+        labels_column=words.labels_column,
+        num_permutations=words.permutations,
+        seed=words.seed,
+    )
+
+
+def run_from(words: argparse.Namespace, name: str) -> str:
+    """Return the identity of the run that a name means.
+
+    Raises:
+        TrackingError: If there is none, or several.
+    """
+    from hyperspec.tracking.client import resolve_uri
+    from hyperspec.tracking.run_index import find_run, read_index
+
+    uri = resolve_uri(words.uri)
+    return find_run(read_index(uri, name), name, uri).run_id
 
 
 def parse_regions(text: str | None) -> list[tuple[float, float]]:

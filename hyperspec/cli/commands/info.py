@@ -8,7 +8,8 @@ import warnings
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import add_data, data_from
+from hyperspec.cli.commands.words import add_data, data_from
+from hyperspec.utils.progress import progress
 
 
 def add(commands: Commands) -> None:
@@ -39,7 +40,7 @@ def run(words: argparse.Namespace) -> int:
     from hyperspec.inspection.info_report import print_info, write_pictures
 
     data = data_from(words, words.cube.parent)
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as heard, progress("Reading the cube"):
         warnings.simplefilter("always", UserWarning)
         info = look_at(
             words.cube,
@@ -58,7 +59,9 @@ def run(words: argparse.Namespace) -> int:
     if words.out is None and out.resolve() == info.cube.path.resolve().parent:
         print("No pictures: the current folder is the cube's, which is only read (--out DIR).")
         return 0
-    for path in write_pictures(info, out):
+    with progress("Drawing"):
+        paths = write_pictures(info, out)
+    for path in paths:
         print(f"wrote {path}")
     return 0
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import write_text
+from hyperspec.cli.commands.words import add_uri, write_text
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ def add(commands: Commands) -> None:
     for option, name in (("--curve", "one_shot_curve"), ("--retrained", "one_shot_retrain")):
         told = f"of experiment={name}: its study, identity or folder"
         parser.add_argument(option, required=True, nargs="+", metavar="SWEEP", help=told)
-    parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
+    add_uri(parser)
     parser.add_argument("--out", type=Path, help="file that the table is written to (Markdown)")
     parser.add_argument("--resamples", type=int, default=2000)
     parser.set_defaults(command=run)
@@ -37,18 +38,42 @@ def add(commands: Commands) -> None:
 
 def run(words: argparse.Namespace) -> int:
     """Print the table, the rank correlation and the mean difference."""
-    from hyperspec.evaluation.one_shot import compare_one_shot
-    from hyperspec.report.load import load_sweep
+    with progress("Comparing"):
+        from hyperspec.evaluation.one_shot import compare_one_shot
+        from hyperspec.report.load import load_sweep
 
-    once = curve_said(load_sweep(words.uri, words.curve))
-    alone = retrained_said(load_sweep(words.uri, words.retrained))
-    one_shot, retrained, specimens = paired(once, alone)
-    found = compare_one_shot(one_shot, retrained, specimens, num_resamples=words.resamples)
+        curve, jobs = (load_sweep(words.uri, one) for one in (words.curve, words.retrained))
+        check_one_cohort(curve, jobs)
+        once, alone = curve_said(curve), retrained_said(jobs)
+        one_shot, retrained, specimens = paired(once, alone)
+        found = compare_one_shot(one_shot, retrained, specimens, num_resamples=words.resamples)
     text = found.markdown()
     print(text, end="")
     if words.out is not None:
         write_text(words.out, text)
     return 0
+
+
+def check_one_cohort(*sweeps: SweepData) -> None:
+    """Refuse jobs of other data, labels or splits: their answers are to different questions.
+
+    Raises:
+        ConfigError: Naming what differs.
+    """
+    import pandas as pd
+
+    from hyperspec.report.cohorts import divide
+    from hyperspec.report.load import SweepData
+
+    infos = tuple(info for one in sweeps for info in one.sweeps)
+    jobs = pd.concat([one.jobs for one in sweeps], ignore_index=True)
+    found = divide(SweepData(infos, jobs))
+    if len(found) > 1:
+        raise ConfigError(
+            "The sweeps cannot be held against each other: "
+            f"{'; '.join(one.title for one in found)}. Give sweeps of one objective on the same "
+            "specimens, labels and split."
+        )
 
 
 def curve_said(data: SweepData) -> Said:

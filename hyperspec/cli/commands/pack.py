@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import add_data, data_from
+from hyperspec.cli.commands.words import add_data, data_from
+from hyperspec.utils.progress import progress
 
 _MAX_LINES = 20  # of what was done to the values
 
@@ -44,7 +45,8 @@ def run(words: argparse.Namespace) -> int:
     cache = Path(data.cache_dir)
     before = _indexes(cache)
     start = time.perf_counter()
-    catalogue = scan_folder(data, num_threads=words.threads)
+    with progress("Looking at the folder"):
+        catalogue = scan_folder(data, num_threads=words.threads)
     for problem in catalogue.problems:
         if problem.severity != "error":
             print(f"{problem.severity}: {problem}", file=sys.stderr)

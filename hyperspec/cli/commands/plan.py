@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import table_of
+from hyperspec.cli.commands.words import add_config_dir, config_words, table_of
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     from hyperspec.config.schema import Train
@@ -26,6 +27,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "hydra_words", nargs="*", metavar="KEY=VALUE", help="as for `hyperspec train`"
     )
+    add_config_dir(parser)
     parser.set_defaults(command=run)
 
 
@@ -33,14 +35,18 @@ def run(words: argparse.Namespace) -> int:
     """Predict and print."""
     from rich.console import Console
 
-    from hyperspec.runs.planning.memory import forecast
+    config = composed([*config_words(words), *words.hydra_words])
+    with progress("Tracing a step"):
+        from hyperspec.runs.planning.memory import forecast
 
-    found = forecast(composed(words.hydra_words))
+        found = forecast(config)
     plan, table = found.plan, table_of(["memory"], ["MB"])
     for name, size in [*plan.rows(), ("process", found.process), ("total", found.total)]:
         table.add_row(name, f"{size / 1e6:.0f}")
     Console().print(table, highlight=False)
     print(f"{plan.flop / 1e9:.4g} GFLOP per step")
+    if plan.host:
+        print(f"in the host's memory beside that: {plan.host / 1e6:.0f} MB of planes and masks")
     for line in found.lines():
         print(line)
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.words import add_uri
 
 
 def add(commands: Commands) -> None:
@@ -17,7 +18,7 @@ def add(commands: Commands) -> None:
         metavar="SWEEP",
         help="'latest', a run id or its beginning, a run name, or a sweep's folder",
     )
-    parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
+    add_uri(parser)
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write")
     parser.add_argument(
         "--margin",

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
+from hyperspec.utils.progress import progress
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +26,7 @@ def add(commands: Commands) -> None:
 
 
 def run(words: argparse.Namespace) -> int:
-    """Send; return 1 when runs are left."""
+    """Send; return 1 when runs are left or the store refuses a part of one."""
     from hyperspec.tracking.cleanup import send_outbox
     from hyperspec.tracking.client import resolve_uri
     from hyperspec.utils.errors import TrackingError
@@ -38,12 +39,14 @@ def run(words: argparse.Namespace) -> int:
             "store. Name another folder: hyperspec sync FOLDER."
         )
     uri = None if words.uri is None else resolve_uri(words.uri)
-    found = send_outbox(outbox.absolute(), uri=uri, sent=print)
-    print(f"{len(found.sent)} runs sent, {len(found.waiting)} left in {outbox}")
-    for name, reason in found.waiting.items():
-        print(f"  left: {name}: {reason}")
+    with progress("Sending runs"):
+        found = send_outbox(outbox.absolute(), uri=uri, sent=print)
+    aside = f", {len(found.refused)} lines refused" if found.refused else ""
+    print(f"{len(found.sent)} runs sent, {len(found.waiting)} left in {outbox}{aside}")
+    for one in found.waiting:
+        print(f"  left: {one.name}: {one.reason}")
     if found.busy:
         print(f"  {found.busy} runs are still written by their processes, which send them")
     for line in found.refused:
         print(f"  refused: {line} (kept in {outbox.parent / 'refused'})")
-    return 1 if found.waiting else 0
+    return 1 if found.waiting or found.refused else 0

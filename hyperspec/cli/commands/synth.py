@@ -12,7 +12,8 @@ def add(commands: Commands) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("synth", help="write synthetic specimens with a known answer")
     parser.add_argument("folder", type=Path, help="folder to write")
-    parser.add_argument("--variant", default="planted", choices=["planted", "graded", "null"])
+    variants = "planted (default), graded, null or spots"
+    parser.add_argument("--variant", default="planted", help=variants)
     parser.add_argument("--specimens", type=int, default=20, help="specimens per species (20)")
     parser.add_argument("--size", type=int, default=40, help="side of the cubes in pixels (40)")
     parser.add_argument("--seed", type=int, default=0)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from hyperspec.cli.commands import Commands
+from hyperspec.cli.commands.words import add_uri
 
 
 def add(commands: Commands) -> None:
     """Add the command's parser."""
     parser = commands.add_parser("ui", help="open the MLflow UI")
-    parser.add_argument("--uri", default="sqlite:///mlflow.db", help="MLflow tracking URI")
-    parser.add_argument("--host", default="127.0.0.1")
+    add_uri(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="interface (127.0.0.1)")
     parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--no-browser", action="store_true", help="print the address alone")
     parser.set_defaults(command=run)
 
 
@@ -20,4 +24,7 @@ def run(words: argparse.Namespace) -> int:
     """Serve until interrupted."""
     from hyperspec.tracking.ui import launch_ui
 
-    return launch_ui(words.uri, words.host, words.port)
+    # A terminal without a screen would get a browser of text.
+    screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    browser = screen and sys.stdout.isatty() and not words.no_browser
+    return launch_ui(words.uri, words.host, words.port, browser=browser)

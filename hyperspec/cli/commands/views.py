@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from hyperspec.cli.commands import Commands
-from hyperspec.cli.commands.options import OldFlag, add_data, words_from
+from hyperspec.cli.commands.words import OldFlag, add_data, words_from
+from hyperspec.utils.progress import progress
 
 
 def add(commands: Commands) -> None:
@@ -51,13 +52,14 @@ def run(words: argparse.Namespace) -> int:
     if record is None:
         catalogue.raise_errors()
         raise CubeError(f"{cube} cannot be read.")
-    prepared = prepare(record, catalogue, PrepareSettings.of(data))
     out = Path(f"{cube.stem}_views.png") if words.out is None else words.out
-    contact_sheet(
-        prepared.image, catalogue.axis, views, out,
-        mask=prepared.mask, num_views=words.num, size=data.size, seed=words.seed,
-        quantity=prepared.statistics.quantity,
-    )  # fmt: skip
+    with progress("Drawing views"):
+        prepared = prepare(record, catalogue, PrepareSettings.of(data))
+        contact_sheet(
+            prepared.image, catalogue.axis, views, out,
+            mask=prepared.mask, num_views=words.num, size=data.size, seed=words.seed,
+            quantity=prepared.statistics.quantity,
+        )  # fmt: skip
     print(f"wrote {out}")
     return 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -17,15 +17,20 @@ from hyperspec.datasets.catalogue.label_values import Values, spelling
 from hyperspec.datasets.catalogue.name_matching import (
     MISSION_PATTERN,
     CubeNames,
+    fold,
     joined,
     own_keys,
     recognised,
 )
 from hyperspec.utils.errors import CatalogueError
 from hyperspec.utils.fields import LATER
+from hyperspec.utils.foreign_paths import inside
 from hyperspec.utils.text_table import Row, TextTable, read_table
 
 _SHOWN = 5  # names in a message
+FILE = "file"
+# What else tables call the column that names the cubes; letter case and `_` do not matter.
+FILE_COLUMNS = ("filename", "file name", "filepath", "cube", "scan", "image")
 
 
 @dataclass(frozen=True)
@@ -193,14 +198,17 @@ class CsvLabels(Placeholders):
         path = root / self.file
         if not path.is_file():
             raise _missing(path, root, files)
-        one_line = ("file", "specimen", "view", "date", self.column, self.within)
-        table = read_table(path, "file", one_line)
-        for needed, key in (("file", "every CSV of labels"), (self.column, "data.labels.column")):
-            if needed not in table.columns:
-                raise CatalogueError(
-                    f"The column {needed!r} (needed by {key}) is not in {path}, which has the "
-                    f"columns {_listed(table.columns)}. Name one of these, or add it to the file."
-                )
+        try:
+            table = self._read(path)
+        except CatalogueError:
+            if inside(root, self.file) is not None:
+                raise
+            # Whatever file a config of somebody else may name: what it holds is told nobody.
+            raise CatalogueError(
+                f"data.labels.file is {self.file}, which lies outside of {root} and is no table "
+                f"with the columns 'file' and {self.column!r}. Name the CSV of the labels, or put "
+                "it into that folder, where messages say what is wrong with it."
+            ) from None
         rows, problems = self._matched(root, files, table)
         if files and not rows:
             raise CatalogueError(
@@ -229,6 +237,17 @@ class CsvLabels(Placeholders):
         within = self.within if self.within in table.columns else self.column
         said = Values(values, self.column, within, self.file)
         return _assigned(root, files, said, problems, self)
+
+    def _read(self, path: Path) -> TextTable:
+        one_line = ("file", "specimen", "view", "date", self.column, self.within)
+        table = _with_files(read_table(path, FILE, one_line))
+        for needed, key in (("file", "every CSV of labels"), (self.column, "data.labels.column")):
+            if needed not in table.columns:
+                raise CatalogueError(
+                    f"The column {needed!r} (needed by {key}) is not in {path}, which has the "
+                    f"columns {_listed(table.columns)}. Name one of these, or add it to the file."
+                )
+        return table
 
     def _matched(
         self, root: Path, files: Sequence[str], table: TextTable
@@ -259,6 +278,22 @@ class CsvLabels(Placeholders):
                 if not row.cells[self.column]:
                     problems.append((name, f"has no {self.column!r} in {place}"))
         return rows, problems
+
+
+def _with_files(table: TextTable) -> TextTable:
+    """Call the column that names the cubes ``file``, where there is one of the usual names."""
+    named = [column for column in table.columns if fold(column) in FILE_COLUMNS]
+    if FILE in table.columns or len(named) != 1:
+        return table
+
+    def renamed(columns: Iterable[str]) -> tuple[str, ...]:
+        return tuple(FILE if column == named[0] else column for column in columns)
+
+    rows = [
+        replace(row, cells=dict(zip(renamed(row.cells), row.cells.values(), strict=True)))
+        for row in table.rows
+    ]
+    return replace(table, columns=renamed(table.columns), rows=tuple(rows))
 
 
 def unknown(root: Path, name: str) -> FileLabels:

@@ -39,6 +39,7 @@ from hyperspec.datasets.catalogue.records import (
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
 from hyperspec.utils.problems import ordered
+from hyperspec.utils.progress import counted
 
 __all__ = ["Catalogue", "CubeRecord", "Problem", "scan"]
 
@@ -89,7 +90,7 @@ def scan(
     cache = ChecksumCache(cache_dir)
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         found = pool.map(lambda p: _look_at(p, axis, reading, cache), specimens)
-        looks = dict(zip(names, found, strict=True))
+        looks = dict(zip(names, counted("Reading headers", found, len(names)), strict=True))
         problems += [p for n, look in looks.items() for p in _problems_of(n, look)]
         readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
         shared, kept = _one_axis(readable, problems, folder)

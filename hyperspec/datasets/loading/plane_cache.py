@@ -17,13 +17,16 @@ from torch import Tensor
 
 from hyperspec.datasets.loading.packed_planes import StoredPlanes
 from hyperspec.datasets.store.source import SpecimenSource
+from hyperspec.utils.device_memory import free_bytes
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.transfer import send, staging
 
 RESIDENCIES = ("auto", "device", "pinned", "mmap")
 # Read at once on the way to a GPU: large enough for the disk and the bus, small in host memory.
 _STAGE_BYTES = 256 * 2**20
-# On a GPU starting a copy takes some 5 us, in which a megabyte or more is copied.
-_ALONE_BYTES = 2**20
+# Planes that a GPU gathers and converts by one kernel each: much beside the 5 us that starting one
+# takes, little beside a batch.
+TOGETHER_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,14 @@ class Residency:
 
 
 def choose_residency(
-    requested: str, num_bytes: int, device: torch.device, memory_share: float
+    requested: str,
+    num_bytes: int,
+    device: torch.device,
+    memory_share: float,
+    *,
+    jobs: int = 1,
+    processes: int = 1,
+    free: int | None = None,
 ) -> Residency:
     """Decide where the chosen planes live.
 
@@ -44,6 +54,10 @@ def choose_residency(
         num_bytes: Size of the chosen planes and masks.
         device: The training device.
         memory_share: Share of the free memory that the planes may take, above 0 and up to 1.
+        jobs: Jobs that share the device, each of which gets its part of that share: those that
+            start together all see the same memory free.
+        processes: Of this job on this machine; each holds planes of its own in the host's memory.
+        free: Bytes that are free on the device; None asks it.
 
     Raises:
         ConfigError: If the name is unknown, the share is outside its range, or the planes do not
@@ -56,9 +70,10 @@ def choose_residency(
     if not 0 < memory_share <= 1:
         raise ConfigError(f"data.memory_share is {memory_share}; give a share in (0, 1].")
     size = f"{num_bytes / 1e6:.0f} MB of planes"
-    host_free = psutil.virtual_memory().available
-    on_gpu = device.type == "cuda"
-    device_free = torch.cuda.mem_get_info(device)[0] if on_gpu else host_free
+    host_free = int(psutil.virtual_memory().available)
+    on_gpu = device.type != "cpu"
+    device_free = free_bytes(device) if free is None else free
+    host_share = memory_share / (jobs * processes)
     if requested != "auto":
         room = {"device": device_free, "pinned": host_free}.get(requested)
         if room is not None and num_bytes > room:
@@ -69,13 +84,13 @@ def choose_residency(
             )
         return Residency(requested, f"{size}, as configured")
     if on_gpu:
-        if num_bytes <= memory_share * device_free:
+        if num_bytes <= memory_share / jobs * device_free:
             return Residency("device", f"{size} fit on the GPU ({device_free / 1e6:.0f} MB free)")
-        if num_bytes <= memory_share * host_free:
+        if num_bytes <= host_share * host_free:
             return Residency("pinned", f"{size} fit in host memory, not on the GPU")
-    elif num_bytes <= memory_share * host_free:
-        return Residency("device", f"{size} fit in memory ({host_free / 1e6:.0f} MB free)")
-    return Residency("mmap", f"{size} exceed {memory_share:.0%} of the free memory")
+    elif num_bytes <= host_share * device_free:
+        return Residency("device", f"{size} fit in memory ({device_free / 1e6:.0f} MB free)")
+    return Residency("mmap", f"{size} exceed {host_share:.0%} of the free memory")
 
 
 class PlaneBank:
@@ -127,31 +142,44 @@ class PlaneBank:
         Returns:
             Reflectance ``(B, n, S, S)`` and foreground ``(B, 1, S, S)`` bool.
         """
-        if self._images is None:
-            images = torch.from_numpy(self.source.planes(rows.tolist(), self.bands))
-        elif self._images.device == self.device and self._goes_alone(self._images):
+        if self._images is not None and self._images.device.type == self.device.type:
             images = self._converted(self._images, rows, dtype)
         else:
-            rows_there = rows.to(self._images.device, non_blocking=True)
-            if self._channels is None:
-                images = self._images[rows_there]
-            else:
-                images = self._images[rows_there[:, None], self._channels]
-        masks = self._masks[rows.to(self._masks.device, non_blocking=True)]
-        return self.to_device(images, masks, dtype)
-
-    def _goes_alone(self, planes: Tensor) -> bool:
-        """Say whether a copy for each image costs less than a batch more in memory."""
-        return planes.device.type == "cpu" or planes[0].nbytes >= _ALONE_BYTES
+            images = send(self._gathered(rows), self.device).to(dtype)
+        return images, self.masks(rows)
 
     def _converted(self, planes: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """Convert image by image into the result: no batch in the narrow type is made before."""
+        """Convert part by part into the result: no batch in the narrow type is made before."""
         shape = (len(rows), len(self.bands), *planes.shape[2:])
         result = torch.empty(shape, dtype=dtype, device=planes.device)
-        for place, row in enumerate(rows.tolist()):
-            image = planes[row]
-            result[place].copy_(image if self._channels is None else image[self._channels])
+        if planes.device.type == "cpu":
+            for place, row in enumerate(rows.tolist()):
+                image = planes[row]
+                result[place].copy_(image if self._channels is None else image[self._channels])
+            return result
+        step = max(TOGETHER_BYTES // planes[0].nbytes, 1)
+        parts = torch.split(send(rows, planes.device), step), torch.split(result, step)
+        for chosen, part in zip(*parts, strict=True):
+            if self._channels is None:
+                part.copy_(planes[chosen])
+            else:
+                part.copy_(planes[chosen[:, None], self._channels])
         return result
+
+    def _gathered(self, rows: Tensor) -> Tensor:
+        """Gather images on the CPU, in memory that a GPU copies from without the host's wait."""
+        rows = rows.cpu()
+        chosen, size = rows.tolist(), self.source.size
+        kind = torch.from_numpy(np.empty(0, self.source.dtype)).dtype
+        images = staging((len(chosen), len(self.bands), size, size), kind, self.device)
+        if self._images is None:
+            self.source.planes(chosen, self.bands, out=images.numpy())
+        elif self._channels is None:
+            torch.index_select(self._images, 0, rows, out=images)
+        else:
+            for place, row in enumerate(chosen):
+                torch.index_select(self._images[row], 0, self._channels, out=images[place])
+        return images
 
     def stored(self, rows: Tensor) -> StoredPlanes:
         """Return images of some specimens where they live, in their narrow type.
@@ -172,9 +200,11 @@ class PlaneBank:
 
     def masks(self, rows: Tensor) -> Tensor:
         """Return the foreground of some specimens on the training device, ``(B, 1, S, S)``."""
-        return self._masks[rows.to(self._masks.device, non_blocking=True)].to(
-            self.device, non_blocking=True
-        )
+        if self._masks.device.type == self.device.type:
+            return self._masks[send(rows, self.device)]
+        chosen = staging((len(rows), *self._masks.shape[1:]), torch.bool, self.device)
+        torch.index_select(self._masks, 0, rows.cpu(), out=chosen)
+        return send(chosen, self.device)
 
     def narrowed(self, bands: Sequence[int]) -> PlaneBank:
         """Return a bank of some of these bands that shares the planes: nothing is read anew.
@@ -199,24 +229,22 @@ class PlaneBank:
         self, images: Tensor, masks: Tensor, dtype: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:
         """Move a batch to the training device and convert it there."""
-        images = images.to(self.device, non_blocking=True).to(dtype)
-        return images, masks.to(self.device, non_blocking=True)
+        return send(images, self.device).to(dtype), send(masks, self.device)
 
     def _load(self) -> Tensor:
         """Read all planes to where they live, straight into place: they are never there twice."""
         count, size = len(self.source), self.source.size
         shape = (count, len(self.bands), size, size)
         kind = torch.from_numpy(np.empty(0, self.source.dtype)).dtype
-        pin = torch.cuda.is_available()
         if self.residency.mode == "pinned" or self.device.type == "cpu":
-            images = torch.empty(
-                shape, dtype=kind, pin_memory=pin and self.residency.mode == "pinned"
-            )
+            # Not pinned themselves: batches are gathered into pinned memory, of which torch takes
+            # powers of two and gives nothing back.
+            images = torch.empty(shape, dtype=kind)
             self.source.planes(range(count), self.bands, out=images.numpy())
             return images
         images = torch.empty(shape, dtype=kind, device=self.device)
         step = max(_STAGE_BYTES // images[0].nbytes, 1)
-        stage = torch.empty((min(step, count), *shape[1:]), dtype=kind, pin_memory=pin)
+        stage = staging((min(step, count), *shape[1:]), kind, self.device)
         for start in range(0, count, step):
             rows = range(start, min(start + step, count))
             part = stage[: len(rows)]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hyperspec.datasets.store.source import SpecimenSource
+from hyperspec.utils.device_memory import pinned_empty
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,9 @@ class _Buffer:
             self._copied.synchronize()
         if self._images is None or self._masks is None or self._images.shape != shape:
             batch, _, lines, samples = shape
-            self._images = torch.empty(shape, dtype=kind, pin_memory=self.pin)
-            inside = (batch, 1, lines, samples)
-            self._masks = torch.empty(inside, dtype=torch.bool, pin_memory=self.pin)
+            empty = pinned_empty if self.pin else torch.empty
+            self._images = empty(shape, dtype=kind)
+            self._masks = empty((batch, 1, lines, samples), dtype=torch.bool)
         return self._images, self._masks
 
     def last_use(self) -> None:

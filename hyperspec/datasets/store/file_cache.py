@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperspec.utils.system_calls import most_open_files, open_to_read
+
 # A mapped file takes two descriptors, that of the map included. An eighth of what the process may
 # have leaves three quarters for everything else.
 _MOST_FILES, _SHARE_OF_LIMIT = 1024, 8
@@ -34,7 +36,7 @@ class KeptFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self.descriptor = open_to_read(path)
         weakref.finalize(self, os.close, self.descriptor)
         self._size = os.fstat(self.descriptor).st_size
         self._planes: NDArray[np.generic] | None = None
@@ -114,17 +116,15 @@ class KeptFiles:
             return found  # another thread let it go meanwhile; whoever holds it may read on
         return found
 
+    def let_go(self, name: str) -> None:
+        """Let go of a file that is to be replaced, which Windows refuses while it is open."""
+        self._files.pop(name, None)
+
     def release(self) -> None:
         """Let go of all files."""
         self._files.clear()
 
 
 def _most_files() -> int:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return _MOST_FILES // _SHARE_OF_LIMIT
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        return _MOST_FILES
-    return min(_MOST_FILES, max(1, limit // _SHARE_OF_LIMIT))
+    limit = most_open_files()
+    return _MOST_FILES if limit is None else min(_MOST_FILES, max(1, limit // _SHARE_OF_LIMIT))

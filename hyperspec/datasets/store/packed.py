@@ -9,18 +9,14 @@ rename, and no file is ever changed. Specimen-major for the same reason: one arr
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from functools import cached_property
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +25,21 @@ from hyperspec.cubes.checksums import combined
 from hyperspec.datasets.catalogue.records import Catalogue, CubeRecord
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.preparation.prepare import Preparer
-from hyperspec.datasets.store.shards import Shards, runs, write_atomic
+from hyperspec.datasets.store.shards import Shards, read_details, runs, write_atomic
 from hyperspec.datasets.store.source import PreparedSource, check_rows, gather
-from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.datasets.store.store_index import (
+    INDEX,
+    MASKS,
+    TABLE,
+    WITHOUT_SUMS,
+    StoreIndex,
+    damaged,
+    read_index,
+    write_index,
+)
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.errors import CatalogueError, HyperspecError
+from hyperspec.utils.foreign_paths import inside
 from hyperspec.utils.memory_share import share_memory
 from hyperspec.utils.progress import progress
 
@@ -42,8 +48,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-STORE_VERSION = 1
-_INDEX, _TABLE, _MASKS = "store.json", "table.parquet", "masks.npy"
 # Reading a few images' own statistics costs no more than reading their sum: single specimens,
 # which a bootstrap asks for one by one, leave no files behind.
 _TOO_FEW_TO_KEEP = 4
@@ -61,57 +65,39 @@ class Store(PreparedSource):
     Made by :func:`hyperspec.datasets.store.packed.pack`, opened by :meth:`open`.
     """
 
-    def __init__(self, folder: Path, index: dict[str, Any], table: pd.DataFrame) -> None:
+    def __init__(self, folder: Path, index: StoreIndex) -> None:
         self.folder = folder
-        self._table = table
-        self._keys: list[str] = index["keys"]
-        self.settings = PrepareSettings(**index["settings"])
-        axis = SpectralAxis.from_dict(index["axis"])
-        super().__init__(axis, self.settings.size, self.settings.dtype)
-        # Stores of version 0.1.0 do not say: then the preparer's plan does.
-        self.calibration = tuple(index.get("calibration", ()))
-        self.doubts: tuple[str, ...] = tuple(index.get("doubts", ()))
+        self._index = index
+        self._keys = index.keys
+        self.settings = index.settings
+        super().__init__(index.axis, self.settings.size, self.settings.dtype)
+        self.calibration = index.calibration
+        self.doubts = index.doubts
         """What of the calibration should be looked at."""
-        self.hash: str = index["hash"]
+        self.hash: str = index.hash
         """Sixteen hex digits of data, labels and preparation; the same as without a store."""
-        self.shards = shards_of(folder.parent.parent, len(axis), self.settings)
+        self.shards = shards_of(folder.parent.parent, len(index.axis), self.settings)
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = False) -> Store:
-        """Open a store after checking that all of it is there.
+        """Open a store after checking that all of it is there, and what is small is intact.
 
         Args:
             folder: ``<cache_dir>/stores/<hash>``.
             verify: Also read every plane and compare checksums.
 
         Raises:
-            CatalogueError: If a file is missing, damaged or of the wrong size; the message names
-                it.
+            CatalogueError: If a file is missing, damaged, of the wrong size or a link to another
+                place; the message names it.
         """
-        import pandas as pd
-
-        path = folder / _INDEX
-        try:
-            index = json.loads(path.read_text())
-            content = index["content"]
-            if index["checksum"] != combined([content]):
-                raise _damaged(path, "does not match its own checksum")
-            if content["version"] != STORE_VERSION:
-                raise _damaged(path, f"has version {content['version']}, not {STORE_VERSION}")
-            store = cls(folder, content, pd.read_parquet(folder / _TABLE))
-        except (OSError, KeyError, TypeError) as error:
-            raise _damaged(path, f"cannot be read ({error})") from error
-        except ValueError as error:
-            if isinstance(error, CatalogueError):
-                raise
-            raise _damaged(path, f"or the table beside it is no such file ({error})") from error
+        store = cls(folder, read_index(folder, verify=verify))
         store._check(verify)
         return store
 
     @property
     def table(self) -> pd.DataFrame:
         """One row per image, in the order of the catalogue."""
-        return self._table
+        return self._index.table
 
     @property
     def num_bytes(self) -> int:
@@ -135,19 +121,21 @@ class Store(PreparedSource):
                 self.shards.read_planes(key, bands, image)
 
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
-        return self._all_masks[rows]
+        return self._index.masks[rows]
 
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
         """Merge; the result for more than a few images is kept beside the store."""
         if len(rows) <= _TOO_FEW_TO_KEEP:
             return gather(lambda row: self.shards.statistics(self._keys[row]), rows, classes)
         name = combined([[self._keys[row] for row in rows], classes], 32)
-        cached = self.folder / "statistics" / f"{name}.npz"
-        if zipfile.is_zipfile(cached):
-            with np.load(cached) as arrays:
-                return SpectralStatistics.from_arrays(arrays)
+        cached = inside(self.folder, f"statistics/{name}.npz")
+        kept = None if cached is None else self._kept_statistics(cached)
+        if kept is not None:
+            return kept
         result = gather(lambda row: self.shards.statistics(self._keys[row]), rows, classes)
         arrays = result.to_arrays()
+        if cached is None:  # a link leads out of the store
+            return result
         try:
             write_atomic(cached, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
         except OSError as error:
@@ -155,22 +143,36 @@ class Store(PreparedSource):
             _LOG.warning("The statistics are not kept in %s: %s", cached.parent, error)
         return result
 
-    @cached_property
-    def _all_masks(self) -> NDArray[np.bool_]:
-        path = self.folder / _MASKS
+    def _kept_statistics(self, cached: Path) -> SpectralStatistics | None:
+        """Return what was gathered before, None where that is not there or damaged."""
+        if not cached.is_file():
+            return None
         try:
-            masks: NDArray[np.bool_] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise _damaged(path, f"cannot be read ({error})") from error
-        return masks
+            kept = read_details(cached, SpectralStatistics.from_arrays)
+            if kept.axis == self.axis:
+                return kept
+            reason = "it has another axis"
+        except CatalogueError as error:
+            reason = str(error.__cause__)
+        _LOG.warning("The statistics in %s are damaged (%s); gathered again.", cached, reason)
+        return None
+
+    def check_belongs(self, preparer: Preparer, verify: bool) -> None:
+        """Refuse a store of other images; with ``verify`` also one of 0.1.0 with other labels.
+
+        Raises:
+            CatalogueError: If it is not the one that a preparer would make.
+        """
+        if self.hash != preparer.hash:
+            raise damaged(self.folder / INDEX, f"is that of the store {self.hash}")
+        if verify and self._index.version == WITHOUT_SUMS:
+            made = preparer.catalogue.table()
+            if not self.table.astype(object).fillna("").equals(made.astype(object).fillna("")):
+                raise damaged(self.folder / TABLE, "does not say what the folder says")
 
     def _check(self, verify: bool) -> None:
-        if len(self._table) != len(self):
-            raise _damaged(
-                self.folder / _TABLE, f"has {len(self._table)} rows for {len(self)} images"
-            )
-        if self._all_masks.shape != (len(self), self.size, self.size):
-            raise _damaged(self.folder / _MASKS, f"has shape {self._all_masks.shape}")
+        if verify and self._index.version == WITHOUT_SUMS:
+            self._compare_masks()
 
         def look(key: str) -> str | None:
             problem = self.shards.problem(key)
@@ -186,6 +188,12 @@ class Store(PreparedSource):
                 "(hyperspec pack, or data.store=auto): only what is missing is made."
             )
 
+    def _compare_masks(self) -> None:
+        """Compare the masks with those of the shards, where they have no sum of their own."""
+        for row, key in enumerate(self._keys):
+            if not np.array_equal(self._index.masks[row], self.shards.mask(key)):
+                raise damaged(self.folder / MASKS, f"has another mask of image {row} than {key}")
+
 
 def _threads_pay(image: NDArray[np.floating], count: int, bands: Sequence[int]) -> bool:
     piece = image.nbytes // len(runs(bands))
@@ -196,33 +204,6 @@ def shards_of(cache_dir: Path, num_bands: int, settings: PrepareSettings) -> Sha
     """Return the shards of a cache folder for one kind of image."""
     shape = (num_bands, settings.size, settings.size)
     return Shards(cache_dir / "shards", shape, np.dtype(settings.dtype))
-
-
-def write_index(
-    folder: Path, preparer: Preparer, keys: Sequence[str], masks: NDArray[np.bool_]
-) -> None:
-    """Write a store's index; its JSON comes last and makes the store exist."""
-    table = preparer.catalogue.table()
-    content = {
-        "version": STORE_VERSION,
-        "hash": preparer.hash,
-        "keys": list(keys),
-        "axis": preparer.catalogue.axis.to_dict(),
-        "settings": asdict(preparer.settings),
-        "calibration": preparer.calibrator.lines(),
-        "doubts": [str(problem) for problem in preparer.calibrator.told],
-    }
-    text = json.dumps({"content": content, "checksum": combined([content])})
-    write_atomic(folder / _TABLE, lambda file: table.to_parquet(file, index=False))
-    write_atomic(folder / _MASKS, lambda file: np.save(file, masks))
-    write_atomic(folder / _INDEX, lambda file: file.write(text.encode()))
-
-
-def _damaged(path: Path, what: str) -> CatalogueError:
-    return CatalogueError(
-        f"The store's file {path} {what}. Delete {path.parent} and pack the folder again; prepared "
-        "images that are intact are used again."
-    )
 
 
 # Kept free on the disk beyond what the pack needs: logs and checkpoints are written there too.
@@ -288,7 +269,7 @@ def pack(
 
 def _ready(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
     """Open a store that is there, and say again what was said when it was packed."""
-    store = _try_open(folder, verify)
+    store = _try_open(folder, preparer, verify)
     if store is not None:
         store.calibration = store.calibration or tuple(preparer.calibrator.lines())
         known = {str(problem) for problem in preparer.calibrator.told}
@@ -298,11 +279,13 @@ def _ready(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
     return store
 
 
-def _try_open(folder: Path, verify: bool) -> Store | None:
+def _try_open(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
     if not folder.is_dir():
         return None
     try:
-        return Store.open(folder, verify=verify)
+        store = Store.open(folder, verify=verify)
+        store.check_belongs(preparer, verify)
+        return store
     except CatalogueError as error:
         _LOG.warning("%s It is mended now.", error)
         return None
@@ -315,15 +298,26 @@ def _build(preparer: Preparer, cache: Path, num_threads: int, verify: bool) -> S
     shards.remove_leftovers()
     keys = [preparer.key(record) for record in catalogue.records]
     # A dictionary: two files of the same content share a shard.
-    missing = {
-        key: record
-        for key, record in zip(keys, catalogue.records, strict=True)
-        if shards.problem(key) is not None or (verify and not shards.is_intact(key))
-    }
+    records = dict(zip(keys, catalogue.records, strict=True))
+    looked = {key: _mask_of(shards, key, verify) for key in records}
+    masks = {key: mask for key, mask in looked.items() if mask is not None}
+    missing = {key: record for key, record in records.items() if key not in masks}
     _check_room(cache, shards, len(missing))
     _prepare_all(preparer, shards, missing, num_threads)
-    write_index(folder, preparer, keys, np.stack([shards.mask(key) for key in keys]))
+    masks |= {key: shards.mask(key) for key in missing}
+    write_index(folder, preparer, keys, np.stack([masks[key] for key in keys]))
     return Store.open(folder)
+
+
+def _mask_of(shards: Shards, key: str, verify: bool) -> NDArray[np.bool_] | None:
+    """Return the mask of a shard; None where the shard is missing or damaged."""
+    if shards.problem(key) is not None or (verify and not shards.is_intact(key)):
+        return None
+    try:
+        return shards.mask(key)
+    except CatalogueError as error:
+        _LOG.warning("%s It is made anew.", error)
+        return None
 
 
 def _prepare_all(

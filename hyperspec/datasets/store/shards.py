@@ -11,10 +11,12 @@ lies too.
 from __future__ import annotations
 
 import hashlib
+import io
+import stat
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +26,13 @@ from hyperspec.datasets.store.file_cache import KeptFile, KeptFiles
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.atomic import PART, open_replacing
 from hyperspec.utils.errors import CatalogueError
+from hyperspec.utils.foreign_paths import inside
 from hyperspec.utils.pread import is_cached, read_pieces
 
 # NumPy pads the header of a .npy file of this kind to 128 bytes (NEP 1: a multiple of 64).
 HEADER_BYTES = 128
 _CONVERT_BYTES = 2**20
+Read = TypeVar("Read")
 
 
 class Shards:
@@ -76,15 +80,30 @@ class Shards:
 
     def problem(self, key: str) -> str | None:
         """Describe what is wrong with a shard's files by their sizes; None when all is there."""
-        planes = self.planes_path(key)
-        if not planes.is_file() or not self.details_path(key).is_file():
+        planes, details = self.planes_path(key), self.details_path(key)
+        try:
+            found = planes.lstat(), details.lstat()
+        except OSError:
             return f"{planes} or its .npz is missing"
-        size = planes.stat().st_size
-        if size != self.file_bytes:
-            return f"{planes} has {size} bytes instead of {self.file_bytes}"
-        if not zipfile.is_zipfile(self.details_path(key)):  # its directory is at the file's end
-            return f"{self.details_path(key)} is damaged"
+        for path, status in zip((planes, details), found, strict=True):
+            if (
+                stat.S_ISLNK(status.st_mode)
+                and inside(self.folder, f"../{path.relative_to(self.folder.parent)}") is None
+            ):
+                return f"{path} is a link that leads out of {self.folder.parent}"
+        try:
+            size = planes.stat().st_size
+            if size != self.file_bytes:
+                return f"{planes} has {size} bytes instead of {self.file_bytes}"
+            if not zipfile.is_zipfile(details):  # its directory is at the file's end
+                return f"{details} is damaged"
+        except OSError as error:
+            return f"{planes} or its .npz cannot be read ({error.strerror})"
         return None
+
+    def _leads_out(self, path: Path) -> bool:
+        cache = self.folder.parent
+        return inside(cache, f"{self.folder.name}/{path.name}") is None
 
     def write(self, key: str, prepared: Prepared) -> None:
         """Write a shard; under its name there is all of it or nothing.
@@ -92,6 +111,7 @@ class Shards:
         Raises:
             OSError: If the disk is full or cannot be written; nothing is left behind.
         """
+        self._files.let_go(key)
         with open_replacing(self.planes_path(key)) as file:
             details = {
                 "planes_checksum": np.array(_save(file, prepared.image, self.dtype)),
@@ -153,38 +173,88 @@ class Shards:
         ]
 
     def map_planes(self, key: str) -> NDArray[np.floating]:
-        """Return all planes as a read-only memory map ``(C, S, S)``."""
-        planes: NDArray[np.floating] = np.load(self.planes_path(key), mmap_mode="r")
-        return planes
+        """Return all planes as a read-only memory map ``(C, S, S)``.
+
+        Raises:
+            CatalogueError: If the file is missing or ends early.
+        """
+        path = self.planes_path(key)
+        try:
+            # What the file's header says is known; a damaged one must not decide.
+            return np.memmap(path, self.dtype, "r", HEADER_BYTES, self.shape)
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from error
 
     def mask(self, key: str) -> NDArray[np.bool_]:
-        """Return the foreground ``(S, S)``."""
-        with np.load(self.details_path(key)) as details:
+        """Return the foreground ``(S, S)``.
+
+        Raises:
+            CatalogueError: If the file is missing or damaged.
+        """
+
+        def read(details: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
             mask: NDArray[np.bool_] = details["mask"]
-        return mask
+            if mask.shape != self.shape[1:] or mask.dtype != np.bool_:
+                raise ValueError(f"its mask has shape {mask.shape} and type {mask.dtype}")
+            return mask
+
+        return read_details(self.details_path(key), read)
 
     def statistics(self, key: str) -> SpectralStatistics:
-        """Return the statistics of the specimen's spectra."""
-        with np.load(self.details_path(key)) as details:
-            return SpectralStatistics.from_arrays(details)
+        """Return the statistics of the specimen's spectra.
+
+        Raises:
+            CatalogueError: If the file is missing or damaged.
+        """
+        return read_details(self.details_path(key), SpectralStatistics.from_arrays)
 
     def is_intact(self, key: str) -> bool:
         """Read both files in full and compare them with their checksums."""
         if self.problem(key) is not None:
             return False
+
+        def read(details: Mapping[str, NDArray[Any]]) -> str:
+            # Each member of the zip has a checksum of its own, compared when it is read.
+            return str({name: details[name] for name in details}["planes_checksum"])
+
         try:
-            with np.load(self.details_path(key)) as details:
-                # Each member of the zip has a checksum of its own, compared when it is read.
-                expected = {name: details[name] for name in details.files}["planes_checksum"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            expected = read_details(self.details_path(key), read)
+            planes = np.ascontiguousarray(self.map_planes(key)).data
+            with self.planes_path(key).open("rb") as file:
+                header = file.read(HEADER_BYTES)
+        except (OSError, CatalogueError):
             return False
-        planes = np.ascontiguousarray(self.map_planes(key)).data
-        return str(expected) == hashlib.blake2b(planes, digest_size=16).hexdigest()
+        right = header == _header(self.shape, self.dtype)
+        return right and expected == hashlib.blake2b(planes, digest_size=16).hexdigest()
 
     def remove_leftovers(self) -> None:
         """Delete temporary files of a pack that was killed. Call with the pack's lock held."""
         for part in self.folder.glob(f".*{PART}"):
             part.unlink(missing_ok=True)
+
+
+def read_details(path: Path, read: Callable[[Mapping[str, NDArray[Any]]], Read]) -> Read:
+    """Read something of a ``.npz`` file.
+
+    Raises:
+        CatalogueError: If the file is missing or damaged, with the reason.
+    """
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # NumPy would advise to unpickle it
+                raise ValueError("it is no archive")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as details:
+                return read(details)
+    except Exception as error:  # bytes that are no such file raise whatever they happen to mean
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CatalogueError:
+    return CatalogueError(
+        f"The packed file {path} cannot be read ({error}). Pack the folder again with --verify "
+        "(or train with data.verify=true): what is damaged is made anew."
+    )
 
 
 def runs(bands: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -205,14 +275,21 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write(file)
 
 
+def _header(shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> bytes:
+    """Return the header of a file of planes, :data:`HEADER_BYTES` long."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(written, {**header, "shape": shape})
+    return written.getvalue()
+
+
 def _save(file: BinaryIO, image: NDArray[np.float32], dtype: np.dtype[np.floating]) -> str:
     """Write an array as ``numpy.save`` does, and return the checksum of its values.
 
     Some planes at a time, so that they are converted, summed and written from the processor's
     cache. Not by ``numpy.save``, which does not call a full disk by its name.
     """
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-    np.lib.format.write_array_header_1_0(file, {**header, "shape": image.shape})
+    file.write(_header(image.shape, dtype))
     digest = hashlib.blake2b(digest_size=16)
     step = max(_CONVERT_BYTES // max(image[0].nbytes, 1), 1)
     for start in range(0, len(image), step):

@@ -84,7 +84,8 @@ class RandomFeatures:
         chosen = torch.randperm(num_images, generator=draw)[:_MOST_IMAGES].tolist()
         each = -(-_NUM_PATCHES // len(chosen))
         found = [_patches(*read([place]), each, draw) for place in chosen]
-        patches = torch.cat(found).double()  # (P, n, p, p)
+        # On the CPU: a Mac's GPU has neither float64 nor eigh.
+        patches = torch.cat(found).cpu().double()  # (P, n, p, p)
         spectra = patches.movedim(1, -1).reshape(-1, patches.shape[1])
         mean = spectra.mean(0)
         shifted = spectra - mean
@@ -93,11 +94,11 @@ class RandomFeatures:
         variance = values[-kept:].clamp_min(0) + _RIDGE * values.mean().clamp_min(1e-12)
         whitening = (vectors[:, -kept:] / variance.sqrt()).T
         some = torch.randperm(len(patches), generator=draw)[:NUM_FILTERS]
-        centred = patches[some.to(patches.device)] - mean[:, None, None]
+        centred = patches[some] - mean[:, None, None]
         filters = torch.einsum("dn,fnyx->fdyx", whitening, centred)
         length = filters.flatten(1).norm(dim=1).clamp_min(1e-12)
         filters = filters / length[:, None, None, None]
-        return cls(mean.float(), whitening.float(), filters.float())
+        return cls(*(part.float().to(found[0].device) for part in (mean, whitening, filters)))
 
     def __call__(self, pixels: Tensor, masks: Tensor) -> Tensor:
         """Return how strongly each filter answers, over the foreground, ``(B, 2 F)``.

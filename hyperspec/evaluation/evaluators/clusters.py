@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import Embeddings, normalised
 from hyperspec.evaluation.evaluators.registry import Labels, Values, register_evaluator
@@ -42,7 +42,6 @@ def cluster_agreement(features: ArrayLike, labels: Labels, *, seed: int = 0) -> 
     Raises:
         ValueError: If there are fewer than two labels.
     """
-    from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     names, codes = np.unique(np.asarray(labels), return_inverse=True)
@@ -50,11 +49,21 @@ def cluster_agreement(features: ArrayLike, labels: Labels, *, seed: int = 0) -> 
         raise ValueError(
             f"Clusters are compared with two labels or more; all are {str(names[0])!r}."
         )
-    unit = normalised(features)
-    # k-means cannot make more clusters than there are distinct points (a collapsed encoder).
-    num_clusters = min(len(names), len(np.unique(unit, axis=0)))
-    found = KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(unit)
+    found = cluster(features, len(names), seed=seed)
     return (
         float(normalized_mutual_info_score(codes, found)),
         float(adjusted_rand_score(codes, found)),
     )
+
+
+def cluster(features: ArrayLike, num_clusters: int, *, seed: int = 0) -> NDArray[np.intp]:
+    """Return the k-means cluster of each row of features ``(N, F)``, taken at unit length.
+
+    Fewer than ``num_clusters`` where there are fewer distinct points (a collapsed encoder).
+    """
+    from sklearn.cluster import KMeans
+
+    unit = normalised(features)
+    most = min(num_clusters, len(np.unique(unit, axis=0)))
+    found = KMeans(most, n_init=10, random_state=seed).fit_predict(unit)
+    return np.asarray(found, np.intp)

@@ -78,6 +78,10 @@ class LinearProbe:
         scaled = self.scaling(np.asarray(features, np.float64))
         return np.asarray(self.names[self.model.predict(scaled)])
 
+    def log_chances(self, features: ArrayLike) -> Floats:
+        """Return the log probability of each label, ``(N, K)``, of features ``(N, F)``."""
+        return _log_chances(self.model, self.scaling(np.asarray(features, np.float64)))
+
     def score(self, features: ArrayLike, truth: Labels) -> ProbeResult:
         """Name the rows of features ``(N, F)`` and compare with their true labels ``(N,)``."""
         predictions = self.predict(check_features(features, truth))
@@ -90,9 +94,10 @@ def fit_linear_probe(
     """Fit multinomial logistic regression (L2, L-BFGS) on standardised features.
 
     C is the one of :data:`C_GRID` with the lowest log loss in a cross-validation inside the
-    training rows, grouped by specimen and stratified by label; the smaller C on a tie. Features are
-    standardised on the rows that a model is fitted on. With a single specimen of some label no
-    cross-validation is possible and C is 1.
+    training rows, grouped by specimen and stratified by label; the smaller C on a tie. From the
+    smallest on, the search ends where the loss has risen twice in a row. Features are standardised
+    on the rows that a model is fitted on. With a single specimen of some label no cross-validation
+    is possible and C is 1.
 
     Args:
         train_x: Training features, ``(M, F)``.
@@ -113,7 +118,7 @@ def fit_linear_probe(
         )
     chosen = _choose_c(train, codes, groups, seed)
     scaling = _Scaling.fit(train)
-    (model,) = _fit_path(scaling(train), codes, (chosen,), _FINAL_TOLERANCE)
+    model = _fit(scaling(train), codes, chosen, _FINAL_TOLERANCE)
     converged = bool(model.n_iter_.max() < _MAX_ITERATIONS)
     if not converged:
         log.warning(
@@ -130,16 +135,24 @@ def _choose_c(features: Floats, codes: NDArray[np.intp], groups: Sequence[str], 
     if not folds:
         log.warning("A label has a single training specimen: the linear probe takes C = 1.")
         return 1.0
-    losses = np.zeros(len(C_GRID))
+    parts = []
     for inside, outside in folds:
         scaling = _Scaling.fit(features[inside])
-        fitted, scored = scaling(features[inside]), scaling(features[outside])
-        path = _fit_path(fitted, codes[inside], C_GRID, _SEARCH_TOLERANCE)
-        for i, model in enumerate(path):
+        parts.append((scaling(features[inside]), scaling(features[outside])))
+    models: list[LogisticRegression | None] = [None] * len(folds)
+    losses: list[float] = []
+    for strength in C_GRID:
+        losses.append(0.0)
+        for i, ((inside, outside), (fitted, scored)) in enumerate(zip(folds, parts, strict=True)):
+            model = _fit(fitted, codes[inside], strength, _SEARCH_TOLERANCE, models[i])
             # A label that a fold lacks gets no column; its rows count as wrong for every C.
             columns = np.searchsorted(model.classes_, codes[outside])
             known = np.isin(codes[outside], model.classes_)
-            losses[i] -= _log_chances(model, scored)[known, columns[known]].sum()
+            losses[-1] -= _log_chances(model, scored)[known, columns[known]].sum()
+            models[i] = model
+        # Past its best C a probe learns noise by heart, ever more slowly: the loss has one valley.
+        if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+            break
     return C_GRID[int(np.argmin(np.round(losses, 9)))]
 
 
@@ -153,26 +166,25 @@ def _log_chances(model: LogisticRegression, features: Floats) -> Floats:
     return np.asarray(log_softmax(scores, axis=1))
 
 
-def _fit_path(
-    features: Floats, codes: NDArray[np.intp], strengths: Sequence[float], tolerance: float
-) -> list[LogisticRegression]:
-    """Fit one model per C, each starting where the one before ended."""
+def _fit(
+    features: Floats,
+    codes: NDArray[np.intp],
+    strength: float,
+    tolerance: float,
+    start: LogisticRegression | None = None,
+) -> LogisticRegression:
+    """Fit a model for a C, from where that of another C ended."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    models: list[LogisticRegression] = []
-    for strength in strengths:
-        model = LogisticRegression(
-            C=strength, max_iter=_MAX_ITERATIONS, tol=tolerance, warm_start=True
-        )
-        if models:
-            model.classes_, model.coef_ = models[-1].classes_, models[-1].coef_.copy()
-            model.intercept_ = models[-1].intercept_.copy()
-        with warnings.catch_warnings():
-            # The final fit reports it by name; on the way to C a near-optimum serves.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            models.append(model.fit(features, codes))
-    return models
+    model = LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, tol=tolerance, warm_start=True)
+    if start is not None:
+        model.classes_, model.coef_ = start.classes_, start.coef_.copy()
+        model.intercept_ = start.intercept_.copy()
+    with warnings.catch_warnings():
+        # The final fit reports it by name; on the way to C a near-optimum serves.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(features, codes)
 
 
 @dataclass(frozen=True, eq=False)

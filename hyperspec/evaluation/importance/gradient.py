@@ -20,10 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from hyperspec.evaluation.importance.occlusion import plan_windows
 from hyperspec.evaluation.importance.perturbation import Encode, Importance
+from hyperspec.evaluation.importance.sliding_windows import plan_windows
 from hyperspec.models.eval_mode import eval_mode
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.progress import progress
 
 
 def gradient_importance(
@@ -57,7 +58,7 @@ def gradient_importance(
     windows = plan_windows(np.asarray(wavelengths_nm, np.float64), window_nm, step_nm)
     mean = torch.from_numpy(np.asarray(fill, np.float32))[None, :, None, None]
     found = []
-    with eval_mode(encode):
+    with eval_mode(encode), progress("Following gradients", len(images)) as advance:
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
             x = torch.from_numpy(np.array(images[rows], dtype=np.float32)).to(device)
@@ -73,7 +74,8 @@ def gradient_importance(
                 n_steps=num_steps,
                 internal_batch_size=max(batch_size, len(x)),
             )
-            found.append(given.detach().double().sum((2, 3)).cpu().numpy())
+            found.append(given.detach().cpu().double().sum((2, 3)).numpy())
+            advance(len(x))
     per_band = np.concatenate(found)
     of_set = np.stack([per_band[:, bands].sum(1) for bands in windows.sets])
     of_window = of_set[list(windows.set_of_window)]

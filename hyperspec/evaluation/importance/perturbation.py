@@ -14,9 +14,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hyperspec.evaluation.importance.occlusion import Floats, Occluder, Windows, plan_windows
+from hyperspec.evaluation.importance.occlusion import Occluder
+from hyperspec.evaluation.importance.sliding_windows import Floats, Windows, plan_windows
 from hyperspec.models.eval_mode import eval_mode
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.progress import Advance, progress
 
 Mode: TypeAlias = Literal["mean", "interpolation", "permutation"]
 """What a window's reflectance is replaced by:
@@ -100,11 +102,12 @@ def band_importance(
     occluder = Occluder(images, masks, centres, specimens, mode, fill, repeats, seed)
     shape = (len(windows.sets), len(images))
     change, drop = np.zeros(shape), None if predict is None else np.zeros(shape)
-    with torch.inference_mode(), eval_mode(encode):
-        base = _embed(encode, occluder.plain(batch_size), device)
+    counted = progress(f"Replacing windows, {mode}", (shape[0] * repeats + 1) * shape[1])
+    with torch.inference_mode(), eval_mode(encode), counted as advance:
+        base = _embed(encode, occluder.plain(batch_size), device, advance)
         for repeat in range(repeats):
             batches = occluder.occluded(windows.sets, repeat, batch_size)
-            after = _embed(encode, batches, device).reshape(*shape, -1)
+            after = _embed(encode, batches, device, advance).reshape(*shape, -1)
             change += [1 - _cosine(base, one) for one in after]
             if predict is not None and drop is not None:
                 drop += _lost(predict, np.asarray(labels), base, after)
@@ -133,11 +136,13 @@ def _embed(
     encode: Encode,
     batches: Iterator[tuple[Tensor, Tensor | None]],
     device: torch.device | str,
+    done: Advance,
 ) -> Floats:
     found = []
     for x, mask in batches:
         features = encode(x.to(device), None if mask is None else mask.to(device))
-        found.append(features.double().cpu().numpy())
+        found.append(features.cpu().double().numpy())
+        done(len(x))
     return np.concatenate(found)
 
 

@@ -12,11 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hyperspec.evaluation.importance.perturbation import Importance
+from hyperspec.evaluation.pictures import COLOURS
 from hyperspec.evaluation.statistics.intervals import Interval, mean_interval
 from hyperspec.evaluation.statistics.paired import paired_interval
+from hyperspec.utils.csv_text import csv_text
 from hyperspec.utils.errors import ConfigError
 
-_COLOURS = {"mean": "C0", "interpolation": "C1", "permutation": "C2", "gradient": "C3"}
+_COLOURS = dict(zip(("mean", "interpolation", "permutation", "gradient"), COLOURS, strict=False))
 _TITLES = {
     "change": "embedding change (1 - cosine)",
     "drop": "drop of accuracy",
@@ -70,6 +72,7 @@ def write_importance(
     folder: Path,
     *,
     regions_nm: Sequence[tuple[float, float]] = (),
+    range_nm: tuple[float, float] | None = None,
 ) -> tuple[Path, Path]:
     """Write ``importance.csv`` and ``importance.png`` and return their paths.
 
@@ -77,37 +80,56 @@ def write_importance(
         table: Rows of :func:`importance_table`, of one mode or of several put together.
         folder: Folder to write to; made when absent.
         regions_nm: Stretches to shade, start and stop in nanometres (planted windows, where known).
+        range_nm: Lowest and highest band, where the picture ends; a window's part beyond them
+            holds nothing. By default the outermost centres.
     """
     folder.mkdir(parents=True, exist_ok=True)
     csv, picture = folder / "importance.csv", folder / "importance.png"
-    table.to_csv(csv, index=False, float_format="%.6g")
-    figure = draw_importance(table, regions_nm=regions_nm)
+    csv.write_text(csv_text(table, float_format="%.6g"), encoding="utf-8")
+    figure = draw_importance(table, regions_nm=regions_nm, range_nm=range_nm)
     figure.savefig(picture, dpi=150, metadata={"Software": None})
     return csv, picture
 
 
 def draw_importance(
-    table: pd.DataFrame, *, regions_nm: Sequence[tuple[float, float]] = ()
+    table: pd.DataFrame,
+    *,
+    regions_nm: Sequence[tuple[float, float]] = (),
+    range_nm: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw embedding change, the probe's drop where there is one, and attributions against nm.
 
     The arguments are those of :func:`write_importance`.
     """
+    centres = table["centre_nm"]
+    low, high = range_nm or (float(centres.min()), float(centres.max()))
+    table = table.assign(centre_nm=centres.clip(low, high))
     occluded, attributed = table[table["mode"] != "gradient"], table[table["mode"] == "gradient"]
     panels = [("change", "change", occluded)]
     if "drop" in table.columns:
         panels.append(("drop", "drop", occluded))
     panels.append(("gradient", "change", attributed))
     panels = [panel for panel in panels if len(panel[2])]
+    width = float((table["stop_nm"] - table["start_nm"]).iloc[0])
     figure = Figure(figsize=(8, 1 + 2.4 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
     for axes, (name, column, rows) in zip(grid[:, 0], panels, strict=True):
-        _draw_panel(axes, rows, column, _TITLES[name], regions_nm)
-    width = float((table["stop_nm"] - table["start_nm"]).iloc[0])
-    grid[0, 0].set_title(
-        f"windows of {width:g} nm, shades are 95% intervals", fontsize=9, loc="left"
-    )
+        _draw_panel(axes, rows, column, _TITLES[name], regions_nm, width)
+    what = f"What windows of {width:g} nm carry, at their centres; shaded: 95% intervals"
+    grid[0, 0].set_title(what, fontsize=9, loc="left")
+    room = 0.02 * (high - low) or width / 2
+    grid[-1, 0].set_xlim(low - room, high + room)  # marked stretches end there too
     grid[-1, 0].set_xlabel("wavelength (nm)")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    if len(occluded):
+        figure.legend(
+            handles,
+            [f"replaced by {label}" for label in labels],
+            loc="outside lower center",
+            ncols=len(labels),
+            fontsize=8,
+            frameon=False,
+        )
     return figure
 
 
@@ -117,20 +139,22 @@ def _draw_panel(
     column: str,
     title: str,
     regions_nm: Sequence[tuple[float, float]],
+    width_nm: float,
 ) -> None:
     for start, stop in regions_nm:
         axes.axvspan(start, stop, color="0.9", lw=0)
     for mode, rows in table.groupby("mode", sort=False):
-        nm, colour = rows["centre_nm"], _COLOURS[str(mode)]
-        axes.fill_between(
-            nm, rows[f"{column}_low"], rows[f"{column}_high"], color=colour, alpha=0.2, lw=0
-        )
-        axes.plot(nm, rows[column], ".-", color=colour, ms=4, lw=1, label=str(mode))
+        colour = _COLOURS[str(mode)]
+        # No line over a gap: where no band was read, nothing is known.
+        gaps = np.flatnonzero(np.diff(rows["start_nm"]) > width_nm + 1e-6) + 1
+        names = ("centre_nm", f"{column}_low", f"{column}_high", column)
+        broken = (np.insert(rows[name].to_numpy(float), gaps, np.nan) for name in names)
+        nm, low, high, mean = broken
+        axes.fill_between(nm, low, high, color=colour, alpha=0.2, lw=0)
+        axes.plot(nm, mean, ".-", color=colour, ms=4, lw=1, label=str(mode))
     axes.axhline(0, color="0.6", lw=0.6, zorder=0)
     axes.set_ylabel(title, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    if "gradient" not in set(table["mode"]):
-        axes.legend(fontsize=7, frameon=False, title="replaced by", title_fontsize=7)
 
 
 @dataclass(frozen=True)

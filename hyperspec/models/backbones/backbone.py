@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +62,23 @@ class Backbone(nn.Module):
 
     def _run(self, stage: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return _replayed(stage, run, x) if self.checkpoint and torch.is_grad_enabled() else run(x)
+
+    def compile(self, *args: Any, **words: Any) -> None:
+        """Compile the backbone, or each stage where the backward pass computes them again.
+
+        torch's compiler does not look into a checkpoint that keeps running statistics; around
+        compiled stages it is as it was.
+        """
+        if not self.checkpoint:
+            return super().compile(*args, **words)
+        for stage in self.stages:
+            stage.compile(*args, **words)
+        return None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether :meth:`compile` was called."""
+        return any(part._compiled_call_impl is not None for part in (self, *self.stages))
 
     def pool(self, feature_map: Tensor) -> Tensor:
         """Return the features of a map, its mean over the plane: ``(B, F, h, w)`` to ``(B, F)``."""

@@ -50,14 +50,13 @@ def running_statistics_kept(module: nn.Module) -> Iterator[None]:
     Gradient checkpointing runs a stage twice per step; without this each batch would enter the
     running mean and variance twice and evaluation would differ from training without checkpoints.
     """
+    # Copies are written instead: with another momentum torch's compiler would take another graph.
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-    before = [(m.momentum, m.num_batches_tracked) for m in norms]
-    for norm in norms:
-        norm.momentum = 0.0  # running = (1 - 0) * running + 0 * batch
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked = norm.num_batches_tracked.clone()
+    before = [dict(norm._buffers) for norm in norms]
+    for norm, kept in zip(norms, before, strict=True):
+        norm._buffers.update({name: b if b is None else b.clone() for name, b in kept.items()})
     try:
         yield
     finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, count
+        for norm, kept in zip(norms, before, strict=True):
+            norm._buffers.update(kept)

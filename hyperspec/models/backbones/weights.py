@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperspec.utils.errors import ModelError
+from hyperspec.utils.unpickling import reason_of
 
 NUM_LISTED = 5  # differing keys that an error shows: enough to recognise another architecture
 
@@ -55,11 +55,13 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         )
     try:
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, ValueError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no weights raise whatever they happen to mean
         raise ModelError(
             f"model.weights: {path} cannot be read as a state dict without running code "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}). "
-            "Save it again with torch.save(model.state_dict(), path)."
+            f"({reason_of(error)}), and nothing in it was run. Save it again with "
+            "torch.save(model.state_dict(), path)."
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]  # a training checkpoint around the weights

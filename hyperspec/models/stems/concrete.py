@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from hyperspec.models.stems.projection import Projection
 from hyperspec.models.stems.wavelength import WavelengthProjection, wavelength_features
+from hyperspec.utils.transfer import send
 
 # Breaks the tie between selectors that start alike; far below a step of the optimizer.
 START_SD = 0.01
@@ -41,6 +43,46 @@ class FixedProjection(nn.Module):
         with torch.autocast(weight.device.type, enabled=False):
             folded: Tensor = (weight.flatten(1) * scale) @ self.weight
             return folded
+
+
+class PhotonProjection(FixedProjection):
+    """A fixed projection whose channels have the noise of the photons that they are made of.
+
+    A channel of reflectance R that N photons of a white make gets a Gaussian error of standard
+    deviation ``sqrt(R / N)``, 0 where R is below 0. It is drawn from the image's own values: the
+    same image has the same error each time and in any batch, as a photograph has, and an image
+    whose light was changed (a view) has another one.
+
+    Args:
+        matrix: Weights, ``(n, C)``.
+        white_photons: N of each channel, ``(n,)``, above 0.
+    """
+
+    white_photons: Tensor
+
+    def __init__(self, matrix: NDArray[np.float64], white_photons: Sequence[float]) -> None:
+        super().__init__(matrix)
+        given = torch.tensor(white_photons, dtype=torch.float32)
+        self.register_buffer("white_photons", given)
+
+    @property
+    def without_noise(self) -> FixedProjection:
+        """The same projection for what is no single pixel, such as the mean of many."""
+        return FixedProjection(self.weight.cpu().double().numpy()).to(self.weight.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the channels of the bands: ``(B, C, H, W)`` to ``(B, n, H, W)``."""
+        channels = super().forward(x)
+        deviation = (channels.clamp_min(0) / self.white_photons[:, None, None]).sqrt()
+        return channels + deviation * torch.stack([_noise_of(one, channels[0]) for one in x])
+
+
+def _noise_of(image: Tensor, like: Tensor) -> Tensor:
+    """Return unit noise of a shape, seeded by the bits of an image."""
+    # A sum of whole numbers: the same for any order of adding, on any device.
+    seed = int(image.detach().float().contiguous().view(torch.int32).sum(dtype=torch.int64))
+    generator = torch.Generator(like.device).manual_seed(seed)
+    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 class ConcreteSelector(nn.Module):
@@ -75,7 +117,7 @@ class ConcreteSelector(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         # Gumbel is minus the log of an exponential, which torch draws above 0.
         exponential = torch.empty(self.noise.shape).exponential_(generator=generator)
-        self.noise.copy_(-torch.log(exponential))
+        self.noise.copy_(send(-torch.log(exponential), self.noise.device), non_blocking=True)
 
     @property
     def weight(self) -> Tensor:
@@ -112,7 +154,7 @@ class ConcreteSelector(nn.Module):
         """
         from scipy.optimize import linear_sum_assignment
 
-        logs = torch.log_softmax(self.logits.detach().double(), dim=1).cpu().numpy()
+        logs = torch.log_softmax(self.logits.detach().cpu().double(), dim=1).numpy()
         _, bands = linear_sum_assignment(logs, maximize=True)
         return np.asarray(bands, np.intp)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyperspec.models.stems.projection import Projection
+from hyperspec.utils.transfer import send
 
 NUM_FREQUENCIES = 64
 WINDOW_NM = 640.0  # period of the first: longer than the axis, so that its ends stay independent
@@ -100,9 +101,10 @@ class WavelengthProjection(nn.Module):
         if bands is None:
             self._shares = None
             return
-        chosen = torch.as_tensor(np.asarray(bands, np.int64), device=self.features.device)
-        shares = self.features.new_zeros(self.num_bands)
-        self._shares = shares.index_fill_(0, chosen, self.num_bands / len(chosen))
+        chosen = torch.from_numpy(np.asarray(bands, np.int64))
+        shares = torch.zeros(self.num_bands, dtype=self.features.dtype)
+        shares.index_fill_(0, chosen, self.num_bands / len(chosen))
+        self._shares = send(shares, self.features.device)
 
     def generated(self, features: Tensor) -> Tensor:
         """Return the weight ``(k, n)`` for bands of given wavelength features ``(n, ...)``."""
@@ -163,13 +165,18 @@ class WindowProjection(nn.Module):
     ) -> None:
         super().__init__()
         self.projections = nn.ModuleList(projections)
-        self.windows, self.num_bands = [list(places) for places in windows], num_bands
+        self.num_bands = num_bands
+        # On the device before any step. Not in checkpoints: the config says it.
+        for number, places in enumerate(windows):
+            self.register_buffer(f"places_{number}", torch.tensor(list(places)), persistent=False)
+        self.num_windows = len(windows)
 
     @property
     def weight(self) -> Tensor:
         """The block matrix, shape ``(W k, n)``."""
         rows = []
-        for number, places in enumerate(self.windows):
+        for number in range(self.num_windows):
+            places = self.get_buffer(f"places_{number}")
             projection = self.projections[number % len(self.projections)]
             if len(self.projections) == 1:
                 assert isinstance(projection, WavelengthProjection), "only its weights fit any band"
@@ -177,8 +184,7 @@ class WindowProjection(nn.Module):
             else:
                 assert isinstance(projection, Projection | WavelengthProjection)
                 block = projection.weight
-            index = torch.tensor(places, device=block.device)
-            rows.append(block.new_zeros(len(block), self.num_bands).index_copy(1, index, block))
+            rows.append(block.new_zeros(len(block), self.num_bands).index_copy(1, places, block))
         return torch.cat(rows)
 
     def forward(self, x: Tensor) -> Tensor:

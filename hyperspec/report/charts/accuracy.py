@@ -16,7 +16,16 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from hyperspec.evaluation.metrics import CONTROLS, Metric
 from hyperspec.report.charts.figure import Chart, new_figure, to_png
-from hyperspec.report.charts.style import BASELINES, NARROW, NEUTRAL, Look, clean, label_axis, looks
+from hyperspec.report.charts.style import (
+    BASELINES,
+    NARROW,
+    NEUTRAL,
+    Look,
+    clean,
+    label_axis,
+    legend_below,
+    looks,
+)
 from hyperspec.report.summary import Point, Summary
 
 _CONTROL_STYLES = {"untrained": ("--", "x", "#444444"), "mean_spectrum": (":", "+", "#777777")}
@@ -46,11 +55,7 @@ def draw(summary: Summary, scores: Sequence[Metric] | None = None) -> Figure:
     title = "Accuracy against number of bands" if summary.accuracies else "Objective against bands"
     if len(panels) > 1:  # a single one stands in a page that says this above it
         figure.suptitle(f"{title}\n{_subtitle(summary)}", fontsize=12)
-    handles, labels = axes[0].get_legend_handles_labels()
-    columns = min(len(labels), 2 * len(panels))
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
-    )
+    legend_below(figure, *axes[0].get_legend_handles_labels())
     return figure
 
 
@@ -143,8 +148,8 @@ def _panel(ax: Axes, summary: Summary, points: Sequence[Point], score: Metric | 
                 label = "most frequent label"
                 ax.axhline(summary.majority, color=NEUTRAL, lw=1, ls=(0, (1, 4)), label=label)
         ax.set_ylim(0, 1.03)
-        ax.set_title(score.title)
-        ax.set_ylabel(f"{summary.part} accuracy (share of images named rightly)", fontsize=9)
+        ax.set_title(f"{summary.part} accuracy, {score.title}", fontsize=11)
+        ax.set_ylabel("share of images named rightly", fontsize=9)
     else:
         ax.set_ylabel(f"{summary.objective_name} (no labels)")
     _count_axis(ax, sorted({p.n for p in points}))

@@ -9,7 +9,13 @@ import numpy as np
 from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.report.charts.figure import Chart, Section, listed, new_axes
 from hyperspec.report.charts.parameters import metric
-from hyperspec.report.charts.style import NARROW, clean, label_axis, shade
+from hyperspec.report.charts.style import (
+    NARROW,
+    clean,
+    label_axis,
+    legend_below,
+    shade,
+)
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
 from hyperspec.tracking.contract import MetricName
@@ -68,8 +74,8 @@ def _chart(found: Mapping[str, Floats], counts: list[int]) -> Chart:
         ax.plot(at, values, marker="o", markersize=3, color=colour, label=stage)
     ax.set_yscale("log")
     label_axis(ax, [float(count) for count in counts])
-    ax.set(xlabel="bands", ylabel="gradient norm")
-    ax.legend(fontsize=8, frameon=False, ncols=2)
+    ax.set(xlabel="number of bands", ylabel="norm of the gradient")
+    legend_below(figure, *ax.get_legend_handles_labels())
     clean(ax)
     said = [
         f"{stage}: {values[0]:.3g} at {at[0]:.0f} bands, {values[-1]:.3g} at {at[-1]:.0f}"

@@ -18,6 +18,7 @@ from hyperspec.report.charts.style import (
     NEUTRAL,
     clean,
     first_upper,
+    legend_below,
     looks,
     shade,
     spread,
@@ -130,7 +131,7 @@ def _chart(curves: Sequence[Curve], metric: str, place: int) -> Chart:
     ax.set(xlabel="optimizer steps", ylabel=words(metric))
     ax.grid(axis="y", color="#e4e4e4", lw=0.7)
     clean(ax)
-    figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8.5)
+    legend_below(figure, *ax.get_legend_handles_labels())
     told = [
         f"{curve.name}: {mean[1, 0]:.3g} to {mean[1, -1]:.3g}"
         for curve in curves

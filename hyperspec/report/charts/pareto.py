@@ -20,6 +20,7 @@ from hyperspec.report.charts.style import (
     clean,
     first_upper,
     label_axis,
+    legend_below,
     looks,
     value_text,
     words,
@@ -173,7 +174,7 @@ def _chart(
     if len(seen) > 1:
         for strategy, look in seen.items():  # each once, whichever of its marks the chart shows
             ax.plot([], [], ls="none", marker=look.marker, color=look.colour, label=strategy)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+        legend_below(figure, *ax.get_legend_handles_labels())
     return Chart(f"pareto-{place}", _alt(summary, first, other, rows[pair]), figure)
 
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_hex
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from hyperspec.evaluation.metrics import in_words
+from hyperspec.evaluation.pictures import COLOURS, MARKERS
 
-# Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers too; the light
-# yellow is left out, since it vanishes on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = "osD^vPX*"  # one more than colours: no pair of both comes twice among 56
 BASELINES = ("uniform", "random")  # always in a comparison: same colours in every report
 NEUTRAL = "#999999"
 ACCENT = "#D55E00"
@@ -32,6 +31,10 @@ _WORDS = {
     "strategy": "strategy",
     "seed": "seed",
 }
+_MOST_COLUMNS = 4  # of a legend
+_ROOM = 0.97  # of a figure's width
+_LEGEND_ROW = 0.19  # inches
+_ROWS_IN = 3  # rows of a legend that figures have room for
 _MOST_WRITTEN = 8  # different values up to which an axis names each
 _LOG_SPAN = 8.0  # values that span more are read on a log scale
 
@@ -55,8 +58,8 @@ def looks(strategies: Iterable[str]) -> Mapping[str, Look]:
 
 
 def _look(place: int) -> Look:
-    line = "-" if place < len(_COLOURS) else "--"
-    return Look(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)], line)
+    line = "-" if place < len(COLOURS) else "--"
+    return Look(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], line)
 
 
 def darker_is_better() -> ListedColormap:
@@ -90,6 +93,28 @@ def spans_decades(values: Sequence[float]) -> bool:
     """Say whether positive values span so much that a log scale reads better."""
     known = [value for value in values if not math.isnan(value)]
     return bool(known) and min(known) > 0 and max(known) / min(known) >= _LOG_SPAN
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """Put a legend below a figure in as many columns as are wholly in it, and make room for it."""
+    if not labels:
+        return
+    width = figure.bbox.width
+    for columns in range(min(len(labels), _MOST_COLUMNS), 0, -1):
+        legend = figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=8.5,
+            columnspacing=1.2,
+        )
+        if columns == 1 or legend.get_window_extent().width <= _ROOM * width:
+            break
+        legend.remove()
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * max(rows - _ROWS_IN, 0))
 
 
 def clean(ax: Axes) -> None:

@@ -15,6 +15,7 @@ import logging
 import os
 import pickle
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch exports it untyped
@@ -38,9 +40,11 @@ from hyperspec.training.datamodule import EpochBatches
 from hyperspec.training.devices import count_devices
 from hyperspec.utils.atomic import write_text
 from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.system_calls import OWN_GROUP
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"  # all processes of a job are on one machine
 ORDER, FAILURE = "order.pkl", "failure_{rank}.json"
 _HERE = "here/{rank}"  # the store's key by which a process says that it is there
 # Rank 0 scores between stages while the others wait; a dead process is noticed in other ways.
@@ -104,10 +108,12 @@ def together(context: RunContext, slots: Path) -> Iterator[RunContext]:
         context = replace(context, config=replace(config, hardware=hardware))
     with tempfile.TemporaryDirectory(prefix="hyperspec-") as folder:
         others: list[subprocess.Popen[bytes]] = []
+        well = False
         try:
             _start(context, slots, processes, Path(folder), others)
             with _broken_up_if_one_dies(others, device):
                 yield context
+            well = True
             _see_off(others)
         except Exception as error:
             reason = _reason(others, Path(folder), error)
@@ -115,19 +121,36 @@ def together(context: RunContext, slots: Path) -> Iterator[RunContext]:
                 raise
             raise reason from error
         finally:
-            _end(others)
+            _end(others, well)
 
 
 def join(rank: int, processes: int, port: int, device: torch.device) -> None:
     """Become one of the group's processes; rank 0 has made the store at that port."""
-    store = TCPStore("127.0.0.1", port, processes, timeout=PATIENCE)
+    store = TCPStore(LOOPBACK, port, processes, timeout=PATIENCE)
     store.set(_HERE.format(rank=rank), "")
     _join(store, rank, processes, device)
 
 
+def serve(processes: int) -> TCPStore:
+    """Return the store at which a group meets; no other machine reaches it."""
+    listener = socket.create_server((LOOPBACK, 0))  # torch would listen on all interfaces
+    port = listener.getsockname()[1]
+    return TCPStore(
+        LOOPBACK, port, processes, is_master=True, wait_for_workers=False, timeout=PATIENCE,
+        master_listen_fd=listener.detach(),
+    )  # fmt: skip
+
+
 def _join(store: TCPStore, rank: int, processes: int, device: torch.device) -> None:
     backend = "nccl" if device.type == "cuda" else "gloo"
+    # Gloo would listen where the host's name leads to.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback_interface())
     dist.init_process_group(backend, store=store, rank=rank, world_size=processes, timeout=PATIENCE)
+
+
+def _loopback_interface() -> str:
+    interfaces = psutil.net_if_addrs().items()
+    return next(n for n, found in interfaces if any(a.address == LOOPBACK for a in found))
 
 
 def _start(
@@ -138,9 +161,7 @@ def _start(
     others: list[subprocess.Popen[bytes]],
 ) -> None:
     """Start the other processes, put them into ``others``, and meet them."""
-    store = TCPStore(
-        "127.0.0.1", 0, processes, is_master=True, wait_for_workers=False, timeout=PATIENCE
-    )
+    store = serve(processes)
     material, session, run = context.data, context.session, context.run
     order = Order(
         context.config,
@@ -165,7 +186,11 @@ def _start(
         # Its standard input ends when this process does, whatever ends it. A session of its own:
         # Ctrl-C is for rank 0, which ends the others.
         other = subprocess.Popen(
-            [*words, str(rank)], stdin=subprocess.PIPE, start_new_session=True, env=environment
+            [*words, str(rank)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            creationflags=OWN_GROUP,
+            env=environment,
         )
         others.append(other)
     _await(store, others)
@@ -274,8 +299,12 @@ def note_failure(folder: Path, rank: int, error: BaseException, trace: str, memo
     write_text(folder / FAILURE.format(rank=rank), json.dumps(told))
 
 
-def _end(others: list[subprocess.Popen[bytes]]) -> None:
-    """Leave the group, and end what is left of the other processes."""
+def _end(others: list[subprocess.Popen[bytes]], well: bool) -> None:
+    """Leave the group, and end what is left of the other processes.
+
+    Where the training did not end well, collectives may be pending that nobody joins any more: NCCL
+    would wait for them when the group is destroyed, so they are aborted first.
+    """
     for other in others:
         if other.poll() is None:
             other.kill()
@@ -283,4 +312,7 @@ def _end(others: list[subprocess.Popen[bytes]]) -> None:
         if other.stdin is not None:
             other.stdin.close()
     if dist.is_initialized():
-        dist.destroy_process_group()
+        if not well and dist.get_backend() == "nccl":
+            dist.distributed_c10d._abort_process_group()
+        if dist.is_initialized():  # aborting the whole group may have left nothing
+            dist.destroy_process_group()

@@ -28,6 +28,7 @@ from hyperspec.tracking.null_run import NullRun
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, Slots
 from hyperspec.training.context import RunContext, Session
 from hyperspec.training.data import Material, open_source
+from hyperspec.training.devices import choose_device, device_kind
 from hyperspec.training.trainer import quieten
 
 
@@ -37,7 +38,7 @@ def main(folder: Path, rank: int) -> int:
     logging.disable(logging.WARNING)  # rank 0 says the same
     try:
         # Written by the process that started this one, in a folder that only its user can enter.
-        order: Order = pickle.loads((folder / ORDER).read_bytes())
+        order: Order = pickle.loads((folder / ORDER).read_bytes())  # noqa: S301
         follow(order, rank)
     except BaseException as error:  # noqa: BLE001 - rank 0 tells it
         memory = is_out_of_memory(error)
@@ -83,10 +84,10 @@ def session(order: Order) -> Session:
 
 
 def _device(config: Train, rank: int) -> torch.device:
-    if config.hardware.accelerator == "cpu" or not torch.cuda.is_available():
+    if device_kind(config.hardware) != "cuda":
         return torch.device("cpu")
     torch.cuda.set_device(rank)
-    return torch.device("cuda", rank)
+    return choose_device(config.hardware)
 
 
 def _end_with_rank_0(folder: Path) -> None:
@@ -98,4 +99,10 @@ def _end_with_rank_0(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    status = main(Path(sys.argv[1]), int(sys.argv[2]))
+    if status:
+        # At once: the interpreter's end would wait for collectives that the others never join, and
+        # rank 0 notices that this process is gone only when it is.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

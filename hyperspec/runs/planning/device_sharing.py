@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +25,12 @@ _USED = 0.9  # share of the free memory that all jobs together may take
 _CONTEXT = 600e6  # bytes of a CUDA context with its libraries, once per process
 
 
+_ASK = (
+    "import torch; "
+    "print(min(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())))"
+)
+_SECONDS = 120  # for a process that imports torch
+
 _MOST = 24  # different jobs that are predicted; 0.2 to 1.5 s each
 
 
@@ -40,8 +48,15 @@ def check_sharing(jobs: Sequence[Train]) -> None:
     from hyperspec.runs.planning.memory import forecast
 
     at_once = max(job.hardware.jobs_per_device for job in sharing)
-    found = [forecast(job) for job in _different(sharing)]
+    there = free_on_cards() if sharing[0].hardware.accelerator != "cpu" else None
+    found = [forecast(job, there) for job in _different(sharing)]
     most, free = max(map(_bytes, found)), found[0].free
+    if free is None:
+        log.info(
+            "%d jobs share a device (%s): up to %.0f MB each; no such device is here",
+            at_once, found[0].device, most / 1e6,
+        )  # fmt: skip
+        return
     together = most * at_once
     log.info(
         "%d jobs share a device (%s): up to %.0f MB each, %.0f MB together, %.0f MB free",
@@ -59,6 +74,27 @@ def check_sharing(jobs: Sequence[Train]) -> None:
             f"{together / 1e6:.0f} MB together ({most / 1e6:.0f} MB each), and {free / 1e6:.0f} MB "
             f"are free on the {found[0].device}. {way}."
         )
+
+
+def free_on_cards() -> int | None:
+    """Return the bytes that are free on the CUDA device with the least, asked by another process.
+
+    Whoever asks a device has a context on it until he ends, some 0.5 GB: the controller of a sweep,
+    which computes nothing there, would hold that beside all its jobs. None without CUDA.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    told = subprocess.run(
+        [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    if told.returncode:
+        reason = told.stderr.strip().splitlines()[-1:] or ["no word"]
+        raise ConfigError(
+            f"hardware.jobs_per_device is set, but the GPU does not say what is free: {reason[0]}"
+        )
+    return int(told.stdout)
 
 
 def _bytes(one: Forecast) -> float:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from hyperspec.bands import Learned, ProjectionStrategy, Strategy, Uniform
+from hyperspec.bands import ChannelStrategy, Filters, Learned, Strategy, Uniform
 from hyperspec.config.schema import Train
 from hyperspec.cubes.open import open_cube
 from hyperspec.datasets.config import Data, TilesData, specimen_files
@@ -125,8 +125,10 @@ def _choose(
 ) -> BandSelection:
     if isinstance(strategy, Learned):
         return strategy.candidates(axis)
+    if isinstance(strategy, Filters):  # which filters decides no shape
+        strategy = dataclasses.replace(strategy, strategy=Uniform.name)
     n = getattr(strategy, "n", None)
-    if strategy.needs_statistics and not isinstance(strategy, ProjectionStrategy) and n:
+    if strategy.needs_statistics and not isinstance(strategy, ChannelStrategy) and n:
         return Uniform(n=int(n)).select(axis)
     return strategy.select(axis, statistics)
 

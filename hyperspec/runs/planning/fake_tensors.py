@@ -11,11 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+from hyperspec.utils.device_kind import kind_of
 
 aten = torch.ops.aten
 
@@ -149,3 +151,34 @@ def channels_last(images: Tensor) -> bool:
 def scratch_of(device: str) -> Callable[[OpOverload, list[Tensor], list[Tensor]], int]:
     """Return what estimates the kernels' own buffers on a kind of device."""
     return convolution_scratch if device == "cpu" else no_scratch
+
+
+def to_cpu(fake: nn.Module) -> None:
+    """Move fake weights; ``Module.to`` does not take these."""
+    moved: dict[int, Tensor] = {}  # by identity: some are shared
+
+    def here(value: Tensor) -> Tensor:
+        if value.device.type != "cpu" and id(value) not in moved:
+            there = value.detach().to("cpu")
+            is_weight = isinstance(value, nn.Parameter)
+            moved[id(value)] = nn.Parameter(there, value.requires_grad) if is_weight else there
+        return moved.get(id(value), value)
+
+    for inside in fake.modules():
+        for held in (inside._parameters, inside._buffers):
+            for name, value in held.items():
+                if value is not None:
+                    held[name] = here(value)  # type: ignore[assignment]
+
+
+def norms_in_float32(module: nn.Module) -> None:
+    """Do as CUDA's autocast, which runs these norms in float32; the CPU's leaves them in half."""
+    for inside in module.modules():
+        if isinstance(inside, nn.GroupNorm | nn.LayerNorm):
+            inside.register_forward_pre_hook(_in_float32)
+
+
+def _in_float32(norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if kind_of(inputs[0].device) == "cpu" or not torch.is_autocast_enabled("cpu"):
+        return inputs
+    return tuple(value.float() for value in inputs)

@@ -1,4 +1,4 @@
-"""Before a sweep of few specimens: how many one split tests, and what rotations would cost."""
+"""Before a sweep of few specimens: how many are tested, what rotations cost, what margin holds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 
 from hyperspec.config.schema import Train
 from hyperspec.datasets.config import Data, FolderData, label_folder
+from hyperspec.evaluation.statistics.intervals import never
+from hyperspec.evaluation.statistics.paired import ALPHA
 from hyperspec.utils.text import duration
 
 FEW = 100  # specimens below which a quarter of them decides hardly any comparison
@@ -37,14 +39,44 @@ def advise_rotations(config: Train, num_jobs: int, seconds: float) -> str | None
     )
 
 
-def num_specimens(data: Data) -> int | None:
+def advise_margin(config: Train) -> str | None:
+    """Return a line where no sweep of so few specimens can show two settings to do as well.
+
+    Settings that agree on every tested specimen still differ by up to the exact bound of a rate
+    that was seen in none; a margin below it decides nothing, whatever is trained. None where the
+    margin can hold, of scenes and without labels.
+
+    Raises:
+        HyperspecError: If the labels cannot be read.
+        OSError: If the folder cannot.
+    """
+    split, margin = config.data.split, config.sweep.margin
+    count = num_specimens(config.data, labelled=True)
+    if not count or split.group is not None:
+        return None
+    tested = count if split.rotate is not None else max(round(split.fractions[2] * count), 1)
+    level = 1 - 2 * ALPHA
+    bound = never(tested, level)
+    if bound < margin:
+        return None
+    enough = math.floor(math.log(ALPHA) / math.log1p(-margin)) + 1
+    return (
+        f"advice: with about {tested} tested specimens no setting can be shown to do as well as "
+        f"another within {100 * margin:g} points (sweep.margin={margin:g}), even if both name all "
+        f"of them rightly; that takes {enough} specimens, or a margin above {bound:.3f}. Give the "
+        "largest difference that does not matter to you before the first job"
+    )
+
+
+def num_specimens(data: Data, *, labelled: bool = False) -> int | None:
     """Return how many specimens a folder has by its names and labels; None of scenes.
 
-    No cube is opened.
+    No cube is opened; with ``labelled`` specimens without a label do not count.
 
     Raises:
         HyperspecError: If the labels cannot be read.
     """
     if not isinstance(data, FolderData):
         return None
-    return len({known.specimen for known in label_folder(data).files.values()})
+    files = label_folder(data).files.values()
+    return len({one.specimen for one in files if not labelled or one.label is not None})

@@ -8,10 +8,8 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
-import psutil
 import torch
 
-from hyperspec import __version__
 from hyperspec.config.plain import to_plain
 from hyperspec.config.schema import Train
 from hyperspec.datasets.loading.prefetch import num_buffers
@@ -27,6 +25,8 @@ from hyperspec.training.context import RunContext
 from hyperspec.training.data import Material
 from hyperspec.training.simclr import SimCLR
 from hyperspec.utils.atomic import write_text
+from hyperspec.utils.device_memory import free_bytes, taken_bytes
+from hyperspec.utils.version import __version__
 
 log = logging.getLogger(__name__)
 # What of a config decides shapes; the rest of it may differ between jobs that share a plan.
@@ -48,7 +48,7 @@ def foretell(context: RunContext, module: SimCLR) -> None:
         settings.micro_batch,
         settings.accumulate,
         settings.processes,
-        module.bank.residency.mode != "mmap",
+        module.bank.residency.mode,
         _read_ahead(config, module),
     )
     key = _key(config, material, module, settings)
@@ -63,16 +63,14 @@ def foretell(context: RunContext, module: SimCLR) -> None:
     except Exception as error:  # noqa: BLE001 - whatever a forecast stumbles over, the run goes on
         log.warning("No forecast of memory: %s", error)
         return
-    on_gpu = module.device.type == "cuda"
-    here = torch.cuda.memory_allocated() if on_gpu else psutil.Process().memory_info().rss
     context.run.log_metrics(
         {
-            MetricName.PLANNED_MEMORY: (here + plan.to_come) / 1e6,
+            MetricName.PLANNED_MEMORY: (taken_bytes(module.device) + plan.to_come) / 1e6,
             MetricName.PLANNED_WORK: plan.flop / 1e9,
         },
         module.global_step,
     )
-    free = torch.cuda.mem_get_info()[0] if on_gpu else psutil.virtual_memory().available
+    free = free_bytes(module.device)
     if plan.to_come > free:
         log.warning(
             "This run may not fit: about %.0f MB more are needed, %.0f MB are free. `hyperspec "
@@ -115,6 +113,6 @@ def _key(config: Train, material: Material, module: SimCLR, settings: StepSettin
 
 def _read(path: Path) -> Plan | None:
     try:
-        return Plan(**json.loads(path.read_text()))
+        return Plan(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None

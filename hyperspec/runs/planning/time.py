@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.config.schema import Train
 from hyperspec.runs.planning.disk import DiskNeed, disk_text
-from hyperspec.runs.planning.few_specimens import advise_rotations
-from hyperspec.tracking.client import open_client, resolve_uri
+from hyperspec.runs.planning.few_specimens import advise_margin, advise_rotations
+from hyperspec.tracking.client import experiment_name, open_client, resolve_uri
 from hyperspec.tracking.contract import MetricName, Param, Tag
 from hyperspec.tracking.health import has_experiment
 from hyperspec.tracking.names import flatten
@@ -71,12 +71,13 @@ def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: 
     None leaves the disk out.
     """
     base = Path(config.hydra.runtime.cwd)
-    seen = earlier_runs(str(config.tracking.uri), str(config.tracking.experiment), base)
+    seen = earlier_runs(config.tracking.uri, config.tracking.experiment, base)
     found = forecast_time([flatten(one) for one in checked], num_jobs, seen)
     given = OmegaConf.select(config, "hydra.launcher.n_jobs")
     at_once = given if isinstance(given, int) and given > 0 else 1
     workers = min(at_once, num_jobs)
     lines = [time_text(found, num_jobs, workers)]
+    lines += [told] if (told := importance_text(checked)) else []
     if need is not None and checked:
         try:
             folder = base / str(config.hydra.sweep.dir)
@@ -85,12 +86,25 @@ def predict(config: DictConfig, checked: Sequence[object], num_jobs: int, need: 
             lines.append(f"disk: unknown ({error})")
     if checked and isinstance(checked[0], Train):
         try:
-            advice = advise_rotations(checked[0], num_jobs, found.seconds / workers)
+            rotations = advise_rotations(checked[0], num_jobs, found.seconds / workers)
+            lines += [line for line in (rotations, advise_margin(checked[0])) if line]
         except (HyperspecError, OSError) as error:
             log.debug("specimens were not counted: %s", error)
-            advice = None
-        lines += [advice] if advice else []
     return "\n".join(lines)
+
+
+def importance_text(checked: Sequence[object]) -> str:
+    """Say how long the end of the sweep may take to tell which wavelengths carry it."""
+    first = checked[0] if checked else None
+    if not isinstance(first, Train) or first.evaluation.importance is False:
+        return ""
+    if not first.sweep.report:
+        return ""
+    most = duration(first.evaluation.importance_seconds)
+    return (
+        f"after the jobs: at most {most} for which wavelengths carry it "
+        "(evaluation.importance=false leaves it out)"
+    )
 
 
 def forecast_time(
@@ -134,7 +148,7 @@ def shape_of(params: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(kept.items()))
 
 
-def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Seen]:
+def earlier_runs(uri: str | None, experiment: str | None, base: Path | None = None) -> list[Seen]:
     """Read the newest finished runs of this machine; none where there is no store yet."""
     try:
         address = resolve_uri(uri, base)
@@ -143,11 +157,12 @@ def earlier_runs(uri: str, experiment: str, base: Path | None = None) -> list[Se
     try:
         # A client makes the tables of an empty store, and this is not the place: another sweep
         # that starts now may be at it.
-        if not address.startswith("http") and not has_experiment(address, experiment):
+        name = experiment_name(address, experiment)
+        if not address.startswith("http") and not has_experiment(address, name):
             return []
         client = open_client(address)
         with store_errors():
-            found = client.get_experiment_by_name(experiment)
+            found = client.get_experiment_by_name(name)
             where = [] if found is None else [found.experiment_id]
             here = [ended("FINISHED"), Tag.HOST.equals(host_name())]
             runs = search_runs(client, where, here, limit=_LOOKED_AT) if where else []

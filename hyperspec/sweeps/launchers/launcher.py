@@ -24,19 +24,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hyperspec.sweeps.launchers.pools import LostError, Pool, Work, make_pool
-from hyperspec.tracking.contract import Tag
+from hyperspec.sweeps.launchers.pools import LostError, LostJobError, Pool, Work, make_pool
 from hyperspec.tracking.parent import IN_SWEEP, find_parent
-from hyperspec.tracking.record import read_run
-from hyperspec.utils.errors import ConfigError, HyperspecError, TrackingError
+from hyperspec.utils.errors import ConfigError, TrackingError
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
-
-
-class LostJobError(HyperspecError):
-    """The process of a job was killed, and starting it again did not help."""
 
 
 @dataclass
@@ -148,9 +142,9 @@ class HyperspecLauncher(Launcher):
         except LostError as error:
             again = job.starts <= self.retries
             log.warning("#%d lost its process (%s)%s", job.number, error, "; again" * again)
-            self._close_lost(again)
             if again:
-                return None
+                return None  # the next start closes the run of this one
+            self._close_lost()
             lost: BaseException = LostJobError(
                 f"The process of job {job.number} ({' '.join(filter_overrides(job.overrides))}) "
                 f"was killed {job.starts} times ({error}). The system's log says who did it, "
@@ -170,8 +164,8 @@ class HyperspecLauncher(Launcher):
         made.return_value = lost
         return made
 
-    def _close_lost(self, again: bool) -> None:
-        """Close the runs of processes that are gone; one that is run again is no failure."""
+    def _close_lost(self) -> None:
+        """Close the runs of processes that are gone."""
         from hyperspec.tracking.cleanup import close_stale
         from hyperspec.tracking.client import connect
 
@@ -179,11 +173,7 @@ class HyperspecLauncher(Launcher):
         if parent is None:
             return
         try:
-            connection = connect(parent.tracking_uri, parent.experiment)
-            for run_id in close_stale(connection):
-                lost = read_run(connection.client, run_id)
-                if again and lost.tag(Tag.PARENT) == parent.parent_run_id:
-                    connection.client.set_tag(run_id, Tag.REQUEUED, "true")
+            close_stale(connect(parent.tracking_uri, parent.experiment))
         except TrackingError:
             log.exception("the lost run stays open until the next sweep starts")
 
@@ -213,12 +203,17 @@ def jobs_per_device(config: DictConfig) -> int:
 
 
 def check_launcher(config: DictConfig) -> None:
-    """Refuse jobs that are to share a device under a launcher that starts one at a time.
+    """Refuse a launcher that cannot do what is asked; see also :mod:`.slurm`.
 
     Raises:
-        ConfigError: If they are.
+        ConfigError: If jobs are to share a device and are not started side by side here, or go to
+            SLURM and cannot be submitted.
     """
     target = str(OmegaConf.select(config, "hydra.launcher._target_") or "")
+    if target.endswith("SlurmLauncher"):
+        from hyperspec.sweeps.launchers.slurm import prepare_slurm
+
+        prepare_slurm(config)
     if (sharing := jobs_per_device(config)) > 1 and not target.endswith("HyperspecLauncher"):
         raise ConfigError(
             f"hardware.jobs_per_device is {sharing}, but hydra.launcher is {target or 'unknown'}, "

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +23,17 @@ from omegaconf import DictConfig, open_dict
 
 from hyperspec.runs.watchdog import LEAVE_SECONDS, leave_all, watch
 from hyperspec.tracking.parent import find_parent
-from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.errors import ConfigError, HyperspecError
 
 log = logging.getLogger(__name__)
 
 
 class LostError(Exception):
     """The process of a job ended without a word."""
+
+
+class LostJobError(HyperspecError):
+    """The process of a job is lost, and the job was not, or not well, started again."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,11 @@ def make_pool(
         if kind == "joblib":
             return LokyPool(slots, **options)
         if kind == "submitit_local":
+            if os.name == "nt":
+                raise ConfigError(
+                    "hydra/launcher=submitit_local needs signals between processes, which Windows "
+                    "does not have. Take hydra/launcher=joblib."
+                )
             return SubmititPool(slots, folder, **options)
         if kind == "ray":
             return RayPool(slots, **options)
@@ -162,6 +173,8 @@ class LokyPool:
         self.slots, self.size = slots, slots.size
         self._executors: dict[int, Any] = {}
         self._running: dict[Any, int] = {}
+        # Executors that the interpreter's end finds open print a traceback of loky's own.
+        weakref.finalize(self, _shut_down, self._executors)
 
     def submit(self, work: Work, number: int, overrides: list[str]) -> Any:
         """Start a job in a process that has run one before, or in a new one."""
@@ -197,9 +210,14 @@ class LokyPool:
         """See Pool."""
         pids = [pid for executor in self._executors.values() for pid in executor._processes]
         leave_all(_living(pids), over=lambda: all(f.done() for f in self._running))
-        for executor in self._executors.values():
-            executor.shutdown(wait=False, kill_workers=True)
-        self._executors, self._running = {}, {}
+        _shut_down(self._executors)
+        self._running = {}
+
+
+def _shut_down(executors: dict[int, Any]) -> None:
+    for executor in executors.values():
+        executor.shutdown(wait=False, kill_workers=True)
+    executors.clear()
 
 
 class SubmititPool:
@@ -310,20 +328,23 @@ class RayPool:
         init: Mapping[str, Any] | None = None,
         remote: Mapping[str, Any] | None = None,
     ) -> None:
-        # Ray otherwise reports usage to its makers over the network.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        started = dict(init or {})
+        address = started.get("address") or os.environ.get("RAY_ADDRESS")
+        joins = address not in (None, "local")
+        for name, value in _ray_environment(joins).items():
+            os.environ.setdefault(name, value)
         import ray
 
         self._ray: Any = ray
         self.slots, self.size = slots, slots.size
-        started = dict(init or {})
         if not ray.is_initialized():
-            if started.get("address") is None:
+            if not joins:
                 started.setdefault("num_cpus", slots.size * slots.threads)
                 started.setdefault("include_dashboard", False)
             ray.init(**started)
         share = {"num_cpus": slots.threads, **(remote or {})}
-        # The launcher itself starts lost jobs again, and closes their runs before.
+        # The launcher itself starts lost jobs again, so often and no more: Ray would start those
+        # that its memory monitor killed without end.
         self._remote: Any = ray.remote(**share, max_retries=0)(_run)
         self._running: dict[Any, int] = {}
 
@@ -359,6 +380,20 @@ class RayPool:
             self._ray.cancel(handle, force=True)
         self._ray.shutdown()
         self._running = {}
+
+
+def _ray_environment(joins: bool) -> dict[str, str]:
+    """Return what Ray reads at its start, unless the user has set it."""
+    # It otherwise reports usage to its makers over the network.
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if joins:
+        return quiet
+    # Whoever reaches Ray's ports and has its token runs code. Left alone it listens on all
+    # interfaces of a Linux machine, and keeps one token for good in the user's home.
+    here = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # the switch's name; it works on Linux too
+    if "RAY_AUTH_MODE" not in os.environ:
+        here |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return quiet | here
 
 
 def _run(work: Work, number: int, overrides: list[str], settings: dict[str, str]) -> JobReturn:

@@ -12,11 +12,13 @@ from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from hyperspec.config.compose import typed_words
 from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.objective import objective_names
-from hyperspec.runs.job_state import begin, end
+from hyperspec.runs.job_state import begin, end, forget
 from hyperspec.search.request import bare
 from hyperspec.sweeps.validation import count_jobs
+from hyperspec.utils.progress import is_quiet
 
 if TYPE_CHECKING:
     from hyperspec.sweeps.progress.view import Watcher
@@ -39,7 +41,7 @@ class LiveCallback(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin to watch."""
         style = str(OmegaConf.select(config, "sweep.live") or "off")
-        if style == "off":
+        if style == "off" or is_quiet():
             return
         if style == "auto":
             on_screen = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -47,8 +49,9 @@ class LiveCallback(Callback):
         from hyperspec.sweeps.progress.view import Overview, Watcher
 
         folder = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)
+        forget(folder)
         total = count_jobs(config)
-        shared = frozenset(map(str, config.hydra.overrides.task))
+        shared = frozenset(typed_words(config))
         title = str(config.get("study") or "sweep")
         overview = Overview(title, total, shared, _less_is_better(config))
         self._watcher = Watcher(folder, overview, style)

@@ -4,11 +4,13 @@ Eight species are all combinations of two pigment groups, an absorption window i
 and one in the red. The windows have steep flanks, so that a set of bands either meets a window or
 misses it: of a Gaussian of the red window's width a quarter would still be felt at 707 nm, where
 ``uniform`` with ten bands has its nearest one, and "misses both windows" would be untrue.
+
+In ``spots`` all have both windows in half of their scales, and what tells is where.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -16,8 +18,9 @@ from numpy.typing import NDArray
 
 from hyperspec.utils.errors import ConfigError
 
-VARIANTS = ("planted", "graded", "null")
+VARIANTS = ("planted", "graded", "null", "spots")
 PIGMENT_GROUPS = ("ommochrome", "pterin")
+LAYOUTS = ("rings", "rays")
 GENUS = "Synthopteryx"
 EPITHETS = ("prima", "secunda", "tertia", "quarta", "quinta", "sexta", "septima", "octava")
 # Exponent of the flanks: 2 is a Gaussian. At 20 they are about 1 nm wide, the spacing of the bands,
@@ -53,11 +56,25 @@ class Window:
 
 @dataclass(frozen=True)
 class Factors:
-    """What tells a species from its neighbours."""
+    """What tells a species from its neighbours.
+
+    Args:
+        pigment: Pigment group; empty of a species whose specimens draw theirs.
+        uv: Whether it has the ultraviolet window.
+        red: Whether it has the red one.
+        together: Whether both lie in the same scales; None where all scales have them.
+        layout: How those scales lie, ``rings`` or ``rays``; None likewise.
+    """
 
     pigment: str
     uv: bool
     red: bool
+    together: bool | None = None
+    layout: str | None = None
+
+    def shown(self) -> dict[str, str | bool]:
+        """Return what is known as plain values, without what all species share."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
 
 
 @dataclass(frozen=True)
@@ -73,8 +90,8 @@ class Design:
     """Species, windows and the spread of pigment amounts of one variant.
 
     Args:
-        variant: One of ``planted``, ``graded`` and ``null``.
-        species: The eight species.
+        variant: One of ``VARIANTS``.
+        species: The eight species; four of ``spots``.
         windows: The ultraviolet and the red window.
         pigment_log_sd: Standard deviation of the natural logarithm of pigment amounts.
         informative: Whether a specimen's factors are those of its species.
@@ -92,9 +109,11 @@ class Design:
         Drawing each specimen's factors by itself keeps the expected accuracy at chance; a balanced
         shuffle would push it below, for what a species has in one part it would lack in another.
         """
-        drawn = rng.integers(0, 2, size=3)
+        drawn, own = rng.integers(0, 2, size=3), self.species[species].factors
+        if self.variant == "spots":
+            return replace(own, pigment=PIGMENT_GROUPS[drawn[0]])
         if self.informative:
-            return self.species[species].factors
+            return own
         return Factors(PIGMENT_GROUPS[drawn[0]], bool(drawn[1]), bool(drawn[2]))
 
 
@@ -112,8 +131,10 @@ def build_design(variant: str) -> Design:
 
     Args:
         variant: ``planted`` (absorbance 0.4 in the windows, pigment log-sd 0.15), ``graded`` (0.075
-            and 0.25: shallow, so that no accuracy is perfect) or ``null`` (as ``planted``, but
-            pigment group and windows are drawn for each specimen without regard to its species).
+            and 0.25: shallow, so that no accuracy is perfect), ``null`` (as ``planted``, but
+            pigment group and windows are drawn for each specimen without regard to its species) or
+            ``spots`` (four species, both windows in half of the scales, see ``mosaic``; pigment
+            groups are drawn).
 
     Raises:
         ConfigError: If the variant is unknown.
@@ -122,11 +143,13 @@ def build_design(variant: str) -> Design:
     graded = variant == "graded"
     depth = GRADED_ABSORBANCE if graded else PLANTED_ABSORBANCE
     pigment_log_sd = 0.25 if graded else 0.15
-    combinations = product(PIGMENT_GROUPS, (False, True), (False, True))
-    species = tuple(
-        Species(f"{GENUS} {epithet}", Factors(pigment, uv, red))
-        for epithet, (pigment, uv, red) in zip(EPITHETS, combinations, strict=True)
-    )
+    if variant == "spots":
+        pairs = product((True, False), LAYOUTS)
+        factors = [Factors("", True, True, *pair) for pair in pairs]
+    else:
+        factors = [Factors(*one) for one in product(PIGMENT_GROUPS, (False, True), (False, True))]
+    named = zip(EPITHETS, factors, strict=False)
+    species = tuple(Species(f"{GENUS} {epithet}", known) for epithet, known in named)
     windows = (Window("uv", 373.0, 16.0, depth), Window("red", 700.0, 10.0, depth))
     informative = variant != "null"
     return Design(variant, species, windows, pigment_log_sd, informative)

@@ -20,10 +20,12 @@ from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.testing.synthetic.truth import write_truth
 from hyperspec.utils.atomic import replacing
 from hyperspec.utils.errors import CatalogueError
+from hyperspec.utils.progress import progress
 
 TRUTH_FILE = "truth.json"
 LABELS_FILE = "labels.csv"
 COLUMNS = ("file", "species", "specimen", "view", "pigment", "uv", "red", "date")
+SPOTS_COLUMNS = ("together", "layout")  # of the variant ``spots``
 # Scan dates go round by specimen number, so that no species is confounded with a date.
 DATES = ("140624", "150624", "170624")
 # First words of spawn keys: each specimen's stream depends on its own species and number only.
@@ -54,9 +56,9 @@ class Writer:
             view_rng = np.random.default_rng(seed)
             image, _ = render(traits, self.optics, self.settings.size, view_rng, dorsal=view == "D")
             self.cube(file, self.sensor.expose(image, view_rng))
-            has = ("yes" if flag else "no" for flag in (factors.uv, factors.red))
-            row = (file, name, number, view, factors.pigment, *has, date)
-            yield dict(zip(COLUMNS, map(str, row), strict=True))
+            known: dict[str, str | int | bool] = {"file": file, "species": name, "specimen": number}
+            known |= {"view": view, "date": date, **factors.shown()}
+            yield {key: _shown(known[key]) for key in columns(design)}
 
     def cube(self, file: str, counts: NDArray[np.uint16]) -> None:
         """Write counts of shape ``(lines, samples, C)`` as a BIL cube with ``.bil.hdr``."""
@@ -102,12 +104,24 @@ def _write_set(folder: Path, settings: SynthSettings, design: Design) -> None:
     writer.cube("white_reference.bil", sensor.white_frame(rng))
     writer.cube("dark_reference.bil", sensor.dark_frame(rng))
     with (folder / LABELS_FILE).open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(stream, columns(design), lineterminator="\n")
         table.writeheader()
-        for species in range(len(design.species)):
-            for number in range(1, settings.num_specimens + 1):
-                table.writerows(writer.specimen(species, number))
+        total = len(design.species) * settings.num_specimens
+        with progress("Rendering specimens", total) as advance:
+            for species in range(len(design.species)):
+                for number in range(1, settings.num_specimens + 1):
+                    table.writerows(writer.specimen(species, number))
+                    advance()
     write_truth(folder / TRUTH_FILE, settings, design, axis)
+
+
+def columns(design: Design) -> tuple[str, ...]:
+    """Return the columns of the table of labels."""
+    return (*COLUMNS[:-1], *SPOTS_COLUMNS, COLUMNS[-1]) if design.variant == "spots" else COLUMNS
+
+
+def _shown(value: str | int | bool) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _check_target(root: Path, overwrite: bool) -> None:

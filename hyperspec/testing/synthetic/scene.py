@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperspec.testing.synthetic.design import Design, Factors
+from hyperspec.testing.synthetic.mosaic import stripes, window_scales
 from hyperspec.testing.synthetic.scales import PIGMENTS, iridescence
 from hyperspec.testing.synthetic.wings import Outline, Pattern, Shape, draw_pattern, outline
 
@@ -98,13 +99,32 @@ def render(
     glint = _glints(wing, size, rng)
     inside = wing.coverage > 0
     colour = _wing_reflectance(traits, optics, pattern, inside)
-    colour *= optics.transmission(traits.factors)
+    if traits.factors.layout is None:
+        colour *= optics.transmission(traits.factors)
     colour *= shade[inside, None].astype(np.float32)
-    colour += glint[inside, None].astype(np.float32)
     coverage = wing.coverage[inside, None].astype(np.float32)
+    if traits.factors.layout is not None:
+        field = stripes(wing, traits.factors.layout, rng)[inside]
+        _absorb_in_scales(colour, coverage, optics, traits.factors, field)
+    colour += glint[inside, None].astype(np.float32)
     image = np.full((size, size, optics.wavelengths_nm.size), BACKGROUND, np.float32)
     image[inside] = coverage * colour + (1 - coverage) * np.float32(BACKGROUND)
     return image, wing.coverage
+
+
+def _absorb_in_scales(
+    colour: NDArray[np.float32],
+    coverage: NDArray[np.float32],
+    optics: Optics,
+    factors: Factors,
+    field: NDArray[np.float64],
+) -> None:
+    """Put each window into half of the scales, by the light of its own centre, in place."""
+    centres = [int(spectrum.argmax()) for spectrum in optics.windows.values()]
+    light = [(coverage[:, 0] * colour[:, at]).astype(np.float64) for at in centres]
+    scales = window_scales(field, factors, light)
+    for has, spectrum in zip(scales, optics.windows.values(), strict=True):
+        colour[has] *= (10**-spectrum).astype(np.float32)
 
 
 def _wing_reflectance(

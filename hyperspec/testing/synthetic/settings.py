@@ -16,7 +16,8 @@ class SynthSettings:
     """Options of ``hyperspec synth``."""
 
     variant: str = "planted"
-    """``planted`` (clear), ``graded`` (shallow windows) or ``null`` (nothing to find)."""
+    """``planted`` (clear), ``graded`` (shallow windows), ``null`` (nothing to find) or ``spots``
+    (what tells is which scales have the windows; means and spreads are alike)."""
     num_specimens: int = 20
     """Specimens per species, at least 1; each gives two cubes."""
     size: int = 40

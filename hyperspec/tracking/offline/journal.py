@@ -16,13 +16,15 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
 from hyperspec.tracking.contract import LOCAL
+from hyperspec.tracking.health import database_path, default_outbox, sqlite_address
+from hyperspec.tracking.offline.journal_lines import Entry, is_texts, read_lines
 from hyperspec.tracking.record import RunRecord
 from hyperspec.utils.atomic import write_text
 
@@ -34,8 +36,6 @@ _LINKED = 4 << 20  # bytes from which a file is linked, not copied: checkpoints,
 MAX_METRICS, MAX_NAMES = 900, 100  # rows, and parameters or tags, that MLflow takes in one call
 BATCHED = ("tags", "params", "metrics")
 
-Entry = dict[str, Any]  # as JSON has it
-
 
 @dataclass(frozen=True)
 class Head:
@@ -43,6 +43,7 @@ class Head:
 
     local_id: str
     uri: str
+    """Address of the store, without a password."""
     experiment: str
     name: str
     start_ms: int
@@ -71,7 +72,8 @@ class Journal:
         self.run_id, self.sent = _read_sent(folder)
         self._file: IO[str] | None = None
         self._torn = False
-        self._next = 1 + max((int(entry["seq"]) for entry in self.entries()), default=0)
+        # Above those that are sent too: what is added next must not be taken for one of them.
+        self._next = 1 + max([self.sent, *(int(line["seq"]) for line in read_entries(folder))])
 
     @classmethod
     def create(cls, outbox: Path, head: Head) -> Journal:
@@ -101,8 +103,7 @@ class Journal:
             return None
         head = read_head(folder)
         if head is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
+            _remove(folder, lock)
             return None
         return cls(folder, head, lock)
 
@@ -145,7 +146,7 @@ class Journal:
         """
         target = self.new_file(name)
         try:
-            if source.stat().st_size >= _LINKED:
+            if source.stat().st_size >= _LINKED and hasattr(os, "link"):
                 os.link(source, target)
                 return str(target.relative_to(self.folder))
         except OSError as error:
@@ -187,9 +188,13 @@ class Journal:
             (self.folder / "refused.txt").write_text(text, encoding="utf-8")
             target = self.folder.parent.parent / "refused" / self.folder.name
             target.parent.mkdir(exist_ok=True)
-            self.folder.rename(target)
+            try:
+                self.folder.rename(target)
+            except PermissionError:  # Windows moves no folder with an open file: the lock
+                self._lock.release()
+                self.folder.rename(target)
         elif remove:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            _remove(self.folder, self._lock)
         self._lock.release()
 
     def _close_file(self) -> None:
@@ -202,29 +207,40 @@ class Journal:
             log.debug("closing %s: %s", self.folder, error)
 
 
+def _remove(folder: Path, lock: FileLock) -> None:
+    """Remove a run's folder and let go of it; Windows keeps the lock, a file that is open."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def read_head(folder: Path) -> Head | None:
-    """Return what a run's folder is about, or None without a readable head."""
+    """Return what a run's folder is about, or None without a readable head.
+
+    The outbox beside a SQLite file belongs to that file, wherever both were moved or copied to.
+    """
     try:
-        return Head(**json.loads((folder / _HEAD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        head = Head(**json.loads((folder / _HEAD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    texts = (head.local_id, head.uri, head.experiment, head.name)
+    if not (all(isinstance(text, str) for text in texts) and isinstance(head.start_ms, int)):
+        return None
+    if not is_texts(head.tags):
+        return None
+    noted, outbox = database_path(head.uri), folder.parent.absolute()
+    beside = outbox.parent.parent / (noted.name if noted else "")
+    if noted is None or outbox != default_outbox(beside) or not beside.is_file():
+        return head
+    if noted.exists() and noted.samefile(beside):
+        return head
+    return replace(head, uri=sqlite_address(beside))
 
 
 def read_entries(folder: Path) -> list[Entry]:
-    """Return all lines of a run's folder; a line torn by a crash or a full disk is left out."""
-    try:
-        text = (folder / _LINES).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    found: list[Entry] = []
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and "seq" in entry:
-            found.append(entry)
-    return found
+    """Return all lines of a run's folder, see :func:`read_lines`."""
+    return read_lines(folder / _LINES)
 
 
 def read_run_id(folder: Path) -> str | None:
@@ -242,9 +258,10 @@ def _ends_torn(path: Path) -> bool:
 def _read_sent(folder: Path) -> tuple[str | None, int]:
     try:
         found = json.loads((folder / _SENT).read_text(encoding="utf-8"))
-        return found["run_id"], int(found["seq"])
-    except (OSError, ValueError, KeyError, TypeError):
+        run_id, seq = found["run_id"], int(found["seq"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None, 0
+    return (run_id, seq) if isinstance(run_id, str | None) else (None, 0)
 
 
 def pending(outbox: Path) -> list[Path]:
@@ -267,7 +284,7 @@ def waiting_runs(outbox: Path) -> list[WaitingRun]:
         tags, metrics, status = dict(head.tags), dict[str, float](), "RUNNING"
         for entry in read_entries(folder):
             tags |= entry.get("tags", {})
-            metrics |= entry.get("metrics", {})
+            metrics |= {name: float(value) for name, value in entry.get("metrics", {}).items()}
             metrics |= {name: float(value) for name, value, *_ in entry.get("rows", ())}
             status = entry["status"] if entry["op"] == "end" else status
         found.append(

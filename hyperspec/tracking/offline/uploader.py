@@ -13,23 +13,33 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperspec.tracking.contract import LOCAL, Tag
 from hyperspec.tracking.copy_run import copy_run
 from hyperspec.tracking.health import LOCKED_SECONDS, database_path
-from hyperspec.tracking.offline.journal import BATCHED, Entry, Journal, grouped, merged, read_run_id
+from hyperspec.tracking.offline.journal import (
+    BATCHED,
+    Head,
+    Journal,
+    grouped,
+    merged,
+    read_run_id,
+)
+from hyperspec.tracking.offline.journal_lines import Entry
 from hyperspec.tracking.record import read_run, search_runs
 from hyperspec.tracking.retry import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     REQUEST_SECONDS,
-    UnreachableError,
+    NotYetError,
     first_line,
     is_refusal,
     is_trouble,
 )
+from hyperspec.utils.foreign_paths import inside
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric
@@ -46,8 +56,9 @@ _LARGEST = sys.float_info.max
 class Uploader:
     """Sends one run's journal, which this process holds.
 
-    ``orphans`` sends a run all the same whose parent is nowhere to be found; ``uncertain`` says
-    that what follows the last known line may have arrived before.
+    ``orphans`` sends a run all the same whose parent is nowhere to be found. ``moved`` is given for
+    a journal whose process is gone, so that what follows the last known line may have arrived
+    before; it gets the old and new identities of runs that are sent anew.
     """
 
     def __init__(
@@ -55,37 +66,59 @@ class Uploader:
         journal: Journal,
         connection: Connection,
         orphans: bool = False,
-        uncertain: bool = False,
+        moved: dict[str, str] | None = None,
     ) -> None:
         self.journal, self.connection, self.orphans = journal, connection, orphans
         self.refused: list[str] = []
-        self._uncertain = uncertain
+        self._moved, self._uncertain = moved, moved is not None
 
     def open_run(self) -> str:
         """Return the run's identity on the store; look for the run, create it if there is none.
 
+        A journal that was begun on another store, or whose run was deleted for good, is sent whole
+        anew: its folder has every line until the store has all of them.
+
         Raises:
             UnreachableError: If the store, or the run's parent on it, is not there yet.
+            NotYetError: If the run, or its experiment, was deleted and may come back.
         """
-        if self.journal.run_id is not None:
-            return self.journal.run_id
-        head = self.journal.head
+        head, known = self.journal.head, self.journal.run_id
+        if known is not None:
+            if not self._uncertain or self.connection.has_run(known):
+                return known
+            if self._moved is None:
+                raise NotYetError(f"the run {known} was deleted for good; it is sent anew later.")
         found = find_local(self.connection, head.local_id) if self._uncertain else None
+        lost = found is None and self._uncertain
+        if lost and (gone := find_local(self.connection, head.local_id, deleted=True)):
+            self.connection.has_run(gone)  # raises: created again it would be there twice
         if found is None:
             tags = {**head.tags, Tag.LOCAL_ID: head.local_id}
-            if tags.get(Tag.PARENT, "").startswith(LOCAL):
-                tags[Tag.PARENT] = self._resolve(tags[Tag.PARENT])
+            if Tag.PARENT in tags:
+                parent = self._resolve(tags[Tag.PARENT])
+                tags[Tag.PARENT] = (self._moved or {}).get(parent, parent)
             self._uncertain = True  # until the answer is there
-            made = self.connection.client.create_run(
-                self.connection.known_experiment(),
-                start_time=head.start_ms,
-                tags=tags,
-                run_name=head.name,
-            )
-            found = str(made.info.run_id)
+            found = self._create_run(head, tags)
             self._uncertain = False
+        if known is not None and self._moved is not None:
+            log.warning("%s: there is no run %s; sent anew as %s", head.name, known, found)
+            self.journal.set_sent(0)
+            self._moved[known] = found
         self.journal.set_run_id(found)
         return found
+
+    def _create_run(self, head: Head, tags: Mapping[str, str]) -> str:
+        experiment = self.connection.known_experiment()
+        try:
+            made = self.connection.client.create_run(
+                experiment, start_time=head.start_ms, tags=dict(tags), run_name=head.name
+            )
+        except Exception as error:
+            if is_refusal(error):  # deleted since it was looked up?
+                self.connection.experiment_id = ""
+                self.connection.known_experiment()
+            raise
+        return str(made.info.run_id)
 
     def send(self, entries: Sequence[Entry]) -> Iterator[int]:
         """Send lines in order; yield after each call how many of them the store has.
@@ -99,7 +132,7 @@ class Uploader:
             try:
                 self._send(run_id, group)
             except Exception as error:
-                if not is_refusal(error):
+                if not self._is_refused(run_id, error):
                     self._uncertain = True
                     raise
                 self._send_singly(run_id, group)
@@ -114,11 +147,26 @@ class Uploader:
             try:
                 self._send(run_id, [entry])
             except Exception as error:
-                if not is_refusal(error):
+                if not self._is_refused(run_id, error):
                     raise
-                text = f"{self.journal.head.name}: {entry['op']} refused: {first_line(error)}"
-                self.refused.append(text)
-                log.error("%s. The line stays out of the store: %s", text, str(entry)[:500])
+                self._refuse(entry, first_line(error))
+
+    def _is_refused(self, run_id: str, error: Exception) -> bool:
+        """Say whether the store will never take a line.
+
+        Raises:
+            NotYetError: If it takes none as long as the run is deleted.
+        """
+        if not is_refusal(error):
+            return False
+        self.connection.has_run(run_id)
+        return True
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        """Put a line aside that cannot be sent."""
+        text = f"{self.journal.head.name}: {entry['op']} refused: {reason}"
+        self.refused.append(text)
+        log.error("%s. The line stays out of the store: %s", text, str(entry)[:500])
 
     def _send(self, run_id: str, group: Sequence[Entry]) -> None:
         kind = str(group[0]["op"])
@@ -128,12 +176,13 @@ class Uploader:
         (entry,) = group
         client = self.connection.client
         if kind == "artifact":
-            # Absolute where there was no room for a copy: then the original is sent.
-            path = self.journal.folder / str(entry["file"])
-            if path.exists():
+            path = self._file(str(entry["file"]))
+            if path is None:
+                self._refuse(entry, f"{entry['file']} lies outside of the folder of the outbox")
+            elif path.exists():
                 client.log_artifact(run_id, str(path), entry.get("folder"))
             else:
-                log.error("%s: the file %s is gone", self.journal.head.name, path)
+                self._refuse(entry, f"the file {path} is gone")
         elif kind == "copy":
             source, whole = self._source(entry["source"]), tuple(entry.get("whole", ()))
             copy_run(client, source, run_id, entry.get("until_step"), whole)
@@ -142,7 +191,20 @@ class Uploader:
         elif kind == "end":
             self._end(run_id, entry)
         else:
-            log.error("%s: a line of an unknown kind is left out: %s", run_id, kind)
+            self._refuse(entry, f"lines of the kind '{kind}' are not known")
+
+    def _file(self, name: str) -> Path | None:
+        """Return an artifact's file; None where somebody else may have named it, to get at it.
+
+        Absolute where there was no room for a copy: then the original is sent. What another process
+        left, whose folder may come from anywhere, names files beside its outbox alone.
+        """
+        folder = self.journal.folder
+        if (path := inside(folder, name)) is not None or self._moved is None:
+            return path or folder / name
+        outbox = folder.absolute().parent
+        around = outbox.parent.parent if outbox.parent.name == ".hyperspec" else outbox.parent
+        return inside(around, name) if Path(name).is_absolute() else None
 
     def _send_batch(self, run_id: str, group: Sequence[Entry]) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -174,7 +236,7 @@ class Uploader:
         outbox = self.journal.folder.parent
         for folder in outbox.iterdir() if outbox.is_dir() else ():
             if folder != self.journal.folder and run_id in (folder.name, read_run_id(folder)):
-                raise UnreachableError(f"the run {run_id} is to be copied, and not sent whole yet.")
+                raise NotYetError(f"the run {run_id} is to be copied, and not sent whole yet.")
         return self._resolve(run_id)
 
     def _resolve(self, run_id: str) -> str:
@@ -183,14 +245,14 @@ class Uploader:
             return run_id
         found = find_local(self.connection, run_id)
         if found is None and not self.orphans:
-            raise UnreachableError(f"the run {run_id}, which others refer to, is not sent yet.")
+            raise NotYetError(f"the run {run_id}, which others refer to, is not sent yet.")
         return found or run_id
 
 
-def find_local(connection: Connection, local_id: str) -> str | None:
+def find_local(connection: Connection, local_id: str, *, deleted: bool = False) -> str | None:
     """Return the identity on the store of a run that began without one, or None."""
     where = [connection.known_experiment()]
-    runs = search_runs(connection.client, where, [Tag.LOCAL_ID.equals(local_id)])
+    runs = search_runs(connection.client, where, [Tag.LOCAL_ID.equals(local_id)], deleted=deleted)
     return runs[-1].run_id if runs else None
 
 
@@ -233,6 +295,7 @@ class Background:
         self._queue: deque[Entry] = deque()
         self._changed = threading.Condition()
         self._now = self._stop = False
+        self._waits = True  # trouble may pass soon, as that of a file that is locked
         self._failures, self._pause = 0, 0.0
         name = f"uploader-{self.journal.head.local_id[-8:]}"
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -261,7 +324,7 @@ class Background:
             self._changed.notify_all()
             while self._queue and self._thread.is_alive():
                 left = deadline - time.monotonic()
-                if left <= 0 or (self._failures >= last and not self._is_file):
+                if left <= 0 or (self._failures >= last and not (self._is_file and self._waits)):
                     break
                 self._changed.wait(left)
             self._now = False
@@ -328,9 +391,10 @@ class Background:
                 self.journal.folder,
                 self.uploader.connection.shown_uri,
                 first_line(error),
-                exc_info=None if is_trouble(error) else error,
+                exc_info=None if is_trouble(error) or isinstance(error, NotYetError) else error,
             )
         with self._changed:
+            self._waits = not isinstance(error, NotYetError)
             self._failures += 1
             self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
             self._changed.notify_all()

@@ -148,11 +148,12 @@ def random_states() -> dict[str, Any]:
         "numpy_gauss": [int(has_gauss), float(gauss)],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        **({"mps": torch.mps.get_rng_state()} if torch.backends.mps.is_available() else {}),
     }
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put back what :func:`random_states` returned."""
+    """Put back what :func:`random_states` returned, of the devices that this machine has too."""
     version, values, gauss = states["python"]
     random.setstate((version, tuple(values), gauss))
     name, keys, position = states["numpy"]
@@ -160,5 +161,9 @@ def restore_random_states(states: dict[str, Any]) -> None:
     state = (name, keys.numpy().astype(np.uint32), position, has_gauss, cached)
     np.random.set_state(state)  # noqa: NPY002 - the global state is what libraries draw from
     torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    if torch.cuda.is_available():
+        # A checkpoint of more cards than are seen here has states that nothing takes.
+        for device, own in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
+            torch.cuda.set_rng_state(own, device)
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])

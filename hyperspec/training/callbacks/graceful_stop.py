@@ -16,6 +16,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from hyperspec.utils.system_calls import interrupt_main_thread
+
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 4.0  # for the end of the epoch; the whole must be gone within 10 s
@@ -93,9 +95,7 @@ class StopSoftly(pl.Callback):
 
     def _insist(self) -> None:
         assert self.asked is not None
-        ident = threading.main_thread().ident
-        assert ident is not None
-        signal.pthread_kill(ident, self.asked)
+        interrupt_main_thread(self.asked)
 
 
 def _of_submitit(handler: object) -> bool:

@@ -156,9 +156,9 @@ def cached_gradient_error(module: SimCLR, batch: Batch) -> float:
         states = random_states()
         # Running statistics of the head, the queue of the loss.
         held = {name: value.clone() for name, value in module.state_dict().items()}
-        loss, _ = module.compare(*embed())
+        loss, _ = module.compare(*embed(), labels=module.labels_of(batch))  # type: ignore[misc]  # three tensors at most
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
-        gradients.append(torch.cat([g.flatten().double() for g in found if g is not None]))
+        gradients.append(torch.cat([g.flatten().cpu() for g in found if g is not None]).double())
         module.load_state_dict(held)
         restore_random_states(states)
     whole, cached = gradients

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,6 +20,7 @@ from hyperspec.training import allocator as memory
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, origin
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.progress import Advance, progress
 
 
 class TrainingError(HyperspecError):
@@ -124,6 +126,8 @@ class CostMeter(pl.Callback):
         """Stop the clock."""
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
+        elif pl_module.device.type == "mps":
+            torch.mps.synchronize()
         seconds = self._seconds()
         self.metrics = {
             MetricName.TRAIN_SECONDS: seconds,
@@ -247,3 +251,35 @@ class Validate(pl.Callback):
         if stops:
             self.stopped = (epoch, main)
             trainer.should_stop = True
+
+
+class ShowEpochs(ExitStack, pl.Callback):
+    """Show which epoch a training is in, and the time that is left; use it around ``fit``.
+
+    Args:
+        name: Of the run.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._what = f"Training {name}"
+        self._advance: Advance | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count, where a resumed run goes on."""
+        left = (trainer.max_epochs or 0) - trainer.current_epoch
+        steps = max(left, 0) * int(trainer.num_training_batches)
+        self._advance = self.enter_context(progress(self._what, steps))
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count a step."""
+        if self._advance is not None:
+            epochs = f"steps, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+            self._advance(text=epochs)

@@ -82,19 +82,28 @@ def upper_hull(position: Tensor, spectra: Tensor) -> Tensor:
 
 
 def _scan(position: Tensor, values: Tensor) -> Tensor:
-    """Return each band's vertex before it on the hull of the bands up to it, shape ``(n, P)``."""
-    previous = torch.full(values.shape, -1, dtype=torch.long, device=values.device)
-    for band in range(1, len(position)):
-        last = torch.full_like(previous[0], band - 1)
-        rows = torch.arange(values.shape[1], device=values.device)
-        while rows.numel():
-            middle = last[rows]
-            before = previous[middle, rows]
-            base = values[before, rows]
-            rise = (values[middle, rows] - base) * (position[band] - position[before])
-            chord = (values[band, rows] - base) * (position[middle] - position[before])
-            below = (before >= 0) & (rise <= chord)
-            rows = rows[below]
-            last[rows] = before[below]
-        previous[band] = last
-    return previous
+    """Return each band's vertex before it on the hull of the bands up to it, shape ``(n, P)``.
+
+    Every spectrum is at a band of its own: a step takes one vertex off its hull, or goes on to its
+    next band. n - 1 bands are gone to, and n - 2 vertices taken off at most, so that no step needs
+    to look whether all have come to their end, for which the host would wait on a GPU.
+    """
+    count, pixels = values.shape
+    # One more row: those that are done write there.
+    previous = values.new_full((count + 1, pixels), -1, dtype=torch.long)
+    values, position = torch.cat([values, values[-1:]]), torch.cat([position, position[-1:]])
+    last = torch.zeros_like(previous[0])
+    band = torch.ones_like(last)
+    for _ in range(2 * count - 3):
+        before = previous.gather(0, last[None])[0]
+        start = before.clamp(min=0)
+        base = values.gather(0, start[None])[0]
+        rise = values.gather(0, last[None])[0] - base
+        rise = rise * (position[band] - position[start])
+        chord = values.gather(0, band[None])[0] - base
+        chord = chord * (position[last] - position[start])
+        below = (before >= 0) & (rise <= chord) & (band < count)
+        previous.scatter_(0, band[None], last[None])  # holds once the band is left
+        last = torch.where(below, before, band.clamp(max=count - 1))
+        band = torch.where(below, band, (band + 1).clamp(max=count))
+    return previous[:count]

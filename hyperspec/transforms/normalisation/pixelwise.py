@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 # A spectrum whose spread or length is below this share of its largest value holds nothing but
 # float32 rounding.
-_RELATIVE_ZERO = 1e-6
+RELATIVE_ZERO = 1e-6
 
 
 class Normalisation(nn.Module, ABC):
@@ -77,6 +77,6 @@ class UnitLength(Pixelwise):
 
 def divide(values: Tensor, divisor: Tensor, spectra: Tensor) -> Tensor:
     """Divide, giving 0 where the divisor is nothing beside the spectrum's largest value."""
-    smallest = spectra.abs().amax(dim=1, keepdim=True) * _RELATIVE_ZERO
+    smallest = spectra.abs().amax(dim=1, keepdim=True) * RELATIVE_ZERO
     usable = divisor > smallest
     return torch.where(usable, values / torch.where(usable, divisor, 1.0), 0.0)

@@ -1,0 +1,1 @@
+"""One page that shows the specimens of a folder as an encoder sees them."""

@@ -1,0 +1,129 @@
+"""Whose a database is: MLflow and Optuna both change what they are given, whoever owns it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from hyperspec.tracking.health import database_path, shown
+from hyperspec.utils.errors import TrackingError
+
+_VERSIONS = "alembic_version"  # a table that both keep; its one row says which version wrote last
+_VERSION = f"SELECT version_num FROM {_VERSIONS}"  # noqa: S608 - a constant
+_LISTED = 5  # tables that a message names
+
+
+@lru_cache(maxsize=64)
+def check_runs_database(uri: str) -> None:
+    """Refuse a database that is not one of MLflow's, or is one of another version.
+
+    MLflow would add its tables to the former, and bring an older one of its own to its own version.
+    One that is empty, is not there, or cannot be read now is let through; nothing is written.
+
+    Raises:
+        TrackingError: If it is; the message says whose it is.
+    """
+    place = f"tracking.uri={shown(uri)}"
+    found = _look(uri, place)
+    if found is None:
+        return
+    tables, revision, used = found
+    known, newest = _revisions()
+    if revision == newest:
+        return
+    if "studies" in tables:
+        raise TrackingError(
+            f"{place} holds a study of Optuna, and MLflow would spoil it. Give each a database of "
+            "its own, for example tracking.uri=sqlite:///mlflow.db and "
+            "hydra.sweeper.storage=sqlite:///study.db."
+        )
+    if not {"experiments", "runs"} <= tables:
+        raise TrackingError(
+            f"{place} is the database of something else ({_listed(tables)}). {_NEW}"
+        )
+    own = f"MLflow {version('mlflow')}"
+    if revision is not None and revision not in known:
+        raise TrackingError(
+            f"{place} was written by a newer MLflow: {own} does not know its version {revision}. "
+            f"Nothing was changed in it. Install that MLflow, or take another store. {_NEW}"
+        )
+    if used:  # else its creation was interrupted, and is gone on with
+        raise TrackingError(
+            f"{place} was written by an older MLflow (version {revision} of its tables; {own} has "
+            f"{newest}). Nothing was changed in it. Keep a copy and bring it up to date with "
+            f"`mlflow db upgrade {shown(uri)}`, or take another store. {_NEW}"
+        )
+
+
+def check_study_database(uri: str) -> None:
+    """Refuse a database that is not one of Optuna's: Optuna would add its tables and its version.
+
+    Raises:
+        TrackingError: If it is; the message says whose it is.
+    """
+    place = f"hydra.sweeper.storage={shown(uri)}"
+    found = _look(uri, place)
+    if found is None or "studies" in found[0]:
+        return
+    whose = "the database of something else"
+    if {"experiments", "runs"} <= found[0]:
+        whose = "a tracking store of MLflow"
+    raise TrackingError(
+        f"{place} is {whose} ({_listed(found[0])}), which a study would spoil. Give the study a "
+        "database of its own, for example hydra.sweeper.storage=sqlite:///study.db."
+    )
+
+
+_NEW = "A new one is begun by tracking.uri=sqlite:///NAME.db."
+
+
+def _look(uri: str, place: str) -> tuple[set[str], str | None, bool] | None:
+    """Return a database's tables, its version and whether it has experiments; None if it is empty.
+
+    Raises:
+        TrackingError: If it is a file of another kind.
+    """
+    from sqlalchemy import NullPool, create_engine, inspect, text
+    from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+
+    database = database_path(uri)
+    if database is not None and (not database.is_file() or database.stat().st_size == 0):
+        return None
+    try:
+        with create_engine(uri, poolclass=NullPool).connect() as connection:
+            tables = set(inspect(connection).get_table_names())
+            if not tables - {_VERSIONS}:
+                return None
+            revision = None
+            if _VERSIONS in tables:
+                revision = connection.scalar(text(_VERSION))
+            one = text("SELECT 1 FROM experiments LIMIT 1")
+            used = "experiments" in tables and connection.scalar(one) is not None
+            return tables, revision, used
+    except OperationalError:  # locked or away: told by whoever opens it
+        return None
+    except DatabaseError as error:
+        raise TrackingError(f"{place} is no database ({error.orig}). {_NEW}") from error
+    except (SQLAlchemyError, ImportError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _revisions() -> tuple[frozenset[str], str | None]:
+    """Return the versions of tables that the installed MLflow knows, and its own."""
+    from alembic.script import ScriptDirectory
+
+    spec = find_spec("mlflow.store.db_migrations")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    scripts = ScriptDirectory(str(folder))
+    return frozenset(one.revision for one in scripts.walk_revisions()), scripts.get_current_head()
+
+
+def _listed(tables: set[str]) -> str:
+    names = sorted(tables - {_VERSIONS})
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"its tables: {', '.join(names[:_LISTED])}{more}"

@@ -1,0 +1,37 @@
+"""The short form of the state machines of `make fuzz`."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from outbox_machine import OutboxMachine
+from store_machine import StoreMachine
+
+MACHINES = (StoreMachine, OutboxMachine)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=[one.__name__ for one in MACHINES])
+def test_any_order_of_changes_damage_and_kills_is_survived(
+    machine: type[RuleBasedStateMachine],
+) -> None:
+    # The same orders each time: `make fuzz` looks for new ones.
+    few = settings(max_examples=6, stateful_step_count=12, derandomize=True, database=None)
+    run_state_machine_as_test(machine, settings=few)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_run_that_was_deleted_before_its_answer_came_is_there_once(at: int) -> None:
+    """Found by `make fuzz`: it was created a second time, and both were there once restored."""
+    state = OutboxMachine()
+    state.begin()
+    ((local_id, said),) = state.runs.items()
+    assert said.journal is not None
+    said.journal.close()
+    said.journal = None
+    state.send(how="loses an answer", at=at)
+    for run in state.on_store(local_id):
+        state.connection.client.delete_run(run.info.run_id)
+    state.send(how="answers", at=0)
+    assert len(state.on_store(local_id)) == 1
+    state.teardown()
