@@ -189,12 +189,13 @@ def check_root(root: Path) -> None:
     """
     if root.is_file():
         raise CatalogueError(
-            f"data.root is {root}, which is a file. Give the folder that it lies in: {root.parent}."
+            f"The folder of cubes (data.root) is {root}, which is a file. Give the folder that it "
+            f"lies in: {root.parent}."
         )
     if not root.is_dir():
         raise CatalogueError(
-            f"data.root is {root}, which is no folder. Give the folder of the cubes, or make one "
-            "with `hyperspec synth`."
+            f"The folder of cubes (data.root) is {root}, which is no folder. Give the folder of the "
+            "cubes, or make one with `hyperspec synth`."
         )
 
 

@@ -57,6 +57,19 @@ def commands(said: str) -> list[list[str]]:
             ["data/labels=pattern"],
             "file names look like data/labels=pattern: 2 species",
         ),
+        # A name in brackets, and the two sides as many write them.
+        (
+            [
+                f"NHM-10{i}{j}_{side} ({word}).bil"
+                for i, word in enumerate(("octava", "rhadama"))
+                for j in range(3)
+                for side in ("dors", "ventr")
+            ],
+            ["data/labels=pattern"],
+            "brackets may be classes: 2 (octava, rhadama) on 6 specimens",
+        ),
+        # A number of the shot in brackets is none.
+        ([f"scan_{j} ({j}).bil" for j in range(6)], ["data/labels=none"], "none. Training"),
         ([f"scan_{j}.bil" for j in range(6)], ["data/labels=none"], "none. Training needs none"),
     ],
 )

@@ -37,7 +37,7 @@ from hyperspec.spectra.axis import SpectralAxis
         ("train tarin", "'tarin' is no setting; write key=value"),
         ("bands --axis mission --strategy uniforn", "did you mean uniform?"),
         ("demo --seeds x", "--seeds is 'x'; give whole numbers"),
-        ("evaluate latest nowhere", "data.root is nowhere, which is no folder"),
+        ("evaluate latest nowhere", "(data.root) is nowhere, which is no folder"),
     ],
 )
 def test_the_nearest_name_is_said(

@@ -137,7 +137,7 @@ def test_pattern_takes_what_it_says(tmp_path):
     assert [r.file for r in scan(tmp_path, pattern="*.bil").records] == ["b.bil"]
     with pytest.raises(CatalogueError, match=r"holds no cube that fits data.pattern=\*.bsq"):
         scan(tmp_path, pattern="*.bsq")
-    with pytest.raises(CatalogueError, match=r"data.root is .*nowhere, which is no folder"):
+    with pytest.raises(CatalogueError, match=r"\(data.root\) is .*nowhere, which is no folder"):
         scan(tmp_path / "nowhere")
 
 

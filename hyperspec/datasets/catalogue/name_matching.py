@@ -17,7 +17,7 @@ MISSION_PATTERN: Final = r"(?P<label>.+)_(?P<specimen>\d+)(?P<view>[DV])_(?P<dat
 _SIDES: Final = (
     ("d", "v"),
     ("dorsal", "ventral"),
-    ("dors", "vent"),
+    ("dors", "vent", "ventr"),
     ("top", "bottom"),
     ("upper", "lower"),
     ("upperside", "underside"),

@@ -39,6 +39,8 @@ _USUAL = 50  # bands of a first run
 _FEWEST_CLASSES = 2
 # A genus and a species: the one word that begins with a capital before one that does not.
 _BINOMIAL = r".*?(?P<label>[A-Z][a-z]{2,}[ _-][a-z]{3,}).*"
+# Museums write a name in brackets behind the number: `NHM-10230_dors (octava)`.
+_BRACKETED = r".*\((?P<label>[^()]*[^\W\d_]{3,}[^()]*)\).*"
 # What follows a word with a capital in names of scans and is no species.
 _NO_SPECIES = re.compile(
     "dorsal|ventral|left|right|front|back|(upp|low)er(side)?|top|bottom|under(side)?|recto|verso|"
@@ -139,6 +141,11 @@ def find_labels(catalogue: Catalogue) -> Labels:
     if _are_species(root, files) and (found := _useful(binomial, root, files)) is not None:
         word = quoted("data.labels.pattern", _BINOMIAL)
         text = f"file names hold species: {_counts(found)}."
+        return Labels(text, ("data/labels=pattern", word))
+    bracketed = PatternLabels(pattern=_BRACKETED)
+    if (found := _useful(bracketed, root, files)) is not None:
+        word = quoted("data.labels.pattern", _BRACKETED)
+        text = f"words in brackets may be classes: {_counts(found)}. Take this only if they are."
         return Labels(text, ("data/labels=pattern", word))
     if (found := _useful(FolderLabels(), root, files)) is not None:
         text = f"folders may be classes: {_counts(found)}. Take this only if they are."

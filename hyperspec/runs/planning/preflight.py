@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from hyperspec.bands import Learned
+from hyperspec.bands import CountedStrategy, Learned
 from hyperspec.config.found_device import found_device
 from hyperspec.cubes.open import open_with_own_axis
 from hyperspec.datasets.config import FolderData, SplitSpec, label_folder, specimen_files
@@ -39,11 +39,12 @@ def look_first(jobs: Sequence[Train]) -> list[str]:
     first cube has the bands that are asked for; scanning tells later of cubes on another axis.
 
     Returns:
-        What to warn of, where some jobs ask for bands that the axis does not have: these will fail,
-        and the others run.
+        What to warn of, where some jobs ask for more bands than the axis has: these will fail, and
+        the others run.
 
     Raises:
-        HyperspecError: If something is missing, or no job has the bands that it asks for.
+        HyperspecError: If something is missing, if bands that are named do not fit the axis, or if
+            no job has as many as it asks for.
     """
     axes: list[tuple[Data, SpectralAxis | None]] = []
     tried: list[tuple[Strategy, SpectralAxis, BandError | None]] = []
@@ -61,6 +62,8 @@ def look_first(jobs: Sequence[Train]) -> list[str]:
             tried.append((job.bands, axis, _why_not(job.bands, axis)))
         why_not = next(why for bands, known, why in tried if (bands, known) == (job.bands, axis))
         if why_not is not None:
+            if not isinstance(job.bands, CountedStrategy):  # no point of a curve, but the sensor
+                raise why_not
             refused.append(why_not)
     if refused and len(refused) == len(jobs):
         raise refused[0]
