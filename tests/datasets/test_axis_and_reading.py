@@ -16,6 +16,7 @@ from hyperspec.config.compose_data import compose_data
 from hyperspec.cubes import open_cube, write_envi
 from hyperspec.cubes.checksums import ChecksumCache, combined, source_digests
 from hyperspec.cubes.read_options import ReadOptions
+from hyperspec.datasets.catalogue.labels import NoLabels
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.config import AxisSpec, FolderData, scan_folder
 from hyperspec.datasets.preparation.preparation import PrepareSettings
@@ -82,18 +83,18 @@ def test_half_an_axis_is_refused(given):
 
 def test_identities_from_before_these_keys_stay():
     """What jobs of 0.1.0 were hashed from has none of the new keys at their defaults."""
-    kept = canonical(FolderData(root="x", labels="y"))
+    kept = canonical(FolderData(root="x", labels=NoLabels()))
     new = {"trailing_bytes", "array_key", "array_bands"}
     assert not new & set(kept)
     assert set(canonical(AxisSpec(400.0, 800.0, 4))) == {"", "start_nm", "stop_nm", "count"}
-    told = canonical(FolderData(root="x", labels="y", array_key="cube", trailing_bytes="ignore"))
+    told = canonical(FolderData(root="x", labels=NoLabels(), array_key="cube", trailing_bytes="ignore"))
     assert set(told) - set(kept) == {"array_key"}
 
 
 @pytest.mark.parametrize(("key", "value"), [("trailing_bytes", "cut"), ("array_bands", "second")])
 def test_words_that_are_no_choice(key, value):
     with pytest.raises(ConfigError, match=rf"data.{key} is '{value}'; choose"):
-        FolderData(root="x", labels="y", **{key: value})
+        FolderData(root="x", labels=NoLabels(), **{key: value})
 
 
 def test_commands_take_arrays_with_a_file_of_wavelengths(arrays, tmp_path, capsys):
