@@ -144,8 +144,8 @@ class CountedStrategy(Strategy):
         if self.supervised and len(statistics.classes) < 2:
             raise BandError(
                 f"bands={self.name} compares classes, but the training statistics hold "
-                f"{len(statistics.classes)}. Give labels (data.labels), or use an unsupervised "
-                "strategy such as uniform or pca."
+                f"{len(statistics.classes)}. Give labels (`hyperspec start FOLDER` says how to "
+                "find them), or use an unsupervised strategy such as uniform or ocf."
             )
         return statistics
 

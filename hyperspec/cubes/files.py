@@ -194,8 +194,8 @@ def check_root(root: Path) -> None:
         )
     if not root.is_dir():
         raise CatalogueError(
-            f"The folder of cubes (data.root) is {root}, which is no folder. Give the folder of the "
-            "cubes, or make one with `hyperspec synth`."
+            f"The folder of cubes (data.root) is {root}, which is no folder. Give the folder of "
+            "the cubes, or make one with `hyperspec synth`."
         )
 
 

@@ -131,7 +131,7 @@ def test_supervised_strategies_refuse_unlabelled_statistics(strategy):
         with pytest.raises(
             BandError,
             match=rf"bands={strategy.name} compares classes, but the training statistics hold "
-            rf"{number}\. Give labels \(data\.labels\)",
+            rf"{number}\. Give labels \(`hyperspec start",
         ):
             strategy(n=3).select(statistics.axis, bare)
 

@@ -92,6 +92,9 @@ def test_labels_are_found_and_the_study_can_be_pasted(
     assert one[2] == "data.root=cubes"
     assert set(words) < set(one)
     assert study[-1] == "bands.n=10,12"
+    (choice,) = [line.strip() for line in text.splitlines() if "hyperspec bands " in line]
+    assert main([*shlex.split(choice)[1:], "--resamples", "0"]) == 0
+    assert ("mrmr" in capsys.readouterr().out) == ("data/labels=none" not in words)
     assert train([*study[2:], "sweep.dry_run=true"]) == 0
     assert "every job is sound" in capsys.readouterr().out
     assert main(["check", "cubes"]) == 0

@@ -87,7 +87,8 @@ def test_identities_from_before_these_keys_stay():
     new = {"trailing_bytes", "array_key", "array_bands"}
     assert not new & set(kept)
     assert set(canonical(AxisSpec(400.0, 800.0, 4))) == {"", "start_nm", "stop_nm", "count"}
-    told = canonical(FolderData(root="x", labels=NoLabels(), array_key="cube", trailing_bytes="ignore"))
+    settings = {"array_key": "cube", "trailing_bytes": "ignore"}
+    told = canonical(FolderData(root="x", labels=NoLabels(), **settings))
     assert set(told) - set(kept) == {"array_key"}
 
 

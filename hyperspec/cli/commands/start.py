@@ -109,7 +109,9 @@ def _first_study(words: argparse.Namespace, steps: Steps) -> None:
     except HyperspecError as error:
         cost = [f"unknown ({error})"]
     _section("What a first study costs", cost)
-    print("\nOne run, to see that it learns and how long it takes:")
+    print("\nWhich bands would be chosen, drawn on the spectra, before anything is trained:")
+    print(f"  {steps.choice(words.folder)}")
+    print("One run, to see that it learns and how long it takes:")
     print(f"  {steps.run(words.folder)}")
     print("The study, how many bands are enough (its jobs are checked before the first one):")
     print(f"  {steps.study(words.folder)}")

@@ -56,10 +56,12 @@ class Labels:
     Args:
         text: In words.
         words: For `hyperspec train`; empty where its own default finds them.
+        found: Whether there are any.
     """
 
     text: str
     words: tuple[str, ...] = ()
+    found: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,12 @@ class Steps:
         """Return the command of one run."""
         usual = [n for n in self.counts if n <= _USUAL]
         return _command(root, self.words, f"bands.n={usual[-1] if usual else self.counts[-1]}")
+
+    def choice(self, root: Path) -> str:
+        """Return the command that shows which bands would be chosen (docs/choosing.md)."""
+        strategies = f"uniform,ocf,opbs{',mrmr' * self.labels.found}"
+        words = [f"--strategy {strategies}", f"--n {','.join(map(str, self.counts[:2]))}"]
+        return " ".join(["hyperspec bands", shlex.quote(str(root)), *words, *self.words])
 
     def study(self, root: Path, *more: str) -> str:
         """Return the command of the first study."""
@@ -121,7 +129,7 @@ def next_steps(report: CheckReport, given: Sequence[str] = ()) -> Steps | None:
     told = any(
         word.lstrip("+").startswith(("data/labels", "data.labels", "data=")) for word in given
     )
-    labels = Labels(_known(catalogue)) if told else find_labels(catalogue)
+    labels = _known(catalogue) if told else find_labels(catalogue)
     num_good = len(catalogue.axis.good_indices)
     counts = (*(n for n in COUNTS if n < num_good), num_good)
     advice = [*_frames(report), *_views(catalogue, labels)]
@@ -132,7 +140,7 @@ def find_labels(catalogue: Catalogue) -> Labels:
     """Look for labels where a person would: the table, names of files, folders, other tables."""
     root, files = catalogue.root, [record.file for record in catalogue.records]
     if any(record.label is not None for record in catalogue.records):
-        return Labels(_known(catalogue))
+        return _known(catalogue)
     if (mission := recognised(root, files)) is not None:
         return Labels(f"{mission}.", ("data/labels=pattern",))
     if (table := _table(root, files)) is not None:
@@ -154,15 +162,17 @@ def find_labels(catalogue: Catalogue) -> Labels:
         "none. Training needs none; what then can be told is whether views of one animal find each "
         "other. `hyperspec start FOLDER --table labels.csv` writes a table to fill in.",
         ("data/labels=none",),
+        found=False,
     )
 
 
-def _known(catalogue: Catalogue) -> str:
+def _known(catalogue: Catalogue) -> Labels:
     counts = Counter(r.label for r in catalogue.records if r.label is not None)
     if not counts:
-        return "none."
+        return Labels("none.", found=False)
     specimens = {r.specimen for r in catalogue.records if r.label is not None}
-    return f"{len(counts)} of them, on {sum(counts.values())} cubes of {len(specimens)} specimens."
+    cubes = f"{sum(counts.values())} cubes of {len(specimens)} specimens"
+    return Labels(f"{len(counts)} of them, on {cubes}.")
 
 
 def _useful(source: LabelSource, root: Path, files: Sequence[str]) -> Assigned | None:
