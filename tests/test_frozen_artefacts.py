@@ -316,7 +316,8 @@ def test_runs_that_waited_are_sent(
     found = {
         run.info.run_name: {"status": run.info.status, "metrics": run.data.metrics} for run in runs
     }
-    assert found == told
+    # As text: an interval that a few specimens do not have is NaN, which equals nothing.
+    assert json.dumps(found, sort_keys=True) == json.dumps(told, sort_keys=True)
     (parent,) = [run for run in runs if run.data.tags["hyperspec.kind"] == "sweep"]
     for run in runs:
         if run is not parent:

@@ -8,7 +8,7 @@ stopped, runs that were never sent) and ``numbers.json`` (what this version comp
 
 A set between two releases is named by the last one and a day, and may hold fewer checkpoints:
 
-    python tests/assets/make_assets.py tests/assets/0.1.0-2026-11-29 projection filters
+    python tests/assets/make_assets.py tests/assets/0.1.0-2026-11-30 projection filters
 
 Run identities and times differ from making to making, so that a set is made once, by its release.
 The weights of checkpoints are rounded coarsely, since random digits do not compress; the layout of
