@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from hyperspec.runs.job_state import (
     forget,
     mark,
 )
+from hyperspec.sweeps.progress import once
 from hyperspec.sweeps.progress.view import Overview, Watcher, best_of, line, panel, seconds_left
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.process import process_tag
@@ -218,6 +221,28 @@ def test_a_sweep_tells_each_job(study: Study, capfd: pytest.CaptureFixture[str])
     assert re.fullmatch(r"sweep 1/1  job 0  objective \d\.\d{3}  \d+ s", said[0])
     assert re.match(r"sweep 1/2  bands\.n=5  taken over objective \d\.\d{3}  \d+ s", said[1])
     assert re.fullmatch(r"sweep 2/2  bands\.n=6  objective \d\.\d{3}  \d+ s", said[2])
+
+
+def test_what_all_jobs_say_alike_is_said_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log, root = logging.getLogger("hyperspec.once"), logging.getLogger()
+    once.forget()
+    for number in range(2):  # Hydra makes the handlers of each job anew
+        kept = logging.FileHandler(tmp_path / f"{number}.log")
+        handlers = [logging.StreamHandler(sys.stdout), kept]
+        root.handlers[:], root.level = handlers, logging.INFO
+        once.say_once()
+        log.info("calibration: none")
+        log.warning("hint: epochs=2 is little")
+        log.warning("s1.bil has no label")
+        kept.close()
+    said = capsys.readouterr().out
+    assert [said.count(text) for text in ("calibration", "hint", "no label")] == [1, 1, 2]
+    assert len((tmp_path / "1.log").read_text().splitlines()) == 3  # a job's own file has all
+    once.forget()
+    log.info("calibration: none")
+    assert capsys.readouterr().out.count("calibration") == 1
 
 
 def test_another_view_is_refused() -> None:

@@ -17,6 +17,7 @@ from hyperspec.evaluation.metrics import natural_direction
 from hyperspec.evaluation.objective import objective_names
 from hyperspec.runs.job_state import begin, end, forget
 from hyperspec.search.request import bare
+from hyperspec.sweeps.progress import once
 from hyperspec.sweeps.validation import count_jobs
 from hyperspec.utils.progress import is_quiet
 
@@ -40,6 +41,7 @@ class LiveCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin to watch."""
+        once.forget()
         style = str(OmegaConf.select(config, "sweep.live") or "off")
         if style == "off" or is_quiet():
             return
@@ -69,6 +71,7 @@ class LiveCallback(Callback):
         """Note the start, in the job's own process."""
         if _in_sweep(config):
             begin(config)
+            once.say_once()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Note the end, in the job's own process."""
