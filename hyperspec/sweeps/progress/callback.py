@@ -77,6 +77,9 @@ class LiveCallback(Callback):
         """Note the end, in the job's own process."""
         if _in_sweep(config):
             end(config, job_return)
+            # Launchers keep what every job returned until the last one has: half a megabyte each
+            # with these, which nothing reads any more.
+            job_return.cfg = job_return.hydra_cfg = None
         if self._watcher is not None:
             self._watcher.look()
 
