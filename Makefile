@@ -16,7 +16,7 @@ WITH    ?=
 # Third-party packages are left out: a third of the time, and what differs is Python's own library.
 OTHERS  := $(BIN)/mypy --config-file .ci/mypy_platforms.ini
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows gate sbom fuzz faults study docs release-check ui clean
+.PHONY: help setup demo test test-slow test-lowest golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows gate sbom fuzz faults study docs release-check ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,14 @@ test: $(READY)  ## run the fast tests (WITH=slow: the slow ones too, as .ci/run 
 
 test-slow: $(READY)  ## run the slow tests
 	$(TESTS) -m "slow and not gpu and not faults"
+
+test-lowest:  ## run the fast tests with every requirement at its lower bound, in build/lowest
+	mkdir -p build
+	test -x build/lowest/bin/python || $(PYTHON) -m venv build/lowest
+	$(PYTHON) .ci/lowest.py > build/lowest.txt
+	build/lowest/bin/python -m pip install --disable-pip-version-check -c build/lowest.txt -e '.[dev]'
+	OMP_NUM_THREADS=1 build/lowest/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	  -m "not faults and not slow and not gpu"
 
 golden: $(READY)  ## write the golden numbers where a version was raised, and note the source
 	OMP_NUM_THREADS=1 $(BIN)/python tests/golden/write_golden.py
