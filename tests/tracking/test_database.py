@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
 import pytest
+from alembic.script import ScriptDirectory
 
 from hyperspec.search.storage import open_storage
 from hyperspec.tracking.client import connect, open_client
-from hyperspec.tracking.database import check_runs_database
+from hyperspec.tracking.database import _revisions, check_runs_database
 from hyperspec.utils.errors import TrackingError
 
 _OLDER = "451aebb31d03"  # of MLflow 1.0
@@ -90,3 +92,13 @@ def test_a_study_does_not_go_into_a_store_of_runs(database: Path, tmp_path: Path
     with pytest.raises(TrackingError, match=r"is the database of something else \(its tables: b"):
         open_storage(f"sqlite:///{tmp_path}/x.db", fresh=True)
     open_client(f"sqlite:///{database}").search_experiments()
+
+
+def test_versions_of_tables_are_those_that_alembic_finds() -> None:
+    spec = find_spec("mlflow.store.db_migrations")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    scripts = ScriptDirectory(next(iter(spec.submodule_search_locations)))
+    known = frozenset(one.revision for one in scripts.walk_revisions())
+    assert _revisions()[0] == known
+    assert _revisions()[1] == scripts.get_current_head()
