@@ -27,7 +27,7 @@ import golden_runs
 import golden_training
 
 from hyperspec.utils.results_version import RESULTS, SOURCE_TREE
-from hyperspec.utils.source_tree import tree_hash
+from hyperspec.utils.source_tree import files_hash, tree_hash
 
 RUNS = {**golden_runs.RUNS, **golden_training.RUNS}
 
@@ -69,14 +69,14 @@ def _same(kept: dict[str, object] | None, run: golden_record.Run, found: dict[st
 
 
 def note_source() -> None:
-    """Note the hash of the source that gave the numbers."""
-    file, now = golden_record.TABLE, tree_hash()
-    if now != SOURCE_TREE:
-        text = re.sub(
-            r'^SOURCE_TREE = ".*"$', f'SOURCE_TREE = "{now}"', file.read_text(), flags=re.M
-        )
-        file.write_text(text)
-        print(f"The source is {now} now; it was {SOURCE_TREE or 'not noted'}.")
+    """Note the hashes of the source that gave the numbers."""
+    file, text = golden_record.TABLE, golden_record.TABLE.read_text()
+    hashes = {"SOURCE_TREE": tree_hash(), "SOURCE_FILES": files_hash()}
+    for name, now in hashes.items():
+        text = re.sub(rf'^{name} = ".*"$', f'{name} = "{now}"', text, flags=re.MULTILINE)
+    file.write_text(text)
+    if hashes["SOURCE_TREE"] != SOURCE_TREE:
+        print(f"The source is {hashes['SOURCE_TREE']} now; it was {SOURCE_TREE or 'not noted'}.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from hyperspec.utils import source_tree
-from hyperspec.utils.source_tree import NOT_COMPUTING, changed_source, is_release, tree_hash
+from hyperspec.utils.source_tree import (
+    NOT_COMPUTING,
+    changed_source,
+    files_hash,
+    is_release,
+    tree_hash,
+)
 
 Write = Callable[[str, str], str]
 MODULE = '''"""A loss."""
@@ -100,11 +106,25 @@ def test_every_name_that_does_not_count_is_of_a_room_of_old_or_new() -> None:
     assert not {"losses", "training", "models", "data", "working", "pipeline"} & set(NOT_COMPUTING)
 
 
+def test_any_edit_of_a_computing_module_is_looked_at(write: Write, tmp_path: Path) -> None:
+    package = tmp_path / "hyperspec"
+    write("losses/nt_xent.py", MODULE)
+    first = files_hash(package)
+    write("cli/main.py", "PRINTED = 1\n")
+    assert files_hash(package) == first
+    write("losses/nt_xent.py", MODULE.replace("# why", "# so"))
+    assert files_hash(package) != first
+
+
 def test_source_counts_only_where_it_differs_from_the_known_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(source_tree, "is_release", lambda: False)
     monkeypatch.setattr(source_tree, "tree_hash", lambda: "beef")
+    monkeypatch.setattr(source_tree, "SOURCE_FILES", source_tree.files_hash())
+    changed_source.cache_clear()
+    assert changed_source() == ""  # byte for byte the known one
+    monkeypatch.setattr(source_tree, "SOURCE_FILES", "")
     for known, counted in (("", "beef"), ("feed", "beef"), ("beef", "")):
         monkeypatch.setattr(source_tree, "SOURCE_TREE", known)
         changed_source.cache_clear()
