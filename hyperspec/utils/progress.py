@@ -23,6 +23,7 @@ QUIET = "HYPERSPEC_QUIET"
 FLAG = "--quiet"
 
 _FIRST_SECONDS = 1.0  # what is over sooner is not worth a line
+_SILENT_SECONDS = 0.8  # that a process may begin with, what it imports included
 _NEXT_SECONDS = 20.0
 _LOOK_SECONDS = 0.2
 _KNOWN_SHARE = 0.05  # of the items, before which nobody can tell how long the rest takes
@@ -213,11 +214,15 @@ class _Lines(_Screen):
                 self._look(step, time.monotonic())
 
     def _look(self, step: _Step, now: float) -> None:
+        global _silent
         waited = now - step.start if not step.told else now - self._last
-        if waited >= (_NEXT_SECONDS if step.told else _FIRST_SECONDS):
+        long_silent = _silent and now - _BEGAN >= _SILENT_SECONDS and waited >= _LOOK_SECONDS
+        if long_silent or waited >= (_NEXT_SECONDS if step.told else _FIRST_SECONDS):
             print(step.line(now), file=sys.stderr, flush=True)
-            step.told, self._last = True, now
+            step.told, self._last, _silent = True, now, False
 
 
 _LOCK = threading.RLock()
+_BEGAN = time.monotonic()
+_silent = True  # no line was written yet
 _screen: _Screen | None = None

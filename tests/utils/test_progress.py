@@ -20,6 +20,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(OWN_VIEW, raising=False)
     monkeypatch.setattr(module, "_FIRST_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_silent", False)
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
@@ -51,6 +52,21 @@ def test_what_is_over_at_once_is_not_worth_a_line(monkeypatch: pytest.MonkeyPatc
     with progress("Reading"):
         time.sleep(0.05)
     assert not err.getvalue()
+
+
+@pytest.mark.usefixtures("shown")
+def test_a_process_that_was_silent_for_long_says_what_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "_silent", True)
+    err = io.StringIO()
+    monkeypatch.setattr("sys.stderr", err)
+    with progress("Reading"):
+        wait_for(lambda: "Reading" in err.getvalue())
+    with progress("Packing"):
+        time.sleep(0.05)
+    assert err.getvalue() == "Reading ...\n"
 
 
 @pytest.mark.usefixtures("shown")

@@ -33,15 +33,16 @@ def run(words: argparse.Namespace) -> int:
     import glob
     from dataclasses import replace
 
-    from hyperspec.config.compose_data import compose_views
     from hyperspec.datasets.catalogue.labels import NoLabels
     from hyperspec.datasets.config import FolderData, scan_folder
     from hyperspec.datasets.preparation.preparation import PrepareSettings
-    from hyperspec.datasets.preparation.prepare import prepare
-    from hyperspec.inspection.contact_sheet import contact_sheet
     from hyperspec.utils.errors import ConfigError, CubeError
 
     cube = _checked(words.cube)
+    with progress("Loading what draws"):
+        from hyperspec.config.compose_data import compose_views
+        from hyperspec.datasets.preparation.prepare import prepare
+        from hyperspec.inspection.contact_sheet import contact_sheet
     data, views = compose_views(words_from(words), cube.parent, ["data.size=128"])
     if not isinstance(data, FolderData):
         raise ConfigError("data=tiles has no image per cube to draw; take data=folder.")
