@@ -18,7 +18,7 @@ OLD     := $(foreach kind,Deprecation PendingDeprecation Future,-W ignore::$(kin
 # Third-party packages are left out: a third of the time, and what differs is Python's own library.
 OTHERS  := $(BIN)/mypy --config-file .ci/mypy_platforms.ini
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows gate sbom fuzz faults study docs release-check ui clean
+.PHONY: help setup demo test test-slow test-lowest golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-first-output gate sbom fuzz faults study docs release-check ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -117,6 +117,12 @@ bench-windows: $(READY)  ## planted windows found and others claimed, over gener
 
 bench-verdicts: $(READY)  ## what whole sweeps conclude of sets whose truth is known (BENCH="--kinds null --sets 3")
 	$(BIN)/python benchmarks/bench_verdicts.py $(BENCH)
+
+bench-soak: $(READY)  ## do 500 jobs of a sweep cost more and more: memory, files, threads, time (BENCH="--jobs 100")
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_soak.py $(BENCH)
+
+bench-first-output: $(READY)  ## how long each command is silent, and takes, on 48 cubes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_first_output.py $(BENCH)
 
 # In a folder of its own: the tool's packages are no part of the bill.
 sbom: $(READY)  ## software bill of .venv (CycloneDX: versions, licences, who needs what), into build/sbom.json

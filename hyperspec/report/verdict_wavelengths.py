@@ -45,10 +45,10 @@ def _sentence(one: Carried, who: str) -> str:
 
 
 def _stretch(stretch: Stretch) -> str:
-    text = f"{stretch_words(stretch)} (without it accuracy falls by {interval_words(stretch.lost)}"
+    lost = f"without it accuracy falls by {interval_words(stretch.lost)}"
     if stretch.is_redundant:
-        text += ", as other wavelengths stand in for it"
-    return f"{text})"
+        lost = f"it tells the label, but others stand in for it: {lost}"
+    return f"{stretch_words(stretch)} ({lost})"
 
 
 def interval_words(shown: Interval) -> str:

@@ -72,7 +72,7 @@ def test_redundant_windows_are_said_to_stand_in_for_each_other() -> None:
     assert " 368-388 nm" in last
     assert " 688-708 nm" in last
     # Nothing is lost without either: of two 95% intervals one may leave out 0.
-    assert last.count("as other wavelengths stand in for it") >= 1
+    assert last.count("it tells the label, but others stand in for it: without it accuracy") >= 1
 
 
 @pytest.mark.parametrize("truth", range(5))

@@ -367,7 +367,9 @@ function spectra() {
   let top = 1e-9;
   for (const one of drawn) one.mean.forEach((m, b) => { top = Math.max(top, m + one.sd[b]); });
   for (const i of single) for (let b = 0; b < C; b++) top = Math.max(top, value(i, b));
-  const base = Math.min(0, D.spectra.low), box = { l: 46, r: w - 10, t: 8, b: h - 44 };
+  const base = Math.min(0, D.spectra.low);
+  const digits = Math.max(...steps(base, top * 1.04, 4).map(v => String(v).length)); // stored values have five
+  const box = { l: 24 + 7 * Math.max(digits, 3), r: w - 10, t: 8, b: h - 44 };
   const x = nm => box.l + (box.r - box.l) * (NM[C - 1] > NM[0] ? (nm - NM[0]) / (NM[C - 1] - NM[0]) : 0.5);
   const y = v => box.b - (box.b - box.t) * (v - base) / (top * 1.04 - base);
   for (const one of D.windows) {
