@@ -394,7 +394,7 @@ def test_the_smallest_number_of_bands_that_does_as_well_is_named() -> None:
     planted.setting("pca", 100)
     (pca, uniform) = band_count_sentences(planted.compare())
     assert pca == "pca: 10 bands do worse than 100 already (-0.250 [-0.314, -0.186])."
-    assert uniform.startswith("uniform: 20 bands do as well as 100 within ±2 points (+0.000 [")
+    assert uniform.startswith("uniform: 20 bands do as well as 100 within ±2 points (+0.000, 90% [")
     assert uniform.endswith("). Fewer: 10 bands worse.")
 
 
