@@ -86,7 +86,7 @@ def test_errors_are_raised_and_nothing_is_printed(
 ) -> None:
     with pytest.raises(HyperspecError, match="Did you mean bands=uniform"):
         hyperspec.train(bands="uniforn")
-    with pytest.raises(CatalogueError, match=r"data\.root is nowhere"):
+    with pytest.raises(CatalogueError, match=r"data\.root\) is nowhere"):
         hyperspec.train("data.root=nowhere", model="tiny")
     with pytest.raises(HyperspecError):
         hyperspec.load("no such run")
