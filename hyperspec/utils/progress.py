@@ -23,7 +23,7 @@ QUIET = "HYPERSPEC_QUIET"
 FLAG = "--quiet"
 
 _FIRST_SECONDS = 1.0  # what is over sooner is not worth a line
-_SILENT_SECONDS = 0.8  # that a process may begin with, what it imports included
+_SILENT_SECONDS = 0.7  # that a process may begin with, what it imports included
 _NEXT_SECONDS = 20.0
 _LOOK_SECONDS = 0.2
 _KNOWN_SHARE = 0.05  # of the items, before which nobody can tell how long the rest takes

@@ -10,6 +10,7 @@ from hyperspec.cli.commands import Commands
 from hyperspec.cli.commands.importance import parse_regions, run_from
 from hyperspec.cli.commands.words import CKPT_HELP, add_data, add_plugins, add_uri, restored_from
 from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.progress import progress
 
 if TYPE_CHECKING:
     from hyperspec.inference.assessment import Embedded
@@ -53,14 +54,16 @@ def run(words: argparse.Namespace) -> int:
         for start, stop in parse_regions(words.mark)
     ]
     run_id = None if words.run is None else run_from(words, words.run)
-    from hyperspec.report.checkpoint_lookup import read_word
+    with progress("Reading the runs"):
+        from hyperspec.report.checkpoint_lookup import read_word
 
-    meant = read_word(words.checkpoint, words.uri)
-    path, told = meant.find()
+        meant = read_word(words.checkpoint, words.uri)
+        path, told = meant.find()
     print(f"{meant.word}: {told}" if told else f"checkpoint: {path}")
-    from hyperspec.inference.assessment import Embedded
-    from hyperspec.report.explorer.page import explore
-    from hyperspec.report.important_windows import important_windows
+    with progress("Loading PyTorch and the encoder"):
+        from hyperspec.inference.assessment import Embedded
+        from hyperspec.report.explorer.page import explore
+        from hyperspec.report.important_windows import important_windows
 
     embedded = Embedded(restored_from(words, path))
     stretches, found = important_windows(meant)
