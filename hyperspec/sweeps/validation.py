@@ -9,10 +9,10 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -201,7 +201,7 @@ def _check_commas(axes: Sequence[Axis]) -> None:
     for axis in axes:
         names = [] if len(axis.words) == 1 else [",".join(axis.values), ", ".join(axis.values)]
         for name in names:
-            if Path(name).exists():
+            if os.path.exists(name):  # pathlib raises where a list is too long for a name
                 raise HyperspecError(
                     f"{axis.key} has {len(axis.words)} values ({axis.shown}), but there is a file "
                     f"{name}: Hydra takes a comma for the end of a value. Quote the name for Hydra "

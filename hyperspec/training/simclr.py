@@ -184,7 +184,7 @@ class SimCLR(pl.LightningModule):
         if self.reduction is None:
             affine = self.normalisation.per_band_affine
             pixels = self.views.spectral(images, params, masks, affine)
-            return pixels if affine is not None else self.normalisation(pixels, masks) * masks
+            return pixels if affine is not None else self.normalisation(pixels, masks)
         return self.embedder.prepare(self.views.spectral(images, params, masks), masks)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

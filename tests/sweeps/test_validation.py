@@ -47,6 +47,11 @@ def test_each_of_a_hundred_jobs_is_checked() -> None:
 
 
 @pytest.mark.usefixtures("_hydra")
+def test_a_list_of_values_may_be_longer_than_a_file_name() -> None:
+    assert plan(f"seed={','.join(map(str, range(500)))}").num_jobs == 500
+
+
+@pytest.mark.usefixtures("_hydra")
 @pytest.mark.parametrize(
     ("subdir", "words", "told"),
     [

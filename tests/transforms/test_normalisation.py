@@ -7,6 +7,7 @@ from torch import nn
 
 from hyperspec.spectra import SpectralAxis
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.transforms.normalisation import pixelwise
 from hyperspec.transforms.normalisation.normalisation import (
     NORMALISATIONS,
     blank_normalisation,
@@ -182,3 +183,23 @@ def test_errors_name_the_key_the_value_and_the_way_out():
         build_normalisation("derivative", statistics, nm, window=5, polyorder=5)
     with pytest.raises(AxisError, match=r"two selected bands lie at 500\.00 nm"):
         build_normalisation("continuum", None, np.array([500.0, 400.0, 500.0]))
+
+
+@pytest.mark.parametrize("name", PIXELWISE)
+@pytest.mark.parametrize("block", [1, 200, 700])  # a line, some lines, and an image at a time
+def test_what_is_normalised_in_blocks_is_what_is_normalised_at_once(name, block, monkeypatch):
+    normalisation, x = built(name), torch.cat([batch(seed) for seed in range(3)])
+    mask = torch.rand((6, 1, 3, 4), generator=torch.Generator().manual_seed(0)) > 0.3
+    x[~mask.expand_as(x)] = float("nan")
+    for given in (mask, None):
+        values = x if given is not None else x.nan_to_num(0.5)
+        whole = normalisation(values, given)  # smaller than a block
+        monkeypatch.setattr(pixelwise, "_BLOCK", block)
+        assert values.nbytes > block
+        found = normalisation(values, given)
+        # Sums over seven bands of values near 1, which short lines may take in another order.
+        torch.testing.assert_close(found, whole, rtol=1e-5, atol=1e-6)
+        learned = normalisation(values.clone().requires_grad_(), given)
+        torch.testing.assert_close(learned, whole, rtol=1e-5, atol=1e-6)
+        assert learned.requires_grad
+        monkeypatch.undo()

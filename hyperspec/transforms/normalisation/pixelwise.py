@@ -10,6 +10,7 @@ from torch import Tensor, nn
 # A spectrum whose spread or length is below this share of its largest value holds nothing but
 # float32 rounding.
 RELATIVE_ZERO = 1e-6
+_BLOCK = 2**20  # bytes that are normalised at a time on a CPU, where no gradient is wanted
 
 
 class Normalisation(nn.Module, ABC):
@@ -35,6 +36,19 @@ class Pixelwise(Normalisation):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise the foreground's spectra; see :class:`Normalisation`."""
+        if x.requires_grad or x.device.type != "cpu" or x.nbytes <= _BLOCK:
+            return self._whole(x, mask)
+        # What is computed on the way stays in the processor's cache, and takes no new pages.
+        found = torch.empty_like(x)
+        images = max(1, _BLOCK * len(x) // x.nbytes)
+        lines = max(1, _BLOCK * x.shape[2] * len(x) // x.nbytes)
+        for image in range(0, len(x), images):
+            for line in range(0, x.shape[2], lines):
+                part = (slice(image, image + images), slice(None), slice(line, line + lines))
+                found[part] = self._whole(x[part], None if mask is None else mask[part])
+        return found
+
+    def _whole(self, x: Tensor, mask: Tensor | None) -> Tensor:
         # Half precision cannot hold the sums over 408 bands, whatever autocast prefers.
         with torch.autocast(device_type=x.device.type, enabled=False):
             values = x.to(torch.promote_types(x.dtype, torch.float32))
