@@ -10,7 +10,10 @@ from torch import Tensor, nn
 # A spectrum whose spread or length is below this share of its largest value holds nothing but
 # float32 rounding.
 RELATIVE_ZERO = 1e-6
-_BLOCK = 2**20  # bytes that are normalised at a time on a CPU, where no gradient is wanted
+# Bytes that are normalised at a time on a CPU, where no gradient is wanted, and the most blocks: a
+# plan traces each of them, which takes 5 ms.
+_BLOCK = 2**22
+_MOST_BLOCKS = 256
 
 
 class Normalisation(nn.Module, ABC):
@@ -40,8 +43,9 @@ class Pixelwise(Normalisation):
             return self._whole(x, mask)
         # What is computed on the way stays in the processor's cache, and takes no new pages.
         found = torch.empty_like(x)
-        images = max(1, _BLOCK * len(x) // x.nbytes)
-        lines = max(1, _BLOCK * x.shape[2] * len(x) // x.nbytes)
+        block = max(_BLOCK, x.nbytes // _MOST_BLOCKS)
+        images = max(1, block * len(x) // x.nbytes)
+        lines = max(1, block * x.shape[2] * len(x) // x.nbytes)
         for image in range(0, len(x), images):
             for line in range(0, x.shape[2], lines):
                 part = (slice(image, image + images), slice(None), slice(line, line + lines))
