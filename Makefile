@@ -18,7 +18,7 @@ OLD     := $(foreach kind,Deprecation PendingDeprecation Future,-W ignore::$(kin
 # Third-party packages are left out: a third of the time, and what differs is Python's own library.
 OTHERS  := $(BIN)/mypy --config-file .ci/mypy_platforms.ini
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-first-output gate sbom fuzz faults study docs release-check ui clean
+.PHONY: help setup demo test test-slow test-lowest coverage mutation golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-first-output gate sbom fuzz faults study docs release-check ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,6 +50,14 @@ test-lowest:  ## run the fast tests with every requirement at its lower bound, i
 	build/lowest/bin/python -m pip install --disable-pip-version-check -c build/lowest.txt -e '.[dev]'
 	OMP_NUM_THREADS=1 build/lowest/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	  $(OLD) -m "not faults and not slow and not gpu"
+
+coverage: $(READY)  ## which branches of the package no test takes, fast and slow tests together
+	$(TESTS) -m "not gpu and not faults" --cov --cov-report=json:build/coverage.json --cov-report=term
+	$(BIN)/python benchmarks/record_coverage.py
+
+mutation: $(READY)  ## would tests notice a fault: 400 mutants of the rooms that numbers come from (ARGS="--seed 2")
+	$(PIP) -e '.[mutation]'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation/run_mutation.py $(ARGS)
 
 golden: $(READY)  ## write the golden numbers where a version was raised, and note the source
 	OMP_NUM_THREADS=1 $(BIN)/python tests/golden/write_golden.py
@@ -151,5 +159,5 @@ ui: $(INSTALLED)  ## open the MLflow UI on the runs of this folder
 	$(BIN)/hyperspec ui
 
 clean:  ## remove what tools and builds left behind; runs and specimens stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

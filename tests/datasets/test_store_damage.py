@@ -114,6 +114,12 @@ def test_a_store_of_0_1_0_opens_and_its_labels_and_masks_are_compared_when_asked
     assert prepared == []
 
 
+def test_what_packing_mends_is_told_once(store, root, tmp_path, caplog):
+    flip(store.folder / "masks.npy", -1)
+    pack(look(root), SETTINGS, tmp_path / "cache", verify=True)
+    assert caplog.text.count("It is mended now.") == 1
+
+
 def test_a_damaged_cache_of_statistics_is_gathered_again(store, caplog):
     expected = store.statistics(range(5)).hash
     (path,) = (store.folder / "statistics").glob("*.npz")

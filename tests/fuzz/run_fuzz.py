@@ -5,11 +5,13 @@
 Each target runs in a process of its own. An example fails that raises anything but our errors,
 takes more than two seconds, or wants more than a gigabyte. Hypothesis makes it small; it is kept in
 tests/fuzz/kept, where `make test` tries it again for good. State machines run a fifth as often.
+A record of all targets goes to benchmarks/results.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import resource
@@ -24,14 +26,20 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "support"))
+sys.path += [str(HERE.parent / "support"), str(HERE.parents[1] / "benchmarks")]
 
-from fuzz_targets import TARGETS, Example, attempt  # noqa: E402 - they need the path
+import record  # noqa: E402 - these need the path
+from fuzz_targets import TARGETS, Example, attempt  # noqa: E402
 from outbox_machine import OutboxMachine  # noqa: E402
+from resume_machine import ResumeMachine  # noqa: E402
 from store_machine import StoreMachine  # noqa: E402
 
-LONGEST_S, ROOM_BYTES = 2.0, 1 << 30
-MACHINES = {"store_machine": StoreMachine, "outbox_machine": OutboxMachine}
+LONGEST_S, ROOM_BYTES, BATCH = 2.0, 1 << 30, 200
+MACHINES = {
+    "store_machine": StoreMachine,
+    "outbox_machine": OutboxMachine,
+    "resume_machine": ResumeMachine,
+}
 STEPS = 20
 
 
@@ -49,12 +57,6 @@ def fuzz(name: str, examples: int, number: int) -> dict[str, object]:
         now = _data_bytes()
         resource.setrlimit(resource.RLIMIT_DATA, (now + ROOM_BYTES, resource.RLIM_INFINITY))
 
-        @seed(number)
-        @settings(
-            max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck),
-            database=None, phases=(Phase.generate, Phase.shrink),
-        )  # fmt: skip
-        @given(prepared.examples)
         def run(example: Example) -> None:
             nonlocal slowest
             start = time.process_time()
@@ -69,7 +71,15 @@ def fuzz(name: str, examples: int, number: int) -> dict[str, object]:
 
         started, error = time.monotonic(), ""
         try:
-            run()
+            # Hypothesis keeps what it has drawn, and a checkpoint has a megabyte.
+            for turn, first in enumerate(range(0, examples, BATCH)):
+                wanted = settings(
+                    max_examples=min(BATCH, examples - first), deadline=None, database=None,
+                    suppress_health_check=list(HealthCheck),
+                    phases=(Phase.generate, Phase.shrink),
+                )  # fmt: skip
+                seed(1000 * number + turn)(wanted(given(prepared.examples)(run)))()
+                gc.collect()
         except BaseException as raised:  # noqa: BLE001 - whatever it is, it is the finding
             traceback.print_exc()
             error = f"{type(raised).__name__}: {raised}"[:300]
@@ -127,13 +137,21 @@ def main() -> int:
         found = run(words.only, words.examples, words.seed)
         print(json.dumps(found))
         return bool(found["failure"])
-    bad = 0
+    rows = []
     for name in [words.only] if words.only else [*TARGETS, *MACHINES]:
         command = [sys.executable, __file__, "--here", "--only", name]
         examples = words.examples // 5 if name in MACHINES else words.examples
         command += ["--examples", str(examples), "--seed", str(words.seed)]
-        bad += bool(subprocess.run(command).returncode)
-    return bool(bad)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        print(done.stdout.strip(), flush=True)
+        last = done.stdout.strip().rpartition("\n")[2]
+        if not last.startswith("{"):
+            last = json.dumps({"target": name, "failure": f"ended with {done.returncode}"})
+        rows.append(json.loads(last))
+    if not words.only:
+        context = record.context(("hypothesis", "numpy", "torch", "mlflow"))
+        record.write("fuzz", {**context, "targets": rows})
+    return any(row["failure"] for row in rows)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,20 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from outbox_machine import OutboxMachine
+from resume_machine import ResumeMachine
 from store_machine import StoreMachine
 
-MACHINES = (StoreMachine, OutboxMachine)
+MACHINES = (StoreMachine, OutboxMachine, ResumeMachine)
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=[one.__name__ for one in MACHINES])
+@pytest.mark.parametrize("examples", [6, pytest.param(300, marks=pytest.mark.slow)])
 def test_any_order_of_changes_damage_and_kills_is_survived(
-    machine: type[RuleBasedStateMachine],
+    machine: type[RuleBasedStateMachine], examples: int
 ) -> None:
     # The same orders each time: `make fuzz` looks for new ones.
-    few = settings(max_examples=6, stateful_step_count=12, derandomize=True, database=None)
-    run_state_machine_as_test(machine, settings=few)
+    drawn = settings(max_examples=examples, stateful_step_count=12, derandomize=True, database=None)
+    run_state_machine_as_test(machine, settings=drawn)
 
 
 @pytest.mark.parametrize("at", range(4))

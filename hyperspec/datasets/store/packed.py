@@ -244,7 +244,7 @@ def pack(
     preparer = Preparer(catalogue, settings, cube_bytes)
     cache = Path(cache_dir).resolve()
     folder = cache / "stores" / preparer.hash
-    ready = _ready(folder, preparer, verify)
+    ready = _ready(folder, preparer, verify, logging.DEBUG)  # damage is told once, by who mends it
     if ready is not None:
         return ready
     # One lock per cache folder, since stores share shards.
@@ -257,7 +257,8 @@ def pack(
             _LOG.info("Another process is packing into %s; waiting for it.", cache)
             lock.acquire()
         # Waiting for the lock may have meant waiting for this very store.
-        return _ready(folder, preparer, verify) or _build(preparer, cache, threads, verify)
+        ready = _ready(folder, preparer, verify, logging.WARNING)
+        return ready or _build(preparer, cache, threads, verify)
     except OSError as error:
         raise CatalogueError(
             f"Packing into {cache} stopped: {error}. What was prepared is kept; make room or "
@@ -267,9 +268,12 @@ def pack(
         lock.release()
 
 
-def _ready(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
-    """Open a store that is there, and say again what was said when it was packed."""
-    store = _try_open(folder, preparer, verify)
+def _ready(folder: Path, preparer: Preparer, verify: bool, level: int) -> Store | None:
+    """Open a store that is there, and say again what was said when it was packed.
+
+    ``level`` is that at which damage is logged.
+    """
+    store = _try_open(folder, preparer, verify, level)
     if store is not None:
         store.calibration = store.calibration or tuple(preparer.calibrator.lines())
         known = {str(problem) for problem in preparer.calibrator.told}
@@ -279,7 +283,7 @@ def _ready(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
     return store
 
 
-def _try_open(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
+def _try_open(folder: Path, preparer: Preparer, verify: bool, level: int) -> Store | None:
     if not folder.is_dir():
         return None
     try:
@@ -287,7 +291,7 @@ def _try_open(folder: Path, preparer: Preparer, verify: bool) -> Store | None:
         store.check_belongs(preparer, verify)
         return store
     except CatalogueError as error:
-        _LOG.warning("%s It is mended now.", error)
+        _LOG.log(level, "%s It is mended now.", error)
         return None
 
 
