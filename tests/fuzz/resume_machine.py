@@ -1,9 +1,9 @@
 """Jobs of a sweep that are started, killed and started again; what they are asked for changes.
 
 In place of training stands a chain of numbers, one link an epoch, made of the rate, the seed and
-the specimens' values; a checkpoint holds the chain so far. A job that takes the result, or goes on from
-the checkpoint, of anything but itself ends with another number. All else is as in a sweep: packing,
-split, identity, claim, checkpoint files, journals, MLflow.
+the specimens' values; a checkpoint holds the chain so far. A job that takes the result, or goes on
+from the checkpoint, of anything but itself ends with another number. All else is as in a sweep:
+packing, split, identity, claim, checkpoint files, journals, MLflow.
 """
 
 from __future__ import annotations
