@@ -68,8 +68,8 @@ def stability(sets: Sequence[Sequence[int]], num_bands: int, *, level: float = 0
     parts = (
         (chosen * frequency).mean(1)
         - sizes * share / num_bands
-        - value / 2 * (2 * sizes * share / num_bands - sizes / num_bands - share + 1)
-    ) / chance
+        + value / 2 * (2 * sizes * share / num_bands - sizes / num_bands)
+    ) / chance  # half of how the measure changes with a set's weight, but for a constant
     error = float(np.sqrt(4 / count**2 * np.sum((parts - parts.mean()) ** 2)))
     half = float(norm.ppf((1 + level) / 2)) * error
     return Stability(value, value - half, min(value + half, 1.0), count)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperspec.bands import STRATEGIES, CountedStrategy, Filters, Uniform
-from hyperspec.bands.filters import _most
+from hyperspec.bands.filters import _apart, _most
 from hyperspec.models.stems.concrete import PhotonProjection
 from hyperspec.spectra import SpectralAxis, mission_axis
 from hyperspec.spectra.band_projection import selection_from_dict
@@ -198,3 +198,41 @@ def test_what_cannot_be_had_is_refused():
     few = SpectralStatistics.from_spectra(spectra, axis, num_samples=0)
     with pytest.raises(BandError, match="bands=filters looks at training spectra"):
         Filters(2, "variance").select(axis, few)
+
+
+def test_values_of_a_class_are_those_of_its_own_spectra():
+    axis, statistics, _ = case()
+    made = Filters(3, width_nm=40)
+    seen = made._seen(made.select(axis, statistics), statistics)
+    for name, own in seen.classes.items():
+        rows = seen.samples[seen.sample_labels == name]
+        np.testing.assert_array_equal(own.minimum, rows.min(axis=0))
+        np.testing.assert_array_equal(own.maximum, rows.max(axis=0))
+        assert (own.histogram.sum(axis=1) == len(rows)).all()
+
+
+def test_filters_that_the_strategy_would_take_give_way_where_the_others_need_their_room(tmp_path):
+    axis, statistics, _ = case()
+    catalogue = tmp_path / "filters.csv"
+    # The two in the middle tell the classes best; with either no second one fits.
+    rows = ["left,540,30", "middle,556,30", "middle2,558,30", "right,575,30"]
+    catalogue.write_text("\n".join(["name,centre_nm,width_nm", *rows]))
+    made = Filters(2, "fisher", catalogue=str(catalogue), shape="box").select(axis, statistics)
+    assert made.params["filters"] == ["left", "right"]
+    one = Filters(1, "fisher", catalogue=str(catalogue), shape="box").select(axis, statistics)
+    assert one.params["filters"][0].startswith("middle")
+
+
+def test_passbands_that_touch_are_apart_whatever_rounding_does():
+    touching = np.array([[0.0, 0.1 + 0.2], [0.3, 0.6]])
+    assert _apart(touching, 0, np.arange(2)).tolist() == [False, True]
+    assert _apart(touching, 1, np.arange(2)).tolist() == [True, False]
+    overlapping = np.array([[0.0, 0.31], [0.3, 0.6]])
+    assert not _apart(overlapping, 0, np.arange(2)).any()
+    assert not _apart(overlapping, 1, np.arange(2)).any()
+
+
+def test_two_good_bands_are_enough_for_a_filter():
+    axis = SpectralAxis(np.array([500.0, 530.0]))
+    made = Filters(1, width_nm=30, shape="box").select(axis)
+    assert len(made) == 1

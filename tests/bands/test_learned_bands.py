@@ -64,3 +64,11 @@ def test_the_choice_travels_like_any_other():
     assert made.indices == (7, 20, 300)
     assert (made.strategy, made.params["restart"]) == ("learned", False)
     assert selection_from_dict(made.to_dict()) == made
+
+
+def test_the_temperature_falls_by_the_same_factor_each_epoch():
+    strategy = Learned(n=3, start_temperature=10.0, end_temperature=0.1)
+    found = [strategy.temperature(epoch, 5) for epoch in range(7)]
+    expected = [10.0, 10**0.5, 1.0, 0.1**0.5, 0.1, 0.1, 0.1]  # and stays there
+    assert found == pytest.approx(expected)
+    assert strategy.temperature(0, 1) == 10.0

@@ -195,3 +195,13 @@ def test_at_700_nm_nobody_but_the_full_spectrum_tells(told):
     for eye in EYES:
         assert told(Receptors(eye, min_share=0), "red") < CHANCE, eye
     assert told(Rgb(), "red") < CHANCE
+
+
+def test_a_spectrum_with_a_corner_at_any_band_is_integrated_exactly():
+    axis = SpectralAxis.linear(300, 800, 16)
+    made = Receptors("human").select(axis)
+    light = EYES["human"].sensitivities().curves * photons("d65", GRID_NM)
+    for corner in axis.wavelengths_nm:
+        expected = (light * np.abs(GRID_NM - corner)).sum(axis=1) / light.sum(axis=1)
+        found = made.matrix @ np.abs(made.bands_nm - corner)
+        np.testing.assert_allclose(found, expected, rtol=1e-10)

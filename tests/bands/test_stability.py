@@ -21,7 +21,7 @@ def draw_sets(seed: int, num_sets: int, num_bands: int, sizes: tuple[int, int]) 
 
 
 def by_loops(sets: list[list[int]], num_bands: int) -> tuple[float, float]:
-    """Definition 4 and theorem 7, letter by letter: the measure and its variance."""
+    """Definition 4 and theorem 7 in loops: the measure and its variance."""
     M, d = len(sets), num_bands
     Z = [[1 if f in s else 0 for f in range(d)] for s in sets]
     p = [sum(Z[i][f] for i in range(M)) / M for f in range(d)]
@@ -34,7 +34,7 @@ def by_loops(sets: list[list[int]], num_bands: int) -> tuple[float, float]:
     for i in range(M):
         first = sum(Z[i][f] * p[f] for f in range(d)) / d
         last = phi / 2 * (2 * k[i] * kbar / d**2 - k[i] / d - kbar / d + 1)
-        parts.append((first - k[i] * kbar / d**2 - last) / denominator)
+        parts.append((first - k[i] * kbar / d**2 + last) / denominator)
     mean = sum(parts) / M
     return phi, 4 / M**2 * sum((x - mean) ** 2 for x in parts)
 
@@ -92,6 +92,29 @@ def test_interval_covers_the_true_value_as_often_as_it_says() -> None:
         found = stability(sets, 40)
         inside += found.low <= truth <= found.high
     assert 0.9 <= inside / 200 <= 0.99
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spread_is_that_of_how_the_measure_changes_with_each_sets_weight(seed: int) -> None:
+    """Sets of many sizes: with the other sign of the last term the interval was twice as wide."""
+    few, times, d = draw_sets(seed, 12, 40, (3, 30)), 400, 40
+    chosen = np.array([[float(band in one) for band in range(d)] for one in few])
+
+    def measure(weights: np.ndarray) -> float:
+        frequency = weights @ chosen
+        share = frequency.mean()
+        return float(1 - (frequency * (1 - frequency)).mean() / (share * (1 - share)))
+
+    even, small = np.full(12, 1 / 12), 1e-5
+    change = [
+        (measure((1 - small) * even + small * one) - measure((1 + small) * even - small * one))
+        / (2 * small)
+        for one in np.eye(12)
+    ]
+    found = stability(few * times, d, level=0.6827)
+    # The measure has M / (M - 1) in it, the derivative has not.
+    expected = np.std(change) / (12 * times) ** 0.5
+    assert found.value - found.low == pytest.approx(expected, rel=1e-3)
 
 
 def test_shift_is_the_mean_distance_to_the_nearest_pick() -> None:

@@ -161,3 +161,10 @@ def test_labels_move_supervised_strategies_only(strategy):
 def test_options_outside_their_range_are_refused(make, message):
     with pytest.raises(BandError, match=message):
         make()
+
+
+@pytest.mark.parametrize("strategy", [MutualInformation, Mrmr])
+def test_two_levels_are_the_least(strategy):
+    assert strategy(n=2, levels=2).levels == 2
+    with pytest.raises(BandError, match=r"bands\.levels is 1; give 2 levels or more"):
+        strategy(n=2, levels=1)

@@ -18,6 +18,7 @@ from hyperspec.datasets.catalogue.confounding import (
 )
 from hyperspec.datasets.catalogue.labels import CsvLabels
 from hyperspec.datasets.catalogue.scan import scan
+from hyperspec.evaluation.statistics.label_permutation import Units
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import ConfigError, SplitError
 
@@ -82,6 +83,16 @@ def test_a_date_per_specimen_is_compared_by_neighbourhood() -> None:
     counts = [str(i) for i in range(32)]
     (numbers,) = associations(labels, KEYS[:32], {"scan_number": counts})
     assert numbers.accuracy == 1
+
+
+@pytest.mark.parametrize(("count", "expected"), [(10, 2), (15, 2), (16, 2), (24, 3), (40, 5)])
+def test_neighbourhoods_have_eight_specimens_and_there_are_two_at_least(
+    count: int, expected: int
+) -> None:
+    numbers = [str(i) for i in range(count)]
+    found = Units.of(["a"] * count, KEYS[:count], numbers).neighbourhoods()
+    assert found is not None
+    assert len(found.level_names) == expected
 
 
 def test_an_operator_per_specimen_cannot_be_tested() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperspec.datasets.grouping import Grouping
+from hyperspec.datasets.rotation import Rotation
 from hyperspec.datasets.splits import Split, grouped_split
 from hyperspec.utils.errors import SplitError
 
@@ -166,3 +167,15 @@ def test_what_is_held_out_leaves_its_session_to_the_others() -> None:
     columns = {"session": days}
     split = split_of(labels, specimens, days, hold_out=["session=s3"], columns=columns)
     assert sides(split, days)[3] == {"s3"}
+
+
+def test_sessions_are_tested_whole_once_in_a_rotation() -> None:
+    labels, specimens, days = rows()
+    splits = [split_of(labels, specimens, days, rotation=Rotation(4, turn)) for turn in range(4)]
+    tested: list[str] = []
+    for split in splits:
+        train, validation, test, _ = sides(split, days)
+        assert not train & validation and not train & test and not validation & test  # noqa: PT018
+        assert [len(train), len(validation), len(test)] == [4, 2, 2]
+        tested += sorted(test)
+    assert sorted(tested) == [f"s{number}" for number in range(8)]

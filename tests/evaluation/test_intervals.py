@@ -145,3 +145,11 @@ def test_errors():
         mean_interval([1.0, 0.0], ["a", "b", "c"])
     with pytest.raises(ValueError, match="all missing"):
         mean_interval([np.nan, np.nan], ["a", "b"])
+
+
+def test_a_rotation_of_few_specimens_has_one_degree_of_freedom_at_least():
+    values = np.array([[0.0, 1.0, 5.0]])
+    found = mean_squares(values, np.array([0, 0, 1]))
+    # Within the first rotation 0 and 1 lie half from their mean; the second has one specimen.
+    assert float(found.within) == pytest.approx(0.5)
+    assert float(mean_squares(values[:, :2], np.array([0, 1])).within) == 0.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, t
 
-from hyperspec.evaluation.statistics.decision import Situation, power, what_decides
+from hyperspec.evaluation.statistics.decision import Situation, _factor, power, what_decides
 from hyperspec.evaluation.statistics.paired import (
     Equivalence,
     corrected,
@@ -34,7 +34,7 @@ def test_pairing_removes_what_both_settings_share():
 def test_settings_that_never_disagree_have_the_exact_bound_on_both_sides():
     found = paired_interval([1] * 10, [1] * 10, named(10))
     assert (found.low, found.high) == pytest.approx((-0.308497, 0.308497), abs=1e-6)
-    assert found.method == "clopper-pearson"
+    assert (found.method, found.level) == ("clopper-pearson", 0.95)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -198,3 +198,16 @@ def test_a_number_named_does_decide():
         if needed.claim == "equal":
             held = abs(again.mean) + half < 0.05
         assert 0.7 <= held.mean() <= 0.9
+
+
+def test_a_looser_bound_asks_for_fewer_specimens_than_the_margin_itself_would():
+    """What right-or-wrong differences add: at the margin d they disagree on max(q, d) - d²."""
+    parts = mean_squares((np.random.default_rng(3).random((3, 40)) < 0.1).astype(float))
+    centred = replace(parts, mean=np.float64(0.1))
+    equal = _factor(Situation(centred, 0.3, 0.2, True), "equal")
+    assert equal == pytest.approx(math.sqrt((0.3 - 0.09) / (0.2 - 0.01)))
+    often = _factor(Situation(centred, 0.1, 0.2, True), "equal")
+    assert often == pytest.approx(math.sqrt((0.2 - 0.01) / (0.2 - 0.01)))
+    different = _factor(Situation(centred, 0.3, 0.2, True), "different")
+    assert different == pytest.approx(math.sqrt(0.2 / (0.2 - 0.01)))
+    assert _factor(Situation(centred, 0.3, 0.2, False), "equal") == 1.0
