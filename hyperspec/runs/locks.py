@@ -26,8 +26,8 @@ from filelock import FileLock, Timeout
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.health import database_path
-from hyperspec.tracking.record import RunRecord, ended, read_run, search_runs
-from hyperspec.tracking.retry import store_errors
+from hyperspec.tracking.record import RunRecord, ended
+from hyperspec.tracking.retry import first_line, is_trouble, retry_store, store_errors
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,9 @@ def claim(
     """Hold a job's identity while it runs, so that no other sweep runs it at the same time.
 
     Look for a finished run inside the claim: the one who waited then finds the result of the one
-    who held it. ``run_id`` is the job's own run on the store; without it the claim reaches one
-    machine.
+    who held it. ``run_id`` is the job's own run on the store; without it, or while the store does
+    not answer for longer than ``rhythm.silence``, the claim reaches one machine: an outage may cost
+    a training, never a job.
     """
     database = database_path(connection.uri)
     root = Path(tempfile.gettempdir()) if database is None else database.parent
@@ -66,13 +67,8 @@ def claim(
             lock.acquire()
         stack.callback(lock.release)
         if database is None and run_id is not None:
-            try:
-                with store_errors():
-                    lease = _Lease(connection, run_id, wanted, rhythm or Rhythm())
-            except TrackingError as error:
-                log.warning("job %s is claimed on this machine alone: %s", wanted, error)
-            else:
-                stack.enter_context(lease.held())
+            lease = _Lease(connection, run_id, wanted, rhythm or Rhythm())
+            stack.enter_context(lease.held())
         yield
 
 
@@ -80,34 +76,43 @@ class _Lease:
     """A place in the queue for an identity, kept in the tags of a run."""
 
     def __init__(self, connection: Connection, run_id: str, wanted: str, rhythm: Rhythm) -> None:
-        self.client, self.run_id = connection.client, run_id
+        self.connection, self.run_id = connection, run_id
         self.wanted, self.rhythm = wanted, rhythm
-        self._experiment = read_run(self.client, run_id).experiment_id
         self._seen: dict[str, tuple[str, float]] = {}
         self._looked = time.monotonic()
         self._over = threading.Event()
+        self._unwritten = False  # the last beat did not arrive
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for the turn, and hold it while showing life."""
-        self._tag(Tag.BEAT, "0")
-        self._tag(Tag.TICKET, "0")
-        self._tag(Tag.CLAIM, self.wanted)
         beating = threading.Thread(target=self._beat, name="claim", daemon=True)
         beating.start()
         try:
-            ticket = 1 + max((_ticket(run) for run in self._others()), default=0)
-            self._tag(Tag.TICKET, str(ticket))
-            self._wait(ticket)
+            try:
+                with store_errors():
+                    self._take_turn()
+            except TrackingError as error:
+                log.warning("job %s is claimed on this machine alone: %s", self.wanted, error)
             yield
         finally:
             self._over.set()
             beating.join()
             self._try_tag(Tag.CLAIM, "")
 
+    def _take_turn(self) -> None:
+        for tag, value in ((Tag.BEAT, "0"), (Tag.TICKET, "0"), (Tag.CLAIM, self.wanted)):
+            self._tag(tag, value)
+        ticket = 1 + max((_ticket(run) for run in self._others()), default=0)
+        self._tag(Tag.TICKET, str(ticket))
+        self._wait(ticket)
+
     def _wait(self, ticket: int) -> None:
         told = False
-        while ahead := [run for run in self._others() if self._goes_first(run, ticket)]:
+        uri, seconds = self.connection.shown_uri, self.rhythm.silence
+        while ahead := [
+            run for run in retry_store(self._others, seconds, uri) if self._goes_first(run, ticket)
+        ]:
             if not told:
                 log.info("job %s runs as %s; waiting", self.wanted, ahead[0].name)
                 told = True
@@ -120,7 +125,7 @@ class _Lease:
     def _others(self) -> list[RunRecord]:
         """Return the living contenders besides this one."""
         contend = [Tag.CLAIM.equals(self.wanted), ended("RUNNING")]
-        found = search_runs(self.client, [self._experiment], contend)
+        found = self.connection.search(*contend)
         now = time.monotonic()
         # A store that was away for long has shown nobody's beats: that time is nobody's silence.
         step = min(now - self._looked, 2 * self.rhythm.look)
@@ -147,13 +152,19 @@ class _Lease:
             self._try_tag(Tag.BEAT, str(next(count)))
 
     def _tag(self, key: str, value: str) -> None:
-        self.client.set_tag(self.run_id, key, value)
+        self.connection.ask(lambda client: client.set_tag(self.run_id, key, value))
 
     def _try_tag(self, key: str, value: str) -> None:
         try:
-            self._tag(key, value)
-        except Exception:
-            log.warning("the claim on job %s could not be written", self.wanted, exc_info=True)
+            self.connection.client.set_tag(self.run_id, key, value)
+        except Exception as error:
+            if not self._unwritten:  # an outage of a week has 40,000 beats
+                trace = None if is_trouble(error) else error
+                text = "the claim on job %s could not be written (%s)"
+                log.warning(text, self.wanted, first_line(error), exc_info=trace)
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
 
 def _ticket(run: RunRecord) -> int:
