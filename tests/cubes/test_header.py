@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cube_oracle import axis_of, header_text, write_pair
 
-from hyperspec.cubes.envi.header import parse_header
+from hyperspec.cubes.envi.header import is_envi, parse_header
 from hyperspec.cubes.envi.wavelengths import axis_from_header
 from hyperspec.cubes.files import read_header
 from hyperspec.cubes.open import open_cube
@@ -263,3 +263,15 @@ def test_fields_that_reading_needs(tmp_path, key, value, text):
 def test_conversion_is_exact_for_nanometres():
     values = [348.3931 + 1.1332 * i for i in range(408)]
     assert to_nanometres(values, "nm", "x").tolist() == values
+
+
+def test_a_byte_order_that_is_no_number_names_its_header(tmp_path):
+    path = write_pair(tmp_path, header_text(byte_order="little"))
+    with pytest.raises(CubeError, match=r"x\.hdr: `byte order = little`"):
+        open_cube(path)
+
+
+@pytest.mark.parametrize("before", [b"", b"\n", b"  ", b"\xef\xbb\xbf", b"\xef\xbb\xbf \r\n"])
+def test_blanks_and_a_mark_before_the_first_word_change_nothing(before):
+    assert is_envi(before + b"ENVI\nsamples = 1\n")
+    assert not is_envi(before + b"ENVIRONMENT\n")
