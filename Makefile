@@ -140,6 +140,7 @@ sbom: $(READY)  ## software bill of .venv (CycloneDX: versions, licences, who ne
 	  --output-reproducible --output-file build/sbom.json $(BIN)/python
 
 fuzz: $(READY)  ## 10,000 damaged files for each of seven targets, state machines (ARGS="--examples 500 --only store")
+	$(PIP) -e '.[fuzz]'
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run_fuzz.py $(ARGS)
 
 faults: $(READY)  ## inject every fault that a sweep survives (FAULTS_KILLS=n, ONLY=part)

@@ -10,9 +10,10 @@ import contextlib
 import json
 import shutil
 import tarfile
+import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,6 +46,8 @@ from hyperspec.tracking.offline.journal import (
 from hyperspec.utils.errors import HyperspecError
 
 Example = tuple[str, bytes]
+LONGEST_S = 2.0
+KEPT = Path(__file__).parent / "kept"
 ASSETS = Path(__file__).parents[1] / "assets"
 AXIS = SpectralAxis.linear(400, 700, 7)
 NAMES = ("A b_1D_010101", "A b_2V_010101", "C d_3D_010101")
@@ -57,6 +60,8 @@ class Prepared:
     examples: st.SearchStrategy[Example]
     run: Callable[[str, bytes], None]
     allowed: tuple[type[Exception], ...] = (HyperspecError,)
+    seeds: Mapping[str, bytes] = field(default_factory=dict)
+    """Whole files that a guided search begins with; for targets of ``GUIDED``."""
 
 
 def attempt(prepared: Prepared, example: Example) -> None:
@@ -69,6 +74,29 @@ def attempt(prepared: Prepared, example: Example) -> None:
             message = str(error)
             if not 5 < len(message) < 3000:
                 raise AssertionError(f"{type(error).__name__} says {message[:300]!r}") from error
+
+
+class SlowError(Exception):
+    """An example took too long."""
+
+
+def timed(prepared: Prepared, example: Example) -> float:
+    """Run an example and return its seconds of the processor."""
+    start = time.process_time()
+    attempt(prepared, example)
+    took = time.process_time() - start
+    if took > LONGEST_S:
+        raise SlowError(f"{took:.1f} s")
+    return took
+
+
+def keep(target: str, example: Example) -> Path:
+    """Keep an example for `make test`; return its file."""
+    whole = example[0].encode() + b"\n" + example[1]
+    path = KEPT / target / sha256(whole).hexdigest()[:12]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(whole)
+    return path
 
 
 def header(folder: Path) -> Prepared:
@@ -91,7 +119,7 @@ def header(folder: Path) -> Prepared:
             assert cube.read().shape == cube.shape
 
     run("x.hdr", seed)
-    return Prepared(mutated_files({"x.hdr": seed}, pieces), run)
+    return Prepared(mutated_files({"x.hdr": seed}, pieces), run, seeds={"x.hdr": seed})
 
 
 def labels(folder: Path) -> Prepared:
@@ -109,7 +137,8 @@ def labels(folder: Path) -> Prepared:
         for known in found.files.values():
             assert known.label is None or known.label.strip()
 
-    return Prepared(mutated_files(seeds, [b"file", b"species", b"\xff\xfe", b'"']), run)
+    pieces = [b"file", b"species", b"\xff\xfe", b'"']
+    return Prepared(mutated_files(seeds, pieces), run, seeds=seeds)
 
 
 def _specimens(folder: Path) -> Store:
@@ -259,7 +288,7 @@ def predictions(folder: Path) -> Prepared:
         assert table["knn_correct"].dropna().isin([0, 1]).all()
         assert list(table.columns) == list(dict.fromkeys(table.columns))
 
-    return Prepared(mutated_files({"p.csv": seed}), run, (ValueError,))
+    return Prepared(mutated_files({"p.csv": seed}), run, (ValueError,), {"p.csv": seed})
 
 
 def journal(folder: Path) -> Prepared:
@@ -294,8 +323,10 @@ def journal(folder: Path) -> Prepared:
             assert opened.entries()[-1] == line
             opened.close(remove=True)
 
-    return Prepared(mutated_files(seeds, ops), run)
+    return Prepared(mutated_files(seeds, ops), run, seeds=seeds)
 
+
+GUIDED = ("header", "labels", "predictions", "journal")  # 10,000 take minutes
 
 TARGETS: dict[str, Callable[[Path], Prepared]] = {
     target.__name__: target

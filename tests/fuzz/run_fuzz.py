@@ -5,6 +5,7 @@
 Each target runs in a process of its own. An example fails that raises anything but our errors,
 takes more than two seconds, or wants more than a gigabyte. Hypothesis makes it small; it is kept in
 tests/fuzz/kept, where `make test` tries it again for good. State machines run a fifth as often.
+Then atheris takes over, which is guided by the branches that an example reaches (run_guided.py).
 A record of all targets goes to benchmarks/results.
 """
 
@@ -12,8 +13,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import hashlib
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -29,22 +30,18 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE.parent / "support"), str(HERE.parents[1] / "benchmarks")]
 
 import record  # noqa: E402 - these need the path
-from fuzz_targets import TARGETS, Example, attempt  # noqa: E402
+from fuzz_targets import GUIDED, TARGETS, Example, keep, timed  # noqa: E402
 from outbox_machine import OutboxMachine  # noqa: E402
 from resume_machine import ResumeMachine  # noqa: E402
 from store_machine import StoreMachine  # noqa: E402
 
-LONGEST_S, ROOM_BYTES, BATCH = 2.0, 1 << 30, 200
+ROOM_BYTES, BATCH = 1 << 30, 200
 MACHINES = {
     "store_machine": StoreMachine,
     "outbox_machine": OutboxMachine,
     "resume_machine": ResumeMachine,
 }
 STEPS = 20
-
-
-class SlowError(Exception):
-    """An example took too long."""
 
 
 def fuzz(name: str, examples: int, number: int) -> dict[str, object]:
@@ -59,12 +56,8 @@ def fuzz(name: str, examples: int, number: int) -> dict[str, object]:
 
         def run(example: Example) -> None:
             nonlocal slowest
-            start = time.process_time()
             try:
-                attempt(prepared, example)
-                slowest = max(slowest, time.process_time() - start)
-                if time.process_time() - start > LONGEST_S:
-                    raise SlowError(f"{time.process_time() - start:.1f} s")
+                slowest = max(slowest, timed(prepared, example))
             except BaseException:
                 failed[:] = [example]
                 raise
@@ -84,12 +77,7 @@ def fuzz(name: str, examples: int, number: int) -> dict[str, object]:
             traceback.print_exc()
             error = f"{type(raised).__name__}: {raised}"[:300]
     if failed:
-        (file, content) = failed[0]
-        whole = file.encode() + b"\n" + content
-        path = HERE / "kept" / name / hashlib.sha256(whole).hexdigest()[:12]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(whole)
-        error += f" ({path.relative_to(HERE)})"
+        error += f" ({keep(name, failed[0]).relative_to(HERE)})"
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - own) / 1024
     return {
         "target": name, "examples": examples, "seed": number, "failure": error,
@@ -114,6 +102,27 @@ def drive(name: str, examples: int, number: int) -> dict[str, object]:
     seconds = round(time.monotonic() - started)
     return {
         "target": name, "examples": examples, "seed": number, "failure": error, "seconds": seconds
+    }  # fmt: skip
+
+
+def guide(name: str, examples: int, number: int) -> dict[str, object]:
+    """Let atheris look for examples of a target, in a process of its own."""
+    script = [sys.executable, str(HERE / "run_guided.py"), name]
+    more = ["--examples", str(examples), "--seed", str(number % 2**31)]
+    started = time.monotonic()
+    done = subprocess.run([*script, *more], capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        print(done.stderr[-3000:], file=sys.stderr)
+    stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
+    failure = (
+        f"ended with {done.returncode} {done.stdout.strip()[-200:]}" if done.returncode else ""
+    )
+    return {
+        "target": f"{name}, guided", "examples": int(stats.get("number_of_executed_units", 0)),
+        "seed": number % 2**31, "failure": failure.strip(),
+        "seconds": round(time.monotonic() - started),
+        "new_branches_by": int(stats.get("new_units_added", 0)),
+        "memory_mb": int(stats.get("peak_rss_mb", 0)),
     }  # fmt: skip
 
 
@@ -148,6 +157,9 @@ def main() -> int:
         if not last.startswith("{"):
             last = json.dumps({"target": name, "failure": f"ended with {done.returncode}"})
         rows.append(json.loads(last))
+    for name in [one for one in GUIDED if words.only in (None, one)]:
+        rows.append(guide(name, words.examples, words.seed))
+        print(json.dumps(rows[-1]), flush=True)
     if not words.only:
         context = record.context(("hypothesis", "numpy", "torch", "mlflow"))
         record.write("fuzz", {**context, "targets": rows})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fuzz_targets import TARGETS, attempt
+from fuzz_targets import GUIDED, TARGETS, attempt
 from hypothesis import given, settings
 
 KEPT = Path(__file__).with_name("kept")
@@ -28,3 +28,12 @@ def test_damaged_files_give_right_results_or_our_errors(name: str, tmp_path: Pat
         attempt(prepared, example)
 
     run()
+
+
+def test_what_is_searched_guided_has_whole_files_to_begin_with(tmp_path: Path) -> None:
+    for name in GUIDED:
+        (tmp_path / name).mkdir()
+        prepared = TARGETS[name](tmp_path / name)
+        assert prepared.seeds
+        for file, content in prepared.seeds.items():
+            attempt(prepared, (file, content))
