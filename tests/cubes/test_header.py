@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +276,13 @@ def test_a_byte_order_that_is_no_number_names_its_header(tmp_path):
 def test_blanks_and_a_mark_before_the_first_word_change_nothing(before):
     assert is_envi(before + b"ENVI\nsamples = 1\n")
     assert not is_envi(before + b"ENVIRONMENT\n")
+
+
+def test_where_an_axis_is_given_the_headers_own_widths_are_not_spoken_of(tmp_path):
+    path = write_pair(tmp_path, header_text(fwhm="{1, 2}"))
+    with pytest.warns(UserWarning, match="`fwhm` has 2 items for 3 bands"):
+        open_cube(path)
+    given = axis_from_header(parse(header_text()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_cube(path, axis=given).axis == given

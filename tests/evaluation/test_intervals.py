@@ -20,6 +20,7 @@ def test_any_scores_of_one_seed_get_the_t_interval():
     low, high = t.interval(0.95, 39, values.mean(), values.std(ddof=1) / np.sqrt(40))
     assert (found.low, found.high) == pytest.approx((low, high))
     assert (found.method, found.over_seeds, found.num_groups) == ("t", False, 40)
+    assert (found.level, found.num_seeds, found.reason) == (0.95, 1, "")
 
 
 def test_mean_squares_are_those_of_the_two_way_table():
