@@ -13,12 +13,10 @@ SEEDS  ?= 0
 WORKERS ?= 2
 TESTS   := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 WITH    ?=
-# Old packages warn of what newer ones that they meet will no longer have.
-OLD     := $(foreach kind,Deprecation PendingDeprecation Future,-W ignore::$(kind)Warning)
 # Third-party packages are left out: a third of the time, and what differs is Python's own library.
 OTHERS  := $(BIN)/mypy --config-file .ci/mypy_platforms.ini
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest coverage mutation golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-first-output gate sbom fuzz faults study docs release-check ui clean
+.PHONY: help setup demo test test-slow test-versions coverage mutation golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-first-output gate sbom fuzz faults study docs release-check ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,13 +41,8 @@ test: $(READY)  ## run the fast tests (WITH=slow: the slow ones too, as .ci/run 
 test-slow: $(READY)  ## run the slow tests
 	$(TESTS) -m "slow and not gpu and not faults"
 
-test-lowest:  ## run the fast tests with every requirement at its lower bound, in build/lowest
-	mkdir -p build
-	test -x build/lowest/bin/python || $(PYTHON) -m venv build/lowest
-	$(PYTHON) .ci/lowest.py > build/lowest.txt
-	build/lowest/bin/python -m pip install --disable-pip-version-check -c build/lowest.txt -e '.[dev]'
-	OMP_NUM_THREADS=1 build/lowest/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-	  $(OLD) -m "not faults and not slow and not gpu"
+test-versions: $(READY)  ## fast tests and the wheel: other Pythons, lower bounds (ARGS="python3.13 --lowest")
+	$(BIN)/python benchmarks/check_versions.py $(ARGS)
 
 coverage: $(READY)  ## which branches of the package no test takes, fast and slow tests together
 	$(TESTS) -m "not gpu and not faults" --cov --cov-report=json:build/coverage.json --cov-report=term
