@@ -91,6 +91,7 @@ def renew(names: Iterable[str], kept: dict[str, float], folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--renew", action="store_true")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="ratios to compare with")
     parser.add_argument("names", nargs="*", metavar="RATIO", help="all without any")
     words = parser.parse_args()
     if unknown := set(words.names) - CASES.keys():
@@ -98,7 +99,8 @@ def main() -> int:
             f"no ratio is called {', '.join(sorted(unknown))}; there are {', '.join(CASES)}"
         )
     names = words.names or list(CASES)
-    content = json.loads(KEPT.read_text()) if KEPT.exists() else {"ratios": {}}
+    kept = words.kept
+    content = json.loads(kept.read_text()) if kept.exists() else {"ratios": {}}
     warnings.simplefilter("ignore")  # cubes without a place on Earth
     torch.set_num_threads(1)
     started = time.monotonic()
