@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from hyperspec.tracking.contract import Artifact, Param, Tag
 from hyperspec.tracking.datasets import DataPart
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
+
+_MOST_DRAWN = 16  # a sweep takes its settings in turns for each seed and rotation
+_drawn: dict[tuple[object, ...], bytes] = {}
 
 
 def data_parts(material: Material, config: Train) -> list[DataPart]:
@@ -47,7 +51,7 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
     """Log what the run works on: bands, hashes of data and split, and pictures."""
     selection = material.selection
     run.log_dict(selection.to_dict(), Artifact.BANDS)
-    run.log_figure(picture(material), Artifact.BANDS_PICTURE)
+    run.log_bytes(_picture(material), Artifact.BANDS_PICTURE)
     if isinstance(selection, BandProjection):
         run.log_figure(draw_responses(selection), Artifact.RESPONSES_PICTURE)
     params: dict[str, str] = {
@@ -71,6 +75,20 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
         Tag.NAME: names.run_name(selection.strategy, n, *settings),
     }
     run.set_tags(tags)
+
+
+def _picture(material: Material) -> bytes:
+    """Return the picture as PNG; jobs that differ in other things share it."""
+    chosen, hashes = material.selection, (material.source.hash, material.split.hash)
+    labels = tuple(material.labels), tuple(material.specimens)
+    key = (*hashes, chosen.hash, *labels)
+    if key not in _drawn:
+        content = BytesIO()
+        picture(material).savefig(content, format="png")
+        while len(_drawn) >= _MOST_DRAWN:
+            del _drawn[next(iter(_drawn))]
+        _drawn[key] = content.getvalue()
+    return _drawn[key]
 
 
 def picture(material: Material) -> Figure:

@@ -98,7 +98,7 @@ class SweepCallback(Callback):
             check_launcher(config)
             add_rotations(config)
             if self._check is not None:
-                varied, checked = _announce(config, self._check, self._need)
+                varied, checked, kept.jobs_checked = _announce(config, self._check, self._need)
                 if self._data is not None:
                     with progress("Looking at the specimens"):
                         self._data(checked)
@@ -267,11 +267,11 @@ def _save_view(run: JobRun, config: DictConfig, varied: Sequence[str]) -> None:
 
 def _announce(
     config: DictConfig, check: Check, need: Need | None
-) -> tuple[list[str], list[object]]:
+) -> tuple[list[str], list[object], bool]:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
 
-    Returns the keys that it varies, and the checked configs of its jobs; after a dry run it leaves
-    with status 0, or 1 when some of them will fail.
+    Returns the keys that it varies, the checked configs of its jobs, and whether these are all;
+    after a dry run it leaves with status 0, or 1 when some of them will fail.
     """
     from hyperspec.runs.planning.time import predict
 
@@ -301,7 +301,7 @@ def _announce(
         sound = "not every job is sound" if failing else "every job is sound"
         print(f"dry run: {sound}; none was started")
         raise SystemExit(1 if failing else 0)
-    return [axis.key for axis in plan.varied], checked
+    return [axis.key for axis in plan.varied], checked, plan.whole
 
 
 def kept_margin(config: DictConfig) -> dict[str, str]:

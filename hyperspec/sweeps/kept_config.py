@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import copy
 import logging
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.config import config_dir
@@ -28,6 +30,8 @@ FOLDER = "config"  # within a sweep's folder
 class KeptRepository:
     """Asks a repository of Hydra's each question once.
 
+    Whoever has checked all jobs sets ``jobs_checked``: no sweeper composes them once more then.
+
     Args:
         repository: The one that reads files; copies of this one read anew what was not asked before
             where their search path is another.
@@ -36,6 +40,7 @@ class KeptRepository:
 
     def __init__(self, repository: Any, answers: dict[Any, Any] | None = None) -> None:
         self._repository = repository
+        self.jobs_checked = False
         self._answers: dict[Any, Any] = {} if answers is None else answers
 
     def __deepcopy__(self, memo: dict[int, Any]) -> KeptRepository:
@@ -50,7 +55,10 @@ class KeptRepository:
 
     def load_config(self, config_path: str) -> Any:
         """Return a config; a copy, since Hydra merges into it."""
-        return copy.deepcopy(self._ask("load_config", config_path))
+        key = self._key("as bytes", config_path)
+        if key not in self._answers:  # loading is five times as fast as copying
+            self._answers[key] = pickle.dumps(self._ask("load_config", config_path))
+        return pickle.loads(self._answers[key])  # noqa: S301 - of this process, or its sweep's
 
     def group_exists(self, *where: Any, **how: Any) -> Any:
         """Say whether there is a group of this name."""
@@ -64,9 +72,12 @@ class KeptRepository:
         """Return the names of a group's options."""
         return list(self._ask("get_group_options", *where, **how))
 
-    def _ask(self, question: str, *where: Any, **how: Any) -> Any:
+    def _key(self, question: str, *where: Any, **how: Any) -> tuple[Any, ...]:
         sources = tuple(source.path for source in self._repository.get_sources())
-        key = (question, where, tuple(sorted(how.items())), sources)
+        return question, where, tuple(sorted(how.items())), sources
+
+    def _ask(self, question: str, *where: Any, **how: Any) -> Any:
+        key = self._key(question, *where, **how)
         if key not in self._answers:
             self._answers[key] = getattr(self._repository, question)(*where, **how)
         return self._answers[key]
@@ -89,6 +100,20 @@ def keep_config() -> KeptRepository:
         loader.repository = KeptRepository(loader.repository)
     kept: KeptRepository = loader.repository
     return kept
+
+
+_compose_all = Sweeper.validate_batch_is_legal
+
+
+def _compose_unchecked(sweeper: Sweeper, batch: Sequence[Sequence[str]]) -> None:
+    """Compose a batch before its first job starts, in place of Hydra's sweepers."""
+    context = sweeper.hydra_context
+    repository = None if context is None else getattr(context.config_loader, "repository", None)
+    if not (isinstance(repository, KeptRepository) and repository.jobs_checked):
+        _compose_all(sweeper, batch)
+
+
+Sweeper.validate_batch_is_legal = _compose_unchecked  # type: ignore[method-assign, assignment]
 
 
 def write_files(files: Mapping[str, Path], sweep_dir: Path) -> None:

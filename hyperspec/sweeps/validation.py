@@ -88,6 +88,12 @@ class Plan:
     problems: tuple[Problem, ...]
     told: tuple[str, ...] = ()
     """What else there is to say of a search."""
+    is_search: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether all its jobs are known and were checked; those of a search are not known."""
+        return not self.is_search and self.num_checked == self.num_jobs
 
     @property
     def varied(self) -> list[Axis]:
@@ -176,7 +182,7 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         for value, params in options.items()
         for axis in _read_axes(_words(params), loader)
     )
-    return Plan(axes, trials * jobs_per_trial(config), len(composed), problems, told)
+    return Plan(axes, trials * jobs_per_trial(config), len(composed), problems, told, True)
 
 
 def _repeats(config: DictConfig, jobs: Sequence[Job]) -> Iterator[Job]:

@@ -242,6 +242,10 @@ class JobRun:
         shown = without_secrets(text)
         self._log_new(artifact, lambda path: path.write_text(shown, encoding="utf-8"))
 
+    def log_bytes(self, content: bytes, artifact: str) -> None:
+        """Write a file as the artifact of that relative path."""
+        self._log_new(artifact, lambda path: path.write_bytes(content))
+
     def log_dict(self, value: Mapping[str, object], artifact: str) -> None:
         """Write plain values as JSON, or as YAML when ``artifact`` ends in ``.yaml``."""
         import yaml

@@ -9,14 +9,18 @@ from typing import Any
 import cloudpickle
 import pytest
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from omegaconf import DictConfig
 from sweep_study import Study
 
 from hyperspec.cli.train import main
 from hyperspec.config import config_dir, groups
 from hyperspec.runs import job
+from hyperspec.sweeps import validation
 from hyperspec.sweeps.kept_config import keep_config
+from hyperspec.tracking.health import local_folder
 
 MINE = """# @package _global_
 defaults: [override /bands: mine]
@@ -90,3 +94,40 @@ def test_what_was_read_travels_to_other_processes(mine: Path) -> None:
         assert composer.load_sweep_config(config, ["bands=mine", "lr=0.2"]).bands.n == 5
         assert composer.load_sweep_config(config, ["bands=mine"]).lr != 0.2  # nothing is shared
     assert kept.users_files() == {"bands/mine.yaml": mine / "bands/mine.yaml"}
+
+
+def composed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the words of each job that Hydra composes from now on."""
+    words: list[list[str]] = []
+    load = ConfigLoaderImpl.load_sweep_config
+
+    def counted(self: Any, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        words.append(sweep_overrides)
+        return load(self, master_config, sweep_overrides)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", counted)
+    return words
+
+
+def test_jobs_that_were_checked_are_composed_once_and_share_what_they_share(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = composed(monkeypatch)
+    assert main([*study.words, "-m", "bands.n=5,6", "seed=0,1"]) == 0
+    assert len(words) == 1 + 4  # one for all that is checked, one for each job
+    pictures: dict[str, set[bytes]] = {"5": set(), "6": set()}
+    for run in study.jobs():
+        picture = local_folder(run.info.artifact_uri) / "pictures/bands.png"
+        pictures[run.data.params["bands.n"]].add(picture.read_bytes())
+    (five,), (six,) = pictures.values()
+    assert five != six
+    assert five.startswith(b"\x89PNG")
+
+
+def test_jobs_that_were_not_all_checked_are_composed_before_the_first(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation.make_plan, "__defaults__", (3,))
+    words = composed(monkeypatch)
+    assert main([*study.words, "-m", "bands.n=5,6", "seed=0,1"]) == 0
+    assert len(words) == 1 + 4 + 4

@@ -137,7 +137,7 @@ def test_values_are_checked_against_the_options_of_their_job() -> None:
 @pytest.mark.usefixtures("_hydra")
 def test_a_large_grid_is_sampled_and_no_value_is_left_out() -> None:
     made = plan("bands.n=range(1,41)", "seed=range(0,40)", "lr=1e-4,1e-3,-1", limit=100)
-    assert (made.num_jobs, made.num_checked) == (4800, 100)
+    assert (made.num_jobs, made.num_checked, made.whole) == (4800, 100, False)
     assert "checked: 100 jobs, every value at least once" in made.text
     made = plan("seed=range(0,40)", "bands.n=range(0,41)", limit=100)
     assert [problem.message.split(",")[0] for problem in made.problems] == ["bands.n is 0"]
@@ -148,6 +148,8 @@ def test_a_search_is_checked_at_every_choice_and_at_the_ends_of_its_ranges() -> 
     words = ["experiment=temperature_lr", "search=tpe", "hydra.sweeper.n_trials=7"]
     made = plan(*words, "batch_size=choice(8,1)", "weight_decay=interval(0.0,0.1)")
     assert made.num_jobs == 7
+    assert not made.whole
+    assert not plan(*words[:2], "hydra.sweeper.n_trials=1", "lr=choice(0.1)").whole
     (problem,) = made.problems
     assert "batch_size=1" in problem.overrides
     assert "weight_decay: 0 to 0.1" in made.text
