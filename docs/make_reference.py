@@ -181,7 +181,9 @@ def python_reference() -> str:
     for kind in CLASSES:
         lines += [f"## `{kind.__name__}`", "", *_text(kind), ""]
         for name, member in vars(kind).items():
-            if name.startswith("_") or not (inspect.getdoc(member) or ""):
+            # The default of a field has the docstring of its type.
+            written = inspect.isroutine(member) or hasattr(member, "__get__")
+            if name.startswith("_") or not written or not inspect.getdoc(member):
                 continue
             if inspect.isfunction(member) or isinstance(member, classmethod):
                 lines += _described(f"{kind.__name__}.{name}", getattr(kind, name), "###")

@@ -23,7 +23,7 @@ class NullRun(JobRun):
         """Keep nothing."""
 
     set_tags = log_params = log_metrics = log_datasets = copy_from = secure = _pass
-    log_artifact = log_text = log_dict = log_figure = _pass
+    log_artifact = log_text = log_bytes = log_dict = log_figure = _pass
 
     def flush(self) -> bool:
         """Nothing ever waits."""

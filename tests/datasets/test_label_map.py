@@ -38,9 +38,9 @@ def classes():
     return codes
 
 
-def write_raster(path, codes, **profile):
-    planes = np.atleast_3d(codes).transpose(2, 0, 1).astype(np.uint8)
-    size = {"height": LINES, "width": SAMPLES, "count": len(planes), "dtype": "uint8"}
+def write_raster(path, codes, dtype="uint8", **profile):
+    planes = np.atleast_3d(codes).transpose(2, 0, 1).astype(dtype)
+    size = {"height": LINES, "width": SAMPLES, "count": len(planes), "dtype": dtype}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path, "w", **size, **profile) as target:
@@ -102,6 +102,20 @@ def test_every_format_labels_the_same_tiles(tmp_path, name):
     assert [r.file for r in scan(tmp_path, labels=MapLabels()).records] == ["scene.bil"]
     report = check_folder(tmp_path, CheckSettings(labels=MapLabels()))
     assert [look.file for look in report.looks] == ["scene.bil"]
+
+
+@pytest.mark.parametrize("missing", [0, 9, 255])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_pixels_that_a_raster_says_are_none_have_no_label_in_any_type(tmp_path, dtype, missing):
+    write_scene(tmp_path)
+    codes = np.where(classes() == 0, missing, classes())
+    codes[24:, :8] = missing
+    write_raster(tmp_path / "scene_labels.tif", codes, driver="GTiff", dtype=dtype, nodata=missing)
+    found = labels_of(source(tmp_path, unlabelled=(-7,)))
+    assert set(found.values()) == {None, "1", "2", "7"}
+    assert found[24, 0] is None
+    assert found[16, 0] == "1"
+    assert all(label is None for (_, col), label in found.items() if col >= 32)
 
 
 def test_one_map_under_another_name(tmp_path):

@@ -83,13 +83,13 @@ def test_intervals_are_over_groups_where_the_split_keeps_them_together() -> None
     grouped = Held(plain.matrix, plain.labels, plain.specimens, plain.files, groups)
     right = np.random.default_rng(0).random(24) < 0.6
     found = Embeddings(grouped).averaged(right, plain.specimens)
-    assert found == mean_interval(right, groups)
+    assert repr(found) == repr(mean_interval(right, groups))  # with NaN, equal to nothing
     assert Embeddings(plain).averaged(right, plain.specimens) == mean_interval(
         right, plain.specimens
     )
     # Of some of the rows too.
     some = Embeddings(grouped).averaged(right[8:], plain.specimens[8:])
-    assert some == mean_interval(right[8:], groups[8:])
+    assert repr(some) == repr(mean_interval(right[8:], groups[8:]))
     with pytest.raises(ValueError, match="do not fit together"):
         Held(plain.matrix, plain.labels, plain.specimens, plain.files, groups[1:])
 

@@ -228,10 +228,11 @@ def _whole_numbers(
         raise CatalogueError(
             f"The map of labels {path} holds values of type {values.dtype}; write class numbers."
         )
-    none = ~np.isfinite(values.astype(np.float64))
+    wide = values.astype(np.float64)  # a byte has no -1: it would become class 255
+    none = ~np.isfinite(wide)
     if missing is not None:
-        none |= values == missing
-    codes = np.where(none, -1, values)
+        none |= wide == missing
+    codes = np.where(none, -1.0, wide)
     wrong = codes[(codes != np.rint(codes)) | ((codes < 0) & ~none)]
     if wrong.size:
         raise CatalogueError(
