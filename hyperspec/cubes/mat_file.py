@@ -90,7 +90,7 @@ def _readable(path: Path) -> Iterator[None]:
     except CubeError:
         raise
     except (
-        *(MatReadError, OSError, ValueError, TypeError, KeyError),
+        *(MatReadError, OSError, ValueError, TypeError, LookupError),
         *(NotImplementedError, RuntimeError),
     ) as error:
         raise CubeError(f"The MATLAB file {path} cannot be read: {error}.") from error
