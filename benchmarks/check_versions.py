@@ -6,7 +6,7 @@ Interpreters with what the registry serves today; then, with this one, the lower
 
 Each gets an environment in build/versions, the fast tests, and a wheel that is used in an empty
 folder far from the checkout. Where the registry's torch is one for CUDA an environment takes
-several gigabytes. What was seen goes to benchmarks/results.
+several gigabytes. What was seen goes to benchmarks/results; the exit status is 1 when one fails.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,8 +64,15 @@ def check(interpreter: str, lowest: bool, workers: int) -> dict[str, object]:
     row["tests_seconds"] = round(time.monotonic() - started)
     row["tests"] = done.stdout.strip().rpartition("\n")[2].strip("= ")
     row["failed"] = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    row["tests_status"] = done.returncode
     row["wheel"] = use_wheel(python)
     return row
+
+
+def holds(row: dict[str, object]) -> bool:
+    """Say whether a row is one of an installation that passed, and whose wheel trains."""
+    wheel = str(row.get("wheel", "failed"))
+    return "failure" not in row and row["tests_status"] == 0 and not wheel.startswith("failed")
 
 
 def use_wheel(python: Path) -> str:
@@ -96,6 +104,13 @@ def main() -> int:
     parser.add_argument("--lowest", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
     words = parser.parse_args()
+    for one in words.interpreters:
+        if shutil.which(one) is None:
+            parser.error(
+                f"there is no interpreter '{one}' here; give a name on the path, or a path"
+            )
+    if not words.interpreters and not words.lowest:
+        parser.error('give interpreters, --lowest, or both: ARGS="python3.13 --lowest"')
     wanted = [(one, False) for one in words.interpreters]
     wanted += [(sys.executable, True)] if words.lowest else []
     rows: list[dict[str, object]] = []
@@ -103,7 +118,7 @@ def main() -> int:
         rows.append(check(interpreter, lowest, words.workers))
         print(json.dumps(rows[-1]), flush=True)
         record.write("versions", record.context(()) | {"rows": rows})
-    return 0
+    return not all(map(holds, rows))
 
 
 if __name__ == "__main__":

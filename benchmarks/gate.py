@@ -98,6 +98,8 @@ def main() -> int:
         parser.error(
             f"no ratio is called {', '.join(sorted(unknown))}; there are {', '.join(CASES)}"
         )
+    if words.kept != KEPT and not words.kept.is_file():
+        parser.error(f"--kept {words.kept}: there is no such file; `--renew` writes {KEPT.name}")
     names = words.names or list(CASES)
     kept = words.kept
     content = json.loads(kept.read_text()) if kept.exists() else {"ratios": {}}

@@ -5,7 +5,8 @@
 mutmut writes every mutant of the files that `[tool.mutmut]` in pyproject.toml names into the folder
 `mutants`; a draw of them is given to the fast tests of those rooms that call the mutated function.
 The record holds the share that some test noticed, and the change of each one that none did. A
-reason why a change may live, written into a record by hand, is taken over by later ones.
+reason why a change may live, written into a record by hand, is taken over by later ones; that a
+test was written (``noticed since by ...``) is none.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def reasons() -> dict[str, str]:
     found = {}
     for path in sorted(record.RESULTS.glob("mutation_*.json")):
         for one in json.loads(path.read_text())["survivors"]:
-            if one["reason"]:
+            if one["reason"] and not one["reason"].startswith("noticed since"):
                 found[f"{one['file']}\n{one['change']}"] = one["reason"]
     return found
 
