@@ -53,7 +53,7 @@ def poor_import(name, names=None, *more, **words):
     if asks == "hyperspec":
         for module, places in HIDDEN.items():
             for place in places if hasattr(sys.modules.get(module), places[0]) else ():
-                setattr(sys.modules[module], place, Path("/nowhere"))
+                setattr(sys.modules[module], place, Path("/nowhere/at/all"))  # written, too
     return found
 
 
