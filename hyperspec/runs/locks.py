@@ -50,9 +50,9 @@ def claim(
     """Hold a job's identity while it runs, so that no other sweep runs it at the same time.
 
     Look for a finished run inside the claim: the one who waited then finds the result of the one
-    who held it. ``run_id`` is the job's own run on the store; without it, or while the store does
-    not answer for longer than ``rhythm.silence``, the claim reaches one machine: an outage may cost
-    a training, never a job.
+    who held it. ``run_id`` is the job's own run on the store. Without it, and where the store does
+    not answer, the claim reaches one machine: an outage may cost a training, never a job. Writing a
+    claim waits some seconds for an answer, a turn in the queue ``rhythm.silence``.
     """
     database = database_path(connection.uri)
     root = Path(tempfile.gettempdir()) if database is None else database.parent

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
@@ -106,10 +107,14 @@ _compose_all = Sweeper.validate_batch_is_legal
 
 
 def _compose_unchecked(sweeper: Sweeper, batch: Sequence[Sequence[str]]) -> None:
-    """Compose a batch before its first job starts, in place of Hydra's sweepers."""
+    """Compose a batch before its first job starts, unless it is of a grid that was checked.
+
+    Sweepers of other packages make jobs that nobody has seen.
+    """
     context = sweeper.hydra_context
     repository = None if context is None else getattr(context.config_loader, "repository", None)
-    if not (isinstance(repository, KeptRepository) and repository.jobs_checked):
+    checked = isinstance(repository, KeptRepository) and repository.jobs_checked
+    if not (checked and isinstance(sweeper, BasicSweeper)):
         _compose_all(sweeper, batch)
 
 

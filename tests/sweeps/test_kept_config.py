@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from sweep_study import Study
@@ -19,7 +22,7 @@ from hyperspec.cli.train import main
 from hyperspec.config import config_dir, groups
 from hyperspec.runs import job
 from hyperspec.sweeps import validation
-from hyperspec.sweeps.kept_config import keep_config
+from hyperspec.sweeps.kept_config import KeptRepository, keep_config
 from hyperspec.tracking.health import local_folder
 
 MINE = """# @package _global_
@@ -131,3 +134,26 @@ def test_jobs_that_were_not_all_checked_are_composed_before_the_first(
     words = composed(monkeypatch)
     assert main([*study.words, "-m", "bands.n=5,6", "seed=0,1"]) == 0
     assert len(words) == 1 + 4 + 4
+
+
+class Foreign(Sweeper):
+    """A sweeper of another package, whose jobs are its own."""
+
+    def setup(self, **_: Any) -> None: ...
+
+    def sweep(self, arguments: list[str]) -> None: ...
+
+
+@pytest.mark.parametrize(("kind", "composed_jobs"), [(BasicSweeper, 0), (Foreign, 1)])
+def test_jobs_that_another_sweeper_makes_are_composed_in_any_case(
+    kind: type[Any], composed_jobs: int
+) -> None:
+    asked: list[object] = []
+    loader = SimpleNamespace(
+        repository=KeptRepository(None), load_sweep_config=lambda **words: asked.append(words)
+    )
+    loader.repository.jobs_checked = True
+    sweeper = kind(max_batch_size=None) if kind is BasicSweeper else kind()
+    sweeper.config, sweeper.hydra_context = DictConfig({}), SimpleNamespace(config_loader=loader)
+    sweeper.validate_batch_is_legal([["seed=0"]])
+    assert len(asked) == composed_jobs
