@@ -114,13 +114,16 @@ def packing(folder: Path) -> Pair:
 
 
 def batch(folder: Path) -> Pair:
-    """A float32 batch of a store, beside converting its planes image by image."""
-    for i in range(4 * BATCH):
+    """A float32 batch of a store, beside converting its planes image by image.
+
+    Eight images: what does not fit into the cache waits for memory, which other work takes too.
+    """
+    for i in range(8):
         _cube(folder / f"small/{i:02d}.bil", SIZE, i)
     store = pack(scan(folder / "small"), PrepareSettings(size=SIZE, mask="none"), folder / "c")
     bank = PlaneBank(store, CHOSEN, torch.device("cpu"), Residency("device", ""))
-    rows = torch.randperm(4 * BATCH)
-    planes = torch.from_numpy(store.planes(list(range(4 * BATCH)), CHOSEN))
+    rows = torch.randperm(8)
+    planes = torch.from_numpy(store.planes(list(range(8)), CHOSEN))
     return lambda: bank.batch(rows), lambda: torch.stack([planes[row].float() for row in rows])
 
 
