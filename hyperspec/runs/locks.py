@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from hyperspec.tracking.client import Connection
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.health import database_path
-from hyperspec.tracking.record import RunRecord, ended
+from hyperspec.tracking.record import RunRecord, ended, search_runs
 from hyperspec.tracking.retry import first_line, is_trouble, retry_store, store_errors
 from hyperspec.utils.errors import TrackingError
 
@@ -103,15 +103,14 @@ class _Lease:
     def _take_turn(self) -> None:
         for tag, value in ((Tag.BEAT, "0"), (Tag.TICKET, "0"), (Tag.CLAIM, self.wanted)):
             self._tag(tag, value)
-        ticket = 1 + max((_ticket(run) for run in self._others()), default=0)
+        ticket = 1 + max((_ticket(run) for run in self._look(self.rhythm.look)), default=0)
         self._tag(Tag.TICKET, str(ticket))
         self._wait(ticket)
 
     def _wait(self, ticket: int) -> None:
         told = False
-        uri, seconds = self.connection.shown_uri, self.rhythm.silence
         while ahead := [
-            run for run in retry_store(self._others, seconds, uri) if self._goes_first(run, ticket)
+            run for run in self._look(self.rhythm.silence) if self._goes_first(run, ticket)
         ]:
             if not told:
                 log.info("job %s runs as %s; waiting", self.wanted, ahead[0].name)
@@ -122,10 +121,16 @@ class _Lease:
         theirs = _ticket(run)  # 0 while it is being chosen
         return theirs == 0 or (theirs, run.run_id) < (ticket, self.run_id)
 
+    def _look(self, seconds: float) -> list[RunRecord]:
+        """Return the others; wait so long for a store that does not answer."""
+        return retry_store(self._others, seconds, self.connection.shown_uri)
+
     def _others(self) -> list[RunRecord]:
         """Return the living contenders besides this one."""
         contend = [Tag.CLAIM.equals(self.wanted), ended("RUNNING")]
-        found = self.connection.search(*contend)
+        # Asked once: whoever calls waits, and tells an outage in one line.
+        experiment = self.connection.known_experiment()
+        found = search_runs(self.connection.client, [experiment], contend)
         now = time.monotonic()
         # A store that was away for long has shown nobody's beats: that time is nobody's silence.
         step = min(now - self._looked, 2 * self.rhythm.look)

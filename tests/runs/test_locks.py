@@ -136,6 +136,7 @@ class Week:
         self.client = self
         self.tags: dict[str, dict[str, str]] = {"holder": {}, "waiter": {}}
         self.holder, self.waiter = self.contender("holder"), self.contender("waiter")
+        monkeypatch.setattr(claims, "search_runs", lambda *_: self.search())
         monkeypatch.setattr(claims.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(claims.time, "sleep", self.pass_by)
         for key, value in ((Tag.BEAT, "0"), (Tag.TICKET, "1"), (Tag.CLAIM, "abc")):
@@ -155,7 +156,10 @@ class Week:
         self.answers()
         self.tags[run_id][key] = value
 
-    def search(self, *_: str) -> list[RunRecord]:
+    def known_experiment(self) -> str:
+        return "0"
+
+    def search(self) -> list[RunRecord]:
         self.answers()
         return [RunRecord(name, name, "RUNNING", dict(tags)) for name, tags in self.tags.items()]
 
