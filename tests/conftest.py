@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-# Torch's compiler imports it on Python 3.11, where it has to come before the library's distutils,
-# which other packages import.
-with contextlib.suppress(ImportError, AssertionError):  # where it comes too late it says so
-    import setuptools  # noqa: F401
 
 import pytest
 from hypothesis import HealthCheck, settings

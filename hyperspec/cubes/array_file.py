@@ -15,6 +15,7 @@ from hyperspec.cubes.mat_file import open_mat
 from hyperspec.cubes.read_options import BAND_PLACES, ReadOptions
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import AxisError, CubeError
+from hyperspec.utils.npy import read_npy
 
 ARRAY_SUFFIXES: Final = (".npy", ".mat")
 
@@ -94,7 +95,9 @@ def _band_place(shape: tuple[int, ...], count: int, options: ReadOptions, where:
 
 def _from_npy(path: Path) -> NDArray[np.generic]:
     try:
-        values: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        values: NDArray[np.generic] = read_npy(
+            lambda: np.load(path, mmap_mode="r", allow_pickle=False)
+        )
     except (OSError, ValueError, EOFError) as error:
         raise CubeError(f"The array {path} cannot be read: {error}.") from error
     return values

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hyperspec.cubes.raster import open_quietly
 from hyperspec.utils.errors import CubeError
+from hyperspec.utils.npy import read_npy
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -63,7 +64,7 @@ def read_mask(path: Path, shape: tuple[int, int]) -> MaskImage:
 
     try:
         if path.suffix.lower() == ".npy":
-            values, notes, first = _from_array(np.load(path, allow_pickle=False))
+            values, notes, first = _from_array(read_npy(lambda: np.load(path, allow_pickle=False)))
         else:
             with open_quietly(path) as source:
                 values, notes, first = _from_picture(source)

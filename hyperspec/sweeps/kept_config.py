@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
@@ -114,7 +113,7 @@ def _compose_unchecked(sweeper: Sweeper, batch: Sequence[Sequence[str]]) -> None
     context = sweeper.hydra_context
     repository = None if context is None else getattr(context.config_loader, "repository", None)
     checked = isinstance(repository, KeptRepository) and repository.jobs_checked
-    if not (checked and isinstance(sweeper, BasicSweeper)):
+    if not (checked and type(sweeper).__module__.partition(".")[0] == "hydra"):
         _compose_all(sweeper, batch)
 
 

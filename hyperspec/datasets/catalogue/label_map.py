@@ -15,6 +15,7 @@ from hyperspec.cubes.mat_file import open_mat
 from hyperspec.cubes.raster import DRIVERS, open_quietly
 from hyperspec.datasets.catalogue.labels import Assigned, LabelSource, unknown
 from hyperspec.utils.errors import CatalogueError, ConfigError, CubeError, HyperspecError
+from hyperspec.utils.npy import read_npy
 
 _SUFFIXES = (
     ".png",
@@ -182,7 +183,7 @@ def _values(path: Path) -> tuple[NDArray[np.generic], float | None]:
     missing: float | None = None
     try:
         if path.suffix.lower() == ".npy":
-            values: NDArray[np.generic] = np.load(path, allow_pickle=False)
+            values: NDArray[np.generic] = read_npy(lambda: np.load(path, allow_pickle=False))
         elif path.suffix.lower() == ".mat":
             values = _matrix(path)
         else:

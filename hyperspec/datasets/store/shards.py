@@ -27,6 +27,7 @@ from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.atomic import PART, open_replacing
 from hyperspec.utils.errors import CatalogueError
 from hyperspec.utils.foreign_paths import inside
+from hyperspec.utils.npy import read_npy
 from hyperspec.utils.pread import is_cached, read_pieces
 
 # NumPy pads the header of a .npy file of this kind to 128 bytes (NEP 1: a multiple of 64).
@@ -239,13 +240,17 @@ def read_details(path: Path, read: Callable[[Mapping[str, NDArray[Any]]], Read])
     Raises:
         CatalogueError: If the file is missing or damaged, with the reason.
     """
-    try:
+
+    def opened() -> Read:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):  # NumPy would advise to unpickle it
                 raise ValueError("it is no archive")
             file.seek(0)
             with np.load(file, allow_pickle=False) as details:
                 return read(details)
+
+    try:
+        return read_npy(opened)
     except Exception as error:  # bytes that are no such file raise whatever they happen to mean
         raise _unreadable(path, error) from error
 

@@ -21,6 +21,7 @@ from hyperspec.datasets.store.shards import write_atomic
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.utils.errors import CatalogueError
 from hyperspec.utils.foreign_paths import inside
+from hyperspec.utils.npy import read_npy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ def read_index(folder: Path, *, verify: bool = False) -> StoreIndex:
     return StoreIndex(
         **content,
         table=_parsed(folder / TABLE, table),
-        masks=_parsed(folder / MASKS, masks),
+        masks=_parsed(folder / MASKS, lambda: read_npy(masks)),
     )
 
 
