@@ -7,8 +7,8 @@ Each set of eight species is trained on by all bands, one encoder, small and sho
 sets can be looked at; its windows are exchanged as at the end of a sweep, and the stretches that
 stand out are compared with those that were planted (``truth.json``). A planted window is found
 where the middle of a stretch lies within it, to a quarter of a window's width; a stretch that
-meets no planted window is false. On ``null`` every stretch is false. The record is written anew
-after each set.
+meets no planted window is false. On ``null`` every stretch is false. The record, one for each
+``--kinds``, is written anew after each set.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def main() -> None:
     add("--words", nargs="*", default=[])
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    name = "windows"
+    name = f"windows_{options.kinds.replace(',', '_')}"
     before = os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.first, options.first + options.sets):
