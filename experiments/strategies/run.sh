@@ -15,14 +15,14 @@ sweep() {  # sweep NAME OVERRIDE...
   local name=$1
   shift
   "$BIN/hyperspec" train experiment=demo -m study=strategies data.root="$STUDY/specimens" \
-    seed="$SEEDS" bands.n="$COUNTS" evaluation.controls=false hardware.threads="${THREADS:-1}" \
+    seed="$SEEDS" bands.n="$COUNTS" evaluation.controls=false evaluation.importance=false hardware.threads="${THREADS:-1}" \
     hydra.sweep.dir="$STUDY/sweeps/$name" "$@"
 }
 # a random set is drawn anew for each seed: its interval is over sets as well
 sweep random bands=random 'bands.seed=${seed}'
 sweep even bands=uniform,regions
 sweep unsupervised bands=variance,entropy,pca,correlation,e_fdpc,ocf,fngbs,issc,opbs,lcmv_bcc,spa
-sweep supervised bands=mutual_information,mrmr
+sweep supervised bands=mutual_information,mrmr,vip,cars,ipls
 sweep fisher bands=fisher bands.pairs=mean,max,cover
 sweep projections bands=binned,pca_projection,nmf_projection
 sweep learned bands=learned

@@ -75,6 +75,15 @@ def test_what_only_several_windows_tell_together_is_seen_by_its_loss() -> None:
     assert [(s.start_nm, s.stop_nm) for s in found.stretches] == [(520, 540)]
 
 
+def test_what_costs_nothing_stands_out_nowhere_though_ordinary_windows_gain() -> None:
+    """Of an encoder that guesses, answers that were wrong get right by chance."""
+    told, lost, names = told_and_lost({})
+    told[:], lost[:] = 0.0, np.where(np.arange(96) < 24, -1.0, 0.0)
+    told[:, ::2] = np.random.default_rng(2).normal(size=told[:, ::2].shape)
+    lost[:, 12] = lost[:, 13] = 0.0  # 13 has no band: nothing is exchanged in it
+    assert find_standing_out(GRID, told, lost, names).stretches == ()
+
+
 def test_what_each_exchange_costs_alike_stands_out_nowhere() -> None:
     """A strange image costs answers whatever was exchanged: that is no window's doing."""
     told, lost, names = told_and_lost({})

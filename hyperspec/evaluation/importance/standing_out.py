@@ -111,10 +111,12 @@ def find_standing_out(
     p = np.full((2, len(grid.starts_nm)), np.nan)
     if not few:
         p[0] = np.minimum(2 * max_statistic(own[0]), 1.0)
-        # Exchanging anything costs a little; what stands out costs more than an ordinary window.
+        # Exchanging anything costs a little; what stands out costs more than an ordinary window. It
+        # has to cost something too: where ordinary ones gain, one that changes nothing costs more.
         ordinary = (np.abs(own).sum((0, 2)) > 0) & (p[0] > ALPHA)
+        costs = max_statistic(own[1])
         own[1] -= own[1][ordinary].mean(0) if ordinary.any() else 0.0
-        p[1] = np.minimum(2 * max_statistic(own[1]), 1.0)
+        p[1] = np.minimum(2 * np.maximum(costs, max_statistic(own[1])), 1.0)
     scores = tuple(
         WindowScore(
             float(start),
