@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hyperspec.evaluation.statistics.intervals import Interval
 from hyperspec.evaluation.statistics.paired import Equivalence, corrected
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.report.pairing import Pairs
@@ -51,8 +52,12 @@ def rows(data: SweepData) -> dict[str, tuple[Point, Equivalence | None]]:
     return {"": (own, None), **found}
 
 
-def cell(score: Score | None) -> str:
-    return "–" if score is None else f"{score.mean:.2f} [{score.low:.2f}, {score.high:.2f}]"
+def cell(score: Score | Interval | None, sign: str = "") -> str:
+    """Return a mean with its 95% interval."""
+    if score is None:
+        return "–"
+    mean, low, high = (f"{value:{sign}.2f}" for value in (score.mean, score.low, score.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def markdown(sets: dict[str, dict[str, tuple[Point, Equivalence | None]]]) -> str:
@@ -71,7 +76,7 @@ def markdown(sets: dict[str, dict[str, tuple[Point, Equivalence | None]]]) -> st
             lines.append(f"| ({control}) | {cell(scores[0])} | {cell(scores[1])} | | |")
         for name, (point, test) in found.items():
             scores = [point.scores.get(key) for key in ("knn", "linear")]
-            gap = "–" if test is None else f"{test.difference:+.2f}"
+            gap = "–" if test is None else cell(test.difference, "+")
             label = f"`{name}`" if name else "**defaults**"
             verdict = "" if test is None else test.verdict
             lines.append(f"| {label} | {cell(scores[0])} | {cell(scores[1])} | {gap} | {verdict} |")
