@@ -17,6 +17,7 @@ from hyperspec.evaluation.importance.perturbation import Importance, band_import
 from hyperspec.evaluation.importance.report import importance_table, write_importance
 from hyperspec.inference.assessment import Embedded
 from hyperspec.inference.restore import Restored
+from hyperspec.inference.window_swap import PartReplacer, is_quick
 from hyperspec.tracking.contract import Folder
 from hyperspec.tracking.run import JobRun
 
@@ -63,6 +64,9 @@ def measure_importance(
             probe = fit_linear_probe(train.features, train.labels, groups=train.specimens)
     shared = {**_inputs(restored, rows), "window_nm": window_nm, "step_nm": step_nm}
     at_once = restored.embedder.at_once
+    replacer = None
+    if is_quick(restored.embedder, len(restored.material.selection.indices)):
+        replacer = PartReplacer(restored.embedder, rows, shared["wavelengths_nm"])
     replaced = partial(
         band_importance,
         **shared,
@@ -71,6 +75,7 @@ def measure_importance(
         num_permutations=max(1, min(num_permutations, len(set(shared["specimens"])) - 1)),
         batch_size=at_once(),
         seed=seed,
+        replacer=replacer,
     )
     by_gradient = partial(gradient_importance, **shared, batch_size=at_once(_WITH_GRADIENT))
     return [

@@ -13,10 +13,9 @@ from hyperspec.evaluation.evaluators.linear import fit_linear_probe
 from hyperspec.evaluation.importance.swaps import Grid, ordinary_donors, swap_scores, swap_table
 from hyperspec.inference.assessment import Embedded
 from hyperspec.inference.restore import Restored
-from hyperspec.inference.window_swap import WindowSwapper
+from hyperspec.inference.window_swap import MOST_BYTES, WindowSwapper
 
 _NUM_DONORS = 2
-_MOST_BYTES = 2**30  # of the part's pixels in memory; more specimens are thinned evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ def _rows(restored: Restored) -> NDArray[np.intp]:
     material = restored.material
     rows = np.array([r for r in material.split.test if material.labels[r] is not None], np.intp)
     bands, size = len(material.selection.indices), material.source.size
-    most = max(_MOST_BYTES // (4 * bands * size**2), 2)
+    most = max(MOST_BYTES // (4 * bands * size**2), 2)
     if len(rows) <= most:
         return rows
     names = sorted({material.specimens[row] for row in rows})

@@ -1,4 +1,4 @@
-"""Features of images in which a window of wavelengths is that of another specimen.
+"""Features of images in which a window of wavelengths is replaced, or that of another specimen.
 
 Behind a linear stem a window changes a sum: what it adds to the few projected channels is computed
 from its own bands, and the rest of a spectrum is read once per image and not once per window.
@@ -18,22 +18,29 @@ from hyperspec.training.embedder import Embedder
 from hyperspec.transforms.normalisation.pixelwise import RELATIVE_ZERO, Snv
 
 Indices = NDArray[np.intp]
+MOST_BYTES = 2**30  # of pixels in memory
 _AT_ONCE = 64  # images per call of the backbone
 _EDGE = 3  # bands on either side of a window that levels are matched by
 _MOST_GAIN = 4.0
 
 
-class WindowSwapper:
-    """Embeds a part's images with a window of bands swapped for that of another image.
+def is_quick(embedder: Embedder, num_bands: int) -> bool:
+    """Say whether only a window's own bands are computed anew.
 
-    The donor's window is scaled to the host's level at both edges, by the ratios of their mean
-    spectra beside the window, linear over nm in between (at an end of the axis, the one ratio there
-    is). So no step appears that no specimen has, and what is exchanged is what the window shows
-    beyond its surroundings, not how bright a specimen is.
+    So it is behind a linear stem without a reduction, with a normalisation of single bands or SNV.
+    """
+    normalisation = embedder.normalisation
+    fits = normalisation.per_band_affine is not None
+    fits = fits or (isinstance(normalisation, Snv) and num_bands > 1)
+    return embedder.encoder.projects and embedder.reduction is None and fits
+
+
+class WindowReplacer:
+    """Embeds images with a window of bands replaced.
 
     Args:
         embedder: The frozen encoder with what stands in front of it.
-        rows: Images of the part, numbers in the source, ``(N,)``.
+        rows: Images, numbers in the source, ``(N,)``.
         wavelengths_nm: Centres of the bands that are read, in channel order, nanometres, ``(n,)``.
     """
 
@@ -43,7 +50,6 @@ class WindowSwapper:
     ) -> None:
         self.embedder, self.num = embedder, len(rows)
         self._nm = torch.from_numpy(np.asarray(wavelengths_nm, np.float64))
-        self._by_nm = torch.argsort(self._nm, stable=True)
         batches = [embedder.bank.batch(some) for some in torch.split(torch.tensor(rows), 16)]
         self._masks = torch.cat([masks for _, masks in batches]).flatten(1)  # (N, P)
         self._frame = batches[0][1].shape[2:]
@@ -51,13 +57,8 @@ class WindowSwapper:
         self._images = torch.cat([images.flatten(2).transpose(0, 1) for images, _ in batches], 1)
         self._images = torch.where(self._masks, self._images, 0.0)  # (n, N, P), float32
         self._means = self._images.sum(2) / self._masks.sum(1).clamp(min=1)  # (n, N)
-        normalisation = embedder.normalisation
-        self._affine, self._snv = normalisation.per_band_affine, isinstance(normalisation, Snv)
-        self.quick = (
-            embedder.encoder.projects
-            and embedder.reduction is None
-            and (self._affine is not None or (self._snv and len(self._nm) > 1))
-        )
+        self._affine = embedder.normalisation.per_band_affine
+        self.quick = is_quick(embedder, len(self._nm))
         if self.quick:
             self._read_whole_spectra()
 
@@ -81,30 +82,38 @@ class WindowSwapper:
     @torch.no_grad()
     def plain(self) -> Tensor:
         """Return the features of the images as they are, float32 ``(N, F)`` on the CPU."""
-        return torch.cat([self._features(some, None, None) for some in self._chunks()])
+        return torch.cat([self._features(some) for some in self._chunks()])
 
     @torch.no_grad()
-    def swapped(self, bands: Indices, donors: Indices) -> Tensor:
-        """Return the features of all images with a window swapped, float32 ``(N, F)`` on the CPU.
+    def replaced(self, rows: Indices, bands: Indices, values: Tensor) -> Tensor:
+        """Return the features of images with a window replaced, float32 ``(B, F)`` on the CPU.
 
         Args:
-            bands: Places of the window's bands among those that are read.
-            donors: For each image the one, among the N, that gives the window, ``(N,)``.
+            rows: Which of the N images, ``(B,)``.
+            bands: Places of the window's bands among those that are read, ``(b,)``.
+            values: Their reflectance, broadcastable to ``(B, b, H, W)``; the background keeps none.
         """
-        window, givers = torch.from_numpy(bands), torch.from_numpy(donors)
-        return torch.cat([self._features(some, window, givers[some]) for some in self._chunks()])
+        window, found = torch.from_numpy(bands), []
+        shape = (len(rows), len(bands), *self._frame)
+        values = values.to(self._images.device).expand(shape).flatten(2)
+        for some in torch.split(torch.arange(len(rows)), _AT_ONCE):
+            hosts = torch.from_numpy(rows)[some]
+            new = values[some].transpose(0, 1)
+            new = new - self._level[hosts] if self.quick else new
+            new = torch.where(self._masks[hosts], new, 0.0)
+            found.append(self._features(hosts, window, new))
+        return torch.cat(found)
 
     def _chunks(self) -> Iterator[Tensor]:
         yield from torch.split(torch.arange(self.num), _AT_ONCE)
 
-    def _features(self, hosts: Tensor, bands: Tensor | None, givers: Tensor | None) -> Tensor:
+    def _features(
+        self, hosts: Tensor, bands: Tensor | None = None, new: Tensor | None = None
+    ) -> Tensor:
         encoder = self.embedder.encoder
-        old = new = None
-        if bands is not None and givers is not None:
-            old, new = self._images[bands][:, hosts], self._window(hosts, bands, givers)
         with eval_mode(encoder, self.embedder.normalisation):
             if self.quick:
-                channels = self._channels(hosts, bands, old, new)
+                channels = self._channels(hosts, bands, new)
                 found = encoder.features(channels.transpose(0, 1).unflatten(2, self._frame))  # type: ignore[no-untyped-call]
             else:
                 images = self._images[:, hosts]
@@ -115,41 +124,9 @@ class WindowSwapper:
                 found = self.embedder(images, masks)
         return found.float().cpu()
 
-    def _window(self, hosts: Tensor, bands: Tensor, givers: Tensor) -> Tensor:
-        """Return the donors' windows at the hosts' level, ``(b, B, P)``, 0 in the background."""
-        given = self._images[bands][:, givers]
-        if self.quick:
-            given = given + self._level[givers]
-        # Where the donor has background, its own mean stands in: background is no reflectance.
-        given = torch.where(self._masks[givers], given, self._means[bands][:, givers, None])
-        given = given * self._gains(hosts, bands, givers)[:, :, None]
-        if self.quick:
-            given = given - self._level[hosts]
-        return torch.where(self._masks[hosts], given, 0.0)
-
-    def _gains(self, hosts: Tensor, bands: Tensor, givers: Tensor) -> Tensor:
-        """Return what a donor's window is multiplied by to meet the host's edges, ``(b, B)``."""
-        inside = torch.isin(self._by_nm, bands).nonzero()[:, 0]
-        first, last = int(inside[0]), int(inside[-1]) + 1
-        ratios, places = [], []
-        for side in (self._by_nm[max(first - _EDGE, 0) : first], self._by_nm[last : last + _EDGE]):
-            if len(side):
-                level = self._means[side].mean(0)
-                ratio = level[hosts] / level[givers]
-                usable = torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
-                ratios.append(usable.clamp(1 / _MOST_GAIN, _MOST_GAIN))
-                places.append(float(self._nm[side].mean()))
-        if len(ratios) < 2:
-            same = ratios[0] if ratios else torch.ones(len(hosts), device=self._means.device)
-            return same.expand(len(bands), -1)
-        share = (self._nm[bands] - places[0]) / max(places[1] - places[0], 1e-9)
-        weight = share.float().to(ratios[0].device)[:, None]
-        return (1 - weight) * ratios[0] + weight * ratios[1]
-
-    def _channels(
-        self, hosts: Tensor, bands: Tensor | None, old: Tensor | None, new: Tensor | None
-    ) -> Tensor:
-        """Return the projected channels of images, one window exchanged, ``(k, B, P)``."""
+    def _channels(self, hosts: Tensor, bands: Tensor | None, new: Tensor | None) -> Tensor:
+        """Return the projected channels of images, one window replaced, ``(k, B, P)``."""
+        old = None if bands is None else self._images[bands][:, hosts]
         projected, masks = self._projected[:, hosts], self._masks[hosts]
         shift = torch.zeros_like(projected[0])
         if bands is not None and old is not None and new is not None:
@@ -166,3 +143,93 @@ class WindowSwapper:
         usable = masks & (spread > self._floor[hosts])
         centred = projected - self._weight.sum(1)[:, None, None] * shift
         return torch.where(usable, centred / torch.where(usable, spread, 1.0), 0.0)
+
+
+class PartReplacer:
+    """Replaces windows of more images than fit into memory at one time, part by part.
+
+    Args:
+        embedder: As in :class:`WindowReplacer`, and so ``rows`` and ``wavelengths_nm``.
+        rows: All images, ``(N,)``.
+        wavelengths_nm: Of the bands.
+    """
+
+    def __init__(
+        self, embedder: Embedder, rows: Indices, wavelengths_nm: NDArray[np.float64]
+    ) -> None:
+        self.embedder, self.rows, self._nm = embedder, rows, wavelengths_nm
+        each = 4 * len(wavelengths_nm) * embedder.bank.source.size**2
+        self._most = max(MOST_BYTES // each, 1)
+
+    def parts(self) -> Iterator[Indices]:
+        """Yield places in ``rows``, and read their images."""
+        for start in range(0, len(self.rows), self._most):
+            places = np.arange(start, min(start + self._most, len(self.rows)))
+            self._part = WindowReplacer(self.embedder, self.rows[places], self._nm)
+            yield places
+
+    def plain(self) -> Tensor:
+        """Return the features of the part's images as they are."""
+        return self._part.plain()
+
+    def replaced(self, rows: Indices, bands: Indices, values: Tensor) -> Tensor:
+        """Return the features of images of the part with a window replaced."""
+        return self._part.replaced(rows, bands, values)
+
+
+class WindowSwapper(WindowReplacer):
+    """Embeds a part's images with a window of bands swapped for that of another image.
+
+    The donor's window is scaled to the host's level at both edges, by the ratios of their mean
+    spectra beside the window, linear over nm in between (at an end of the axis, the one ratio there
+    is). So no step appears that no specimen has, and what is exchanged is what the window shows
+    beyond its surroundings, not how bright a specimen is.
+    """
+
+    @torch.no_grad()
+    def swapped(self, bands: Indices, donors: Indices) -> Tensor:
+        """Return the features of all images with a window swapped, float32 ``(N, F)`` on the CPU.
+
+        Args:
+            bands: Places of the window's bands among those that are read.
+            donors: For each image the one, among the N, that gives the window, ``(N,)``.
+        """
+        window, givers = torch.from_numpy(bands), torch.from_numpy(donors)
+        return torch.cat(
+            [
+                self._features(some, window, self._window(some, window, givers[some]))
+                for some in self._chunks()
+            ]
+        )
+
+    def _window(self, hosts: Tensor, bands: Tensor, givers: Tensor) -> Tensor:
+        """Return the donors' windows at the hosts' level, ``(b, B, P)``, 0 in the background."""
+        given = self._images[bands][:, givers]
+        if self.quick:
+            given = given + self._level[givers]
+        # Where the donor has background, its own mean stands in: background is no reflectance.
+        given = torch.where(self._masks[givers], given, self._means[bands][:, givers, None])
+        given = given * self._gains(hosts, bands, givers)[:, :, None]
+        if self.quick:
+            given = given - self._level[hosts]
+        return torch.where(self._masks[hosts], given, 0.0)
+
+    def _gains(self, hosts: Tensor, bands: Tensor, givers: Tensor) -> Tensor:
+        """Return what a donor's window is multiplied by to meet the host's edges, ``(b, B)``."""
+        by_nm = torch.argsort(self._nm, stable=True)
+        inside = torch.isin(by_nm, bands).nonzero()[:, 0]
+        first, last = int(inside[0]), int(inside[-1]) + 1
+        ratios, places = [], []
+        for side in (by_nm[max(first - _EDGE, 0) : first], by_nm[last : last + _EDGE]):
+            if len(side):
+                level = self._means[side].mean(0)
+                ratio = level[hosts] / level[givers]
+                usable = torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
+                ratios.append(usable.clamp(1 / _MOST_GAIN, _MOST_GAIN))
+                places.append(float(self._nm[side].mean()))
+        if len(ratios) < 2:
+            same = ratios[0] if ratios else torch.ones(len(hosts), device=self._means.device)
+            return same.expand(len(bands), -1)
+        share = (self._nm[bands] - places[0]) / max(places[1] - places[0], 1e-9)
+        weight = share.float().to(ratios[0].device)[:, None]
+        return (1 - weight) * ratios[0] + weight * ratios[1]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from hyperspec.inference.window_swap import WindowSwapper
+from hyperspec.evaluation.importance.perturbation import Importance, Mode, band_importance
+from hyperspec.inference import window_swap
+from hyperspec.inference.window_swap import PartReplacer, WindowSwapper
 from hyperspec.models.config import TinyConfig
 from hyperspec.models.encoder import build_encoder
 from hyperspec.training.embedder import Embedder
@@ -118,3 +121,44 @@ def test_windows_at_the_ends_of_the_axis(where: str) -> None:
         assert (found - swapper.plain()).abs().max() > 1e-3
     own = swapper.swapped(np.sort(window), ROWS)
     torch.testing.assert_close(own, swapper.plain(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["mean", "interpolation", "permutation"])
+@pytest.mark.parametrize(
+    "normalisation", [PerBand(np.linspace(0.5, 2, 13), np.linspace(-1, 1, 13)), Snv()]
+)
+def test_importance_is_that_of_whole_images(
+    normalisation: Normalisation, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = embedder_of(normalisation)
+    embedder.bank.source = SimpleNamespace(size=SIZE)
+    monkeypatch.setattr(
+        window_swap, "MOST_BYTES", 4 * 4 * 13 * SIZE**2
+    )  # two parts: 4 and 2 images
+    images, masks = embedder.bank.batch(torch.from_numpy(ROWS))
+    replacer = PartReplacer(embedder, ROWS, NM)
+    assert [len(part) for part in replacer.parts()] == [4, 2]
+
+    def measure(replacer: PartReplacer | None) -> Importance:
+        return band_importance(
+            embedder,
+            images.numpy(),
+            masks[:, 0].numpy(),
+            NM,
+            [f"s{row}" for row in ROWS],
+            window_nm=80.0,
+            mode=mode,
+            fill=np.linspace(0.3, 0.6, 13),
+            predict=lambda features: np.where(features[:, 0] > features[:, 1], "a", "b"),
+            labels=["a", "b"] * 3,
+            num_permutations=2,
+            replacer=replacer,
+        )
+
+    quick, whole = measure(replacer), measure(None)
+    assert whole.change.max() > 1e-4
+    # Of cosines near 1, from float32 features.
+    np.testing.assert_allclose(quick.change, whole.change, atol=2e-6)
+    assert quick.drop is not None
+    assert whole.drop is not None
+    np.testing.assert_array_equal(quick.drop, whole.drop)

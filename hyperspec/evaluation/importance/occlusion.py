@@ -78,26 +78,25 @@ class Occluder:
             for number in np.unique(pairs // num):
                 inside = np.flatnonzero(pairs // num == number)
                 bands = torch.from_numpy(sets[number])
-                new = self._replacement(x[inside], rows[inside], sets[number], repeat)
+                new = self.replacement(rows[inside], sets[number], repeat)
                 old = x[inside][:, bands]
                 kept = new if mask is None else torch.where(mask[inside], new, old)
                 x[torch.from_numpy(inside)[:, None], bands] = kept
             yield x, mask
 
-    def _load(self, rows: Indices) -> tuple[Tensor, Tensor | None]:
-        x = torch.from_numpy(np.array(self.images[rows], dtype=np.float32))
-        if self.masks is None:
-            return x, None
-        return x, torch.from_numpy(np.array(self.masks[rows], dtype=bool))[:, None]
+    def replacement(self, rows: Indices, bands: Indices, repeat: int) -> Tensor:
+        """Return new values of some bands of some rows, broadcastable to ``(B, b, S, S)``.
 
-    def _replacement(self, x: Tensor, rows: Indices, bands: Indices, repeat: int) -> Tensor:
-        """Return new values of the bands, broadcastable to ``(B, len(bands), S, S)``."""
+        Args:
+            rows: The images, ``(B,)``.
+            bands: The bands of a window, ``(b,)``.
+            repeat: Which donor of each row ``permutation`` takes.
+        """
         if self.mode == "mean":
-            return self.fill[bands][None, :, None, None].expand(len(x), -1, *x.shape[2:])
+            return self.fill[bands][None, :, None, None]
         if self.mode == "interpolation":
-            return self._interpolated(x, bands)
-        donors, theirs = self._load(self.donors[repeat, rows])
-        new = donors[:, bands]
+            return self._interpolated(rows, bands)
+        new, theirs = self._load(self.donors[repeat, rows], bands)
         if theirs is None:
             return new
         # Where the donor has background, its own mean stands in: background is no reflectance.
@@ -105,12 +104,20 @@ class Occluder:
         mean = (new * theirs).sum((2, 3), keepdim=True) / counts
         return torch.where(theirs, new, mean)
 
-    def _interpolated(self, x: Tensor, bands: Indices) -> Tensor:
-        outside = np.setdiff1d(np.arange(x.shape[1]), bands)
+    def _load(self, rows: Indices, bands: Indices | None = None) -> tuple[Tensor, Tensor | None]:
+        found = self.images[rows] if bands is None else self.images[rows[:, None], bands]
+        x = torch.from_numpy(np.array(found, dtype=np.float32))
+        if self.masks is None:
+            return x, None
+        return x, torch.from_numpy(np.array(self.masks[rows], dtype=bool))[:, None]
+
+    def _interpolated(self, rows: Indices, bands: Indices) -> Tensor:
+        num = self.images.shape[1]
+        outside = np.setdiff1d(np.arange(num), bands)
         if not outside.size:
             raise ConfigError(
                 "importance.window_nm covers all "
-                f"{x.shape[1]} bands, so that none is left to interpolate from; choose a narrower "
+                f"{num} bands, so that none is left to interpolate from; choose a narrower "
                 "window or importance.mode=mean."
             )
         outside = outside[np.argsort(self.wavelengths_nm[outside], kind="stable")]
@@ -120,4 +127,7 @@ class Occluder:
         gap = grid[right] - grid[left]
         share = np.divide(nm - grid[left], gap, out=np.zeros_like(nm), where=gap > 0)
         weight = torch.from_numpy(share.astype(np.float32))[None, :, None, None]
-        return torch.lerp(x[:, outside[left]], x[:, outside[right]], weight)
+        near, ends = np.unique(outside[[*left, *right]], return_inverse=True)
+        values, _ = self._load(rows, near)  # a window's neighbours are few
+        low, high = ends[: len(bands)], ends[len(bands) :]
+        return torch.lerp(values[:, low], values[:, high], weight)

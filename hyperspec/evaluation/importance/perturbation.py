@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hyperspec.evaluation.importance.occlusion import Occluder
-from hyperspec.evaluation.importance.sliding_windows import Floats, Windows, plan_windows
+from hyperspec.evaluation.importance.sliding_windows import (
+    Floats,
+    Indices,
+    Windows,
+    plan_windows,
+)
 from hyperspec.models.eval_mode import eval_mode
 from hyperspec.utils.errors import ConfigError
 from hyperspec.utils.progress import Advance, progress
@@ -31,6 +36,28 @@ Mode: TypeAlias = Literal["mean", "interpolation", "permutation"]
 # Takes reflectance (B, n, S, S) and masks (B, 1, S, S) or None, gives features (B, F).
 Encode: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
 Predict: TypeAlias = Callable[[Floats], NDArray[np.str_]]
+
+
+class Replacer(Protocol):
+    """Features of images with some bands replaced, the others not computed anew."""
+
+    def parts(self) -> Iterator[Indices]:
+        """Yield the rows in order, those together whose spectra are in memory at one time."""
+        ...
+
+    def plain(self) -> Tensor:
+        """Return the features of a part's images as they are, ``(B, F)``."""
+        ...
+
+    def replaced(self, rows: Indices, bands: Indices, values: Tensor) -> Tensor:
+        """Return the features of images of a part, by their places in it, with other values.
+
+        Args:
+            rows: Places in the part, ``(B,)``.
+            bands: Places of the bands, ``(b,)``.
+            values: Broadcastable to ``(B, b, S, S)``.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +98,7 @@ def band_importance(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     seed: int = 0,
+    replacer: Replacer | None = None,
 ) -> Importance:
     """Measure importance by occluding a sliding window of wavelengths, inside the mask.
 
@@ -90,6 +118,7 @@ def band_importance(
         batch_size: Images per call of the encoder.
         device: Where the encoder lives.
         seed: Seed of the permutations.
+        replacer: Takes the place of ``encode`` where only the window's bands need computing.
 
     Raises:
         ConfigError: If a width, step, count or mode is outside its range, a window leaves no band
@@ -104,10 +133,18 @@ def band_importance(
     change, drop = np.zeros(shape), None if predict is None else np.zeros(shape)
     counted = progress(f"Replacing windows, {mode}", (shape[0] * repeats + 1) * shape[1])
     with torch.inference_mode(), eval_mode(encode), counted as advance:
-        base = _embed(encode, occluder.plain(batch_size), device, advance)
-        for repeat in range(repeats):
-            batches = occluder.occluded(windows.sets, repeat, batch_size)
-            after = _embed(encode, batches, device, advance).reshape(*shape, -1)
+        if replacer is None:
+            base = _embed(encode, occluder.plain(batch_size), device, advance)
+            sets = windows.sets
+            rounds: Iterator[Floats] = (
+                _embed(encode, occluder.occluded(sets, repeat, batch_size), device, advance)
+                for repeat in range(repeats)
+            )
+        else:
+            base, *found = _replaced(replacer, occluder, windows.sets, repeats, advance)
+            rounds = iter(found)
+        for features in rounds:
+            after = features.reshape(*shape, -1)
             change += [1 - _cosine(base, one) for one in after]
             if predict is not None and drop is not None:
                 drop += _lost(predict, np.asarray(labels), base, after)
@@ -144,6 +181,29 @@ def _embed(
         found.append(features.cpu().double().numpy())
         done(len(x))
     return np.concatenate(found)
+
+
+def _replaced(
+    replacer: Replacer,
+    occluder: Occluder,
+    sets: Sequence[Indices],
+    repeats: int,
+    done: Advance,
+) -> list[Floats]:
+    """Return the features as they are, ``(N, F)``, and of each repeat ``(W, N, F)``."""
+    found: list[list[Floats]] = [[] for _ in range(repeats + 1)]
+    for rows in replacer.parts():
+        places = np.arange(len(rows))
+        found[0].append(replacer.plain().double().numpy())
+        done(len(rows))
+        for repeat in range(repeats):
+            after = []
+            for bands in sets:
+                values = occluder.replacement(rows, bands, repeat)
+                after.append(replacer.replaced(places, bands, values).double().numpy())
+                done(len(rows))
+            found[repeat + 1].append(np.stack(after))
+    return [np.concatenate(parts, axis=-2) for parts in found]
 
 
 def _cosine(first: Floats, second: Floats) -> Floats:
