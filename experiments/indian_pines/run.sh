@@ -12,7 +12,7 @@ sweep() {  # sweep NAME OVERRIDE...
   shift
   # classes that lie in fewer than six of the scene's blocks of 16 pixels have no label
   "$BIN/hyperspec" train -m study=indian_pines data=tiles data/labels=map data.root="$STUDY/scene" \
-    data.tile=8 data.stride=4 'data.labels.unlabelled=[0,1,4,7,8,9,13,15,16]' data.normalisation=minmax \
+    data.tile=8 data.stride=4 'data.labels.unlabelled=[0,1,4,7,8,9,13,15,16]' \
     model=tiny seed=0,1,2 lr=1e-3 batch_size=32 epochs="${EPOCHS:-40}" evaluation.random_split=true \
     evaluation.importance=false hardware.threads="${THREADS:-1}" hydra.sweep.dir="$STUDY/sweeps/$name" "$@"
 }
