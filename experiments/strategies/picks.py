@@ -40,7 +40,7 @@ def strategies(n: int, seed: int) -> dict[str, Strategy]:
         for name, kind in STRATEGIES.items()
         if name not in (*WITHOUT_COUNT, "random", "fisher")
     }
-    found |= {f"fisher {pairs}": Fisher(n=n, pairs=pairs) for pairs in ("mean", "max", "cover")}
+    found |= {f"fisher {pairs}": Fisher(n=n, pairs=pairs) for pairs in ("mean", "cover")}
     return {"random": Random(n=n, seed=seed), **found}
 
 
