@@ -2,6 +2,7 @@
 # Every band strategy at n = 5, 10, 20 and 50 on specimens with planted windows: which of them find the
 # signal, against `uniform` and `random`? Equal steps, three seeds, paired by seed and specimen.
 # About 290 jobs of 12 s each on one core. Stopped, it goes on where it was with the same command.
+# `bands=learned` has a study of its own (experiments/learned).
 set -euo pipefail
 BIN=${BIN:-.venv/bin}
 STUDY=${STUDY:-strategies}
@@ -25,7 +26,6 @@ sweep unsupervised bands=variance,entropy,pca,correlation,e_fdpc,ocf,fngbs,issc,
 sweep supervised bands=mutual_information,mrmr,vip,cars,ipls
 sweep fisher bands=fisher bands.pairs=mean,cover
 sweep projections bands=binned,pca_projection,nmf_projection
-sweep learned bands=learned
 "$BIN/hyperspec" report "$STUDY"/sweeps/* --out "$STUDY/report"
 
 "$BIN/python" experiments/strategies/picks.py --counts ${COUNTS//,/ } --out "$STUDY/picks.json"

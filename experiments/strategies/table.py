@@ -14,17 +14,13 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pandas as pd
 
-from hyperspec.bands.diagnostics import stability
 from hyperspec.evaluation.statistics.intervals import Interval, mean_interval
 from hyperspec.evaluation.statistics.paired import paired_interval
 from hyperspec.report.load import SweepData, load_sweep
-from hyperspec.spectra.axis import SpectralAxis
-from hyperspec.testing.synthetic.design import build_design
 
 BASELINES = ("uniform", "random")
 PROBES = ("knn", "linear")
@@ -34,7 +30,6 @@ class Scores:
     """Whether each image was right, seeds × images, for each strategy and number of bands."""
 
     def __init__(self, data: SweepData) -> None:
-        self.data = data
         self.tables: dict[tuple[str, int, str], pd.DataFrame] = {}
         self.specimens: pd.Series[str] | None = None
         grouped = data.finished.groupby([data.finished.apply(name_of, axis=1), "n"])
@@ -70,32 +65,8 @@ def name_of(job: pd.Series[Any]) -> str:
     return f"fisher {pairs}" if job["strategy"] == "fisher" else str(job["strategy"])
 
 
-def learned_picks(data: SweepData) -> Iterator[dict[str, Any]]:
-    """Yield what `learned` chose, run by run: it cannot choose without training."""
-    jobs = data.finished[data.finished["strategy"] == "learned"]
-    windows = build_design("planted").windows
-    for n, group in jobs.groupby("n"):
-        folders = [Path(unquote(urlparse(uri).path)) for uri in group["artifact_uri"]]
-        chosen = [json.loads((folder / "bands.json").read_text()) for folder in folders]
-        axis = SpectralAxis.from_dict(chosen[0]["axis"])
-        nm = [axis.wavelengths_nm[one["indices"]] for one in chosen]
-        agreed = stability([one["indices"] for one in chosen], len(axis))
-        hits = {
-            w.name: sum(bool((abs(one - w.centre_nm) <= w.fwhm_nm / 2).any()) for one in nm)
-            for w in windows
-        }
-        yield {
-            "strategy": "learned",
-            "n": int(n),
-            "sets": len(chosen),
-            "hits": hits,
-            "redundancy": float("nan"),
-            "stability": [agreed.value, agreed.low, agreed.high],
-        }
-
-
 def rows(scores: Scores, picks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    known = {(pick["strategy"], pick["n"]): pick for pick in [*learned_picks(scores.data), *picks]}
+    known = {(pick["strategy"], pick["n"]): pick for pick in picks}
     for name, n in sorted({key[:2] for key in scores.tables}, key=lambda key: (key[1], key[0])):
         yield {
             "strategy": name,
