@@ -129,28 +129,30 @@ def band_importance(
     windows = plan_windows(centres, window_nm, step_nm)
     repeats = num_permutations if mode == "permutation" else 1
     occluder = Occluder(images, masks, centres, specimens, mode, fill, repeats, seed)
-    shape = (len(windows.sets), len(images))
-    change, drop = np.zeros(shape), None if predict is None else np.zeros(shape)
-    counted = progress(f"Replacing windows, {mode}", (shape[0] * repeats + 1) * shape[1])
+    steps = (len(windows.sets) * repeats + 1) * len(images)
+    counted = progress(f"Replacing windows, {mode}", steps)
     with torch.inference_mode(), eval_mode(encode), counted as advance:
-        if replacer is None:
-            base = _embed(encode, occluder.plain(batch_size), device, advance)
-            sets = windows.sets
-            rounds: Iterator[Floats] = (
-                _embed(encode, occluder.occluded(sets, repeat, batch_size), device, advance)
-                for repeat in range(repeats)
-            )
-        else:
-            base, *found = _replaced(replacer, occluder, windows.sets, repeats, advance)
-            rounds = iter(found)
-        for features in rounds:
-            after = features.reshape(*shape, -1)
-            change += [1 - _cosine(base, one) for one in after]
-            if predict is not None and drop is not None:
-                drop += _lost(predict, np.asarray(labels), base, after)
+        found = (
+            _whole(encode, occluder, windows.sets, repeats, batch_size, device, advance)
+            if replacer is None
+            else iter(_replaced(replacer, occluder, windows.sets, repeats, advance))
+        )
+        change, drop = _changes(found, predict, labels)
     places = list(windows.set_of_window)
-    lost = None if drop is None else drop[places] / repeats
-    return Importance(windows, mode, tuple(specimens), change[places] / repeats, lost)
+    lost = None if drop is None else drop[places]
+    return Importance(windows, mode, tuple(specimens), change[places], lost)
+
+
+def _changes(
+    found: Iterator[Floats], predict: Predict | None, labels: Sequence[str] | None
+) -> tuple[Floats, Floats | None]:
+    """Return what replacing changes, and the answers lost, ``(W, N)``, means over the repeats."""
+    base, moved, lost = next(found), [], []
+    for after in found:
+        moved.append([1 - _cosine(base, one) for one in after])
+        if predict is not None:
+            lost.append(_lost(predict, np.asarray(labels), base, after))
+    return np.mean(moved, axis=0), np.mean(lost, axis=0) if lost else None
 
 
 def _check(mode: str, predict: Predict | None, labels: Sequence[str] | None) -> None:
@@ -183,6 +185,23 @@ def _embed(
     return np.concatenate(found)
 
 
+def _whole(
+    encode: Encode,
+    occluder: Occluder,
+    sets: Sequence[Indices],
+    repeats: int,
+    batch_size: int,
+    device: torch.device | str,
+    done: Advance,
+) -> Iterator[Floats]:
+    """Yield the features as they are, ``(N, F)``, then of each repeat ``(W, N, F)``."""
+    base = _embed(encode, occluder.plain(batch_size), device, done)
+    yield base
+    for repeat in range(repeats):
+        batches = occluder.occluded(sets, repeat, batch_size)
+        yield _embed(encode, batches, device, done).reshape(len(sets), len(base), -1)
+
+
 def _replaced(
     replacer: Replacer,
     occluder: Occluder,
@@ -190,7 +209,7 @@ def _replaced(
     repeats: int,
     done: Advance,
 ) -> list[Floats]:
-    """Return the features as they are, ``(N, F)``, and of each repeat ``(W, N, F)``."""
+    """Return the same, of images whose other bands are not computed anew."""
     found: list[list[Floats]] = [[] for _ in range(repeats + 1)]
     for rows in replacer.parts():
         places = np.arange(len(rows))
