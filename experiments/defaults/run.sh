@@ -25,7 +25,9 @@ for variant in planted graded null; do
     "$BIN/hyperspec" synth "$STUDY/$variant" --variant "$variant" --specimens 16 --size 32
   fi
   # 24 steps: after more of them all settings but the worst have found the planted windows
-  vary "$variant" "seed=$([ "$variant" = null ] && echo 0 || echo 0,1,2)" data=synthetic data.root="$STUDY/$variant" data.size=16 epochs="${EPOCHS:-12}"
+  seeds=0,1,2
+  if [ "$variant" = null ]; then seeds=0; fi
+  vary "$variant" seed="$seeds" data=synthetic data.root="$STUDY/$variant" data.size=16 epochs="${EPOCHS:-12}"
 done
 "$BIN/python" experiments/indian_pines/scene.py "$STUDY/scene"
 # classes that lie in fewer than six of the scene's blocks of 16 pixels have no label
