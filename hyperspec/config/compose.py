@@ -31,6 +31,7 @@ TRUSTED = [
     "hyperspec.sweeps.progress.callback.LiveCallback",
     "hyperspec.sweeps.launchers.launcher.HyperspecLauncher",
     "hyperspec.search.plugin.HyperspecSweeper",
+    "hyperspec.sweeps.race_sweeper.RaceSweeper",
     "hyperspec.config.groups.to_job",
     "hyperspec.runs.identity.describe_jobs",
     "hyperspec.runs.planning.disk.disk_need",

@@ -14,7 +14,7 @@ from hyperspec.report.glossary import glossary_html, hinted
 from hyperspec.report.load import SweepData, SweepInfo
 from hyperspec.report.paired_tests import Differences
 from hyperspec.report.summary import Summary
-from hyperspec.report.tables import Grid, caveat, failures, pruned, ranking
+from hyperspec.report.tables import Grid, caveat, failures, left_out, pruned, ranking
 from hyperspec.report.theme import style, themed
 from hyperspec.report.wording import (
     band_count_sentences,
@@ -43,7 +43,8 @@ def write_page(data: SweepData, cohorts: Sequence[CohortReport], path: Path) -> 
         parts.append(_part("beside", beside.title, _table(beside)))
     for cohort in cohorts:
         parts += _cohort(cohort)
-    for key, grid in (("failed", failures(data)), ("stopped", pruned(data))):
+    ended = (("failed", failures(data)), ("stopped", pruned(data)), ("left-out", left_out(data)))
+    for key, grid in ended:
         if grid.rows:
             parts.append(_part(key, grid.title, _table(grid, wrap=True)))
     runs = "\n".join(_sweep(data, info) for info in data.sweeps)
@@ -167,10 +168,11 @@ def _differences(found: Differences, summary: Summary, key: str) -> list[str]:
 
 def _counts(data: SweepData) -> str:
     total, done, failed = len(data.jobs), len(data.finished), len(data.failed)
-    stopped = len(data.pruned)
+    stopped, out = len(data.pruned), len(data.left_out)
     text = f"{total} jobs: {done} finished, {failed} failed"
     text += f", {stopped} stopped early by the search" if stopped else ""
-    running = total - done - failed - stopped
+    text += f", {out} of settings that the race left out" if out else ""
+    running = total - done - failed - stopped - out
     return text + (f", {running} still running." if running else ".")
 
 

@@ -71,7 +71,8 @@ def results(
 def job_table(data: SweepData) -> pd.DataFrame:
     """Return one row per job, those that failed or were stopped too.
 
-    Columns: ``sweep, job, run_id, sweep_id, status`` (FINISHED, FAILED, KILLED, PRUNED, RUNNING),
+    Columns: ``sweep, job, run_id, sweep_id, status`` (FINISHED, FAILED, KILLED, PRUNED,
+    RUNNING, LEFT OUT by a race),
     ``taken_over_from`` (run whose result was taken instead of training), ``reason, pruned_epoch,
     strategy, bands, temperature, lr, seed, rotation``, each other setting that differs between
     jobs, ``objective`` (its metric), ``objective_value``, each score with the ends of its interval,

@@ -17,6 +17,7 @@ import pandas as pd
 
 from hyperspec.evaluation.statistics.variance import Floats
 from hyperspec.report.prediction_rows import NUMBERS, prediction_rows
+from hyperspec.report.race import LEFT_OUT, with_race
 from hyperspec.report.variants import with_variants
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import Artifact, Tag
@@ -55,6 +56,8 @@ class SweepInfo:
     uri: str
     margin: float | None = None
     """``sweep.margin`` as it was when the sweep began; None of sweeps that kept none."""
+    race: int = 0
+    """Trainings of each setting before a race looked; 0 of other sweeps."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ class SweepData:
     def pruned(self) -> pd.DataFrame:
         """Jobs that a search stopped early."""
         return self.jobs[self.jobs["status"] == "PRUNED"]
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """Jobs of settings that a race did not run to the end: their means are of other jobs."""
+        return self.jobs[self.jobs["status"] == LEFT_OUT]
 
     @property
     def unit(self) -> str:
@@ -213,7 +221,9 @@ def load_sweep(
     nothing = RunRecord("", "", "")
     columns = None if rows else list(_row(nothing, _info(nothing, "")))
     jobs = pd.DataFrame(rows if copies else _each_result_once(rows), columns=columns)
-    return SweepData(tuple(infos), with_variants(jobs))
+    return SweepData(
+        tuple(infos), with_race(with_variants(jobs), {i.run_id: i.race for i in infos})
+    )
 
 
 def _warn_of_lost(rows: Sequence[Mapping[str, object]]) -> None:
@@ -267,6 +277,7 @@ def _info(run: RunRecord, uri: str) -> SweepInfo:
         seconds=run.seconds,
         uri=uri,
         margin=run.margin,
+        race=run.race,
     )
 
 

@@ -16,7 +16,16 @@ from hyperspec.report.html import write_page
 from hyperspec.report.load import SweepData, load_sweep
 from hyperspec.report.paired_tests import Differences, check_margin
 from hyperspec.report.summary import Summary
-from hyperspec.report.tables import caveat, compact, failures, pruned, ranking, to_rich, to_text
+from hyperspec.report.tables import (
+    caveat,
+    compact,
+    failures,
+    left_out,
+    pruned,
+    ranking,
+    to_rich,
+    to_text,
+)
 from hyperspec.report.wording import (
     band_count_sentences,
     differences_compact,
@@ -118,7 +127,7 @@ def _text(data: SweepData, paths: ReportPaths) -> str:
     beside = side_by_side(data, paths.cohorts)
     text += f"{to_text(beside)}\n" if beside.rows else ""
     text += "\n".join(_cohort_text(one) for one in paths.cohorts)
-    for grid in (failures(data), pruned(data)):
+    for grid in (failures(data), pruned(data), left_out(data)):
         text += "\n" + to_text(grid) if grid.rows else ""
     return text
 

@@ -12,11 +12,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from hyperspec.evaluation.metrics import CLASSIFIERS, CONTROLS, Metric
+from hyperspec.evaluation.metrics import CLASSIFIERS, CONTROLS, Metric, natural_direction
 from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 from hyperspec.evaluation.statistics.variance import MIN_SEEDS
+from hyperspec.report.cohorts import objective_name
 from hyperspec.report.load import SweepData
+from hyperspec.report.race import by_setting, num_trainings
 from hyperspec.report.summary import Point, Score, Summary, setting_text
+from hyperspec.report.variants import settings
+from hyperspec.tracking.contract import MetricName
 from hyperspec.utils.text import duration
 
 _LONG_HEAD = 10  # characters up to which a setting's name is one line
@@ -149,6 +153,28 @@ def pruned(data: SweepData) -> Grid:
     epochs = [f"{at:.0f}" for at in data.pruned["pruned_at"].astype(float)]
     jobs = data.pruned.assign(epoch=["-" if epoch == "nan" else epoch for epoch in epochs])
     return _ended(data, jobs, "epoch", "Jobs that the search stopped early")
+
+
+def left_out(data: SweepData) -> Grid:
+    """Return the settings that a race did not run to the end, the best first.
+
+    Beside the mean objective of their trainings stands the best of a setting that went on, over the
+    same seeds and rotations.
+    """
+    title = "Settings that the race left out; no part of ranking, tests and pictures"
+    value, turns = f"metrics.{MetricName.OBJECTIVE}", ["sweep_id", "seed", "rotation"]
+    names = settings(data.jobs)
+    less = natural_direction(objective_name(data.finished)) == "minimize"
+    found = []
+    for (strategy, n, *others), group in by_setting(data.left_out, names):
+        same = data.finished.merge(group[turns].drop_duplicates(), on=turns)
+        means = [float(one[value].mean()) for _, one in by_setting(same, names)]
+        best, mean = (min if less else max)(means, default=math.nan), float(group[value].mean())
+        row = [str(strategy), f"{n:g}", *map(str, others), str(num_trainings(group))]
+        found.append((mean, (*row, number(mean), number(best))))
+    found.sort(key=lambda pair: pair[0], reverse=not less)
+    columns = ("strategy", "bands", *names, "trainings", "objective", "best of the same trainings")
+    return Grid(title, columns, tuple(row for _, row in found), num_text=1)
 
 
 def _ended(data: SweepData, jobs: pd.DataFrame, about: str, title: str) -> Grid:

@@ -23,6 +23,7 @@ from hyperspec.utils.process import host_name, is_dead, process_tag
 
 FOLDER = ".jobs"
 _MARK = ".outcome"
+_TOTAL = "total"
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 STOPPED, TAKEN = "stopped early", "taken over"  # by the search; from an earlier sweep
 LOST = "lost"  # its process is gone without a word
@@ -84,10 +85,23 @@ def end(config: DictConfig, outcome: JobReturn) -> None:
 
 def forget(sweep_dir: Path) -> None:
     """Drop what jobs of earlier sweeps in this folder left; those that run now stay."""
+    (sweep_dir / FOLDER / _TOTAL).unlink(missing_ok=True)
     for path in (sweep_dir / FOLDER).glob("*.json"):
         state = _read(path)
         if state is not None and _alive(state).ended:
             path.unlink(missing_ok=True)
+
+
+def write_total(sweep_dir: Path, jobs: int) -> None:
+    """Note how many jobs a sweep has in the end, where that was not known when it began."""
+    (sweep_dir / FOLDER).mkdir(parents=True, exist_ok=True)
+    write_text(sweep_dir / FOLDER / _TOTAL, str(jobs))
+
+
+def read_total(sweep_dir: Path) -> int | None:
+    """Return how many jobs a sweep has in the end; None where it noted none."""
+    path = sweep_dir / FOLDER / _TOTAL
+    return int(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def mark(output_dir: Path, kind: str) -> None:

@@ -198,6 +198,12 @@ def bare(value: Any) -> Any:
     return value
 
 
+def less_is_better(config: DictConfig) -> bool:
+    """Say whether the objective, of several the first, is to be small."""
+    names = objective_names(bare(OmegaConf.select(config, "objective") or AUTO))
+    return natural_direction(names[0]) == "minimize"
+
+
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 

@@ -26,13 +26,14 @@ from hyperspec.config.compose import typed_words
 from hyperspec.config.schema import Train, hints
 from hyperspec.runs.planning.preflight import look_first
 from hyperspec.runs.watchdog import scheduler_job
-from hyperspec.search.request import bare
+from hyperspec.search.request import bare, less_is_better
 from hyperspec.sweeps.description import opening
 from hyperspec.sweeps.finalise import close_sweep
 from hyperspec.sweeps.folder import check_busy, settle_folder
 from hyperspec.sweeps.kept_config import config_words, keep_config, write_files
 from hyperspec.sweeps.launchers.launcher import check_launcher
 from hyperspec.sweeps.measured_windows import log_wavelengths
+from hyperspec.sweeps.race import race_of
 from hyperspec.sweeps.validation import Check, add_rotations, make_plan
 from hyperspec.tracking.contract import Folder, Param, Tag
 from hyperspec.tracking.names import as_text
@@ -243,15 +244,14 @@ def _refusing() -> Iterator[None]:
 
 def _save_view(run: JobRun, config: DictConfig, varied: Sequence[str]) -> None:
     """Let the UI open on this sweep's table; a store that is away or refuses goes without."""
-    from hyperspec.evaluation.metrics import main_accuracy, natural_direction
-    from hyperspec.evaluation.objective import objective_names
+    from hyperspec.evaluation.metrics import main_accuracy
     from hyperspec.tracking.retry import store_errors
     from hyperspec.tracking.saved_view import save_view
 
     connection, named = run.connection, OmegaConf.select(config, "objective")
     if connection.offline or named is None:
         return
-    less = natural_direction(objective_names(named)[0]) == "minimize"
+    less = less_is_better(config)
     score, objective = f"test/{main_accuracy().name}", as_text(bare(named))
     try:
         experiment = connection.known_experiment()
@@ -286,6 +286,8 @@ def _announce(
     if any(axis.key == Param.MARGIN and len(axis.words) > 1 for axis in plan.axes):
         raise HyperspecError(f"{Param.MARGIN} has several values; a sweep has one.")
     print(plan.text, flush=True)
+    if (race := race_of(config)) is not None:
+        print(race.told(), flush=True)
     jobs = [one for one in checked if isinstance(one, Train)]
     with progress("Looking at the folder"):
         failing = look_first(jobs)
@@ -305,9 +307,13 @@ def _announce(
 
 
 def kept_margin(config: DictConfig) -> dict[str, str]:
-    """Return the report's margin as a parameter of the sweep, which nobody can change later."""
-    margin = OmegaConf.select(config, Param.MARGIN)
-    return {} if margin is None else {Param.MARGIN: str(margin)}
+    """Return the report's margin as a parameter of the sweep, which nobody can change later.
+
+    Of a race, after how many trainings it looked too: the report tells its settings apart by it.
+    """
+    keys = {Param.MARGIN: Param.MARGIN, Param.RACE: "hydra.sweeper.first"}
+    found = {name: OmegaConf.select(config, key) for name, key in keys.items()}
+    return {str(name): str(value) for name, value in found.items() if value is not None}
 
 
 def command_line(config: DictConfig) -> str:

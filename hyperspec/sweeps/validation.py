@@ -180,7 +180,7 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         f"{axis.key} with {key}={value}: {axis.shown}"
         for key, options in branches_of(config).items()
         for value, params in options.items()
-        for axis in _read_axes(_words(params), loader)
+        for axis in read_axes(_words(params), loader)
     )
     return Plan(axes, trials * jobs_per_trial(config), len(composed), problems, told, True)
 
@@ -233,7 +233,7 @@ def _ways(
             left = {key: options for key, options in branches.items() if key != axis.key}
             for word, value in zip(axis.words, axis.values, strict=True):
                 taken = replace(axis, words=(word,), whole=True)
-                opened = _read_axes(_words(branches[axis.key].get(value, {})), loader)
+                opened = read_axes(_words(branches[axis.key].get(value, {})), loader)
                 along = (*axes[:place], taken, *axes[place + 1 :], *opened)
                 yield from _ways(along, left, loader)
             return
@@ -246,16 +246,17 @@ def _axes(config: DictConfig, loader: ConfigLoader) -> Iterator[Axis]:
     words += typed_words(config)
     if num_trials(config) is not None and (turns := rotations(config)):
         words.append(f"{ROTATION}={','.join(map(str, turns))}")
-    yield from _read_axes(words, loader)
+    yield from read_axes(words, loader)
 
 
 def _words(params: Mapping[str, str] | DictConfig) -> list[str]:
     return [f"{key!s}={value}" for key, value in params.items()]
 
 
-def _read_axes(words: list[str], loader: ConfigLoader) -> Iterator[Axis]:
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(words)
-    last = {override.get_key_element(): override for override in parsed}  # the later word wins
+def read_axes(words: Sequence[str], loader: ConfigLoader) -> Iterator[Axis]:
+    """Read words such as ``bands.n=10,20`` into axes; of two of one key the later counts."""
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+    last = {override.get_key_element(): override for override in parsed}
     for key, override in last.items():
         values, whole = _values(override)
         added = override.is_add() or override.is_force_add() or override.is_delete()

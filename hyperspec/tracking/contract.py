@@ -96,6 +96,7 @@ class Param(Name):
     NUM_FEATURES = "model.num_features", "numbers of an embedding"
     # A parameter: nobody can change it afterwards, as one can a tag.
     MARGIN = "sweep.margin", "of a sweep: margin of its equivalence tests"
+    RACE = "race.first", "of a race: trainings of each setting before the look"
     SPACE = "space.", "of a sweep: what it varies, `space.<key>`"
 
 

@@ -94,6 +94,11 @@ class RunRecord:
         kept = to_number(self.params.get(Param.MARGIN))
         return kept if 0 < kept < 1 else None
 
+    @property
+    def race(self) -> int:
+        """Trainings of each setting before a race looked; 0 of other sweeps."""
+        return int(to_number(self.params.get(Param.RACE), 0.0) or 0)
+
 
 def to_number(text: str | None, otherwise: float = math.nan) -> float:
     """Return a text's number, or what to take without one."""

@@ -13,10 +13,8 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.config.compose import typed_words
-from hyperspec.evaluation.metrics import natural_direction
-from hyperspec.evaluation.objective import objective_names
 from hyperspec.runs.job_state import begin, end, forget
-from hyperspec.search.request import bare
+from hyperspec.search.request import less_is_better
 from hyperspec.sweeps.progress import once
 from hyperspec.sweeps.validation import count_jobs
 from hyperspec.utils.progress import is_quiet
@@ -55,7 +53,7 @@ class LiveCallback(Callback):
         total = count_jobs(config)
         shared = frozenset(typed_words(config))
         title = str(config.get("study") or "sweep")
-        overview = Overview(title, total, shared, _less_is_better(config))
+        overview = Overview(title, total, shared, less_is_better(config))
         self._watcher = Watcher(folder, overview, style)
         self._watcher.start()
 
@@ -82,11 +80,6 @@ class LiveCallback(Callback):
             job_return.cfg = job_return.hydra_cfg = None
         if self._watcher is not None:
             self._watcher.look()
-
-
-def _less_is_better(config: DictConfig) -> bool:
-    names = objective_names(bare(OmegaConf.select(config, "objective") or "auto"))
-    return natural_direction(names[0]) == "minimize"
 
 
 def _in_sweep(config: DictConfig) -> bool:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -28,6 +28,7 @@ from hyperspec.runs.job_state import (
     TAKEN,
     JobState,
     Reader,
+    read_total,
 )
 from hyperspec.utils.progress import OWN_VIEW
 from hyperspec.utils.text import duration
@@ -173,7 +174,7 @@ class Watcher:
     """
 
     def __init__(self, folder: Path, overview: Overview, style: str) -> None:
-        self._reader, self._overview = Reader(folder), overview
+        self._folder, self._reader, self._overview = folder, Reader(folder), overview
         self._told: set[tuple[str, float]] = set()
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep view", daemon=True)
@@ -201,6 +202,8 @@ class Watcher:
         """Read the folder and show what is new."""
         with self._lock:
             states = self._reader.states()
+            if (total := read_total(self._folder)) is not None:
+                self._overview = replace(self._overview, total=total)
             now = time.time()
             if self._live is not None:
                 self._live.update(panel(self._overview, states, now), refresh=True)
