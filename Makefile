@@ -116,6 +116,9 @@ bench-report: $(READY)  ## the report on 1,000 fake jobs: seconds and size of th
 bench-truth: $(READY)  ## do intervals cover and verdicts hold: simulated sweeps with known truth (TRIALS=2000)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_truth.py --trials $(or $(TRIALS),2000)
 
+bench-race: $(READY)  ## does a race conclude what the full grid does, with how many trainings: simulated grids
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_race.py $(BENCH)
+
 bench-windows: $(READY)  ## planted windows found and others claimed, over generator seeds (BENCH="--sets 3")
 	$(BIN)/python benchmarks/bench_windows.py --words data.normalisation=snv batch_size=32 $(BENCH)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `bands=learned`: which rate, schedule and penalty? One at a time from the defaults, on one set of specimens and
-# seed; what does best there is judged on three other sets. 10 jobs and 9 of about 40 s on one core.
+# seed; what does best there is judged on three other sets. 10 jobs and 9 of about 20 s on an idle core; then
+# other numbers of bands, 9 jobs.
 # Stopped, it goes on with the same command.
 set -euo pipefail
 BIN=${BIN:-.venv/bin}
@@ -27,4 +28,5 @@ for set in 0 1 2; do
   sweep judge-defaults "$set" seed=0,1,2
   if [ -n "$BEST" ]; then sweep judge-best "$set" seed=0,1,2 "$BEST"; fi
 done
+sweep counts 0 seed=0,1,2 bands.n=5,20,50
 "$BIN/python" experiments/learned/table.py --sweeps "$STUDY"/sweeps/* --out "$STUDY"

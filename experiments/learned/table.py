@@ -18,6 +18,7 @@ from hyperspec.report.load import load_sweep
 from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.testing.synthetic.design import build_design
 
+NUM_BANDS = 10
 DEFAULTS = {
     "bands.lr": 1.0,
     "bands.search_share": 0.5,
@@ -25,6 +26,7 @@ DEFAULTS = {
     "bands.start_temperature": 10.0,
     "bands.duplicate_penalty": 1.0,
 }
+_PARTS = (("choose", "Chosen on"), ("judge", "Judged on"), ("counts", "Other counts, on"))
 
 
 def windows_met(artifact_uri: str) -> int:
@@ -43,12 +45,13 @@ def jobs_of(sweeps: list[Path], uri: str | None) -> pd.DataFrame:
         part, specimens = folder.name.partition("-")[0], folder.name.rpartition("-")[2]
         for _, job in load_sweep(uri, [str(folder)]).finished.iterrows():
             given = {key: float(job[f"params.{key}"]) for key in DEFAULTS}
+            more = [f"bands.n={job['n']:g}"] if job["n"] != NUM_BANDS else []
             changed = [f"{key}={value:g}" for key, value in given.items() if value != DEFAULTS[key]]
             rows.append(
                 {
                     "part": part,
                     "set": int(specimens),
-                    "setting": " ".join(changed) or "defaults",
+                    "setting": " ".join(more + changed) or "defaults",
                     "seed": int(job["seed"]),
                     "met": windows_met(job["artifact_uri"]),
                     "knn": float(job["metrics.test/knn_top1"]),
@@ -58,14 +61,15 @@ def jobs_of(sweeps: list[Path], uri: str | None) -> pd.DataFrame:
 
 
 def markdown(jobs: pd.DataFrame) -> str:
-    """Return a table of the sets to choose on, and one of the others."""
+    """Return a table of the set to choose on, one of the others, and one of other counts."""
     parts = []
-    for part, title in (("choose", "Chosen on"), ("judge", "Judged on")):
+    for part, title in _PARTS:
         own = jobs[jobs["part"] == part]
         if own.empty:
             continue
         sets = sorted(own["set"].unique())
-        lines = [f"### {title} sets {', '.join(map(str, sets))}", ""]
+        of_sets = f"set{'s' * (len(sets) > 1)} {', '.join(map(str, sets))}"
+        lines = [f"### {title} {of_sets}", ""]
         lines += ["| setting | windows met | mean test k-NN | by set and seed |"]
         lines += ["| --- | --- | --- | --- |"]
         means = own.groupby("setting")["knn"].mean().sort_values(ascending=False)

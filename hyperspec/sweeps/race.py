@@ -23,10 +23,11 @@ from hyperspec.evaluation.objective import AUTO, objective_names
 from hyperspec.search.request import bare
 from hyperspec.search.space import ROTATION
 from hyperspec.sweeps.validation import Axis, read_axes
+from hyperspec.tracking.record import to_number
 from hyperspec.utils.errors import ConfigError
 
 Floats = NDArray[np.float64]
-LEVEL = 0.01  # one-sided, of each setting: how often one that is level with the best is left out
+LEVEL = 0.05  # how often a setting that is as good as the best is left out, at most
 _BASELINES = ("uniform", "random")  # bands that were not chosen, beside those that were
 _WHOLE = "full"
 
@@ -67,8 +68,9 @@ def within_reach(scores: Floats, margin: float) -> NDArray[np.bool_]:
         ``(M,)``.
 
     Source:
-        Racing: Maron & Moore (1994), Birattari et al. (2002); here with the residual of a
-        randomised block design (Montgomery, Design and Analysis of Experiments, ch. 4).
+        Races: Maron & Moore (1994), Birattari et al. (2002). The residual is that of a randomised
+        block design (Montgomery, Design and Analysis of Experiments, ch. 4), the comparison with
+        the best Hsu's (1984), by Bonferroni's inequality: any of the others may be the best.
     """
     from scipy.special import stdtrit
 
@@ -81,7 +83,7 @@ def within_reach(scores: Floats, margin: float) -> NDArray[np.bool_]:
     error = math.sqrt(2 * (left**2).sum() / degrees / ran.shape[1])
     behind = ran.mean(1).max() - ran.mean(1)
     reach = sound.copy()
-    reach[sound] = behind <= margin + stdtrit(degrees, 1 - LEVEL) * error
+    reach[sound] = behind <= margin + stdtrit(degrees, 1 - LEVEL / (len(ran) - 1)) * error
     return reach
 
 
@@ -106,20 +108,29 @@ def finalists(settings: Sequence[Setting], scores: Floats, margin: float) -> tup
     for i in sorted(range(len(settings)), key=lambda i: settings[i].count):
         if settings[i].strategy != _WHOLE and settings[i].count > 0:
             curves.setdefault(settings[i].curve, []).append(i)
-    if max(map(len, curves.values()), default=0) < 2:
+    if not reach.any() or max(map(len, curves.values()), default=0) < 2:
         return tuple(int(i) for i in np.flatnonzero(reach))
     close = [i for own in curves.values() for i in own if means[i] >= means.max() - margin]
     most = [own[-1] for own in curves.values()]  # where `full` alone comes close
     lead = min(close or most, key=lambda i: (settings[i].count, -means[i]))
-    *fewer, top = curves[settings[lead].curve]
-    found = [top, *itertools.takewhile(lambda i: reach[i] or i == lead, reversed(fewer))]
-    fewest, others = settings[found[-1]].count, settings[lead].others
+    curve = curves[settings[lead].curve]
+    place = curve.index(lead)
+    fewer = itertools.takewhile(lambda i: reach[i], reversed(curve[:place]))
+    found = [*(i for i in curve[place:] if np.isfinite(means[i])), *fewer]
+    fewest, others = min(settings[i].count for i in found), settings[lead].others
     chosen = settings[lead].strategy not in _BASELINES
     for i, one in enumerate(settings):
         beside = one.strategy in _BASELINES and chosen and one.count == fewest and reach[i]
         if one.others == others and (one.strategy == _WHOLE or beside):
             found.append(i)
     return tuple(sorted(set(found)))
+
+
+def training_order(seeds: int, rotations: int) -> list[tuple[int, int]]:
+    """Return places of seed and rotation so that the first trainings differ in both."""
+    places = itertools.product(range(seeds), range(rotations))
+    wide = max(seeds, rotations)
+    return sorted(places, key=lambda place: ((place[1] - place[0]) % wide, place[0]))
 
 
 @dataclass(frozen=True)
@@ -163,12 +174,9 @@ class RaceGrid:
 
     @property
     def trainings(self) -> list[tuple[str, ...]]:
-        """The words of each training, ordered so that the first differ in seed and rotation."""
+        """The words of each training, in the order of :func:`training_order`."""
         seeds, rotations = (self._words(key) for key in ("seed", ROTATION))
-        places = itertools.product(range(len(seeds)), range(len(rotations)))
-        wide = max(len(seeds), len(rotations))
-        order = sorted(places, key=lambda place: ((place[1] - place[0]) % wide, place[0]))
-        return [(seeds[i], rotations[j]) for i, j in order]
+        return [(seeds[i], rotations[j]) for i, j in training_order(len(seeds), len(rotations))]
 
     @property
     def settings(self) -> list[tuple[str, ...]]:
@@ -203,7 +211,9 @@ class RaceGrid:
         found = self.settings
         going = "; ".join(" ".join(found[place]) for place in places) or "none"
         late = len(places) * (each - self.first)
-        return f"race: {len(places)} of {many} settings go on, {late} jobs: {going}"
+        return (
+            f"race: {len(places)} of {many} settings go on, {late} job{'s' * (late != 1)}: {going}"
+        )
 
     @property
     def _varied(self) -> list[Axis]:
@@ -222,7 +232,7 @@ class RaceGrid:
             axis.key: word.partition("=")[2] for axis, word in zip(self._varied, words, strict=True)
         }
         strategy, count = values.pop("bands", ""), values.pop("bands.n", "nan")
-        return Setting(strategy, float(count), tuple(values.values()))
+        return Setting(strategy, to_number(count), tuple(values.values()))
 
 
 def race_of(config: DictConfig) -> RaceGrid | None:

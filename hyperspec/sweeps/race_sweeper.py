@@ -17,7 +17,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from hyperspec.config.sweep import SweepConfig
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +59,10 @@ class RaceSweeper(Sweeper):
         grid = RaceGrid.read(words, self._loader, self.first)
         folder = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)
         sign = -1.0 if less_is_better(config) else 1.0
+        margin = OmegaConf.select(config, "sweep.margin", default=SweepConfig.margin)
         early = self._launch(grid.early, 0)
         scores = [sign * _objective(one) for one in early]
-        places = grid.finalists(scores, float(config.sweep.margin))
+        places = grid.finalists(scores, float(margin))
         late = grid.late(places)
         write_total(folder, len(early) + len(late))
         log.info("%s", grid.told(places))
