@@ -118,6 +118,7 @@ def study(seeds: list[int], counts: list[int]) -> Iterator[dict[str, object]]:
                 values[train],
                 axis,
                 labels=names,
+                num_samples=len(train),  # a draw would leave rare classes a single pixel
                 **span,  # type: ignore[arg-type]
             )
             common = {"seed": seed, "split": split, "train": len(train), "test": len(test)}
