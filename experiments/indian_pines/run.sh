@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Which strategy's bands tell the 16 classes of a real scene? 860 fits of support vectors, about 10 min on
+# Which strategy's bands tell the 16 classes of a real scene? 1,010 fits of support vectors, about 10 min on
 # one idle core; then SimCLR on its tiles. Needs the extra `studies`: pip install -e '.[studies]'.
 set -euo pipefail
 BIN=${BIN:-.venv/bin}

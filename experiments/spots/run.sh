@@ -12,15 +12,16 @@ fi
 sweep() {  # sweep NAME OVERRIDE...
   local name=$1
   shift
-  "$BIN/hyperspec" train experiment=demo -m study=spots data.root="$STUDY/specimens" epochs="${EPOCHS:-250}" \
-    batch_size=32 data.size=24 data.normalisation=snv hardware.threads="${THREADS:-1}" \
+  "$BIN/hyperspec" train -m study=spots data=synthetic data.root="$STUDY/specimens" model=tiny lr=1e-3 \
+    epochs="${EPOCHS:-250}" batch_size=32 data.size=24 data.normalisation=snv hardware.threads="${THREADS:-1}" \
     hydra.sweep.dir="$STUDY/$name" "$@"
 }
-sweep sweep loss=nt_xent,supcon bands.n=10,50 seed=0,1,2 views=light \
+sweep sweep loss=nt_xent,supcon loss.temperature=0.2 bands.n=10,50 seed=0,1,2 views=light \
   'evaluation.controls=[untrained,mean_spectrum,image_stats,random_features,lda,pls_da]'
 # without labels: does another loss, do other views or stems see it? One seed
 others=(bands.n=50 seed=0 evaluation.controls=false evaluation.importance=false)
-sweep losses "${others[@]}" views=light loss=dcl,vicreg,combined
-sweep views "${others[@]}" loss=nt_xent views=none,default,strong
-sweep crops "${others[@]}" loss=nt_xent views=light views.crop_min=0.1,0.3
-sweep stems "${others[@]}" loss=nt_xent views=light model.stem=inflate,wavelength,attention
+sweep losses "${others[@]}" views=light loss=dcl loss.temperature=0.2
+sweep terms "${others[@]}" views=light loss=vicreg,combined
+sweep views "${others[@]}" views=none,default,strong loss.temperature=0.2
+sweep crops "${others[@]}" views=light views.crop_min=0.1,0.3 loss.temperature=0.2
+sweep stems "${others[@]}" views=light model.stem=inflate,wavelength,attention loss.temperature=0.2

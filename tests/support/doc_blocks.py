@@ -146,7 +146,7 @@ def _check_data(words: list[str], folder: Path) -> None:
 
 
 def _check_train(words: list[str]) -> None:
-    """Compose the first job of the words, and check it as a sweep checks its jobs."""
+    """Compose the first job, and each with another word in it, as a sweep checks its jobs."""
     register()
     overlays = any(word.startswith(("-", "experiment=", "search=")) for word in words)
     given = prepare_arguments(words) if overlays else list(words)
@@ -155,25 +155,37 @@ def _check_train(words: list[str]) -> None:
         return
     settings = [word for word in given if word not in flags]
     verbatim = [before == "--config-dir" for before in ["", *settings[:-1]]]
-    first = [
-        word if as_it_is else _first(word)
+    values = [
+        [word] if as_it_is else _values(word)
         for word, as_it_is in zip(settings, verbatim, strict=True)
     ]
+    first = [words[0] for words in values]
     if not any(word.startswith("data.root=") for word in settings):
         raise AssertionError(f"hyperspec train {' '.join(words)}: no data.root")
     if "data.split.rotate" in " ".join(first) and "data.split.rotation" not in " ".join(first):
         first.append("data.split.rotation=0")
     to_job(compose_words(first))
+    for place, listed in enumerate(values):
+        for other in listed[1:]:
+            to_job(compose_words([*first[:place], other, *first[place + 1 :]]))
 
 
-def _first(word: str) -> str:
-    """Return a setting with the first of the values that a sweep or search goes through."""
+def _values(word: str) -> list[str]:
+    """Return a setting with each word that a sweep or search goes through; of numbers the first."""
     if word.startswith(("--", "hydra.searchpath")):
-        return word
+        return [word]
     override: Override = OverridesParser.create().parse_override(word)
-    if not override.is_sweep_override():
-        return word
+    if not override.is_sweep_override() or not override.input_line:
+        return [word]
     value: Any = override.value()
+    listed = value.list if isinstance(value, ChoiceSweep) else [value]
+    found = [_plain(one) for one in listed]
+    key = override.input_line.partition("=")[0]
+    return [f"{key}={one}" for one in (found[:1] + [o for o in found[1:] if isinstance(o, str)])]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as it is typed, of a range its start."""
     while not isinstance(value, str | int | float | bool | None):
         if isinstance(value, ChoiceSweep):
             value = value.list[0]
@@ -181,7 +193,7 @@ def _first(word: str) -> str:
             value = value.start
         else:  # a quoted text
             value = value.text
-    return f"{override.input_line.partition('=')[0]}={value}" if override.input_line else word
+    return value
 
 
 def _check_python(words: list[str]) -> None:
