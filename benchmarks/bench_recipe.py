@@ -56,6 +56,7 @@ def main() -> None:
         "--others", default=None, help="sweeps beside ours: kornia,lightly,bf16 (all installed)"
     )
     parser.add_argument("--folder", type=Path, help="on the disk to measure (a temporary one)")
+    parser.add_argument("--beside", type=Path, help="another checkout, in turn with ours in start")
     parser.add_argument("--name", default="recipe", help="of the record")
     words = parser.parse_args()
     asked = words.parts.split(",")
@@ -70,7 +71,7 @@ def main() -> None:
         folder = Path(name)
         ways: dict[str, Callable[[], Iterable[object]]] = {
             "embedding": lambda: [recipe_parts.measure_embedding(folder, words.repeats)],
-            "start": lambda: [recipe_parts.measure_start(folder, words.repeats)],
+            "start": lambda: [recipe_parts.measure_start(folder, words.repeats, words.beside)],
         }
         for size in words.sweep_sizes:
             ways[f"sweep {size} px"] = functools.partial(

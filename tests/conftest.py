@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from mlflow_tables import copy_from_now_on
 from root_logger import log_restored
 
 import hyperspec  # noqa: F401 - before any test imports what imports torchvision
@@ -52,11 +51,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _root_logger() -> Iterator[None]:
     with log_restored():
         yield
-
-
-@pytest.fixture(autouse=True)
-def _mlflow_tables() -> None:
-    copy_from_now_on()
 
 
 @pytest.fixture(scope="session")

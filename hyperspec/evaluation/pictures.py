@@ -29,6 +29,13 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def lay_out(figure: Figure) -> None:
+    """Lay a figure out now, once: saving one with a layout draws all of it twice, each time."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # "none" would leave another, and the second drawing
+
+
 def draw_marks(marks_nm: Mapping[str, Sequence[float]], range_nm: tuple[float, float]) -> Figure:
     """Draw a line of marks per set of bands, in nm by its name, on an axis between two ends."""
     figure, axes = new_axes(8, 1 + 0.22 * len(marks_nm))

@@ -15,7 +15,7 @@ from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.tracking.health import local_folder
 from hyperspec.tracking.parent import NOTE, find_parent
-from hyperspec.tracking.record import read_run
+from hyperspec.tracking.reader import open_reader
 from hyperspec.tracking.run_index import RunName, find_run, read_index
 from hyperspec.utils.errors import ModelError
 
@@ -142,7 +142,7 @@ def checkpoint_of(job: pd.Series, uri: str) -> Path:
     run_id, place = str(job["run_id"]), str(job["artifact_uri"])
     if origin := str(job["resumed_from"] or ""):
         run_id = origin
-        place = read_run(open_client(uri), origin).artifact_uri
+        place = open_reader(uri).run(origin).artifact_uri
     local = local_folder(place)
     kept_here = local is not None and local.is_absolute()
     path = local / Artifact.CHECKPOINT if local and kept_here else _downloaded(run_id, uri)

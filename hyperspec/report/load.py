@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,12 +22,10 @@ from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.tracking.health import local_folder
 from hyperspec.tracking.parent import NOTE, find_parent
-from hyperspec.tracking.record import RunRecord, read_run, search_runs
+from hyperspec.tracking.reader import Reader, open_reader
+from hyperspec.tracking.record import RunRecord
 from hyperspec.tracking.run_index import find_run, read_index
 from hyperspec.utils.errors import TrackingError
-
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -208,14 +205,14 @@ def load_sweep(
         if note is not None:
             store, name = note.tracking_uri, note.parent_run_id
         wanted_in = None if note else experiment
-        run = find_run(read_index(store, name), name, store, wanted_in)  # before MLflow is imported
-        client = open_client(store)
-        parent = read_run(client, run.run_id)
+        run = find_run(read_index(store, name), name, store, wanted_in)
+        reader = open_reader(store)
+        parent = reader.run(run.run_id)
         if any(info.run_id == parent.run_id for info in infos):
             continue
         info = _info(parent, store)
         infos.append(info)
-        rows += [_row(run, info) for run in _jobs(client, parent)]
+        rows += [_row(run, info) for run in _jobs(reader, parent)]
     _warn_of_lost(rows)
     # An empty sweep still has the columns that the report looks at.
     nothing = RunRecord("", "", "")
@@ -256,8 +253,8 @@ def _each_result_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     return kept
 
 
-def _jobs(client: MlflowClient, parent: RunRecord) -> list[RunRecord]:
-    found = search_runs(client, [parent.experiment_id], [Tag.PARENT.equals(parent.run_id)])
+def _jobs(reader: Reader, parent: RunRecord) -> list[RunRecord]:
+    found = reader.runs(parent.experiment_id, Tag.PARENT, parent.run_id)
     children = [run for run in found if not run.has(Tag.REQUEUED)]
     return sorted(children, key=_started) if children or parent.is_sweep else [parent]
 
@@ -332,13 +329,13 @@ def read_history(uri: str, run_id: str, metric: str) -> Floats:
 
     Of several values at one step, as an interrupted job that went on may have, the last counts.
     """
-    rows = _client(uri).get_metric_history(run_id, metric)
-    latest = {row.step: row.value for row in sorted(rows, key=lambda row: row.timestamp)}
+    latest = dict(_reader(uri).history(run_id, metric))
     pairs = sorted((step, value) for step, value in latest.items() if np.isfinite(value))
     return np.array(pairs, dtype=np.float64).reshape(-1, 2).T
 
 
-_client = lru_cache(maxsize=4)(open_client)  # for the many single jobs of a report
+_reader = lru_cache(maxsize=4)(open_reader)  # for the many single jobs of a report
+_client = lru_cache(maxsize=4)(open_client)
 
 
 def read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from hyperspec.config.schema import Train
 from hyperspec.datasets.splits import HELD_OUT
-from hyperspec.evaluation.pictures import draw_responses
+from hyperspec.evaluation.pictures import draw_responses, lay_out
 from hyperspec.evaluation.signatures import Signature, draw_signatures
 from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.tracking import names
@@ -83,8 +83,9 @@ def _picture(material: Material) -> bytes:
     labels = tuple(material.labels), tuple(material.specimens)
     key = (*hashes, chosen.hash, *labels)
     if key not in _drawn:
-        content = BytesIO()
-        picture(material).savefig(content, format="png")
+        content, figure = BytesIO(), picture(material)
+        lay_out(figure)
+        figure.savefig(content, format="png")
         while len(_drawn) >= _MOST_DRAWN:
             del _drawn[next(iter(_drawn))]
         _drawn[key] = content.getvalue()

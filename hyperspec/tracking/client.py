@@ -24,6 +24,7 @@ from hyperspec.tracking import environment, health, retry
 from hyperspec.tracking.contract import Tag
 from hyperspec.tracking.database import check_runs_database
 from hyperspec.tracking.health import SQLITE, database_path, sqlite_address, typed_database
+from hyperspec.tracking.new_store import lay_tables
 from hyperspec.tracking.record import RunRecord, read_run, search_runs
 from hyperspec.tracking.relocation import artifact_folder, mend_addresses
 from hyperspec.tracking.retry import NotYetError, UnreachableError, first_line
@@ -202,6 +203,8 @@ def open_client(uri: str, *, create: bool = False) -> MlflowClient:
             ) from error
         check_runs_database(uri)
         mend_addresses(database)
+        if create:
+            lay_tables(database)
     else:
         health.knock(uri)
         if not uri.startswith("http"):

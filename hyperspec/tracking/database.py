@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from hyperspec.tracking.health import database_path, shown
+from hyperspec.tracking.health import database_path, read_only, shown
 from hyperspec.utils.errors import TrackingError
 
+TRIED = "dc11669786a5"
+"""Version of MLflow's tables that are made and read here; others are left to MLflow."""
 _VERSIONS = "alembic_version"  # a table that both keep; its one row says which version wrote last
 _VERSION = f"SELECT version_num FROM {_VERSIONS}"  # noqa: S608 - a constant
 _KINDS = ("down_revision", "revision")
@@ -88,29 +93,41 @@ def _look(uri: str, place: str) -> tuple[set[str], str | None, bool] | None:
     Raises:
         TrackingError: If it is a file of another kind.
     """
-    from sqlalchemy import NullPool, create_engine, inspect, text
-    from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
-
     database = database_path(uri)
-    if database is not None and (not database.is_file() or database.stat().st_size == 0):
+    if database is None:
+        return _look_at_server(uri)
+    if not database.is_file() or database.stat().st_size == 0:
         return None
     try:
-        with create_engine(uri, poolclass=NullPool).connect() as connection:
-            tables = set(inspect(connection).get_table_names())
-            if not tables - {_VERSIONS}:
-                return None
-            revision = None
-            if _VERSIONS in tables:
-                revision = connection.scalar(text(_VERSION))
-            one = text("SELECT 1 FROM experiments LIMIT 1")
-            used = "experiments" in tables and connection.scalar(one) is not None
-            return tables, revision, used
-    except OperationalError:  # locked or away: told by whoever opens it
+        with closing(read_only(database)) as base:
+            names = base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            return _found({str(name) for (name,) in names}, lambda q: base.execute(q).fetchone())
+    except sqlite3.OperationalError:  # locked or away: told by whoever opens it
         return None
-    except DatabaseError as error:
-        raise TrackingError(f"{place} is no database ({error.orig}). {_NEW}") from error
-    except (SQLAlchemyError, ImportError):
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(f"{place} is no database ({error}). {_NEW}") from error
+
+
+def _look_at_server(uri: str) -> tuple[set[str], str | None, bool] | None:
+    from sqlalchemy import NullPool, create_engine, inspect, text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with create_engine(uri, poolclass=NullPool).connect() as base:
+            tables = set(inspect(base).get_table_names())
+            return _found(tables, lambda query: base.execute(text(query)).first())
+    except (SQLAlchemyError, ImportError):  # away, or without its driver: told by who opens it
         return None
+
+
+def _found(
+    tables: set[str], ask: Callable[[str], Sequence[object] | None]
+) -> tuple[set[str], str | None, bool] | None:
+    if not tables - {_VERSIONS}:
+        return None
+    row = ask(_VERSION) if _VERSIONS in tables else None
+    used = "experiments" in tables and ask("SELECT 1 FROM experiments LIMIT 1") is not None
+    return tables, None if row is None else str(row[0]), used
 
 
 @lru_cache(maxsize=1)
@@ -119,14 +136,29 @@ def _revisions() -> tuple[frozenset[str], str]:
 
     Read from the text of its scripts: Alembic imports all of them, half a second of every start.
     """
-    spec = find_spec("mlflow.store.db_migrations")
+    spec = find_spec("mlflow")  # of a package within, it would import the packages around
     assert spec is not None
     assert spec.submodule_search_locations
-    folder = Path(next(iter(spec.submodule_search_locations)))
+    folder = Path(next(iter(spec.submodule_search_locations))) / "store" / "db_migrations"
     written = [_WRITTEN.findall(path.read_text("utf-8")) for path in folder.glob("versions/*.py")]
     before, own = ({one for pairs in written for kind, one in pairs if kind == x} for x in _KINDS)
     (newest,) = own - before
     return frozenset(own), newest
+
+
+def revision_of(uri: str) -> str | None:
+    """Return the version of a store's tables; None where it has none, or cannot be read now.
+
+    Raises:
+        TrackingError: If it is a file of another kind.
+    """
+    found = _look(uri, f"tracking.uri={shown(uri)}")
+    return None if found is None else found[1]
+
+
+def newest_revision() -> str:
+    """Return the version of the tables that the installed MLflow makes."""
+    return _revisions()[1]
 
 
 def _listed(tables: set[str]) -> str:

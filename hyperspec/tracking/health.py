@@ -115,8 +115,13 @@ def is_locked(database: Path) -> bool:
     return False
 
 
+def read_only(database: Path, seconds: float = 5.0) -> sqlite3.Connection:
+    """Open a SQLite file for reading; one that another process holds is waited for so long."""
+    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=seconds)
+
+
 def _ask(database: Path, query: str, *values: str) -> object:
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(read_only(database)) as connection:
         return connection.execute(query, values).fetchone()
 
 

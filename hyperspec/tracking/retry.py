@@ -52,11 +52,14 @@ def bound_requests() -> None:
 @contextmanager
 def store_errors() -> Iterator[None]:
     """Turn what MLflow raises into a :class:`TrackingError`, for code that does not know MLflow."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
-    except MlflowException as error:
+    except Exception as error:
+        # Imported here: a SQLite file is read without it.
+        from mlflow.exceptions import MlflowException
+
+        if not isinstance(error, MlflowException):
+            raise
         raise TrackingError(first_line(error)) from error
 
 

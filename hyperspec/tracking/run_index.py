@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hyperspec.tracking.client import open_client
 from hyperspec.tracking.contract import Tag
-from hyperspec.tracking.health import LOCKED_SECONDS, check_exists, database_path, shown
+from hyperspec.tracking.health import LOCKED_SECONDS, check_exists, database_path, read_only, shown
 from hyperspec.tracking.record import RunRecord, read_run, search_runs
 from hyperspec.utils.errors import TrackingError
 
@@ -78,7 +78,7 @@ def read_index(uri: str, wanted: str) -> RunIndex:
 def _of_file(database: Path, uri: str) -> RunIndex:
     check_exists(uri)
     try:
-        with closing(_open(database)) as connection:
+        with closing(read_only(database, LOCKED_SECONDS)) as connection:
             rows = connection.execute(_RUNS).fetchall()
             experiments = [str(name) for (name,) in connection.execute(_EXPERIMENTS)]
     except sqlite3.Error as error:
@@ -87,10 +87,6 @@ def _of_file(database: Path, uri: str) -> RunIndex:
             "--uri."
         ) from error
     return RunIndex([RunName(*(str(cell or "") for cell in row)) for row in rows], experiments)
-
-
-def _open(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)
 
 
 def _of_server(uri: str, wanted: str) -> RunIndex:

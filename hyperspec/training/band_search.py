@@ -33,9 +33,10 @@ from hyperspec.training.context import RunContext, Session
 from hyperspec.training.controls import check_weights
 from hyperspec.training.data import Material, facts_of
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
+from hyperspec.training.parts import Parts
 from hyperspec.training.progressive import Carried, Stage, Start
 from hyperspec.training.scorer import Scorer
-from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.training.simclr import SimCLR
 from hyperspec.training.trainer import fit
 from hyperspec.utils.device_memory import free_memory
 from hyperspec.utils.distributed import world

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,8 @@ from hyperspec.models.heads import CellHead, build_head
 from hyperspec.models.stems.concrete import FixedProjection, PhotonProjection
 from hyperspec.spectra.band_projection import BandProjection, selection_from_dict
 from hyperspec.spectra.selection import BandSelection
-from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.data import Material, facts_of
-from hyperspec.training.optimizer import Optimisation
-from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.training.parts import Assembled, Parts
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.transforms.normalisation.normalisation import build_normalisation
@@ -37,36 +35,47 @@ from hyperspec.transforms.normalisation.pixelwise import Normalisation
 from hyperspec.utils.distributed import world
 from hyperspec.utils.errors import ConfigError, ModelError
 
+if TYPE_CHECKING:
+    from hyperspec.training.optimizer import Optimisation
+    from hyperspec.training.simclr import SimCLR
+
 log = logging.getLogger(__name__)
+
+M = TypeVar("M", "SimCLR", Assembled)
 
 
 def assemble(
     config: Train, material: Material, device: torch.device, bank: PlaneBank | None = None
 ) -> SimCLR:
     """Build the module of a config for the bands that were chosen; without a bank one is opened."""
-    kind = SimCLR
-    if isinstance(config.views, CrossModalViews):
-        encoder, heads, loss = build_windows(config, config.views, material)
-        parts = dataclasses.replace(
-            assemble_parts(config, material, encoder), head=heads, loss=loss
-        )
-        kind = CrossModal
-    else:
-        encoder = build_encoder(
-            config.model,
-            material.selection.wavelengths_nm,
-            fwhm_nm=material.selection.fwhm_nm,
-            checkpoint=config.hardware.checkpointing,
-        )
-        parts = assemble_parts(config, material, encoder)
+    # Imported here: what only reads a checkpoint needs no Lightning.
+    from hyperspec.training.cross_modal import CrossModal
+    from hyperspec.training.simclr import SimCLR
+
+    kind = CrossModal if isinstance(config.views, CrossModalViews) else SimCLR
     module = kind(
-        parts,
+        build_parts(config, material),
         open_bank(config, material, device) if bank is None else bank,
         optimisation(config),
         config.hardware.micro_batch,
     )
     module.facts = facts_of(config, material)
     return placed(module, device)
+
+
+def build_parts(config: Train, material: Material) -> Parts:
+    """Build all parts of a config's module for the bands that were chosen."""
+    if isinstance(config.views, CrossModalViews):
+        encoder, heads, loss = build_windows(config, config.views, material)
+        parts = assemble_parts(config, material, encoder)
+        return dataclasses.replace(parts, head=heads, loss=loss)
+    encoder = build_encoder(
+        config.model,
+        material.selection.wavelengths_nm,
+        fwhm_nm=material.selection.fwhm_nm,
+        checkpoint=config.hardware.checkpointing,
+    )
+    return assemble_parts(config, material, encoder)
 
 
 def build_windows(
@@ -98,7 +107,7 @@ def build_windows(
     return encoder, WindowHeads(heads), loss
 
 
-def placed(module: SimCLR, device: torch.device) -> SimCLR:
+def placed(module: M, device: torch.device) -> M:
     """Move a module to its device, kernels with their channels last.
 
     Convolutions are 1.1 to 1.3 times as fast with it on a CPU, and need it for half precision on a
@@ -165,6 +174,8 @@ def open_bank(config: Train, material: Material, device: torch.device) -> PlaneB
 
 def optimisation(config: Train) -> Optimisation:
     """Return the settings of the optimizer."""
+    from hyperspec.training.optimizer import Optimisation
+
     return Optimisation(config.lr, config.weight_decay, config.warmup_steps)
 
 
@@ -243,8 +254,8 @@ def load(
     path: Path | str,
     device: torch.device,
     bank: PlaneBank | None = None,
-) -> SimCLR:
-    """Build a config's module and give it the weights of a checkpoint, in evaluation mode.
+) -> Assembled:
+    """Build a config's parts and give them the weights of a checkpoint, in evaluation mode.
 
     ``material`` has the bands that it was trained on; ``path``, its file, is for the message.
     Without a bank one is opened.
@@ -257,7 +268,9 @@ def load(
         # The checkpoint holds every weight; pretrained ones need not be there. (Frozen
         # normalisation exists with weights only.)
         model = dataclasses.replace(model, weights=None)
-    module = assemble(dataclasses.replace(config, model=model), material, device, bank)
+    parts = build_parts(dataclasses.replace(config, model=model), material)
+    own = open_bank(config, material, device) if bank is None else bank
+    module = placed(Assembled(parts, own), device)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:

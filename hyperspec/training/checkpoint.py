@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from hyperspec.utils.atomic import replacing, write_text
 from hyperspec.utils.errors import ModelError
@@ -27,40 +26,24 @@ from hyperspec.utils.unpickling import reason_of
 _LOG = logging.getLogger(__name__)
 
 
-class AtomicCheckpointIO(CheckpointIO):
-    """Writes atomically with a checksum, reads with the checksum and ``weights_only``."""
+def write_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint with its checksum; the target is replaced only by a complete file."""
+    target = Path(path)
+    with replacing(target) as part:
+        with part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        # The checksums of the new and of the present file go first, so that a kill between
+        # the two renames leaves a pair that fits whichever file is there.
+        digests = [_sha256(part), *([_sha256(target)] if target.is_file() else [])]
+        write_text(_checksum_path(target), "\n".join(digests) + "\n")
 
-    def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | os.PathLike[str],
-        storage_options: Any | None = None,
-    ) -> None:
-        """Write a checkpoint; the target is replaced only by a complete file."""
-        target = Path(path)
-        with replacing(target) as part:
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            # The checksums of the new and of the present file go first, so that a kill between
-            # the two renames leaves a pair that fits whichever file is there.
-            digests = [_sha256(part), *([_sha256(target)] if target.is_file() else [])]
-            write_text(_checksum_path(target), "\n".join(digests) + "\n")
 
-    def load_checkpoint(
-        self,
-        path: str | os.PathLike[str],
-        map_location: Any = None,
-        weights_only: bool | None = None,
-    ) -> dict[str, Any]:
-        """Read a checkpoint; see :func:`read_checkpoint`."""
-        return read_checkpoint(path)
-
-    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Delete a checkpoint and its checksum."""
-        Path(path).unlink(missing_ok=True)
-        _checksum_path(Path(path)).unlink(missing_ok=True)
+def remove_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Delete a checkpoint and its checksum."""
+    Path(path).unlink(missing_ok=True)
+    _checksum_path(Path(path)).unlink(missing_ok=True)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from hyperspec.training.data import Material
 from hyperspec.training.devices import random_states_kept
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.optimizer import moments_of
+from hyperspec.training.parts import HasParts
 from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.utils.errors import ModelError
@@ -61,7 +62,7 @@ class Growth:
 def grow_into(
     module: SimCLR,
     material: Material,
-    trained: SimCLR,
+    trained: HasParts,
     old: BandSelection,
     *,
     plain: bool = False,
@@ -255,7 +256,7 @@ def seen(embedder: Embedder, material: Material, bands: BandSelection) -> NDArra
     return np.asarray(prepared[:, :, 0, 0].cpu().numpy(), np.float64)
 
 
-def _take_over(name: str, trained: SimCLR, module: SimCLR) -> None:
+def _take_over(name: str, trained: HasParts, module: SimCLR) -> None:
     try:
         getattr(module, name).load_state_dict(getattr(trained, name).state_dict())
     except RuntimeError as error:
@@ -267,7 +268,7 @@ def _take_over(name: str, trained: SimCLR, module: SimCLR) -> None:
 
 
 def _cosines(
-    module: SimCLR, trained: SimCLR, material: Material, old: BandSelection
+    module: SimCLR, trained: HasParts, material: Material, old: BandSelection
 ) -> tuple[float, float, float]:
     rows = torch.from_numpy(material.split.train[:BATCH])
     before = _features(trained.embedder, material, old, rows)
@@ -287,9 +288,9 @@ def _features(embedder: Embedder, material: Material, bands: BandSelection, rows
     return dataclasses.replace(embedder, bank=few).embed(rows)
 
 
-def _head(module: SimCLR, features: Tensor) -> Tensor:
+def _head(module: HasParts, features: Tensor) -> Tensor:
     with eval_mode(module.head):
-        embedded: Tensor = module.head(features.to(module.device)).cpu()
+        embedded: Tensor = module.head(features.to(module.embedder.device)).cpu()
     return embedded
 
 

@@ -26,7 +26,7 @@ from hyperspec.models.encoder import Encoder, carry_over
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.tracking.contract import Artifact, MetricName
 from hyperspec.training.builders import assemble, open_bank, read_bands
-from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.training.checkpoint import read_checkpoint, write_checkpoint
 from hyperspec.training.context import RunContext
 from hyperspec.training.data import facts_of
 from hyperspec.training.devices import random_states_kept
@@ -263,7 +263,7 @@ def grown(plan: StagePlan, done: Stage, rows: Sequence[Row]) -> Stage:
     }
     rank, processes = world()
     if rank == 0:
-        AtomicCheckpointIO().save_checkpoint(checkpoint, path)
+        write_checkpoint(checkpoint, path)
     if processes > 1:
         dist.barrier()  # the others read it
     log.info(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -17,46 +17,17 @@ from hyperspec.datasets.loading.plane_cache import PlaneBank
 from hyperspec.datasets.loading.prefetch import Batch
 from hyperspec.losses.dense import Cells, Combined, Terms
 from hyperspec.losses.grad_cache import check_batch_independent, micro_batched
-from hyperspec.models.encoder import Encoder
-from hyperspec.models.heads import CellHead
-from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.tracking.contract import MetricName
 from hyperspec.training.embedder import Embedder
 from hyperspec.training.optimizer import Optimisation, build_optimizer, build_schedule, stepped
+from hyperspec.training.parts import HasParts, Parts
 from hyperspec.training.rounding import Rounding
 from hyperspec.transforms.augment import FoldedView, ViewParams, Views
-from hyperspec.transforms.normalisation.pixelwise import Normalisation
 from hyperspec.utils.device_kind import kind_of
 from hyperspec.utils.distributed import averaged, own, whole, world
 from hyperspec.utils.transfer import send
 
 NUM_VIEWS = 2
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a SimCLR run is made of; each part is usable alone.
-
-    Args:
-        encoder: Takes n channels.
-        head: Takes the encoder's features.
-        loss: Takes the head's embeddings of two views.
-        views: Work on the C bands that are read.
-        normalisation: Of the n channels.
-        reduction: Maps the bands to the channels; None where they are the same.
-        cell_head: Embeds the cells of the feature map for a loss with a local term.
-        labels: Code of each row's label for a loss that takes them, int64 ``(N,)``: those of the
-            training part alone, -1 for every other row; None for a loss that takes none.
-    """
-
-    encoder: Encoder
-    head: nn.Module
-    loss: nn.Module
-    views: Views
-    normalisation: Normalisation
-    reduction: FixedProjection | None = None
-    cell_head: CellHead | None = None
-    labels: Tensor | None = None
 
 
 def streams(embedder: Embedder, views: Views) -> bool:
@@ -76,7 +47,7 @@ def _by_item(both: Tensor) -> Tensor:
     return torch.stack(both.chunk(NUM_VIEWS), dim=1)
 
 
-class SimCLR(pl.LightningModule):
+class SimCLR(HasParts, pl.LightningModule):
     """Contrastive training of an encoder on two views of each specimen image.
 
     Each view goes: spectral operations in reflectance, reduction of bands to channels (with
@@ -105,25 +76,15 @@ class SimCLR(pl.LightningModule):
         micro_batch: int | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.head, self.loss = parts.encoder, parts.head, parts.loss
-        self.views, self.normalisation = parts.views, parts.normalisation
-        self.reduction, self.cell_head = parts.reduction, parts.cell_head
-        self.bank, self.optimisation, self.micro_batch = bank, optimisation, micro_batch
+        self.hold(parts, bank)
+        self.optimisation, self.micro_batch = optimisation, micro_batch
         self.rounding = Rounding.of(self.normalisation, self.reduction, self.views)
-        self.labels = parts.labels
         self.seen: tuple[Tensor, Tensor] | None = None
         """Features and embeddings of the last batch, for what watches the training."""
         if micro_batch is not None:
             for inside in (self.encoder, self.cell_head):
                 if inside is not None:
                     check_batch_independent(inside)
-
-    @property
-    def embedder(self) -> Embedder:
-        """What embeds without augmentation, with this module's parts as they are now."""
-        # Views that read pixels go over float32 in training, and so do the features.
-        direct = self.views.commutes and not self.views.reads_pixels
-        return Embedder(self.encoder, self.normalisation, self.bank, self.reduction, direct)
 
     @property
     def folds(self) -> bool:

@@ -24,7 +24,8 @@ from hyperspec.training.callbacks.monitoring import (
     StopOnNonFinite,
     Validate,
 )
-from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.checkpoint_io import AtomicCheckpointIO
 from hyperspec.training.context import RunContext
 from hyperspec.training.controls import check_weights
 from hyperspec.training.datamodule import LoaderSettings, SpecimenData

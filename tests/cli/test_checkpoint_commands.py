@@ -6,6 +6,8 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,8 @@ from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 from hyperspec.tracking.client import open_client
 from hyperspec.tracking.health import local_folder
-from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.checkpoint_io import AtomicCheckpointIO
 from hyperspec.utils.errors import BandError, ModelError
 
 QUICK = ["experiment=demo", "data.size=16", "epochs=2", "warmup_steps=1", "hardware.threads=1"]
@@ -141,6 +144,33 @@ def test_the_latest_run_stands_for_its_checkpoint_whose_path_is_printed(
     pd.testing.assert_frame_equal(
         pd.read_parquet(here / "latest.parquet"), pd.read_parquet(here / "binned.parquet")
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        (["evaluate", "latest", "FOLDER"], {"pytorch_lightning", "torch._dynamo"}),
+        (["embed", "latest", "FOLDER"], {"pytorch_lightning", "torch._dynamo", "matplotlib"}),
+        (["importance", "latest", "FOLDER"], {"pytorch_lightning", "torch._dynamo"}),
+        (["report", "latest"], {"torch", "optuna", "sklearn"}),
+        (["results", "latest"], {"torch", "optuna", "sklearn", "matplotlib"}),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_what_only_reads_imports_no_more_than_it_needs(
+    words: list[str], absent: set[str], work: Path, here: Path
+) -> None:
+    """Lightning, MLflow and what they bring are most of the seconds of a command that reads."""
+    told = [str(work / "specimens") if word == "FOLDER" else word for word in words]
+    code = (
+        "import sys; from hyperspec.cli.main import main\n"
+        f"status = main({[*told, '--uri', f'sqlite:///{work}/mlflow.db']!r})\n"
+        f"print(sorted({absent | {'mlflow', 'sqlalchemy', 'alembic'}!r} & set(sys.modules)))\n"
+        "sys.exit(status)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=here)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_explorer_holds_what_the_encoder_sees(work: Path, here: Path, capsys) -> None:

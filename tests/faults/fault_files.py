@@ -37,7 +37,7 @@ def full_disk(shop: Workshop) -> Row:
     import torch
 
     from hyperspec.training.callbacks.checkpointing import Slots
-    from hyperspec.training.checkpoint import AtomicCheckpointIO
+    from hyperspec.training.checkpoint_io import AtomicCheckpointIO
 
     place = shop.fresh("disk")
     with small_disk(place.folder / "disk") as kind:

@@ -39,7 +39,8 @@ from hyperspec.tracking.contract import MetricName, Tag
 from hyperspec.tracking.parent import ParentInfo
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.training.callbacks.checkpointing import KeepCheckpoints, origin
-from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.checkpoint_io import AtomicCheckpointIO
 from hyperspec.training.context import RunContext
 from hyperspec.utils.process import process_tag
 from hyperspec.utils.results_version import RESULTS

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.training.checkpoint import read_checkpoint
+from hyperspec.training.checkpoint_io import AtomicCheckpointIO
 from hyperspec.utils.errors import ModelError
 
 CONTENT = {"hyperspec": {"bands": [1, 2]}, "weights": torch.arange(1000.0)}

@@ -21,8 +21,9 @@ from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.training import simclr as modules
 from hyperspec.training.builders import placed
 from hyperspec.training.optimizer import Optimisation
+from hyperspec.training.parts import Parts
 from hyperspec.training.rounding import Rounding
-from hyperspec.training.simclr import Parts, SimCLR, streams
+from hyperspec.training.simclr import SimCLR, streams
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.normalisation.normalisation import PerBand
 

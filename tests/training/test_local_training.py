@@ -25,7 +25,8 @@ from hyperspec.models.config import (
     VitConfig,
 )
 from hyperspec.training.optimizer import Optimisation
-from hyperspec.training.simclr import Parts, SimCLR
+from hyperspec.training.parts import Parts
+from hyperspec.training.simclr import SimCLR
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.normalisation.normalisation import PerBand
 

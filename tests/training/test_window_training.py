@@ -23,7 +23,7 @@ from hyperspec.models.encoder import Encoder
 from hyperspec.training.callbacks.guards import cached_gradient_error
 from hyperspec.training.cross_modal import CrossModal
 from hyperspec.training.optimizer import Optimisation
-from hyperspec.training.simclr import Parts
+from hyperspec.training.parts import Parts
 from hyperspec.transforms.augment import Views
 from hyperspec.transforms.config import CrossModalViews
 from hyperspec.transforms.normalisation.normalisation import PerBand

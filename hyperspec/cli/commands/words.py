@@ -260,9 +260,7 @@ def _restored(checkpoint: Path, folder: Path | None, told: list[str], **data: An
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     with progress("Loading PyTorch and the encoder"):
         from hyperspec.inference.restore import restore
-        from hyperspec.training.trainer import quieten
 
-        quieten()
         root = None if folder is None else str(folder)  # None: the folder of the training
         return restore(checkpoint, told, root=root, **data)
 

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from hyperspec.evaluation.pictures import lay_out
 from hyperspec.evaluation.pictures import new_axes as new_axes
 from hyperspec.report.tables import Grid
 
@@ -68,7 +69,7 @@ def new_figure(width: float, height: float) -> Figure:
 def to_png(chart: Chart) -> bytes:
     """Draw a chart as a PNG that holds its description."""
     FigureCanvasAgg(chart.figure)
-    _arrange(chart.figure)
+    lay_out(chart.figure)
     buffer = io.BytesIO()
     chart.figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Description": chart.alt})
     return buffer.getvalue()
@@ -77,19 +78,12 @@ def to_png(chart: Chart) -> bytes:
 def to_svg(chart: Chart) -> str:
     """Draw a chart as an ``svg`` element whose text stays text."""
     FigureCanvasSVG(chart.figure)
-    _arrange(chart.figure)
+    lay_out(chart.figure)
     buffer = io.StringIO()
     aside = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": _SALT}):
         chart.figure.savefig(buffer, format="svg", metadata=aside)
     return _within_page(buffer.getvalue(), chart)
-
-
-def _arrange(figure: Figure) -> None:
-    """Lay a figure out, once: with its first drawing, not with each."""
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)
-        figure.set_layout_engine("none")
 
 
 def _within_page(document: str, chart: Chart) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import optuna
 import pandas as pd
 
 from hyperspec.report.charts.figure import Chart, Section, new_axes
@@ -12,6 +13,9 @@ from hyperspec.report.charts.style import NARROW, NEUTRAL, clean, words
 from hyperspec.report.load import SweepData
 from hyperspec.report.summary import Summary
 from hyperspec.tracking.contract import MetricName
+
+if TYPE_CHECKING:
+    import optuna
 
 _FEWEST = 8
 _ENOUGH = 40
@@ -74,6 +78,8 @@ def _table(data: SweepData, summary: Summary) -> pd.DataFrame | None:
 
 def _shares(table: pd.DataFrame) -> dict[str, float]:
     """Return the share of each setting, largest first; they sum to 1."""
+    import optuna  # most reports vary too little for it
+
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -87,6 +93,8 @@ def _shares(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _study(table: pd.DataFrame) -> optuna.Study:
+    import optuna
+
     distributions: dict[str, optuna.distributions.BaseDistribution] = {}
     values: dict[str, list[float] | list[str]] = {}
     for key in table.columns[:-1]:

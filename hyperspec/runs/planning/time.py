@@ -20,11 +20,12 @@ from omegaconf import DictConfig, OmegaConf
 from hyperspec.config.schema import Train
 from hyperspec.runs.planning.disk import DiskNeed, disk_text
 from hyperspec.runs.planning.few_specimens import advise_margin, advise_rotations
-from hyperspec.tracking.client import experiment_name, open_client, resolve_uri
+from hyperspec.tracking.client import experiment_name, resolve_uri
 from hyperspec.tracking.contract import MetricName, Param, Tag
 from hyperspec.tracking.health import has_experiment
 from hyperspec.tracking.names import flatten
-from hyperspec.tracking.record import RunRecord, ended, search_runs, to_number
+from hyperspec.tracking.reader import open_reader
+from hyperspec.tracking.record import RunRecord, to_number
 from hyperspec.tracking.retry import store_errors
 from hyperspec.utils.errors import HyperspecError, TrackingError
 from hyperspec.utils.process import host_name
@@ -160,12 +161,12 @@ def earlier_runs(uri: str | None, experiment: str | None, base: Path | None = No
         name = experiment_name(address, experiment)
         if not address.startswith("http") and not has_experiment(address, name):
             return []
-        client = open_client(address)
         with store_errors():
-            found = client.get_experiment_by_name(name)
-            where = [] if found is None else [found.experiment_id]
-            here = [ended("FINISHED"), Tag.HOST.equals(host_name())]
-            runs = search_runs(client, where, here, limit=_LOOKED_AT) if where else []
+            reader = open_reader(address)
+            where, runs = reader.experiment(name), list[RunRecord]()
+            if where is not None:
+                here = Tag.HOST, host_name()
+                runs = reader.runs(where, *here, status="FINISHED", limit=_LOOKED_AT)
     except (HyperspecError, OSError) as error:
         log.debug("earlier runs were not read: %s", error)
         return []

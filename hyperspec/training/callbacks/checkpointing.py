@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 
 from hyperspec.training.callbacks.graceful_stop import StopSoftly
-from hyperspec.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from hyperspec.training.checkpoint import read_checkpoint, write_checkpoint
 from hyperspec.utils.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Slots:
 
     def keep(self, path: Path) -> None:
         """Copy a checkpoint that was written elsewhere."""
-        AtomicCheckpointIO().save_checkpoint(read_checkpoint(path), self.next())
+        write_checkpoint(read_checkpoint(path), self.next())
 
     def clear(self) -> None:
         """Remove both, and those of earlier stages below: the job is done."""
