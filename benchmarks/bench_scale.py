@@ -232,9 +232,8 @@ def measure_ui(uri: str) -> dict[str, Any]:
     """Ask MLflow's server what the pages of the UI ask."""
     asked = ui_command(uri, port=5055)
     steps: dict[str, dict[str, float]] = {}
-    with subprocess.Popen(
-        asked.words, env={**os.environ, **asked.environment}, stderr=subprocess.DEVNULL
-    ) as server:
+    quiet, own = subprocess.DEVNULL, {**os.environ, **asked.environment}
+    with subprocess.Popen(asked.words, env=own, stdout=quiet, stderr=quiet) as server:
         try:
             api = f"{asked.url}/ajax-api/2.0/mlflow"
             _until(lambda: _get(f"{asked.url}/health"))

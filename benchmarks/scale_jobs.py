@@ -83,6 +83,9 @@ class Template:
     folder: Path
     tags: dict[str, str]
     config: Train
+    predictions: pd.DataFrame
+    others: dict[str, bytes]
+    """Other tables that a report reads, by their paths among the artifacts."""
 
 
 class Copier:
@@ -112,7 +115,10 @@ class Copier:
             config = composed([*words, *varied])
             if _identity(config, tags) != {key: tags[key] for key in _identity(config, tags)}:
                 raise SystemExit(f"the run {run_id} has another identity than its config")
-            found.append(Template(run_id, folder, tags, config))
+            predictions = pd.read_csv(folder / Artifact.PREDICTIONS)
+            named = (Artifact.CONTROLS, Artifact.CONFOUNDERS)
+            others = {str(name): (folder / name).read_bytes() for name in named}
+            found.append(Template(run_id, folder, tags, config, predictions, others))
         return found
 
     def copy(self, table: str, of: tuple[str, str], own: dict[str, object]) -> None:
@@ -169,12 +175,12 @@ class Copier:
     ) -> float:
         """Write the tables that a report reads; return the share of right predictions."""
         (folder / Artifact.PREDICTIONS).parent.mkdir(parents=True)
-        table = pd.read_csv(template.folder / Artifact.PREDICTIONS)
-        table["knn_correct"] = (draw.random(len(table)) < setting.accuracy).astype(int)
+        right = draw.random(len(template.predictions)) < setting.accuracy
+        table = template.predictions.assign(knn_correct=right.astype(int))
         table.to_csv(folder / Artifact.PREDICTIONS, index=False)
-        for name in (Artifact.CONTROLS, Artifact.CONFOUNDERS):
-            (folder / name).write_bytes((template.folder / name).read_bytes())
-        return float(table["knn_correct"].mean())
+        for name, content in template.others.items():
+            (folder / name).write_bytes(content)
+        return float(right.mean())
 
 
 def _identity(config: Train, tags: dict[str, str]) -> dict[str, str]:

@@ -20,10 +20,11 @@ from hyperspec.report.prediction_rows import NUMBERS, prediction_rows
 from hyperspec.report.variants import with_variants
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import Artifact, Tag
-from hyperspec.tracking.health import local_folder
+from hyperspec.tracking.health import database_path, local_folder
 from hyperspec.tracking.parent import NOTE, find_parent
 from hyperspec.tracking.record import RunRecord, read_run, search_runs
 from hyperspec.tracking.run_index import find_run, read_index
+from hyperspec.tracking.run_rows import read_jobs
 from hyperspec.utils.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class SweepData:
     _swaps: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _spectra: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def finished(self) -> pd.DataFrame:
         """Jobs that ended well."""
         return self.jobs[self.jobs["status"] == "FINISHED"]
@@ -94,7 +95,7 @@ class SweepData:
         """Jobs that a search stopped early."""
         return self.jobs[self.jobs["status"] == "PRUNED"]
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """What was sampled: ``specimen``, or the column of ``data.split.group``."""
         column = "params.data.split.group"
@@ -207,7 +208,7 @@ def load_sweep(
             continue
         info = _info(parent, store)
         infos.append(info)
-        rows += [_row(run, info) for run in _jobs(client, parent)]
+        rows += [_row(run, info) for run in _jobs(client, parent, store)]
     _warn_of_lost(rows)
     # An empty sweep still has the columns that the report looks at.
     nothing = RunRecord("", "", "")
@@ -246,8 +247,12 @@ def _each_result_once(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     return kept
 
 
-def _jobs(client: MlflowClient, parent: RunRecord) -> list[RunRecord]:
-    found = search_runs(client, [parent.experiment_id], [Tag.PARENT.equals(parent.run_id)])
+def _jobs(client: MlflowClient, parent: RunRecord, store: str) -> list[RunRecord]:
+    database = database_path(store)
+    if database is not None:
+        found = read_jobs(database, parent.run_id)
+    else:
+        found = search_runs(client, [parent.experiment_id], [Tag.PARENT.equals(parent.run_id)])
     children = [run for run in found if not run.has(Tag.REQUEUED)]
     return sorted(children, key=_started) if children or parent.is_sweep else [parent]
 

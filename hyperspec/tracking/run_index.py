@@ -78,7 +78,7 @@ def read_index(uri: str, wanted: str) -> RunIndex:
 def _of_file(database: Path, uri: str) -> RunIndex:
     check_exists(uri)
     try:
-        with closing(_open(database)) as connection:
+        with closing(open_readonly(database)) as connection:
             rows = connection.execute(_RUNS).fetchall()
             experiments = [str(name) for (name,) in connection.execute(_EXPERIMENTS)]
     except sqlite3.Error as error:
@@ -89,7 +89,8 @@ def _of_file(database: Path, uri: str) -> RunIndex:
     return RunIndex([RunName(*(str(cell or "") for cell in row)) for row in rows], experiments)
 
 
-def _open(database: Path) -> sqlite3.Connection:
+def open_readonly(database: Path) -> sqlite3.Connection:
+    """Open an SQLite file that others may write; one that is locked is waited for."""
     return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=LOCKED_SECONDS)
 
 
