@@ -1,8 +1,8 @@
 """What many specimens and many jobs cost: simulated stores, fake jobs, real workers.
 
-    python benchmarks/bench_scale.py [--parts workers,jobs,store] [--jobs 10000] [--workers 8]
+    python benchmarks/bench_scale.py [--parts costs,workers,jobs,store] [--jobs 10000] [--workers 8]
 
-``workers``: sixteen tiny jobs by one worker and by eight, each sweep in a fresh folder. ``jobs``:
+``costs``: a step's FLOP and memory on a GPU, predicted. ``workers``: sixteen tiny jobs by one worker and by eight, each sweep in a fresh folder. ``jobs``:
 the jobs of the first of these are copied to ten thousand (`scale_jobs.py`); then the report is made
 as ``hyperspec report`` makes it, a sweep over the same settings is begun, of which nothing is left
 to train, and MLflow's server is asked what its UI asks. ``store``: see `scale_store.py`.
@@ -19,7 +19,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import sqlite3
 import statistics
@@ -37,12 +36,11 @@ import psutil
 import record
 import scale_jobs
 import scale_store
+from bench_memory import predict
 from bench_soak import sample
 
-from hyperspec.report.cohort_report import sections
 from hyperspec.report.load import load_sweep
 from hyperspec.report.output import write_report
-from hyperspec.report.summary import summarise
 from hyperspec.runs.identity import find_finished
 from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
@@ -56,6 +54,8 @@ WORDS = [
     *("hardware=cpu", "hardware.threads=1", "tracking.log_model=none", "sweep.live=off"),
     *("sweep.report=false", "data.root=specimens"),
 ]
+READ = "read the runs"
+PLANNED = (["bands.n=10"], ["bands.n=50"], ["bands=full"])
 ADOPTED = 30  # jobs that are taken over before the sweep is stopped
 ASKED = 200  # identities that are looked for
 TROUBLE = re.compile(r"WARNING|ERROR|Traceback|locked", re.IGNORECASE)
@@ -134,23 +134,22 @@ def run_workers(folder: Path, workers: int) -> dict[str, Any]:
 
 
 def measure_report(uri: str, run_id: str, folder: Path) -> dict[str, Any]:
-    """Make the report in its steps, and whole."""
+    """Make the report."""
     steps: dict[str, dict[str, float]] = {}
-    with timed(steps, "read the runs"):
+    with timed(steps, READ):
         data = load_sweep(uri, [run_id])
-    with timed(steps, "fold into settings"):
-        summary = summarise(data)
-    with timed(steps, "sections"):
-        sections(data, summary)
-    with timed(steps, "whole report"):
-        paths = write_report(load_sweep(uri, [run_id]), folder / "report")
+    with timed(steps, "write the report"):
+        paths = write_report(data, folder / "report")
     page = paths.html.stat().st_size / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(f"page {page:.1f} MB, {len(summary.points)} settings, peak memory {peak:.0f} MB")
+    settings = sum(len(one.summary.points) for one in paths.cohorts)
+    whole = {kind: round(sum(step[kind] for step in steps.values()), 1) for kind in steps[READ]}
+    print(f"report {whole}; page {page:.1f} MB, {settings} settings, peak memory {peak:.0f} MB")
     return {
         "steps": steps,
         "page_mb": round(page, 2),
-        "settings": len(summary.points),
+        "settings": settings,
+        "whole": whole,
         "peak_memory_mb": round(peak),
     }
 
@@ -160,7 +159,7 @@ def measure_rows(database: Path, num_jobs: int) -> dict[str, Any]:
     tables = (*scale_jobs.TABLES, "runs", "inputs", "input_tags")
     found: dict[str, Any] = {}
     for name in tables:
-        ((rows,),) = ask(database, f"SELECT COUNT(*) FROM {name}")  # noqa: S608 - names above
+        ((rows,),) = ask(database, f"SELECT COUNT(*) FROM {name}")
         ((size,),) = ask(
             database,
             "SELECT SUM(pgsize) FROM dbstat WHERE name IN "
@@ -175,7 +174,9 @@ def measure_rows(database: Path, num_jobs: int) -> dict[str, Any]:
 def measure_looking(uri: str, jobs: int, database: Path) -> dict[str, Any]:
     """Look for finished and for unknown identities, as each job does at its start."""
     connection, draw = connect(uri, None), np.random.default_rng(0)
-    known = [value for (value,) in ask(database, "SELECT value FROM tags WHERE key=?", Tag.IDENTITY)]
+    known = [
+        value for (value,) in ask(database, "SELECT value FROM tags WHERE key=?", Tag.IDENTITY)
+    ]
     some = [str(one) for one in draw.choice(known, ASKED)]
     steps: dict[str, dict[str, float]] = {}
     with timed(steps, f"find {ASKED} finished"):
@@ -195,7 +196,9 @@ def measure_resuming(folder: Path, jobs: list[scale_jobs.Setting]) -> dict[str, 
         "SELECT COUNT(*) FROM runs JOIN tags USING (run_uuid) "
         "WHERE key = ? AND start_time > ? AND status = 'FINISHED'"
     )
-    started = "SELECT MIN(start_time) FROM runs JOIN tags USING (run_uuid) WHERE key=? AND start_time>?"
+    started = (
+        "SELECT MIN(start_time) FROM runs JOIN tags USING (run_uuid) WHERE key=? AND start_time>?"
+    )
     log = folder / "resumed.txt"
     with log.open("w") as file:
         words = [*scale_jobs.words(jobs), "hydra.sweep.dir=resumed"]
@@ -209,7 +212,7 @@ def measure_resuming(folder: Path, jobs: list[scale_jobs.Setting]) -> dict[str, 
                 first_cpu, first_at = spent, first / 1000 - begun
             ((count,),) = ask(database, taken, Tag.RESUMED, 1000 * begun) or [(0,)]
             seen.append((time.time() - begun, count, spent))
-            if count >= ADOPTED:
+            if count >= ADOPTED or (first_cpu and spent > first_cpu + 60 and not count):
                 process.send_signal(signal.SIGTERM)
                 process.wait(60)
             time.sleep(0.2)
@@ -265,8 +268,8 @@ def measure_ui(uri: str) -> dict[str, Any]:
 
 def _get(url: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=300) as answer:
         text = answer.read()
     return json.loads(text) if text.startswith(b"{") else text
 
@@ -284,12 +287,11 @@ def measure_jobs(folder: Path, count: int) -> dict[str, Any]:
     """Write fake jobs beside those that were trained in a folder, and measure all of it."""
     database = folder / "mlflow.db"
     uri, jobs = f"sqlite:///{database}", scale_jobs.settings(count)
-    writing: dict[str, dict[str, float]] = {}
-    with timed(writing, f"write {count} jobs"):
+    parent = scale_jobs.find_parent(database)
+    if parent is None:
         parent = scale_jobs.write_jobs(database, jobs, WORDS)
     return {
         "jobs": count,
-        "written": writing,
         "rows": measure_rows(database, count),
         "report": measure_report(uri, parent, folder),
         "looking": measure_looking(uri, count, database),
@@ -298,10 +300,23 @@ def measure_jobs(folder: Path, count: int) -> dict[str, Any]:
     }
 
 
+def predict_costs() -> dict[str, Any]:
+    """Predict FLOP and memory of a step on a GPU, as ``hyperspec plan`` does."""
+    shared = ["data.size=224", "hardware=gpu", "data.residency=mmap", "batch_size=256"]
+    found = {}
+    for model, bands in itertools.product(("resnet18", "resnet50"), PLANNED):
+        cost = predict([*shared, f"model={model}", *bands])
+        one = {"tflop_per_step": cost["flop"] / 1e12, "gflop_per_specimen": cost["flop"] / 256e9}
+        held = {"parameters_gb": cost["parameters"] / 1e9, "to_come_gb": cost["to_come"] / 1e9}
+        found[f"{model} {' '.join(bands)}"] = {k: round(v, 2) for k, v in (one | held).items()}
+        print(model, *bands, found[f"{model} {' '.join(bands)}"], flush=True)
+    return {"words": shared, "predicted": found}
+
+
 def main() -> None:
     """Measure the parts that were asked for, and write the record after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default="workers,jobs,store")
+    parser.add_argument("--parts", default="costs,workers,jobs,store")
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--folder", type=Path, help="work here and keep it (a temporary folder)")
@@ -312,21 +327,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         folder = (options.folder or Path(name)).resolve()
         (folder / "one").mkdir(parents=True, exist_ok=True)
-        if not (folder / "one/mlflow.db").exists() and {*parts} & {"workers", "jobs"}:
-            alone = run_workers(folder / "one", 1)
+        if "costs" in parts:
+            record.write("scale_costs", {**content, **predict_costs()})
+        if "workers" in parts or not (folder / "one/mlflow.db").exists():
+            alone = run_workers(folder / "one", 1) if {*parts} & {"workers", "jobs"} else {}
         if "workers" in parts:
-            content["workers"] = [alone, run_workers(folder / "many", options.workers)]
-            record.write("scale", content)
+            both = [alone, run_workers(folder / "many", options.workers)]
+            record.write("scale_workers", {**content, "sweeps": both})
         if "jobs" in parts:
-            content["jobs"] = measure_jobs(folder / "one", options.jobs)
-            record.write("scale", content)
+            measured = measure_jobs(folder / "one", options.jobs)
+            record.write("scale_jobs", {**content, **measured})
         if "store" in parts:
-            content["store"] = scale_store.measure(folder / "store")
-            record.write("scale", content)
-    steps = content.get("jobs", {})
-    if steps:
-        report = steps["report"]["steps"]["whole report"]["cpu_seconds"]
-        scan = steps["resuming"]["before_first_job"]["cpu_seconds"]
+            record.write("scale_store", {**content, **scale_store.measure(folder / "store")})
+    if "jobs" in parts:
+        report = measured["report"]["whole"]["cpu_seconds"]
+        scan = measured["resuming"]["before_first_job"]["cpu_seconds"]
         if report > REPORT_SECONDS or scan > SCAN_SECONDS:
             raise SystemExit(f"report {report} s, before the first job {scan} s: above the limits")
 

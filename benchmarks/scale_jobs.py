@@ -27,6 +27,7 @@ from hyperspec.config.schema import Train
 from hyperspec.runs.identity import identity, parts_of
 from hyperspec.tracking.contract import Artifact, Tag
 
+NAME = "fake jobs"
 SEEDS = 5
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 GAIN = {"uniform": 0.0, "random": -0.04, "fngbs": 0.03, "mutual_information": 0.05}
@@ -126,7 +127,7 @@ class Copier:
         names = self.columns[table]
         taken = ", ".join("?" if name in own else name for name in names)
         self.tables.execute(
-            f"INSERT INTO {table} ({', '.join(names)}) "  # noqa: S608 - names of this file
+            f"INSERT INTO {table} ({', '.join(names)}) "
             f"SELECT {taken} FROM {table} WHERE {of[0]} = ?",
             (*(own[name] for name in names if name in own), of[1]),
         )
@@ -165,7 +166,7 @@ class Copier:
 
     def _set(self, table: str, run_id: str, values: dict[str, str] | dict[str, float]) -> None:
         self.tables.executemany(
-            f"UPDATE {table} SET value = ? WHERE run_uuid = ? AND key = ?",  # noqa: S608
+            f"UPDATE {table} SET value = ? WHERE run_uuid = ? AND key = ?",
             [(value, run_id, key) for key, value in values.items()],
         )
 
@@ -188,6 +189,13 @@ def _identity(config: Train, tags: dict[str, str]) -> dict[str, str]:
     return identity(config, *hashes, parts_of(config)).tags
 
 
+def find_parent(database: Path) -> str | None:
+    """Return the parent of the fake jobs of a store, None without any."""
+    with contextlib.closing(sqlite3.connect(database)) as tables:
+        row = tables.execute("SELECT run_uuid FROM runs WHERE name = ?", (NAME,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def write_jobs(database: Path, jobs: Sequence[Setting], words: Sequence[str]) -> str:
     """Write fake jobs and their parent beside the templates; return the parent's identity.
 
@@ -200,7 +208,7 @@ def write_jobs(database: Path, jobs: Sequence[Setting], words: Sequence[str]) ->
             "SELECT run_uuid FROM tags WHERE key = ? AND value = 'sweep'", (Tag.KIND,)
         ).fetchone()
         parent = uuid.UUID(bytes=draw.bytes(16)).hex
-        copier.copy("runs", ("run_uuid", first), {"run_uuid": parent, "name": "fake jobs"})
+        copier.copy("runs", ("run_uuid", first), {"run_uuid": parent, "name": NAME})
         for table in TABLES:
             copier.copy(table, ("run_uuid", first), {"run_uuid": parent})
         for number, setting in enumerate(jobs):

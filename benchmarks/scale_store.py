@@ -109,9 +109,10 @@ def measure(folder: Path, count: int = 10_000) -> dict[str, Any]:
             f"bank of {name}, mmap",
             lambda chosen=chosen: PlaneBank(store, chosen, device, Residency("mmap", "")),
         )
+        size = BATCH if chosen is bands else BATCH // 4
         for turn in ("first", "second"):
-            rows = torch.randperm(len(store), generator=draw)[:BATCH]
-            step(f"{turn} batch of {BATCH}, {name}", lambda bank=bank, rows=rows: bank.batch(rows))
+            rows = torch.randperm(len(store), generator=draw)[:size]
+            step(f"{turn} batch of {size}, {name}", lambda bank=bank, rows=rows: bank.batch(rows))
         del bank
     shards, index = store.shards, [file.stat().st_size for file in path.iterdir() if file.is_file()]
     return {
