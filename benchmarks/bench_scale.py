@@ -2,10 +2,11 @@
 
     python benchmarks/bench_scale.py [--parts costs,workers,jobs,store] [--jobs 10000] [--workers 8]
 
-``costs``: a step's FLOP and memory on a GPU, predicted. ``workers``: sixteen tiny jobs by one worker and by eight, each sweep in a fresh folder. ``jobs``:
-the jobs of the first of these are copied to ten thousand (`scale_jobs.py`); then the report is made
-as ``hyperspec report`` makes it, a sweep over the same settings is begun, of which nothing is left
-to train, and MLflow's server is asked what its UI asks. ``store``: see `scale_store.py`.
+``costs``: a step's FLOP and memory on a GPU, predicted. ``workers``: sixteen tiny jobs by one worker
+and by eight, each sweep in a fresh folder. ``jobs``: the jobs of the first of these are copied to
+ten thousand (`scale_jobs.py`); then the report is made as ``hyperspec report`` makes it, MLflow's
+server is asked what its UI asks, and a sweep over the same settings is begun, of which nothing is
+left to train. ``store``: see `scale_store.py`.
 docs/scale.md says what follows. Seconds of the clock are those of a machine that may be busy;
 beside them stand those of the processor. Limits: 60 s for the report, 10 s before the first job.
 """

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from hyperspec.evaluation.metrics import METRICS, Metric
 from hyperspec.evaluation.statistics.intervals import mean_interval
+from hyperspec.report import load
 from hyperspec.report.charts.accuracy import charts as accuracy_charts
 from hyperspec.report.glossary import glossary_html, hinted
 from hyperspec.report.load import load_sweep
@@ -68,6 +69,20 @@ def test_jobs_of_one_sweep_are_read_back(fake_sweep: FakeSweep) -> None:
     assert data.sweeps[0].study == "band_count"
     assert len(data.finished) == 2
     assert data.failed.empty
+
+
+def test_jobs_in_a_file_are_read_without_an_object_for_each_of_their_rows(
+    fake_sweep: FakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        fake_sweep.job("uniform", 10, seed=seed)
+    fake_sweep.parent.finish()
+    asked: list[object] = []
+    monkeypatch.setattr(load, "search_runs", lambda *words, **_: asked.append(words) or [])
+    data = load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id])
+    assert len(data.finished) == 3
+    assert not asked
+    assert data.finished is data.finished  # each comparison of a report looks at them
 
 
 def test_a_row_of_the_table_of_metrics_is_a_column(
