@@ -1,12 +1,12 @@
 """What many specimens and many jobs cost: simulated stores, fake jobs, real workers.
 
-    python benchmarks/bench_scale.py [--parts costs,workers,jobs,store] [--jobs 10000] [--workers 8]
+    python benchmarks/bench_scale.py [--parts costs,workers,jobs,report,store] [--jobs 10000]
 
-``costs``: a step's FLOP and memory on a GPU, predicted. ``workers``: sixteen tiny jobs by one worker
-and by eight, each sweep in a fresh folder. ``jobs``: the jobs of the first of these are copied to
-ten thousand (`scale_jobs.py`); then the report is made as ``hyperspec report`` makes it, MLflow's
-server is asked what its UI asks, and a sweep over the same settings is begun, of which nothing is
-left to train. ``store``: see `scale_store.py`.
+``costs``: a step's FLOP and memory on a GPU, predicted. ``workers``: sixteen tiny jobs by one
+worker and by eight, each sweep in a fresh folder. ``jobs``: the jobs of the first of these are
+copied to ten thousand (`scale_jobs.py`); then MLflow's server is asked what its UI asks, and a
+sweep over the same settings is begun, of which nothing is left to train. ``report``: the report on
+these jobs, as ``hyperspec report`` makes it. ``store``: see `scale_store.py`.
 docs/scale.md says what follows. Seconds of the clock are those of a machine that may be busy;
 beside them stand those of the processor. Limits: 60 s for the report, 10 s before the first job.
 """
@@ -56,6 +56,7 @@ WORDS = [
     *("sweep.report=false", "data.root=specimens"),
 ]
 READ = "read the runs"
+FAKE = {"jobs", "report"}
 PLANNED = (["bands.n=10"], ["bands.n=50"], ["bands=full"])
 ADOPTED = 30  # jobs that are taken over before the sweep is stopped
 ASKED = 200  # identities that are looked for
@@ -68,13 +69,17 @@ def command(*words: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def timed(into: dict[str, dict[str, float]], name: str) -> Iterator[None]:
-    """Note seconds of the clock and of this process's processor."""
-    clock, spent = time.perf_counter(), time.process_time()
+def timed(
+    into: dict[str, dict[str, float]],
+    name: str,
+    processor: Callable[[], float] = time.process_time,
+) -> Iterator[None]:
+    """Note seconds of the clock and of a processor, by default of this process."""
+    clock, spent = time.perf_counter(), processor()
     yield
     into[name] = {
         "seconds": round(time.perf_counter() - clock, 2),
-        "cpu_seconds": round(time.process_time() - spent, 2),
+        "cpu_seconds": round(processor() - spent, 2),
     }
     print(f"{name:32}{into[name]['seconds']:9.2f} s{into[name]['cpu_seconds']:9.2f} s cpu")
 
@@ -239,6 +244,12 @@ def measure_ui(uri: str) -> dict[str, Any]:
     quiet, own = subprocess.DEVNULL, {**os.environ, **asked.environment}
     with subprocess.Popen(asked.words, env=own, stdout=quiet, stderr=quiet) as server:
         try:
+            tree = psutil.Process(server.pid)
+
+            def spent() -> float:
+                every = [tree, *tree.children(recursive=True)]
+                return sum(sum(one.cpu_times()[:2]) for one in every)
+
             api = f"{asked.url}/ajax-api/2.0/mlflow"
             _until(lambda: _get(f"{asked.url}/health"))
             experiment = connect(uri, None).known_experiment()
@@ -249,15 +260,15 @@ def measure_ui(uri: str) -> dict[str, Any]:
                 "max_results": 100,
             }
             for name in ("table, first time", "table again"):
-                with timed(steps, name):
+                with timed(steps, name, spent):
                     page = _get(f"{api}/runs/search", query)
-            with timed(steps, "table, next 100"):
+            with timed(steps, "table, next 100", spent):
                 _get(f"{api}/runs/search", {**query, "page_token": page["next_page_token"]})
             runs = [run["info"]["run_id"] for run in page["runs"]]
-            with timed(steps, "one run's page"):
+            with timed(steps, "one run's page", spent):
                 _get(f"{api}/runs/get?run_id={runs[0]}")
             ids = "&".join(f"run_ids={run}" for run in runs)
-            with timed(steps, "curves of 100 runs"):
+            with timed(steps, "curves of 100 runs", spent):
                 key = "metric_key=train%2Floss&max_results=320"
                 curves = _get(f"{api}/metrics/get-history-bulk-interval?{ids}&{key}")
             if len(runs) != 100 or len(curves["metrics"]) < 100:
@@ -284,21 +295,36 @@ def _until(call: Callable[[], object], seconds: float = 120) -> None:
     raise SystemExit("the server does not answer")
 
 
-def measure_jobs(folder: Path, count: int) -> dict[str, Any]:
-    """Write fake jobs beside those that were trained in a folder, and measure all of it."""
-    database = folder / "mlflow.db"
-    uri, jobs = f"sqlite:///{database}", scale_jobs.settings(count)
-    parent = scale_jobs.find_parent(database)
-    if parent is None:
-        parent = scale_jobs.write_jobs(database, jobs, WORDS)
+def measure_store(folder: Path, jobs: list[scale_jobs.Setting]) -> dict[str, Any]:
+    """Measure all that is asked of a store with fake jobs, but the report."""
+    database, count = folder / "mlflow.db", len(jobs)
+    uri = f"sqlite:///{database}"
     return {
         "jobs": count,
         "rows": measure_rows(database, count),
-        "report": measure_report(uri, parent, folder),
         "looking": measure_looking(uri, count, database),
         "ui": measure_ui(uri),
         "resuming": measure_resuming(folder, jobs),
     }
+
+
+def measure_fakes(folder: Path, count: int, parts: list[str], content: dict[str, Any]) -> list[str]:
+    """Write fake jobs beside those that were trained, measure, and say what is above a limit."""
+    database, jobs, over = folder / "mlflow.db", scale_jobs.settings(count), list[str]()
+    parent = scale_jobs.find_parent(database)
+    if parent is None:
+        parent = scale_jobs.write_jobs(database, jobs, WORDS)
+    if "jobs" in parts:
+        measured = measure_store(folder, jobs)
+        record.write("scale_jobs", {**content, **measured})
+        begun = measured["resuming"]["before_first_job"]["cpu_seconds"]
+        over += [f"before the first job {begun}"] if begun > SCAN_SECONDS else []
+    if "report" in parts:
+        report = measure_report(f"sqlite:///{database}", parent, folder)
+        record.write("scale_report", {**content, "jobs": count, **report})
+        whole = report["whole"]["cpu_seconds"]
+        over += [f"report {whole}"] if whole > REPORT_SECONDS else []
+    return over
 
 
 def predict_costs() -> dict[str, Any]:
@@ -317,13 +343,13 @@ def predict_costs() -> dict[str, Any]:
 def main() -> None:
     """Measure the parts that were asked for, and write the record after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", default="costs,workers,jobs,store")
+    parser.add_argument("--parts", default="costs,workers,jobs,report,store")
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--folder", type=Path, help="work here and keep it (a temporary folder)")
     options = parser.parse_args()
     os.environ["HYPERSPEC_DEVICE"] = "cpu"
-    parts = options.parts.split(",")
+    parts, over = options.parts.split(","), list[str]()
     content = record.context(("hyperspec-sweeps", "mlflow", "torch", "pandas", "matplotlib"))
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         folder = (options.folder or Path(name)).resolve()
@@ -331,20 +357,16 @@ def main() -> None:
         if "costs" in parts:
             record.write("scale_costs", {**content, **predict_costs()})
         if "workers" in parts or not (folder / "one/mlflow.db").exists():
-            alone = run_workers(folder / "one", 1) if {*parts} & {"workers", "jobs"} else {}
+            alone = run_workers(folder / "one", 1) if {*parts} & {"workers", *FAKE} else {}
         if "workers" in parts:
             both = [alone, run_workers(folder / "many", options.workers)]
             record.write("scale_workers", {**content, "sweeps": both})
-        if "jobs" in parts:
-            measured = measure_jobs(folder / "one", options.jobs)
-            record.write("scale_jobs", {**content, **measured})
+        if {*parts} & FAKE:
+            over = measure_fakes(folder / "one", options.jobs, parts, content)
         if "store" in parts:
             record.write("scale_store", {**content, **scale_store.measure(folder / "store")})
-    if "jobs" in parts:
-        report = measured["report"]["whole"]["cpu_seconds"]
-        scan = measured["resuming"]["before_first_job"]["cpu_seconds"]
-        if report > REPORT_SECONDS or scan > SCAN_SECONDS:
-            raise SystemExit(f"report {report} s, before the first job {scan} s: above the limits")
+    if over:
+        raise SystemExit(f"above the limits, in seconds of the processor: {', '.join(over)}")
 
 
 if __name__ == "__main__":
