@@ -22,7 +22,7 @@ _RUNS = (
     f"WHERE lifecycle_stage = 'active' AND run_uuid IN {_JOBS} "  # noqa: S608 - constants
     "ORDER BY start_time DESC, run_uuid"
 )
-# The kind of RunRecord's field, its table, and what of it is the value.
+# A field of RunRecord, its table, and what of it is the value.
 _VALUES = (
     ("tags", "tags", "value"),
     ("metrics", "latest_metrics", "CASE WHEN is_nan THEN NULL ELSE value END"),
@@ -56,7 +56,9 @@ def read_jobs(database: Path, parent_run_id: str) -> list[RunRecord]:
             end_ms=end,
             experiment_id=str(experiment),
             artifact_uri=place,
-            **found[run_id],
+            tags=found[run_id]["tags"],
+            metrics=found[run_id]["metrics"],
+            params=found[run_id]["params"],
         )
         for run_id, name, status, start, end, experiment, place in runs
     ]
