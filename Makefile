@@ -16,7 +16,7 @@ WITH    ?=
 # Third-party packages are left out: a third of the time, and what differs is Python's own library.
 OTHERS  := $(BIN)/mypy --config-file .ci/mypy_platforms.ini
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-versions coverage mutation golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-first-output gate sbom fuzz faults study docs release-check ui clean
+.PHONY: help setup demo test test-slow test-versions coverage mutation golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-scale bench-first-output gate sbom fuzz faults study docs release-check ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -127,6 +127,9 @@ bench-verdicts: $(READY)  ## what whole sweeps conclude of sets whose truth is k
 
 bench-soak: $(READY)  ## do 500 jobs of a sweep cost more and more: memory, files, threads, time (BENCH="--jobs 100")
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_soak.py $(BENCH)
+
+bench-scale: $(READY)  ## many specimens and jobs: simulated store, 10,000 fake jobs, 8 workers (BENCH="--parts store")
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_scale.py $(BENCH)
 
 bench-first-output: $(READY)  ## how long each command is silent, and takes, on 48 cubes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_first_output.py $(BENCH)

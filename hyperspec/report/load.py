@@ -79,7 +79,7 @@ class SweepData:
     _swaps: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _spectra: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def finished(self) -> pd.DataFrame:
         """Jobs that ended well."""
         return self.jobs[self.jobs["status"] == "FINISHED"]
@@ -99,7 +99,7 @@ class SweepData:
         """Jobs of settings that a race did not run to the end: their means are of other jobs."""
         return self.jobs[self.jobs["status"] == LEFT_OUT]
 
-    @property
+    @cached_property
     def unit(self) -> str:
         """What was sampled: ``specimen``, or the column of ``data.split.group``."""
         column = "params.data.split.group"

@@ -270,8 +270,8 @@ def _announce(
 ) -> tuple[list[str], list[object], bool]:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
 
-    Returns the keys that it varies, the checked configs of its jobs, and whether these are all;
-    after a dry run it leaves with status 0, or 1 when some of them will fail.
+    Returns the keys that it varies, the checked configs of jobs, and whether it is known of all jobs
+    that they can be composed; after a dry run it leaves with status 0, or 1 when some will fail.
     """
     from hyperspec.runs.planning.time import predict
 
@@ -303,7 +303,7 @@ def _announce(
         sound = "not every job is sound" if failing else "every job is sound"
         print(f"dry run: {sound}; none was started")
         raise SystemExit(1 if failing else 0)
-    return [axis.key for axis in plan.varied], checked, plan.whole
+    return [axis.key for axis in plan.varied], checked, plan.composable
 
 
 def kept_margin(config: DictConfig) -> dict[str, str]:

@@ -30,7 +30,7 @@ FOLDER = "config"  # within a sweep's folder
 class KeptRepository:
     """Asks a repository of Hydra's each question once.
 
-    Whoever has checked all jobs sets ``jobs_checked``: no sweeper composes them once more then.
+    Whoever knows that all jobs can be composed sets ``jobs_checked``: no sweeper does then.
 
     Args:
         repository: The one that reads files; copies of this one read anew what was not asked before

@@ -2,6 +2,10 @@
 
 Composing one job takes Hydra about 0.1 s, most of it reading YAML. Here each choice of groups is
 composed once, and plain values are put into copies of that, so that 100 jobs take a second.
+
+Whether a job can be composed depends on its choice of groups and on each of its plain values, not
+on what these are together: of a large grid every value beside every choice tells of all jobs, and
+Hydra, which would compose ten thousand jobs for a quarter of an hour, need not.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ Check = Callable[[DictConfig], object]
 Job = tuple[str, ...]
 
 MAX_CHECKED = 300  # jobs that are composed; of a larger grid each value once, and a sample
+MAX_CHOICES = 1000  # jobs of a larger grid that are composed so that none of the others need be
 _SHOWN = 10  # problems that are listed
 
 
@@ -56,6 +61,11 @@ class Axis:
     """Whether it chooses an option of a config group."""
     plain: bool
     """Whether it sets an existing value, without ``+``, ``~`` or a package."""
+
+    @property
+    def late(self) -> bool:
+        """Whether its values are put into what was composed without them."""
+        return self.plain and not self.group and len(self.words) > 1
 
     @property
     def values(self) -> list[str]:
@@ -89,11 +99,8 @@ class Plan:
     told: tuple[str, ...] = ()
     """What else there is to say of a search."""
     is_search: bool = False
-
-    @property
-    def whole(self) -> bool:
-        """Whether all its jobs are known and were checked; those of a search are not known."""
-        return not self.is_search and self.num_checked == self.num_jobs
+    composable: bool = False
+    """Whether it is known of all jobs that they can be composed; those of a search are not known."""
 
     @property
     def varied(self) -> list[Axis]:
@@ -155,10 +162,12 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
     trials = num_trials(config)
     seen: dict[str, list[Job]] = {}
     composed = list[Job]()
+    choices = _each_choice(axes) if trials is None and size > limit else []
+    most = max(limit, len(choices))
     for way in _ways(axes, branches_of(config), loader):
-        jobs = _each_value_once(way) if trials is not None else _grid(way, size, limit)
+        jobs = _each_value_once(way) if trials is not None else _grid(way, size, limit, choices)
         composer = _Composer(loader, config, way)
-        for job in jobs[: max(0, limit - len(composed))]:
+        for job in jobs[: max(0, most - len(composed))]:
             composed.append(job)
             if (problem := composer.problem(job, check)) is not None:
                 seen.setdefault(problem, []).append(job)
@@ -170,7 +179,8 @@ def make_plan(config: DictConfig, check: Check, limit: int = MAX_CHECKED) -> Pla
         for message, bad in seen.items()
     )
     if trials is None:
-        return Plan(axes, size, len(composed), problems)
+        known = bool(choices) or len(composed) == size
+        return Plan(axes, size, len(composed), problems, composable=known)
     each = {"seeds": num_seeds(config), "rotations": len(rotations(config))}
     counts = [f"{count} {name}" for name, count in each.items() if count > 1]
     told: tuple[str, ...] = (
@@ -290,10 +300,28 @@ def _each_value_once(axes: Sequence[Axis]) -> list[Job]:
     return jobs
 
 
-def _grid(axes: Sequence[Axis], size: int, limit: int) -> list[Job]:
+def _each_choice(axes: Sequence[Axis]) -> list[Job]:
+    """Return every value beside every choice of groups; nothing where these are too many."""
+    values = 1 + sum(len(axis.words) - 1 for axis in axes if axis.late)
+    if values * math.prod(len(axis.words) for axis in axes if not axis.late) > MAX_CHOICES:
+        return []
+    chosen = [axis.words[:1] if axis.late else axis.words for axis in axes]
+    return [
+        made
+        for choice in itertools.product(*chosen)
+        for made in _each_value_once(
+            [
+                axis if axis.late else replace(axis, words=(word,))
+                for axis, word in zip(axes, choice, strict=True)
+            ]
+        )
+    ]
+
+
+def _grid(axes: Sequence[Axis], size: int, limit: int, choices: Sequence[Job]) -> list[Job]:
     if size <= limit:
         return list(itertools.product(*(axis.words for axis in axes)))
-    jobs = dict.fromkeys(_each_value_once(axes))
+    jobs = dict.fromkeys([*_each_value_once(axes), *choices])
     draw = random.Random(0)
     while len(jobs) < limit:
         jobs[tuple(draw.choice(axis.words) for axis in axes)] = None
@@ -305,7 +333,7 @@ class _Composer:
 
     def __init__(self, loader: ConfigLoader, config: DictConfig, axes: Sequence[Axis]) -> None:
         self._loader, self._config = loader, config
-        self._late = [axis.plain and not axis.group and len(axis.words) > 1 for axis in axes]
+        self._late = [axis.late for axis in axes]
         self._parser = OverridesParser.create(config_loader=loader)
         self._known: dict[Job, DictConfig | str] = {}
 

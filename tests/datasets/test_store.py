@@ -141,6 +141,13 @@ def test_planes_are_put_where_asked(root, cache):
             source.planes([3, 1], [6, 0], out=out[:, ::2])
 
 
+def test_the_masks_of_all_images_are_no_copy(root, cache):
+    store = pack(look(root), SETTINGS, cache)
+    every = store.masks(range(len(store)))
+    assert np.shares_memory(every, store.masks(range(len(store))))
+    np.testing.assert_array_equal(every[::-1], store.masks(range(len(store))[::-1]))
+
+
 def test_asking_for_what_is_not_there_is_an_error(root, cache):
     store = pack(look(root), SETTINGS, cache)
     with pytest.raises(BandError, match="Band 7 was asked for, but there are bands 0 to 6"):

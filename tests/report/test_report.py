@@ -23,6 +23,7 @@ from hyperspec.report.output import print_report, report, write_report
 from hyperspec.report.summary import summarise
 from hyperspec.report.tables import Grid, caveat, compact, failures, ranking, to_rich
 from hyperspec.report.theme import themed
+from hyperspec.tracking import reader
 from hyperspec.tracking.parent import ParentInfo, write_parent
 from hyperspec.tracking.run import start_run
 from hyperspec.utils.errors import TrackingError
@@ -68,6 +69,18 @@ def test_jobs_of_one_sweep_are_read_back(fake_sweep: FakeSweep) -> None:
     assert data.sweeps[0].study == "band_count"
     assert len(data.finished) == 2
     assert data.failed.empty
+
+
+def test_jobs_in_a_file_are_read_without_mlflow(
+    fake_sweep: FakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        fake_sweep.job("uniform", 10, seed=seed)
+    fake_sweep.parent.finish()
+    monkeypatch.setattr(reader, "open_client", lambda *_, **__: pytest.fail("MLflow was asked"))
+    data = load_sweep(fake_sweep.connection.uri, [fake_sweep.parent.run_id])
+    assert len(data.finished) == 3
+    assert data.finished is data.finished  # each comparison of a report looks at them
 
 
 def test_a_row_of_the_table_of_metrics_is_a_column(

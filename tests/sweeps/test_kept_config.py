@@ -127,13 +127,15 @@ def test_jobs_that_were_checked_are_composed_once_and_share_what_they_share(
     assert five.startswith(b"\x89PNG")
 
 
-def test_jobs_that_were_not_all_checked_are_composed_before_the_first(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("most", "before_the_first"), [(3, 1), (2, 1 + 4)])
+def test_jobs_are_composed_before_the_first_where_not_all_choices_were(
+    study: Study, monkeypatch: pytest.MonkeyPatch, most: int, before_the_first: int
 ) -> None:
     monkeypatch.setattr(validation.make_plan, "__defaults__", (3,))
+    monkeypatch.setattr(validation, "MAX_CHOICES", most)
     words = composed(monkeypatch)
     assert main([*study.words, "-m", "bands.n=5,6", "seed=0,1"]) == 0
-    assert len(words) == 1 + 4 + 4
+    assert len(words) == before_the_first + 4
 
 
 class Foreign(Sweeper):

@@ -10,11 +10,14 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
+from omegaconf import DictConfig
 from sweep_study import Study
 
 from hyperspec.cli.train import main
 from hyperspec.config import config_dir, groups
-from hyperspec.sweeps.validation import Plan, make_plan
+from hyperspec.config.schema import Train
+from hyperspec.sweeps import validation
+from hyperspec.sweeps.validation import Check, Plan, make_plan
 from hyperspec.utils.errors import HyperspecError
 
 
@@ -26,12 +29,12 @@ def _hydra() -> Iterator[None]:
         yield
 
 
-def plan(*words: str, limit: int = 300) -> Plan:
+def plan(*words: str, limit: int = 300, check: Check = groups.to_train) -> Plan:
     loader = GlobalHydra.instance().config_loader()
     config = loader.load_configuration(
         "train", ["data.root=folder", *words], run_mode=RunMode.MULTIRUN
     )
-    return make_plan(config, groups.to_train, limit)
+    return make_plan(config, check, limit)
 
 
 @pytest.mark.usefixtures("_hydra")
@@ -137,10 +140,34 @@ def test_values_are_checked_against_the_options_of_their_job() -> None:
 @pytest.mark.usefixtures("_hydra")
 def test_a_large_grid_is_sampled_and_no_value_is_left_out() -> None:
     made = plan("bands.n=range(1,41)", "seed=range(0,40)", "lr=1e-4,1e-3,-1", limit=100)
-    assert (made.num_jobs, made.num_checked, made.whole) == (4800, 100, False)
+    assert (made.num_jobs, made.num_checked, made.composable) == (4800, 100, True)
     assert "checked: 100 jobs, every value at least once" in made.text
     made = plan("seed=range(0,40)", "bands.n=range(0,41)", limit=100)
     assert [problem.message.split(",")[0] for problem in made.problems] == ["bands.n is 0"]
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_of_a_large_grid_every_value_is_composed_beside_every_choice_of_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ("bands=uniform,random", "model=tiny,resnet18", "lr=1e-4,1e-3", "seed=range(0,50)")
+    seen: list[Train] = []
+
+    def check(config: DictConfig) -> Train:
+        seen.append(groups.to_train(config))
+        return seen[-1]
+
+    made = plan(*words, limit=60, check=check)
+    assert (made.num_jobs, made.composable) == (400, True)
+    pairs = {(job.bands.name, job.model.name, job.seed) for job in seen}
+    assert len(pairs) == 2 * 2 * 50
+    rates = {(job.bands.name, job.model.name, job.lr) for job in seen}
+    assert len(rates) == 2 * 2 * 2
+    monkeypatch.setattr(validation, "MAX_CHOICES", 100)
+    made = plan(*words, limit=60)
+    assert (made.num_checked, made.composable) == (60, False)
+    made = plan("bands=uniform,rgb", "bands.n=3,4", "seed=range(0,40)", limit=10)
+    assert "Key 'n' not in 'Rgb'" in made.complaint
 
 
 @pytest.mark.usefixtures("_hydra")
@@ -148,8 +175,8 @@ def test_a_search_is_checked_at_every_choice_and_at_the_ends_of_its_ranges() -> 
     words = ["experiment=temperature_lr", "search=tpe", "hydra.sweeper.n_trials=7"]
     made = plan(*words, "batch_size=choice(8,1)", "weight_decay=interval(0.0,0.1)")
     assert made.num_jobs == 7
-    assert not made.whole
-    assert not plan(*words[:2], "hydra.sweeper.n_trials=1", "lr=choice(0.1)").whole
+    assert not made.composable
+    assert not plan(*words[:2], "hydra.sweeper.n_trials=1", "lr=choice(0.1)").composable
     (problem,) = made.problems
     assert "batch_size=1" in problem.overrides
     assert "weight_decay: 0 to 0.1" in made.text

@@ -121,7 +121,9 @@ class Store(PreparedSource):
                 self.shards.read_planes(key, bands, image)
 
     def _masks(self, rows: list[int]) -> NDArray[np.bool_]:
-        return self._index.masks[rows]
+        """Return masks; all in their order are no copy, since each job keeps those: half a GB."""
+        masks = self._index.masks
+        return masks if rows == list(range(len(masks))) else masks[rows]
 
     def _statistics(self, rows: list[int], classes: list[str | None]) -> SpectralStatistics:
         """Merge; the result for more than a few images is kept beside the store."""

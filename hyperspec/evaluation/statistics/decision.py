@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -165,11 +165,17 @@ def power(
 
 def _excess(rest: float, more: float, level: float, degrees: int) -> Floats:
     """Return t² (M - w rest)₊ for equally likely values of a mean square around rest + more."""
-    from scipy.special import gammaincinv
-
-    square = (rest + more) * gammaincinv(degrees / 2, _SHARES) / (degrees / 2)
+    square = (rest + more) * _quantiles(degrees) / (degrees / 2)
     left = np.maximum(square - share_subtracted(degrees) * rest, 0.0)
     return np.asarray(squared_t(level, degrees) * left)
+
+
+@cache
+def _quantiles(degrees: int) -> Floats:
+    """Return equally likely values of half a chi-square: a hundred sizes are tried for each row."""
+    from scipy.special import gammaincinv
+
+    return np.asarray(gammaincinv(degrees / 2, _SHARES))
 
 
 def _factor(situation: Situation, claim: Claim) -> float:

@@ -22,6 +22,7 @@ Everything is vectorised over leading axes, so that the simulation runs the very
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -95,8 +96,12 @@ def share_subtracted(degrees: int) -> float:
     return 1 - 1 / degrees
 
 
+@lru_cache(maxsize=2**16)
 def squared_t(level: float, degrees: int) -> float:
-    """Return the square of the two-sided quantile of Student's t."""
+    """Return the square of the two-sided quantile of Student's t.
+
+    Kept, since the comparisons of a report ask for the same levels again and again.
+    """
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + level) / 2)) ** 2
