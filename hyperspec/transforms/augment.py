@@ -222,7 +222,8 @@ class Views(nn.Module):
         with torch.autocast("cpu", enabled=False):
             bands, noise_sd = self._composed(x, params, mask, affine)
             sd = noise_sd if self.config.noise_sd else None
-            return interleaved(x, bands, mask, params, self._noise, sd, self.size)
+            blur = self.config.blur_sigma_px
+            return interleaved(x, bands, mask, params, self._noise, sd, self.size, blur)
 
     def _composed(
         self,

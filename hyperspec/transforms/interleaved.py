@@ -8,6 +8,8 @@ between the spectral part of a view and its warp.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that torch's own documentation uses
 from torch import Tensor
@@ -19,6 +21,9 @@ from hyperspec.transforms.spectral import BandMap
 
 # Fewer bands of float32 gain nothing by being turned (measured on one core, 50 bands).
 LEAST_BANDS = 64
+# A Gaussian this far out is 1.5e-8 of its height: below the last digit of float32.
+REACH_SIGMAS = 6
+PART = 32  # lines that are blurred together
 
 
 def pays(x: Tensor) -> bool:
@@ -37,6 +42,7 @@ def interleaved(
     noise: NoiseSource,
     noise_sd: Tensor | None,
     size: int,
+    blur_sigma_px: float,
 ) -> Tensor:
     """Return the views of images ``(B, n, S, S)``: spectral map, noise, mask, warp and blur.
 
@@ -50,6 +56,7 @@ def interleaved(
         noise: Gives numbers from its bank.
         noise_sd: Level per band, shape ``(n,)``; None without noise.
         size: Of the views.
+        blur_sigma_px: Largest blur that may be drawn, in pixels.
 
     Returns:
         Shape ``(B, n, size, size)``, ``channels_last``, in the dtype of ``x``.
@@ -77,15 +84,26 @@ def interleaved(
                 index[row], turned, per_sample_weights=weight[row], mode="sum"
             )
     if params.blurred is not None and params.blur_sigma_px is not None:
-        _blur_(made, params.blurred, blur_matrices(params.blur_sigma_px, size).to(x.dtype))
+        matrices = blur_matrices(params.blur_sigma_px, size).to(x.dtype)
+        _blur_(made, params.blurred, matrices, reach=math.ceil(REACH_SIGMAS * blur_sigma_px))
     return made.view(batch, size, size, count).permute(0, 3, 1, 2)
 
 
-def _blur_(made: Tensor, rows: Tensor, matrices: Tensor) -> None:
-    """Blur some views ``(B, size², n)`` in place, as :func:`spatial.gaussian_blur`."""
+def _blur_(made: Tensor, rows: Tensor, matrices: Tensor, reach: int) -> None:
+    """Blur some views ``(B, size², n)`` in place, as :func:`spatial.gaussian_blur`.
+
+    Part by part, from the pixels within ``reach``: beyond them a line's weights are nothing.
+    """
     size = matrices.shape[-1]
+    parts = [slice(first, min(first + PART, size)) for first in range(0, size, PART)]
+    around = [slice(max(part.start - reach, 0), part.stop + reach) for part in parts]
+    pairs = list(zip(parts, around, strict=True))
     for row, matrix in zip(rows.split(1), matrices, strict=True):
         lines = made.index_select(0, row).view(size, -1)
-        down = (matrix @ lines).view(size, size, -1)
-        across = torch.bmm(matrix.expand(size, -1, -1), down)
-        made.index_copy_(0, row, across.view(1, size * size, -1))
+        down = torch.cat([matrix[part, near] @ lines[near] for part, near in pairs])
+        down = down.view(size, size, -1)
+        across = [
+            torch.bmm(matrix[part, near].expand(size, -1, -1), down[:, near])
+            for part, near in pairs
+        ]
+        made.index_copy_(0, row, torch.cat(across, 1).view(1, size * size, -1))
