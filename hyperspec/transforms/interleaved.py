@@ -98,7 +98,8 @@ def _blur_(made: Tensor, rows: Tensor, matrices: Tensor, reach: int) -> None:
     parts = [slice(first, min(first + PART, size)) for first in range(0, size, PART)]
     around = [slice(max(part.start - reach, 0), part.stop + reach) for part in parts]
     pairs = list(zip(parts, around, strict=True))
-    for row, matrix in zip(rows.split(1), matrices, strict=True):
+    for place, matrix in enumerate(matrices):
+        row = rows[place : place + 1]
         lines = made.index_select(0, row).view(size, -1)
         down = torch.cat([matrix[part, near] @ lines[near] for part, near in pairs])
         down = down.view(size, size, -1)
