@@ -16,7 +16,7 @@ WITH    ?=
 # Third-party packages are left out: a third of the time, and what differs is Python's own library.
 OTHERS  := $(BIN)/mypy --config-file .ci/mypy_platforms.ini
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-versions coverage mutation golden lint type format bench bench-views bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-verdicts bench-windows bench-soak bench-scale bench-first-output gate sbom fuzz faults study docs release-check ui clean
+.PHONY: help setup demo test test-slow test-versions coverage mutation golden lint type format bench bench-views bench-step-sides bench-gpu check-gpu check-gpu-wheels bench-cubes bench-bands bench-sweep bench-memory bench-pruning bench-report bench-truth bench-race bench-verdicts bench-windows bench-soak bench-scale bench-first-output gate sbom fuzz faults study docs release-check ui clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -92,8 +92,12 @@ gate: $(READY)  ## did a change cost speed: eleven ratios against kept ones, hal
 bench-bands: $(READY)  ## every band strategy at 20 of 408 bands, against its time limit
 	$(BIN)/python benchmarks/bench_bands.py
 
-bench-views: $(READY)  ## views beside the same operations as a chain of kornia's classes
-	$(BIN)/python benchmarks/bench_views.py
+bench-views: $(READY)  ## views beside the same operations by kornia and torchvision (BENCH="--compiled": minutes a case)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_views.py $(BENCH)
+
+bench-step-sides: $(READY)  ## a step beside torchgeo's, lightly's, and ResNet-18 on ready 3-channel views
+	$(PIP) -e '.[bench]'
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_step_sides.py $(BENCH)
 
 bench-cubes: $(READY)  ## reading, packing and batches beside rasterio, spectral, a plain copy
 	$(PIP) -e '.[bench]'

@@ -48,6 +48,10 @@ class Process:
         """Return seconds per call over so many in a row, after ``lead`` that are left out."""
         return float(self._ask("time", what, count, lead))
 
+    def processor_time(self, what: str, count: int, lead: int) -> float:
+        """Return what :meth:`time` does in seconds of the process's processor time."""
+        return float(self._ask("processor", what, count, lead))
+
     def parts(self) -> list[float]:
         """Return the median seconds of a step's parts since the last time of asking."""
         found: list[float] = self._ask("parts")
@@ -82,6 +86,8 @@ def _serve(pipe: Connection, make: Callable[..., Side], arguments: tuple[object,
             pipe.send(_warm(side, *rest))
         elif word == "time":
             pipe.send(_time(side, *rest))
+        elif word == "processor":
+            pipe.send(_time(side, *rest, time.process_time))
         elif word == "parts":
             pipe.send([statistics.median(column) for column in zip(*side.parts, strict=True)])
             side.parts.clear()
@@ -102,13 +108,15 @@ def _warm(side: Side, what: str) -> int:
     return len(seconds)
 
 
-def _time(side: Side, what: str, count: int, lead: int) -> float:
+def _time(
+    side: Side, what: str, count: int, lead: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     for _ in range(lead):
         getattr(side, what)()
-    start = time.perf_counter()
+    start = clock()
     for _ in range(count):
         getattr(side, what)()
-    return (time.perf_counter() - start) / count
+    return (clock() - start) / count
 
 
 def _peak_mb() -> float:

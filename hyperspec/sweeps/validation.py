@@ -100,7 +100,7 @@ class Plan:
     """What else there is to say of a search."""
     is_search: bool = False
     composable: bool = False
-    """Whether it is known of all jobs that they can be composed; those of a search are not known."""
+    """Whether it is known of all jobs that they can be composed; not of those of a search."""
 
     @property
     def varied(self) -> list[Axis]:

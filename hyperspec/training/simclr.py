@@ -103,11 +103,15 @@ class SimCLR(HasParts, pl.LightningModule):
             Shape ``(B, k, S, S)``; k is the stem's width with a projection in front of the warp,
             else n.
         """
+        affine = self.normalisation.per_band_affine
+        projects = self.encoder.projects and not self.encoder.composes
         if self.folds:
             pixels = self._folded(images, masks, params, basis)
+        elif self.reduction is None and affine is not None and not projects:
+            return self.views.deliver(images, params, masks, affine)
         else:
             pixels = self._long_way(images, masks, params)
-            if self.encoder.projects and not self.encoder.composes:
+            if projects:
                 pixels = self.encoder.project(pixels)
         return self.views.warp(pixels, params)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from hyperspec.datasets.loading.packed_planes import StoredPlanes, project_stored
 from hyperspec.transforms.config import ViewsConfig
+from hyperspec.transforms.interleaved import interleaved, pays
 from hyperspec.transforms.noise import NoiseSource
 from hyperspec.transforms.sampler import ViewParams, ViewSampler
 from hyperspec.transforms.spatial import gaussian_blur, resample
@@ -194,15 +195,48 @@ class Views(nn.Module):
         self._check_images(x, params)
         # Shift and smoothing are products over bands, which autocast would round to 8 bits.
         with torch.autocast(x.device.type, enabled=False):
-            bands, noise_sd = self.band_map(x, params, mask), self.noise_sd
-            if affine is not None:
-                bands, noise_sd = bands.then(*affine), noise_sd * affine[0]
+            bands, noise_sd = self._composed(x, params, mask, affine)
             y = bands.apply(x)
         if self.config.noise_sd:
             y = self._noise.add_(y.clone() if y is x else y, noise_sd, params.noise_seed)
         if mask is None:
             return y
         return y * mask if y is x else y.mul_(mask)
+
+    def deliver(
+        self,
+        x: Tensor,
+        params: ViewParams,
+        mask: Tensor | None = None,
+        affine: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Return ``warp(spectral(x, params, mask, affine), params)`` up to rounding, sooner.
+
+        On a CPU, where many bands move, by :mod:`hyperspec.transforms.interleaved`; the bands of a
+        pixel then lie beside each other (``channels_last``).
+        """
+        self._check_images(x, params)
+        moves = self.config.moves or self.size != self.source_size
+        if not (moves and self._noise.banked(x.device) and pays(x)):
+            return self.warp(self.spectral(x, params, mask, affine), params)
+        with torch.autocast("cpu", enabled=False):
+            bands, noise_sd = self._composed(x, params, mask, affine)
+            sd = noise_sd if self.config.noise_sd else None
+            blur = self.config.blur_sigma_px
+            return interleaved(x, bands, mask, params, self._noise, sd, self.size, blur)
+
+    def _composed(
+        self,
+        x: Tensor,
+        params: ViewParams,
+        mask: Tensor | None,
+        affine: tuple[Tensor, Tensor] | None,
+    ) -> tuple[BandMap, Tensor]:
+        """Return spectral operations and normalisation as one map, and the noise's level."""
+        bands = self.band_map(x, params, mask)
+        if affine is None:
+            return bands, self.noise_sd
+        return bands.then(*affine), self.noise_sd * affine[0]
 
     def project_view(
         self,

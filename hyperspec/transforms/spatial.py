@@ -156,6 +156,25 @@ def resample(x: Tensor, theta: Tensor, size: int) -> Tensor:
     return warped.to(x.dtype)
 
 
+def neighbours(theta: Tensor, source_size: int, size: int) -> tuple[Tensor, Tensor]:
+    """Return between which four source pixels each pixel of a view lies, and their weights.
+
+    As in :func:`resample`, which ``theta`` is from; pixels outside the image have the weight 0.
+
+    Returns:
+        Places in the flattened image and weights, each of shape ``(B, size * size, 4)``.
+    """
+    grid = F.affine_grid(theta, [len(theta), 1, size, size], align_corners=True).flatten(1, 2)
+    place = (grid + 1) * ((source_size - 1) / 2)
+    first = place.floor()
+    ends = torch.stack([first, first + 1], -1)
+    share = torch.stack([first + 1 - place, place - first], -1)
+    share = share * ((ends >= 0) & (ends < source_size))
+    (x, y), (across, down) = ends.clamp(0, source_size - 1).long().unbind(2), share.unbind(2)
+    index = y[..., :, None] * source_size + x[..., None, :]
+    return index.flatten(2), (down[..., :, None] * across[..., None, :]).flatten(2)
+
+
 def _pixels_to_unit(height: int, width: int, like: Tensor) -> Tensor:
     """Map pixel centres 0 ... W-1 onto -1 ... 1, as ``grid_sample`` wants them."""
     x, y = 2 / max(width - 1, 1), 2 / max(height - 1, 1)
@@ -168,13 +187,17 @@ def gaussian_blur(x: Tensor, sigma_px: Tensor) -> Tensor:
 
     The standard deviations ``(B,)`` are in pixels; 0 leaves a view as it is.
     """
-    size = x.shape[-1]
-    offsets = torch.arange(1 - size, size, device=x.device, dtype=torch.float32)
+    matrices = blur_matrices(sigma_px, x.shape[-1]).to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):  # in the type of the views, as the warp
+        # One by one: a product with one matrix is one large product, with B of them B k small ones.
+        return torch.stack([m @ one @ m.mT for m, one in zip(matrices, x, strict=True)])
+
+
+def blur_matrices(sigma_px: Tensor, size: int) -> Tensor:
+    """Return the matrices that blur lines of so many pixels, shape ``(B, size, size)``."""
+    offsets = torch.arange(1 - size, size, device=sigma_px.device, dtype=torch.float32)
     sigma = sigma_px.float().clamp(min=1e-3)[:, None]
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum(1, keepdim=True)
-    place = torch.arange(size, device=x.device)
-    matrix = kernel[:, place[None, :] - place[:, None] + size - 1].to(x.dtype)[:, None]
-    with torch.autocast(x.device.type, enabled=False):  # in the type of the views, as the warp
-        blurred: Tensor = matrix @ x @ matrix.transpose(-1, -2)
-    return blurred
+    place = torch.arange(size, device=sigma_px.device)
+    return kernel[:, place[None, :] - place[:, None] + size - 1]

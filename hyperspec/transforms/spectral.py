@@ -44,6 +44,16 @@ class BandMap:
         offset = self.offset.to(x.dtype)[..., None, None]
         return x + offset if factor is None else torch.addcmul(offset, x, factor)
 
+    def of(self, row: int, bands: slice | None = None) -> BandMap:
+        """Return the map of one specimen: its operators, or what follows them on some bands."""
+        if bands is None:
+            return BandMap(operators=tuple(each[row : row + 1] for each in self.operators))
+        factor, offset = (
+            None if each is None else each[row % len(each), None, bands]
+            for each in (self.factor, self.offset)
+        )
+        return BandMap(factor, (), offset)
+
     def then(self, scale: Tensor, offset: Tensor) -> BandMap:
         """Compose a map per band after this one: ``scale * y + offset``, each of shape ``(n,)``."""
         factor = scale[None] if self.factor is None else self.factor * scale

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from views_presets import PRESETS
 
+import hyperspec.transforms.noise as views_noise
 from hyperspec.spectra.axis import mission_axis
 from hyperspec.transforms.augment import ViewParams, Views
 from hyperspec.transforms.config import ViewsConfig
@@ -364,6 +365,26 @@ def test_normalising_in_the_same_pass_equals_normalising_afterwards(preset: str)
     after = views.spectral(x, params, mask) * scale[:, None, None] + offset[:, None, None]
     found = views.spectral(x, params, mask, (scale, offset))
     torch.testing.assert_close(found, after * mask, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_bands_beside_each_other_are_the_same_views(
+    preset: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views_noise, "BLOCK", 5000)  # 19 bands
+    views = make_views(PRESETS[preset], n=70, size=12, source_size=16, fill=np.full(70, 0.5))
+    x, mask, params = images(5, 70, dtype=dtype), foreground(5), views.draw(5)
+    affine = torch.linspace(1, 2, 70), torch.linspace(-1, 0, 70)
+    original = x.clone()
+    for chosen in (None, mask):
+        made = views.deliver(x, params, chosen, affine)
+        # bfloat16 is rounded once here and after each operation there.
+        rtol, atol = (0.02, 0.06) if dtype == torch.bfloat16 else (None, None)
+        plain = views.warp(views.spectral(x, params, chosen, affine), params)
+        torch.testing.assert_close(made, plain, rtol=rtol, atol=atol)
+        assert made.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, original)
 
 
 def test_views_drawn_for_other_images_are_refused() -> None:

@@ -47,11 +47,8 @@ def test_the_bank_has_no_mean_over_draws_at_any_pixel() -> None:
 def test_blocks_of_channels_lie_at_different_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views_noise, "BLOCK", 300)
     source = NoiseSource(100, use_bank=True)
-    assert [block for block, _, _ in source._places(1, 7, seed=3)] == [
-        (0, 0, 3),
-        (0, 3, 6),
-        (0, 6, 7),
-    ]
+    (blocks,) = source.places(1, 7, seed=3)
+    assert [block.bands for block in blocks] == [slice(0, 3), slice(3, 6), slice(6, 7)]
     noise = source.draw(1, 7, LIKE, seed=3)[0]
     assert np.abs(np.corrcoef(noise.numpy()) - np.eye(7)).max() < 0.5
     assert noise.unique().numel() == 700

@@ -28,7 +28,7 @@ from hyperspec.losses.nt_xent import NtXent
 from hyperspec.training.allocator import KEPT_BELOW
 from hyperspec.training.devices import count_devices, device_kind, is_there
 from hyperspec.training.simclr import SimCLR
-from hyperspec.transforms.noise import BANK_STARTS, BLOCK, NoiseSource
+from hyperspec.transforms.noise import BANK_STARTS, BLOCK, Block, NoiseSource
 from hyperspec.transforms.sampler import ViewParams, ViewSampler
 from hyperspec.utils.device_kind import kind_of, planned_for
 
@@ -326,17 +326,24 @@ class _Noise(NoiseSource):
     """Takes the memory that noise takes; the bank itself is counted apart."""
 
     def draw(self, batch: int, channels: int, like: Tensor, seed: int) -> Tensor:
-        banked = self.use_bank and kind_of(like.device) == "cpu"
-        converts = banked and like.dtype != torch.float32
+        converts = self.banked(like.device) and like.dtype != torch.float32
         bank = BANK_STARTS + max(BLOCK, self.num_pixels) if converts else 0
         copied = torch.empty(bank, dtype=like.dtype)
         made = torch.empty(batch, channels, self.num_pixels, dtype=like.dtype, device=like.device)
         return made.fill_(len(copied))
 
     def add_(self, y: Tensor, sd: Tensor, seed: int) -> Tensor:
-        if self.use_bank and kind_of(y.device) == "cpu":
+        if self.banked(y.device):
             return y.add_(0)
         return y.addcmul_(torch.empty_like(y), y)
+
+    def places(self, batch: int, channels: int, seed: int) -> list[list[Block]]:
+        with _outside():
+            one = super().places(1, channels, 0)
+        return [*one, *[[]] * (batch - 1)]  # what is made of a specimen is gone before the next
+
+    def add_block_(self, y: Tensor, sd: Tensor, block: Block) -> None:
+        y.add_(0)
 
 
 def _fake(module: SimCLR, mode: FakeTensorMode, itemsize: int, settings: StepSettings) -> SimCLR:
