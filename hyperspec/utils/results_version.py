@@ -100,6 +100,6 @@ RESULTS: Mapping[str, int] = {
 
 # Hash of the source with which the golden numbers were written. Source that differs from it may
 # compute something else, so that it counts in a job's identity: see `utils/source_tree.py`.
-SOURCE_TREE = "eee0c579e6a01b47"
+SOURCE_TREE = "9c5d1e6e4b434139"
 # Of its bytes: where these agree, that need not be computed, which takes most of a second.
-SOURCE_FILES = "a8a0c019727561ed"
+SOURCE_FILES = "f4c7366d8fc76cb1"
