@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.statistics.variance import Floats
+from hyperspec.report.left_out import LEFT_OUT, with_race
 from hyperspec.report.prediction_rows import NUMBERS, prediction_rows
-from hyperspec.report.race import LEFT_OUT, with_race
 from hyperspec.report.variants import with_variants
 from hyperspec.tracking.client import open_client, resolve_uri
 from hyperspec.tracking.contract import Artifact, Tag

@@ -16,8 +16,8 @@ from hyperspec.evaluation.metrics import CLASSIFIERS, CONTROLS, Metric, natural_
 from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS
 from hyperspec.evaluation.statistics.variance import MIN_SEEDS
 from hyperspec.report.cohorts import objective_name
+from hyperspec.report.left_out import by_setting, num_trainings
 from hyperspec.report.load import SweepData
-from hyperspec.report.race import by_setting, num_trainings
 from hyperspec.report.summary import Point, Score, Summary, setting_text
 from hyperspec.report.variants import settings
 from hyperspec.tracking.contract import MetricName
