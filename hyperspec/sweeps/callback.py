@@ -270,8 +270,9 @@ def _announce(
 ) -> tuple[list[str], list[object], bool]:
     """Say what the sweep will run, and refuse it whole when a job cannot run.
 
-    Returns the keys that it varies, the checked configs of jobs, and whether it is known of all jobs
-    that they can be composed; after a dry run it leaves with status 0, or 1 when some will fail.
+    Returns the keys that it varies, the checked configs of jobs, and whether it is known of all
+    jobs that they can be composed; after a dry run it leaves with status 0, or 1 when some will
+    fail.
     """
     from hyperspec.runs.planning.time import predict
 

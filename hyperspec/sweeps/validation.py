@@ -100,7 +100,7 @@ class Plan:
     """What else there is to say of a search."""
     is_search: bool = False
     composable: bool = False
-    """Whether it is known of all jobs that they can be composed; those of a search are not known."""
+    """Whether all jobs can be composed, as is known of them; those of a search are not known."""
 
     @property
     def varied(self) -> list[Axis]:

@@ -17,11 +17,10 @@ from hyperspec.tracking.record import RunRecord
 from hyperspec.tracking.run_index import open_readonly
 
 _JOBS = "(SELECT run_uuid FROM tags WHERE key = ? AND value = ?)"
-_RUNS = (
-    "SELECT run_uuid, name, status, start_time, end_time, experiment_id, artifact_uri FROM runs "
-    f"WHERE lifecycle_stage = 'active' AND run_uuid IN {_JOBS} "  # noqa: S608 - constants
-    "ORDER BY start_time DESC, run_uuid"
-)
+_RUNS = f"""
+SELECT run_uuid, name, status, start_time, end_time, experiment_id, artifact_uri FROM runs
+WHERE lifecycle_stage = 'active' AND run_uuid IN {_JOBS} ORDER BY start_time DESC, run_uuid
+"""  # noqa: S608 - constants
 # A field of RunRecord, its table, and what of it is the value.
 _VALUES = (
     ("tags", "tags", "value"),
