@@ -13,6 +13,7 @@ from kornia.augmentation import random_generator
 from torch import Tensor
 
 from hyperspec.transforms.config import ViewsConfig
+from hyperspec.utils.device_kind import kind_of
 
 
 class SpatialSampler:
@@ -189,6 +190,8 @@ def gaussian_blur(x: Tensor, sigma_px: Tensor) -> Tensor:
     """
     matrices = blur_matrices(sigma_px, x.shape[-1]).to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):  # in the type of the views, as the warp
+        if kind_of(x.device) != "cpu":
+            return matrices[:, None] @ x @ matrices[:, None].mT
         # One by one: a product with one matrix is one large product, with B of them B k small ones.
         return torch.stack([m @ one @ m.mT for m, one in zip(matrices, x, strict=True)])
 
