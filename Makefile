@@ -115,7 +115,7 @@ bench-pruning: $(READY)  ## the same search with and without pruning: steps and 
 	$(BIN)/python benchmarks/bench_pruning.py --pruners none,median,hyperband
 
 bench-report: $(READY)  ## the report on 1,000 fake jobs: seconds and size of the page
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_report.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_scale.py --parts report --jobs 1000
 
 bench-truth: $(READY)  ## do intervals cover and verdicts hold: simulated sweeps with known truth (TRIALS=2000)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_truth.py --trials $(or $(TRIALS),2000)
