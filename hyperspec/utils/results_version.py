@@ -100,6 +100,6 @@ RESULTS: Mapping[str, int] = {
 
 # Hash of the source with which the golden numbers were written. Source that differs from it may
 # compute something else, so that it counts in a job's identity: see `utils/source_tree.py`.
-SOURCE_TREE = "9c5d1e6e4b434139"
+SOURCE_TREE = "d55a176080730ff8"
 # Of its bytes: where these agree, that need not be computed, which takes most of a second.
-SOURCE_FILES = "f4c7366d8fc76cb1"
+SOURCE_FILES = "f7d09cc03183315a"

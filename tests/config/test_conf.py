@@ -190,7 +190,7 @@ def test_low_memory_saves_memory() -> None:
     assert "16" in made.hardware.precision
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("search", sorted({*SEARCHES} - {"race"}))
 @pytest.mark.parametrize("experiment", ["band_count", "temperature_lr", "strategies"])
 def test_searches_keep_the_space_and_follow_the_metric(search: str, experiment: str) -> None:
     config = composed(f"experiment={experiment}", f"search={search}", hydra=True)
@@ -202,6 +202,20 @@ def test_searches_keep_the_space_and_follow_the_metric(search: str, experiment: 
     own = "" if search == "tpe" else f"-{search.removeprefix('tpe_')}"
     assert sweeper["study_name"] == f"${{hydra:runtime.choices.experiment}}{own}-v1"
     assert sweeper["storage"].startswith("sqlite:///")
+
+
+@pytest.mark.parametrize("experiment", ["band_count", "temperature_lr", "strategies"])
+def test_a_race_keeps_the_grid(experiment: str) -> None:
+    plain, race = (
+        OmegaConf.to_container(
+            composed(f"experiment={experiment}", *more, hydra=True).hydra.sweeper
+        )
+        for more in ([], ["search=race"])
+    )
+    assert isinstance(plain, dict)
+    assert isinstance(race, dict)
+    assert race["params"] == plain["params"]
+    assert race["first"] == 2
 
 
 def test_overlays_with_a_space_become_a_multirun() -> None:
