@@ -22,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -71,7 +72,7 @@ def import_lightly() -> Any:
 LIBRARIES: dict[str, Callable[[], Any]] = {"lightly": import_lightly, "torchgeo": import_torchgeo}
 
 
-class Ready:
+class Ready(ABC):
     """Steps on a batch that is in memory.
 
     Args:
@@ -86,11 +87,13 @@ class Ready:
         self.model = self.build(bands)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-3)
 
+    @abstractmethod
     def build(self, bands: int) -> nn.Module:
-        raise NotImplementedError
+        """Return the model for so many bands."""
 
+    @abstractmethod
     def loss(self) -> Tensor:
-        raise NotImplementedError
+        """Return the loss of the batch, with its gradient's graph."""
 
     def step(self) -> None:
         self.optimizer.zero_grad()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -41,15 +40,6 @@ def needs(module: str, name: str) -> object:
 # Each takes about a minute, so that every mechanism has one here: workers that are lost and workers
 # that are left behind, in pools of joblib, submitit and Ray. `make faults` has more.
 SUBMITIT, RAY = needs("submitit", "submitit_local"), needs("ray", "ray")
-
-
-@pytest.fixture
-def folder(sweep_uri: str, tmp_path: Path) -> Path:
-    """A working folder with a store that has its tables already (they take two seconds)."""
-    (tmp_path / "store").mkdir()
-    open_client(sweep_uri, create=True).search_experiments()
-    shutil.copy(sweep_uri.removeprefix("sqlite:///"), tmp_path / "store" / "mlflow.db")
-    return tmp_path
 
 
 def start(folder: Path, launcher: str, *words: str) -> subprocess.Popen[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,7 +29,6 @@ from hyperspec.sweeps.race import (
     training_order,
     within_reach,
 )
-from hyperspec.tracking.client import open_client
 from hyperspec.tracking.parent import find_parent
 from hyperspec.utils.errors import ConfigError
 
@@ -169,15 +167,6 @@ def test_other_sweeps_are_no_races(loader: ConfigLoader) -> None:
     words = ["data.root=folder", "bands.n=10,20"]
     plain = loader.load_configuration("train", words, run_mode=RunMode.MULTIRUN)
     assert race_of(plain) is None
-
-
-@pytest.fixture
-def folder(sweep_uri: str, tmp_path: Path) -> Path:
-    """A working folder with a store that has its tables already (they take two seconds)."""
-    (tmp_path / "store").mkdir()
-    open_client(sweep_uri, create=True).search_experiments()
-    shutil.copy(sweep_uri.removeprefix("sqlite:///"), tmp_path / "store" / "mlflow.db")
-    return tmp_path
 
 
 def run_app(folder: Path, *words: str) -> tuple[int, str]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,15 +19,6 @@ from hyperspec.tracking.parent import find_parent
 from hyperspec.utils.errors import TrackingError
 
 APP = Path(__file__).with_name("sweep_app.py")
-
-
-@pytest.fixture
-def folder(sweep_uri: str, tmp_path: Path) -> Path:
-    """A working folder with a store that has its tables already (they take two seconds)."""
-    (tmp_path / "store").mkdir()
-    open_client(sweep_uri, create=True).search_experiments()
-    shutil.copy(sweep_uri.removeprefix("sqlite:///"), tmp_path / "store" / "mlflow.db")
-    return tmp_path
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
