@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperspec.training.optimizer import Optimisation, build_optimizer
+from hyperspec.training import precision
 from hyperspec.training.precision import MixedPrecision, precision_words
 
 CPU = torch.device("cpu")
@@ -92,3 +95,28 @@ def test_which_precisions_are_ours() -> None:
         assert type(plugin).__qualname__ == "MixedPrecision"
         assert plugin.precision == "bf16-mixed"  # no 16 bit on the CPU
         assert plugin.scaler is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["bf16-mixed", "bf16", "16-mixed", "32-true"])
+@pytest.mark.parametrize("instructions", [{}, {"avx512_bf16": True}, {"bf16": True}])
+def test_a_processor_without_bfloat16_is_told_and_one_with_it_too(
+    name: str,
+    instructions: dict[str, bool],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = MappingProxyType({"cpu_name": "Old One", "avx512_bf16": False, **instructions})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    precision._tell_bf16.cache_clear()
+    with caplog.at_level(logging.INFO, precision.__name__):
+        precision_words(name, CPU)
+        first = caplog.text
+        precision_words(name, CPU)
+    assert ("(Old One) has no bfloat16" in first) == (name != "32-true" and not instructions)
+    assert ("precision=32-true" in first) == (name != "32-true" and not instructions)
+    assert ("precision=bf16-mixed took" in first) == (name == "32-true" and bool(instructions))
+    assert caplog.text.count("bfloat16") <= 1  # a sweep's next job does not say it again
+    caplog.clear()
+    precision_words("bf16-mixed", torch.device("cuda"))
+    assert not caplog.records
+    precision._tell_bf16.cache_clear()
