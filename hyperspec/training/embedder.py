@@ -131,5 +131,6 @@ class Embedder:
             if self.reduction is not None:
                 matrix = self.reduction.fold(weight, scale)
             constant = (weight @ offset).expand(count, -1)
-            pixels = project_stored(matrix.expand(count, -1, -1), constant, stored)
+            sizes = [matrix.shape[-2]]
+            (pixels,) = project_stored(matrix.expand(count, -1, -1), constant, stored, sizes)
         return self.encoder.features(pixels.view(count, -1, *masks.shape[2:]) * masks)

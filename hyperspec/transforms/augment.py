@@ -276,9 +276,8 @@ class Views(nn.Module):
         # Spread over the batch before they are shortened: gradients are summed in float32 then.
         constant = view.constant.expand(batch, -1)[..., None].to(x.dtype)
         matrix = view.matrix.expand(batch, -1, -1).to(x.dtype)
-        z = self._noisy(torch.baddbmm(constant, matrix, x.flatten(2)), view)
-        z = z.view(batch, -1, height, width)
-        return z if mask is None else z.mul_(mask)
+        z = self._noisy_inside(torch.baddbmm(constant, matrix, x.flatten(2)), mask, view)
+        return z.view(batch, -1, height, width)
 
     def project_views(
         self, images: StoredPlanes, mask: Tensor | None, views: Sequence[FoldedView]
@@ -291,16 +290,12 @@ class Views(nn.Module):
         batch, sizes = len(images), [view.matrix.shape[1] for view in views]
         matrix = torch.cat([view.matrix.expand(batch, -1, -1) for view in views], 1)
         constant = torch.cat([view.constant.expand(batch, -1) for view in views], 1)
-        made, size = [], self.source_size
-        parts = torch.split(project_stored(matrix, constant, images), sizes, dim=1)
-        for z, view in zip(parts, views, strict=True):
-            image = self._noisy(z, view).view(batch, -1, size, size)
-            if mask is not None:
-                # In place where it can be: a new tensor of this size is all page faults. Parts of a
-                # split must stay as they are, sums with noise are nobody else's.
-                image = image * mask if view.noise is None else image.mul_(mask)
-            made.append(image)
-        return made
+        parts = project_stored(matrix, constant, images, sizes)
+        shape = (batch, -1, self.source_size, self.source_size)
+        return [
+            self._noisy_inside(part, mask, view).view(shape)
+            for part, view in zip(parts, views, strict=True)
+        ]
 
     @property
     def reads_pixels(self) -> bool:
@@ -332,13 +327,17 @@ class Views(nn.Module):
             noise = self._noise_factor(scaled, basis) if self.config.noise_sd else None
         return FoldedView(folded, constant, noise, params)
 
-    def _noisy(self, z: Tensor, view: FoldedView) -> Tensor:
-        """Add projected sensor noise to a product ``(B, k, P)``."""
-        if view.noise is None:
-            return z
-        factor = view.noise.to(z.dtype)
-        numbers = self._noise.draw(len(z), factor.shape[1], z, view.params.noise_seed)
-        return torch.baddbmm(z, factor.expand(len(z), -1, -1), numbers)
+    def _noisy_inside(self, z: Tensor, mask: Tensor | None, view: FoldedView) -> Tensor:
+        """Add projected sensor noise to a product ``(B, k, P)`` in place; 0 outside the mask.
+
+        In place, and before the pixels become a plane: a new tensor of this size is all page
+        faults, and a change of a tensor's view makes torch copy its gradient, twice.
+        """
+        if view.noise is not None:
+            factor = view.noise.to(z.dtype)
+            numbers = self._noise.draw(len(z), factor.shape[1], z, view.params.noise_seed)
+            z = z.baddbmm_(factor.expand(len(z), -1, -1), numbers)
+        return z if mask is None else z.mul_(mask.flatten(2))
 
     def noise_basis(self, weight: Tensor, scale: Tensor) -> Tensor | None:
         """Return what projected noise keeps of a projection, ``(n, k)``; None where it needs none.

@@ -19,11 +19,14 @@ def test_the_product_and_its_gradients_are_those_of_a_wide_batch(
     own = None if channels is None else torch.tensor(channels)
     images = StoredPlanes(planes, [4, 1, 4], own)
     n = images.num_bands
-    matrix = torch.randn(3, 2, n, generator=generator, requires_grad=True)
-    constant = torch.randn(3, 2, generator=generator, requires_grad=True)
-    weights = torch.randn(3, 2, 49, generator=generator, dtype=torch.float64)
+    matrix = torch.randn(3, 5, n, generator=generator, requires_grad=True)
+    constant = torch.randn(3, 5, generator=generator, requires_grad=True)
+    weights = torch.randn(3, 5, 49, generator=generator, dtype=torch.float64)
 
-    made = project_stored(matrix, constant, images)
+    parts = project_stored(matrix, constant, images, [2, 3])
+    assert [part.shape[1] for part in parts] == [2, 3]
+    assert all(part.is_contiguous() and part._base is None for part in parts)
+    made = torch.cat(parts, 1)
     (made.double() * weights).sum().backward()
 
     wide = planes[[4, 1, 4]].double().flatten(2)

@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from hyperspec.training.optimizer import Optimisation, build_optimizer
 from hyperspec.training import precision
+from hyperspec.training.optimizer import Optimisation, build_optimizer
 from hyperspec.training.precision import MixedPrecision, precision_words
 
 CPU = torch.device("cpu")

@@ -67,19 +67,25 @@ class StoredPlanes:
             yield pixels, buffer[: part.numel()].view_as(part).copy_(part)
 
 
-def project_stored(matrix: Tensor, constant: Tensor, images: StoredPlanes) -> Tensor:
+def project_stored(
+    matrix: Tensor, constant: Tensor, images: StoredPlanes, sizes: Sequence[int]
+) -> tuple[Tensor, ...]:
     """Return ``matrix @ images + constant`` per pixel, with gradients to matrix and constant.
+
+    In parts that are tensors of their own: of one whole, torch would copy slices and their
+    gradients, and operations in place on them would copy once more.
 
     Args:
         matrix: One linear map over bands per image, shape ``(B, m, n)``.
         constant: Added to the result, shape ``(B, m)``.
         images: B images of n bands and P pixels.
+        sizes: Rows of each part, which add up to m.
 
     Returns:
-        Shape ``(B, m, P)``, in the type of ``matrix``.
+        For each part, shape ``(B, size, P)``, in the type of ``matrix``.
     """
-    result: Tensor = _ProjectStored.apply(matrix, constant, images)  # type: ignore[no-untyped-call]
-    return result
+    parts: tuple[Tensor, ...] = _ProjectStored.apply(matrix, constant, images, sizes)  # type: ignore[no-untyped-call]
+    return parts
 
 
 def _product(one: Tensor, other: Tensor) -> Tensor:
@@ -99,23 +105,30 @@ class _ProjectStored(torch.autograd.Function):
     """The product, with the images widened once more in the backward pass instead of kept."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, constant: Tensor, images: StoredPlanes) -> Tensor:
-        batch, outputs, _ = matrix.shape
-        result = matrix.new_empty(batch, outputs, images.num_pixels)
+    def forward(
+        ctx: Any, matrix: Tensor, constant: Tensor, images: StoredPlanes, sizes: Sequence[int]
+    ) -> tuple[Tensor, ...]:
+        batch = len(matrix)
+        parts = tuple(matrix.new_empty(batch, size, images.num_pixels) for size in sizes)
         for item in range(batch):
+            added = constant[item][:, None].split(sizes)
             for pixels, values in images.blocks(item, matrix.dtype):
-                product = _product(matrix[item], values.T)
-                torch.add(product, constant[item][:, None], out=result[item][:, pixels])
+                products = _product(matrix[item], values.T).split(sizes)
+                for part, product, own in zip(parts, products, added, strict=True):
+                    torch.add(product, own, out=part[item][:, pixels])
         ctx.images, ctx.shape = images, matrix.shape
-        return result
+        return parts
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        gradient, images = gradients[0].contiguous(), ctx.images
-        for_matrix = None
-        if ctx.needs_input_grad[0]:
-            for_matrix = gradient.new_zeros(ctx.shape)
-            for item in range(len(for_matrix)):
-                for pixels, values in images.blocks(item, gradient.dtype):
-                    for_matrix[item] += _product(gradient[item][:, pixels], values)
-        return for_matrix, gradient.sum(2) if ctx.needs_input_grad[1] else None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        images, needed = ctx.images, ctx.needs_input_grad
+        matrix = constant = None
+        if needed[0]:
+            matrix = gradients[0].new_zeros(ctx.shape)
+            for item, own in enumerate(zip(*gradients, strict=True)):
+                for pixels, values in images.blocks(item, matrix.dtype):
+                    block = torch.cat([gradient[:, pixels] for gradient in own])
+                    matrix[item] += _product(block, values)
+        if needed[1]:
+            constant = torch.cat([gradient.sum(2) for gradient in gradients], 1)
+        return matrix, constant, None, None
