@@ -68,7 +68,7 @@ class StoredPlanes:
 
 
 def project_stored(
-    matrix: Tensor, constant: Tensor, images: StoredPlanes, sizes: Sequence[int]
+    matrix: Tensor, constant: Tensor, images: StoredPlanes, sizes: list[int]
 ) -> tuple[Tensor, ...]:
     """Return ``matrix @ images + constant`` per pixel, with gradients to matrix and constant.
 
@@ -106,14 +106,14 @@ class _ProjectStored(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, matrix: Tensor, constant: Tensor, images: StoredPlanes, sizes: Sequence[int]
+        ctx: Any, matrix: Tensor, constant: Tensor, images: StoredPlanes, sizes: list[int]
     ) -> tuple[Tensor, ...]:
         batch = len(matrix)
         parts = tuple(matrix.new_empty(batch, size, images.num_pixels) for size in sizes)
         for item in range(batch):
-            added = constant[item][:, None].split(sizes)
+            added = torch.split(constant[item][:, None], sizes)
             for pixels, values in images.blocks(item, matrix.dtype):
-                products = _product(matrix[item], values.T).split(sizes)
+                products = torch.split(_product(matrix[item], values.T), sizes)
                 for part, product, own in zip(parts, products, added, strict=True):
                     torch.add(product, own, out=part[item][:, pixels])
         ctx.images, ctx.shape = images, matrix.shape
