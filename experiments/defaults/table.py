@@ -3,13 +3,15 @@
     python experiments/defaults/table.py --sweeps defaults/sweeps/* --out defaults
 
 Accuracies are test k-NN and the linear probe, over seeds, rotations and specimens with 95%
-intervals; differences are paired by seed and specimen and corrected for all settings of a set
-(Holm). Sweeps of one set are those whose study has one name.
+intervals; differences are paired by seed and specimen and corrected for all settings of a table
+(Holm); a table for each set and number of bands. Sweeps of one set are those whose study has one
+name.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from hyperspec.evaluation.statistics.intervals import Interval
@@ -24,6 +26,7 @@ DEFAULTS = {
     "views": "default",
     "model.stem": "projection",
     "loss.temperature": "0.1",
+    "model.stem_channels": "32",
 }
 MARGIN = 0.02
 
@@ -37,9 +40,20 @@ def name_of(point: Point) -> str:
     return " ".join(changed)
 
 
-def rows(data: SweepData) -> dict[str, tuple[Point, Equivalence | None]]:
+def tables(name: str, data: SweepData) -> dict[str, dict[str, tuple[Point, Equivalence | None]]]:
+    """Return :func:`rows` by title: a table for each number of bands."""
+    points = summarise(data).points
+    counts = sorted({point.n for point in points})
+    titles = {n: f"{name}, {n} bands" if len(counts) > 1 else name for n in counts}
+    return {
+        title: rows(data, [point for point in points if point.n == n])
+        for n, title in titles.items()
+    }
+
+
+def rows(data: SweepData, settings: Sequence[Point]) -> dict[str, tuple[Point, Equivalence | None]]:
     """Return each setting with its comparison, the defaults first, then by k-NN."""
-    points = {name_of(point): point for point in summarise(data).points}
+    points = {name_of(point): point for point in settings}
     pairs = Pairs(data, MARGIN)
     own = points.pop("")
     names = sorted(points, key=lambda name: -points[name].scores["knn"].mean)
@@ -93,7 +107,9 @@ def main() -> None:
     sets: dict[str, list[str]] = {}
     for folder in words.sweeps:
         sets.setdefault(folder.name.partition("-")[0], []).append(str(folder))
-    found = {name: rows(load_sweep(words.uri, own)) for name, own in sorted(sets.items())}
+    found = {}
+    for name, own in sorted(sets.items()):
+        found |= tables(name, load_sweep(words.uri, own))
     words.out.mkdir(parents=True, exist_ok=True)
     (words.out / "tables.md").write_text(markdown(found), encoding="utf-8")
     print(f"wrote {words.out / 'tables.md'}")

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# How many channels does the projection need? 32 against 8, 12, 16 and 24: ResNet-18 on planted windows, `tiny` on
+# How many channels does the projection need? 32 against 8, 12, 16, 24 and 64: ResNet-18 on planted windows, `tiny` on
 # planted and shallow windows and on the tiles of a real scene (extra `studies`: pip install -e '.[studies]').
-# A width draws another start of all weights, so seeds count and not rotations of the split: ten for `tiny`, five for
+# A width draws another start of all weights, so seeds count and not rotations of the split: ten for `tiny`, three for
 # ResNet-18. Stopped, it goes on with the same command.
 set -euo pipefail
 BIN=${BIN:-.venv/bin}
 STUDY=${STUDY:-stem_width}
 PARTS=${PARTS:-planted graded scene resnet18}
 
-common=(-m bands=uniform model.stem_channels=32,8,12,16,24 lr=1e-3 batch_size=32
+common=(-m bands=uniform model.stem_channels=32,8,12,16,24,64 lr=1e-3 batch_size=32
   evaluation.importance=false 'evaluation.controls=[untrained,mean_spectrum]' hardware=cpu
   hardware.threads="${THREADS:-1}")
 
@@ -21,7 +21,7 @@ for part in $PARTS; do
       ;;
     resnet18)
       set=planted40 side=40
-      words=(model=resnet18 data=synthetic data.size=32 epochs=20 bands.n=50,408 seed="range(5)")
+      words=(model=resnet18 data=synthetic data.size=32 epochs=20 bands.n=50,408 seed=0,1,2)
       ;;
     scene)
       set=scene side=0
