@@ -22,11 +22,7 @@ from hyperspec.runs.identity import Objective, find_finished, identity, parts_of
 from hyperspec.runs.job_context import JobContext
 from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
-from hyperspec.runs.out_of_memory import (
-    OutOfMemoryError,
-    is_out_of_memory,
-    set_libraries_aside,
-)
+from hyperspec.runs.out_of_memory import OutOfMemoryError, is_out_of_memory
 from hyperspec.runs.planning.logged import foretell
 from hyperspec.runs.provenance import describe
 from hyperspec.runs.resume import adopt, continue_history
@@ -140,7 +136,6 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
     A job of a sweep whose identity has a finished run takes that run's result; one that was
     interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
     """
-    set_libraries_aside()
     free_memory()  # after a job that failed
     data = prepare(config)
     _check_start(config, data)
