@@ -47,6 +47,8 @@ from hyperspec.utils.progress import progress
 
 log = logging.getLogger(__name__)
 
+_is_clean = True  # whether the memory of the job before was given back
+
 
 class ObjectiveError(HyperspecError):
     """The job gave no finite objective."""
@@ -136,7 +138,10 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
     A job of a sweep whose identity has a finished run takes that run's result; one that was
     interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
     """
-    free_memory()  # after a job that failed
+    global _is_clean
+    if not _is_clean:  # after a job that failed, whose error kept its tensors while it was raised
+        free_memory()
+    _is_clean = False
     data = prepare(config)
     _check_start(config, data)
     hashes = (data.source.hash, data.split.hash)
@@ -160,6 +165,7 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
             run.finish()
         slots.clear()
     free_memory()
+    _is_clean = True
     return objective
 
 

@@ -53,13 +53,14 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
     run.log_bytes(_picture(material), Artifact.BANDS_PICTURE)
     if isinstance(selection, BandProjection):
         run.log_figure(draw_responses(selection), Artifact.RESPONSES_PICTURE)
+    run.log_datasets(data_parts(material, config))
+    # After the files, each a call of its own: what follows goes to the store in one.
     params: dict[str, str] = {
         Param.NUM_BANDS: str(len(selection)),
         Param.NUM_CUBES: str(len(material.source)),
         Param.NUM_SPECIMENS: str(len(set(material.specimens))),
     }
     run.log_params(params)
-    run.log_datasets(data_parts(material, config))
     temperature, n = getattr(config.loss, "temperature", None), len(selection)
     settings = (temperature, config.lr, config.seed, config.data.split.rotation)
     wavelengths = [round(float(nm), 2) for nm in selection.wavelengths_nm]
