@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -147,7 +148,7 @@ class MarkedSignatures:
         self._strip = figure.axes[1]
         (self._marks,) = self._strip.lines
         self._marks.set_animated(True)  # left out of the drawing
-        self._canvas = FigureCanvasAgg(figure)
+        self._canvas: Any = FigureCanvasAgg(figure)  # without types
         self._canvas.draw()
         self._unmarked = self._canvas.copy_from_bbox(figure.bbox)
 
