@@ -149,8 +149,8 @@ class MarkedSignatures:
         (self._marks,) = self._strip.lines
         self._marks.set_animated(True)  # left out of the drawing
         self._canvas: Any = FigureCanvasAgg(figure)  # without types
-        self._canvas.draw()
-        self._unmarked = self._canvas.copy_from_bbox(figure.bbox)
+        self._canvas.draw()  # type: ignore[no-untyped-call]
+        self._unmarked = self._canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]
 
     def png(self, marks_nm: Sequence[float]) -> bytes:
         """Return the picture with marks at these wavelengths, in nanometres."""
