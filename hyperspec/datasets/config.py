@@ -13,6 +13,7 @@ from hyperspec.cubes.listing import AUTO, list_cubes
 from hyperspec.cubes.read_options import BAND_PLACES, ReadOptions
 from hyperspec.datasets.catalogue.label_map import MapLabels, scenes_only
 from hyperspec.datasets.catalogue.labels import Assigned, NoLabels
+from hyperspec.datasets.catalogue.last_scan import scan_again
 from hyperspec.datasets.catalogue.records import Catalogue
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.datasets.preparation.preparation import ImageKeys, Preparation, TileKeys
@@ -241,16 +242,27 @@ def specimen_files(data: Data) -> Sequence[Path]:
 def scan_folder(
     data: Data, *, only: Sequence[Path] | None = None, num_threads: int | None = None
 ) -> Catalogue:
-    """Scan the folder that a config names; see :func:`hyperspec.datasets.catalogue.scan.scan`."""
-    return scan(
-        data.root,
-        labels=getattr(data, "labels", None),
-        axis=data.own_axis,
-        reading=data.reading,
-        pattern=data.pattern,
-        only=only,
-        white=data.white,
-        dark=data.dark,
-        cache_dir=Path(data.cache_dir) if data.cache_dir else None,
-        num_threads=num_threads,
+    """Scan the folder that a config names; see :func:`hyperspec.datasets.catalogue.scan.scan`.
+
+    The last scan of this process serves again where no file has changed.
+    """
+    labels, axis = getattr(data, "labels", None), data.own_axis
+    cache_dir = Path(data.cache_dir) if data.cache_dir else None
+    named = (data.pattern, None if only is None else tuple(only), data.white, data.dark)
+    return scan_again(
+        Path(data.root),
+        labels,
+        (Path.cwd(), axis, data.reading, *named, cache_dir),
+        lambda: scan(
+            data.root,
+            labels=labels,
+            axis=axis,
+            reading=data.reading,
+            pattern=data.pattern,
+            only=only,
+            white=data.white,
+            dark=data.dark,
+            cache_dir=cache_dir,
+            num_threads=num_threads,
+        ),
     )

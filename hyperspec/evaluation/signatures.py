@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from numpy.typing import ArrayLike, NDArray
 
 from hyperspec.evaluation.embeddings import specimen_means
-from hyperspec.evaluation.pictures import draw_strip
+from hyperspec.evaluation.pictures import draw_strip, lay_out
 from hyperspec.spectra.statistics import REFLECTANCE
 from hyperspec.utils.csv_text import csv_text
 
@@ -129,3 +133,32 @@ def draw_signatures(
         draw_strip(grid[1], marks)
     grid[-1].set_xlabel("wavelength (nm)")
     return figure
+
+
+class MarkedSignatures:
+    """A picture of signatures over one line of marks, drawn once for many sets of bands.
+
+    Args:
+        figure: Of :func:`draw_signatures`, with the marks of one set; later ones must lie between
+            its ends, since the axes stay as they are.
+    """
+
+    def __init__(self, figure: Figure) -> None:
+        lay_out(figure)
+        self._strip = figure.axes[1]
+        (self._marks,) = self._strip.lines
+        self._marks.set_animated(True)  # left out of the drawing
+        self._canvas: Any = FigureCanvasAgg(figure)  # without types
+        self._canvas.draw()  # type: ignore[no-untyped-call]
+        self._unmarked = self._canvas.copy_from_bbox(figure.bbox)  # type: ignore[no-untyped-call]
+
+    def png(self, marks_nm: Sequence[float]) -> bytes:
+        """Return the picture with marks at these wavelengths, in nanometres."""
+        self._canvas.restore_region(self._unmarked)
+        self._marks.set_data(marks_nm, np.zeros(len(marks_nm)))
+        self._strip.draw_artist(self._marks)
+        content = BytesIO()
+        # Stronger compression takes twice as long for a tenth of the bytes.
+        quick = {"compress_level": 1}
+        imsave(content, self._canvas.buffer_rgba(), format="png", pil_kwargs=quick)
+        return content.getvalue()

@@ -22,11 +22,7 @@ from hyperspec.runs.identity import Objective, find_finished, identity, parts_of
 from hyperspec.runs.job_context import JobContext
 from hyperspec.runs.job_state import STOPPED, TAKEN, mark
 from hyperspec.runs.locks import claim
-from hyperspec.runs.out_of_memory import (
-    OutOfMemoryError,
-    is_out_of_memory,
-    set_libraries_aside,
-)
+from hyperspec.runs.out_of_memory import OutOfMemoryError, is_out_of_memory
 from hyperspec.runs.planning.logged import foretell
 from hyperspec.runs.provenance import describe
 from hyperspec.runs.resume import adopt, continue_history
@@ -50,6 +46,8 @@ from hyperspec.utils.errors import ConfigError, HyperspecError
 from hyperspec.utils.progress import progress
 
 log = logging.getLogger(__name__)
+
+_is_clean = True  # whether the memory of the job before was given back
 
 
 class ObjectiveError(HyperspecError):
@@ -140,8 +138,10 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
     A job of a sweep whose identity has a finished run takes that run's result; one that was
     interrupted goes on from its last checkpoint. While it runs no other sweep runs the same job.
     """
-    set_libraries_aside()
-    free_memory()  # after a job that failed
+    global _is_clean
+    if not _is_clean:  # after a job that failed, whose error kept its tensors while it was raised
+        free_memory()
+    _is_clean = False
     data = prepare(config)
     _check_start(config, data)
     hashes = (data.source.hash, data.split.hash)
@@ -165,6 +165,7 @@ def run_experiment(config: Train, run: JobRun, job: JobContext) -> Objective:
             run.finish()
         slots.clear()
     free_memory()
+    _is_clean = True
     return objective
 
 

@@ -31,6 +31,7 @@ from hyperspec.tracking.config import TrackingConfig
 from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.tracking.run import JobRun, start_run
 from hyperspec.utils.errors import HyperspecError
+from hyperspec.utils.garbage import set_aside
 from hyperspec.utils.progress import progress
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def run_job(config: DictConfig) -> Objective:
     ):
         run.log_dict(plain, Artifact.CONFIG)
         # Imported here: torch, Lightning and kornia take seconds, and a refused config needs none.
-        with progress("Loading PyTorch"):
+        with progress("Loading PyTorch"), set_aside("torch"):
             from hyperspec.runs.experiment import run_experiment
 
         objective = run_experiment(checked, run, context)
@@ -152,7 +153,7 @@ def _start(
     tracking: TrackingConfig, context: JobContext, name: str, params: dict[str, str]
 ) -> JobRun:
     parent = context.parent
-    with progress("Opening the tracking store"):
+    with progress("Opening the tracking store"), set_aside("mlflow"):
         connection = connect(
             parent.tracking_uri if parent else tracking.uri,
             parent.experiment if parent else tracking.experiment,

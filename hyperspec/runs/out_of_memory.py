@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from functools import cache
-
 import torch
 
 from hyperspec.utils.errors import HyperspecError
@@ -32,13 +29,3 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(words in text for words in _IN_WORDS)
-
-
-@cache
-def set_libraries_aside() -> None:
-    """Spare the half a million objects of the imported libraries each search for cycles.
-
-    They stay for good anyhow; without them a search takes milliseconds instead of half a second.
-    """
-    gc.collect()
-    gc.freeze()

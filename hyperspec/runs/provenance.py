@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ from matplotlib.figure import Figure
 
 from hyperspec.config.schema import Train
 from hyperspec.datasets.splits import HELD_OUT
-from hyperspec.evaluation.pictures import draw_responses, lay_out
-from hyperspec.evaluation.signatures import Signature, draw_signatures
+from hyperspec.evaluation.pictures import draw_responses
+from hyperspec.evaluation.signatures import MarkedSignatures, Signature, draw_signatures
 from hyperspec.spectra.band_projection import BandProjection
 from hyperspec.tracking import names
 from hyperspec.tracking.contract import Artifact, Param, Tag
@@ -19,8 +18,8 @@ from hyperspec.tracking.datasets import DataPart
 from hyperspec.tracking.run import JobRun
 from hyperspec.training.data import Material
 
-_MOST_DRAWN = 16  # a sweep takes its settings in turns for each seed and rotation
-_drawn: dict[tuple[object, ...], bytes] = {}
+_MOST_DRAWN = 4  # of some 10 MB; a sweep may take strategies in turns
+_drawn: dict[tuple[object, ...], MarkedSignatures] = {}
 
 
 def data_parts(material: Material, config: Train) -> list[DataPart]:
@@ -54,13 +53,14 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
     run.log_bytes(_picture(material), Artifact.BANDS_PICTURE)
     if isinstance(selection, BandProjection):
         run.log_figure(draw_responses(selection), Artifact.RESPONSES_PICTURE)
+    run.log_datasets(data_parts(material, config))
+    # After the files, each a call of its own: what follows goes to the store in one.
     params: dict[str, str] = {
         Param.NUM_BANDS: str(len(selection)),
         Param.NUM_CUBES: str(len(material.source)),
         Param.NUM_SPECIMENS: str(len(set(material.specimens))),
     }
     run.log_params(params)
-    run.log_datasets(data_parts(material, config))
     temperature, n = getattr(config.loss, "temperature", None), len(selection)
     settings = (temperature, config.lr, config.seed, config.data.split.rotation)
     wavelengths = [round(float(nm), 2) for nm in selection.wavelengths_nm]
@@ -78,18 +78,19 @@ def describe(material: Material, config: Train, run: JobRun) -> None:
 
 
 def _picture(material: Material) -> bytes:
-    """Return the picture as PNG; jobs that differ in other things share it."""
-    chosen, hashes = material.selection, (material.source.hash, material.split.hash)
-    labels = tuple(material.labels), tuple(material.specimens)
-    key = (*hashes, chosen.hash, *labels)
+    """Return the picture as PNG; jobs of the same spectra differ in the marks under them."""
+    chosen, nm = material.selection, material.selection.wavelengths_nm.tolist()
+    data = (material.source.hash, material.split.hash, *material.labels, *material.specimens)
+    ends = (min(nm), max(nm))
+    axis = material.source.axis.range_nm
+    # Marks beyond the spectra widen the picture.
+    wider = None if axis[0] <= ends[0] and ends[1] <= axis[1] else ends
+    key = (*data, chosen.strategy, wider)
     if key not in _drawn:
-        content, figure = BytesIO(), picture(material)
-        lay_out(figure)
-        figure.savefig(content, format="png")
         while len(_drawn) >= _MOST_DRAWN:
             del _drawn[next(iter(_drawn))]
-        _drawn[key] = content.getvalue()
-    return _drawn[key]
+        _drawn[key] = MarkedSignatures(picture(material))
+    return _drawn[key].png(nm)
 
 
 def picture(material: Material) -> Figure:

@@ -30,7 +30,7 @@ DIGITS = 16  # hex digits; 64 bits: a million jobs collide with probability 3e-8
 NOT_COMPUTING = (
     *("cli", "conf", "inspection", "report", "search", "sweeps", "testing", "tracking"),
     *("config/compose", "config/plugins"),
-    *("utils/results_version", "utils/source_tree", "utils/progress"),
+    *("utils/garbage", "utils/progress", "utils/results_version", "utils/source_tree"),
     *("runs/identity", "runs/job", "runs/job_context", "runs/job_state", "runs/locks"),
     *("runs/planning", "runs/provenance", "runs/resume", "runs/watchdog"),
 )

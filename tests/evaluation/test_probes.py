@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -124,6 +124,22 @@ def test_linear_probe_against_grid_search(num_features):
     assert np.mean(result.predictions == search.predict(test_x)) >= 47 / 48
     assert 0.4 < result.top1 < 1.0
     assert result.converged
+
+
+@pytest.mark.parametrize("labels", ["ab", "abcd"])
+def test_the_search_for_c_solves_what_scikit_learn_does(labels):
+    features, truth, _ = blobs(20, spread=4.0)
+    chosen = np.flatnonzero(np.isin(truth, list(labels)))
+    codes = np.unique(truth, return_inverse=True)[1]
+    inside, outside = chosen[::2], chosen[1::2]
+    fold = probes._Fold.of(features, codes, inside, outside)
+    scaler = StandardScaler().fit(features[inside])
+    for strength in (0.01, 0.1, 1.0):  # the second and third go on from the one before
+        model = LogisticRegression(C=strength, max_iter=3000, tol=1e-8)
+        model.fit(scaler.transform(features[inside]), codes[inside])
+        chances = model.predict_proba(scaler.transform(features[outside]))
+        loss = log_loss(codes[outside], chances, normalize=False)
+        assert fold.loss(strength) == pytest.approx(loss, rel=1e-3)
 
 
 def test_the_span_of_the_training_rows_gives_the_same_probabilities():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from hyperspec.evaluation.pictures import lay_out
 from hyperspec.evaluation.signatures import (
+    MarkedSignatures,
     draw_signatures,
     signature_table,
     spectral_signatures,
@@ -93,3 +97,14 @@ def test_curves_and_marks_lie_where_they_should(rows):
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"spectra of shape \(2, 3\), 1 labels and 2 specimens"):
         spectral_signatures(np.zeros((2, 3)), ["a"], ["x", "y"])
+
+
+def test_marks_are_drawn_into_the_same_picture(rows):
+    signatures, marked = spectral_signatures(*rows), None
+    for nm in ([NM[0], NM[-1]], [NM[1]], NM.tolist()):
+        figure, whole = draw_signatures(signatures, NM, marks_nm={"even": nm}), BytesIO()
+        lay_out(figure)
+        figure.savefig(whole, format="png")
+        whole.seek(0)
+        marked = marked or MarkedSignatures(figure)
+        np.testing.assert_array_equal(imread(BytesIO(marked.png(nm))), imread(whole))

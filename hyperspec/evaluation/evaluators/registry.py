@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -183,11 +184,17 @@ def specimen_folds(
     Returns:
         Row numbers; empty where a label has a single specimen, so that nothing can be held out.
     """
+    return list(_folds(tuple(codes.tolist()), tuple(groups), seed))
+
+
+@lru_cache(maxsize=8)  # all probes of a run, and all runs of a split, ask for the same
+def _folds(
+    codes: tuple[int, ...], groups: tuple[str, ...], seed: int
+) -> tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]:
     from sklearn.model_selection import StratifiedGroupKFold
 
-    pairs = {(int(code), group) for code, group in zip(codes, groups, strict=True)}
-    fewest = int(np.bincount([code for code, _ in pairs]).min())
+    fewest = int(np.bincount([code for code, _ in set(zip(codes, groups, strict=True))]).min())
     if fewest < 2:
-        return []
+        return ()
     folds = StratifiedGroupKFold(min(_NUM_FOLDS, fewest), shuffle=True, random_state=seed)
-    return list(folds.split(codes, codes, groups))
+    return tuple(folds.split(codes, codes, groups))
