@@ -43,6 +43,7 @@ class Pairs:
     _mixed: bool = False
     _seeds: dict[str, float] = field(init=False)
     _rotations: dict[str, float] = field(init=False)
+    _every_rotation: set[float] = field(init=False)
     _scores: dict[str, dict[str, float]] = field(init=False)
     _total: int | None = field(init=False)
     _means: dict[tuple[tuple[str, ...], str], dict[float, float]] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Pairs:
         self._seeds = dict(zip(jobs["run_id"], jobs["seed"].astype(float), strict=True))
         rotations = jobs["rotation"] if "rotation" in jobs else np.full(len(jobs), np.nan)
         self._rotations = dict(zip(jobs["run_id"], rotations, strict=True))
+        self._every_rotation = {r for r in self._rotations.values() if not math.isnan(r)}
         # Hundreds of points are looked up: not in a table of hundreds of columns.
         self._scores = {
             name: dict(zip(jobs["run_id"], jobs[name].astype(float), strict=True))
@@ -101,7 +103,7 @@ class Pairs:
 
     def is_incomplete(self, point: Point) -> bool:
         """Say whether a seed of a setting lacks a rotation that other jobs have."""
-        every = {r for r in self._rotations.values() if not math.isnan(r)}
+        every = self._every_rotation
         found: dict[float, set[float]] = {}
         for run_id in point.run_ids:
             found.setdefault(self._seeds[run_id], set()).add(self._rotations[run_id])
