@@ -10,15 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.statistics.variance import Floats
+from hyperspec.report.job_artifacts import Read, read_artifact
 from hyperspec.report.left_out import LEFT_OUT, with_race
 from hyperspec.report.prediction_rows import (
-    NUMBERS,
     Judged,
     judged_of,
     judged_rows,
@@ -26,7 +25,7 @@ from hyperspec.report.prediction_rows import (
     unit_name,
 )
 from hyperspec.report.variants import with_variants
-from hyperspec.tracking.client import open_client, resolve_uri
+from hyperspec.tracking.client import resolve_uri
 from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.tracking.health import local_folder
 from hyperspec.tracking.parent import NOTE, find_parent
@@ -36,16 +35,6 @@ from hyperspec.tracking.run_index import find_run, read_index
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
-
-# Columns without which a table says nothing.
-_NEEDED: Mapping[str, tuple[str, ...]] = {
-    Artifact.PREDICTIONS: ("file", "specimen", "label"),
-    Artifact.CONTROLS: ("file", "specimen", "label"),
-    Artifact.CURVE_PREDICTIONS: ("strategy", "n", "file", "specimen"),
-    Artifact.CONFOUNDERS: ("column", *NUMBERS),
-}
-_Read = TypeVar("_Read")
-_SHOWN = 200  # characters of what is wrong with a file
 
 
 @dataclass(frozen=True)
@@ -193,11 +182,11 @@ class SweepData:
         return known[run_id]
 
     def _read(
-        self, run_id: str, artifact: str, read: Callable[[Path, Sequence[str]], _Read]
-    ) -> _Read | None:
+        self, run_id: str, artifact: str, read: Callable[[Path, Sequence[str]], Read]
+    ) -> Read | None:
         artifact_uri, uri = self._places[run_id]
         try:
-            return _read_artifact(artifact_uri, run_id, uri, artifact, read)
+            return read_artifact(artifact_uri, run_id, uri, artifact, read)
         except TrackingError as error:  # the report stands without it
             log.info("%s of run %s cannot be read: %s", artifact, run_id, error)
             return None
@@ -375,43 +364,3 @@ def read_history(uri: str, run_id: str, metric: str) -> Floats:
 
 
 _reader = lru_cache(maxsize=4)(open_reader)  # for the many single jobs of a report
-_client = lru_cache(maxsize=4)(open_client)
-
-
-def read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:
-    """Return a table of predictions, by its path among a job's artifacts; None without it.
-
-    One that is damaged is told in a line, and is as none: it costs its job's part alone.
-    """
-    return _read_artifact(artifact_uri, run_id, uri, artifact, prediction_rows)
-
-
-def _read_artifact(
-    artifact_uri: str,
-    run_id: str,
-    uri: str,
-    artifact: str,
-    read: Callable[[Path, Sequence[str]], _Read],
-) -> _Read | None:
-    try:
-        path = _fetched(artifact_uri, run_id, uri, artifact)
-        return None if path is None else read(path, _NEEDED.get(artifact, ()))
-    except Exception as error:  # noqa: BLE001 - a foreign file, or a store's own trouble with it
-        log.warning(
-            "%s of the job %s cannot be used and is left out: %s",
-            *(artifact, run_id, " ".join(str(error).split())[:_SHOWN]),
-        )
-        return None
-
-
-def _fetched(artifact_uri: str, run_id: str, uri: str, artifact: str) -> Path | None:
-    root = local_folder(artifact_uri)
-    if root is not None:
-        return root / artifact if (root / artifact).exists() else None
-    from mlflow.artifacts import download_artifacts
-
-    folder, _, file = artifact.rpartition("/")
-    listed = _client(uri).list_artifacts(run_id, folder)
-    if file not in {Path(entry.path).name for entry in listed}:
-        return None
-    return Path(download_artifacts(artifact_uri=f"{artifact_uri}/{artifact}", tracking_uri=uri))
