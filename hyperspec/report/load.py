@@ -349,7 +349,7 @@ def _row(run: RunRecord, info: SweepInfo) -> dict[str, object]:
 
 def unit_of(table: pd.DataFrame) -> pd.Series[str]:
     """Return what each row of a table of predictions is one of: its group, or its specimen."""
-    found: pd.Series[str] = table[unit_name(list(table))]
+    found: pd.Series[str] = table[unit_name(list(map(str, table)))]
     return found
 
 
