@@ -24,7 +24,7 @@ from hyperspec.datasets.config import FolderData, TilesData
 from hyperspec.evaluation.objective import check_objective
 from hyperspec.tracking.config import TrackingConfig
 from hyperspec.transforms.config import CrossModalViews, ViewsConfig
-from hyperspec.utils.errors import ConfigError
+from hyperspec.utils.errors import ConfigError, HyperspecError
 from hyperspec.utils.registry import is_own
 
 OPTIONS: Mapping[str, Mapping[str, type]] = {
@@ -95,14 +95,15 @@ def to_train(config: DictConfig) -> Train:
     Raises:
         ConfigError: If a value is outside its range, missing, or contradicts another.
     """
-    missing = OmegaConf.missing_keys(config)
-    if missing:
-        keys = ", ".join(sorted(missing))
+    try:
+        made = OmegaConf.to_object(config)
+    except (HyperspecError, OmegaConfBaseException) as error:
+        if not (missing := sorted(OmegaConf.missing_keys(config))):
+            raise
         raise ConfigError(
-            f"The config has no value for {keys}; give it on the command line, for example "
-            f"{sorted(missing)[0]}=..."
-        )
-    made = OmegaConf.to_object(config)
+            f"The config has no value for {', '.join(missing)}; give it on the command line, for "
+            f"example {missing[0]}=..."
+        ) from error
     if not isinstance(made, Train):
         raise ConfigError("The config is not of the schema 'schema/train'; see conf/train.yaml.")
     return made

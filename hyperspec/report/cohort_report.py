@@ -164,12 +164,15 @@ def _jobs(count: int) -> str:
 
 def side_by_side(data: SweepData, reports: Sequence[CohortReport]) -> Grid:
     """Return the settings that several cohorts have, a row for each cohort, without a rank."""
+    title = "The same settings side by side, not ranked"
+    if len(reports) < 2:
+        return Grid(title, (), (), num_text=0)
     place = {run: (one, p) for one in reports for p in one.summary.points for run in p.run_ids}
     jobs = data.finished[data.finished["run_id"].isin(list(place))]
     names = [n for n in settings(jobs) if any(n in one.summary.extra_names for one in reports)]
     keys = ["strategy", "n", *(f"params.{name}" for name in names)]
     rows: list[tuple[str, ...]] = []
-    for _, group in jobs.groupby(keys, dropna=False) if len(reports) > 1 else ():
+    for _, group in jobs.groupby(keys, dropna=False):
         found: dict[tuple[str, ...], tuple[CohortReport, Point]] = {}
         for run in group["run_id"]:
             one, point = place[run]
@@ -178,7 +181,6 @@ def side_by_side(data: SweepData, reports: Sequence[CohortReport]) -> Grid:
             ordered = sorted(found.values(), key=lambda pair: pair[0].cohort.letter)
             rows += [_row(one, point, names) for one, point in ordered]
     columns = ("strategy", "bands", *names, "of", "seeds", "objective", "accuracy [95%]")
-    title = "The same settings side by side, not ranked"
     return Grid(title, columns, tuple(rows), num_text=3 + len(names))
 
 

@@ -8,9 +8,10 @@ several is shown side by side (:mod:`hyperspec.report.cohort_report`) and never 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ class _Found:
     roots: set[str] = field(default_factory=set)
     jobs: list[object] = field(default_factory=list)
 
-    def likeness(self, row: pd.Series) -> int:
+    def likeness(self, row: Mapping[Hashable, Any]) -> int:
         """Return how much speaks for a job's belonging here; -1 where something speaks against."""
         known = [
             (self.data.get(row["preparation"]), row["data_hash"]),
@@ -77,12 +78,12 @@ class _Found:
             return -1
         return 2 * sum(seen is not None for seen, _ in known) + (row["root"] in self.roots)
 
-    def take(self, row: pd.Series) -> None:
-        """Add a job."""
+    def take(self, job: Hashable, row: Mapping[Hashable, Any]) -> None:
+        """Add a job, by its place in the table."""
         self.data[row["preparation"]] = row["data_hash"]
         self.splits[row["deal"]] = row["split_hash"]
         self.roots.add(row["root"])
-        self.jobs.append(row.name)
+        self.jobs.append(job)
 
 
 def divide(data: SweepData) -> tuple[Cohort, ...]:
@@ -92,14 +93,14 @@ def divide(data: SweepData) -> tuple[Cohort, ...]:
     """
     facts = _facts(data.finished)
     found: list[_Found] = []
-    for _, row in facts.iterrows():
+    for job, row in zip(facts.index, facts.to_dict("records"), strict=True):
         likeness = [one.likeness(row) for one in found]
         best = max(likeness, default=-1)
         if best < 0:
             found.append(_Found(_key(row)))
-            found[-1].take(row)
+            found[-1].take(job, row)
         else:  # of equals the latest: data are mended, not spoilt
-            found[len(found) - 1 - likeness[::-1].index(best)].take(row)
+            found[len(found) - 1 - likeness[::-1].index(best)].take(job, row)
     if len(found) < 2:
         return (Cohort("", "", data),)
     words = _words([facts.loc[one.jobs] for one in found])
@@ -109,7 +110,7 @@ def divide(data: SweepData) -> tuple[Cohort, ...]:
     )
 
 
-def _key(row: pd.Series) -> tuple[str, ...]:
+def _key(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
     return row["objective"], row["ruler"], row["split"]
 
 

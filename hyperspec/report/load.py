@@ -6,7 +6,7 @@ So it works for any launcher, any machine and any tracking server.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,10 +15,17 @@ import numpy as np
 import pandas as pd
 
 from hyperspec.evaluation.statistics.variance import Floats
+from hyperspec.report.job_artifacts import Read, read_artifact
 from hyperspec.report.left_out import LEFT_OUT, with_race
-from hyperspec.report.prediction_rows import NUMBERS, prediction_rows
+from hyperspec.report.prediction_rows import (
+    Judged,
+    judged_of,
+    judged_rows,
+    prediction_rows,
+    unit_name,
+)
 from hyperspec.report.variants import with_variants
-from hyperspec.tracking.client import open_client, resolve_uri
+from hyperspec.tracking.client import resolve_uri
 from hyperspec.tracking.contract import Artifact, Tag
 from hyperspec.tracking.health import local_folder
 from hyperspec.tracking.parent import NOTE, find_parent
@@ -28,15 +35,6 @@ from hyperspec.tracking.run_index import find_run, read_index
 from hyperspec.utils.errors import TrackingError
 
 log = logging.getLogger(__name__)
-
-# Columns without which a table says nothing.
-_NEEDED: Mapping[str, tuple[str, ...]] = {
-    Artifact.PREDICTIONS: ("file", "specimen", "label"),
-    Artifact.CONTROLS: ("file", "specimen", "label"),
-    Artifact.CURVE_PREDICTIONS: ("strategy", "n", "file", "specimen"),
-    Artifact.CONFOUNDERS: ("column", *NUMBERS),
-}
-_SHOWN = 200  # characters of what is wrong with a file
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,8 @@ class SweepData:
     _confounders: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _swaps: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
     _spectra: dict[str, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+    _judged: dict[tuple[str, bool], Judged | None] = field(default_factory=dict, repr=False)
+    _texts: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -124,6 +124,28 @@ class SweepData:
         """
         return self._table(self._controls, run_id, Artifact.CONTROLS)
 
+    def judged(self, run_id: str, of_controls: bool = False) -> Judged | None:
+        """Return which test images a job, or its controls, named rightly; None without tables.
+
+        What of a table all settings are compared by: a small part, read once and kept.
+        """
+        key = (run_id, of_controls)
+        if key not in self._judged:
+            known = self._controls if of_controls else self._predictions
+            if run_id in known:
+                table = known[run_id]
+                self._judged[key] = None if table is None else judged_of(table)
+            else:
+                artifact = Artifact.CONTROLS if of_controls else Artifact.PREDICTIONS
+                found = self._read(run_id, artifact, judged_rows)
+                self._judged[key] = None if found is None else self._sharing(found)
+        return self._judged[key]
+
+    def _sharing(self, judged: Judged) -> Judged:
+        """Keep the same names of images, which most jobs have in common, once."""
+        files, units = (self._texts.setdefault(one, one) for one in (judged.files, judged.units))
+        return Judged(files, units, judged.right)
+
     def confounders(self, run_id: str) -> pd.DataFrame | None:
         """Return what a job's probes of confounders found, as text, or None when it had none.
 
@@ -151,13 +173,23 @@ class SweepData:
         self, known: dict[str, pd.DataFrame | None], run_id: str, artifact: str
     ) -> pd.DataFrame | None:
         if run_id not in known:
-            artifact_uri, uri = self._places[run_id]
-            try:
-                known[run_id] = read_table(artifact_uri, run_id, uri, artifact)
-            except TrackingError as error:  # the report stands without it
-                log.info("%s of run %s cannot be read: %s", artifact, run_id, error)
-                known[run_id] = None
+            of_controls = artifact == Artifact.CONTROLS
+            judged = artifact in (Artifact.PREDICTIONS, Artifact.CONTROLS)
+            if judged and self._judged.get((run_id, of_controls), self) is None:
+                known[run_id] = None  # what was said of it was said once
+            else:
+                known[run_id] = self._read(run_id, artifact, prediction_rows)
         return known[run_id]
+
+    def _read(
+        self, run_id: str, artifact: str, read: Callable[[Path, Sequence[str]], Read]
+    ) -> Read | None:
+        artifact_uri, uri = self._places[run_id]
+        try:
+            return read_artifact(artifact_uri, run_id, uri, artifact, read)
+        except TrackingError as error:  # the report stands without it
+            log.info("%s of run %s cannot be read: %s", artifact, run_id, error)
+            return None
 
     def history(self, run_id: str, metric: str) -> Floats:
         """Return the steps and values of a job's metric, ``(2, T)``; one call to the store."""
@@ -316,11 +348,8 @@ def _row(run: RunRecord, info: SweepInfo) -> dict[str, object]:
 
 
 def unit_of(table: pd.DataFrame) -> pd.Series[str]:
-    """Return what each row of a table of predictions is one of: its group, or its specimen.
-
-    Groups (``data.split.group``) fall on one side as a whole, so that they are what was sampled.
-    """
-    found: pd.Series[str] = table["group" if "group" in table else "specimen"]
+    """Return what each row of a table of predictions is one of: its group, or its specimen."""
+    found: pd.Series[str] = table[unit_name(list(map(str, table)))]
     return found
 
 
@@ -335,33 +364,3 @@ def read_history(uri: str, run_id: str, metric: str) -> Floats:
 
 
 _reader = lru_cache(maxsize=4)(open_reader)  # for the many single jobs of a report
-_client = lru_cache(maxsize=4)(open_client)
-
-
-def read_table(artifact_uri: str, run_id: str, uri: str, artifact: str) -> pd.DataFrame | None:
-    """Return a table of predictions, by its path among a job's artifacts; None without it.
-
-    One that is damaged is told in a line, and is as none: it costs its job's part alone.
-    """
-    try:
-        path = _fetched(artifact_uri, run_id, uri, artifact)
-        return None if path is None else prediction_rows(path, _NEEDED.get(artifact, ()))
-    except Exception as error:  # noqa: BLE001 - a foreign file, or a store's own trouble with it
-        log.warning(
-            "%s of the job %s cannot be used and is left out: %s",
-            *(artifact, run_id, " ".join(str(error).split())[:_SHOWN]),
-        )
-        return None
-
-
-def _fetched(artifact_uri: str, run_id: str, uri: str, artifact: str) -> Path | None:
-    root = local_folder(artifact_uri)
-    if root is not None:
-        return root / artifact if (root / artifact).exists() else None
-    from mlflow.artifacts import download_artifacts
-
-    folder, _, file = artifact.rpartition("/")
-    listed = _client(uri).list_artifacts(run_id, folder)
-    if file not in {Path(entry.path).name for entry in listed}:
-        return None
-    return Path(download_artifacts(artifact_uri=f"{artifact_uri}/{artifact}", tracking_uri=uri))

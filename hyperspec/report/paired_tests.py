@@ -6,12 +6,13 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from hyperspec.config.sweep import SweepConfig
 from hyperspec.evaluation.metrics import CONTROLS, control_column, main_accuracy
-from hyperspec.evaluation.statistics.paired import Equivalence, corrected
+from hyperspec.evaluation.statistics.paired import Equivalence, Paired, corrected, find_needed
 from hyperspec.report.load import SweepData, SweepInfo
-from hyperspec.report.pairing import MIN_SHARED, Pairs
+from hyperspec.report.pairing import MIN_SHARED, Pairs, mean_of
 from hyperspec.report.summary import Point, Summary, setting_text
 from hyperspec.utils.errors import ConfigError
 
@@ -205,53 +206,71 @@ def compare(data: SweepData, summary: Summary, margin: float | None = None) -> D
         return Differences(agreed, (), (), 0)
     pairs = Pairs(data, agreed.value)
     points = [p for p in sorted(summary.points, key=lambda p: (p.n, p.strategy)) if p.n]
-    rows: list[Difference] = []
+    rows: list[_Row] = []
     num_unpaired = 0
+    of_count: dict[int, list[Point]] = {}
+    for point in summary.points:
+        of_count.setdefault(point.n, []).append(point)
     for point in points:
-        for reference, words, family in _references(point, summary.points):
+        for reference, words, family in _references(point, of_count[point.n]):
             if len(_shared(pairs, point, reference)) < MIN_SHARED:
                 num_unpaired += 1
                 continue
             row = _difference(pairs, point, reference, words, family)
             rows += [row] if row else []
         rows += _controls(pairs, point)
+    judged = _judged(_tested(pairs, rows))
     counts = _band_counts(pairs, summary.points)
     num_incomplete = sum(map(pairs.is_incomplete, points))
-    return Differences(agreed, _judged(rows), counts, num_unpaired, num_incomplete)
+    return Differences(agreed, judged, counts, num_unpaired, num_incomplete)
+
+
+_Row: TypeAlias = tuple[Difference, Paired | None]
+"""A difference of scores, with the predictions that it is tested by; None without them."""
 
 
 def _shared(pairs: Pairs, point: Point, reference: Point) -> list[float]:
-    return list(pairs.scores(point).index.intersection(pairs.scores(reference).index))
+    return sorted(pairs.scores(point).keys() & pairs.scores(reference).keys())
 
 
 def _difference(
     pairs: Pairs, point: Point, reference: Point, against: str, family: str
-) -> Difference | None:
-    test = pairs.test(point, reference)
-    if test is not None:
-        shown = test.difference
-        return Difference(point, against, shown.num_seeds, shown.mean, test, family)
+) -> _Row | None:
+    pair = pairs.pair(point, reference)
     seeds = _shared(pairs, point, reference)
-    mean = float((pairs.scores(point)[seeds] - pairs.scores(reference)[seeds]).mean())
-    if math.isnan(mean):
+    own, other = pairs.scores(point), pairs.scores(reference)
+    mean = mean_of([own[seed] - other[seed] for seed in seeds])
+    if pair is None and math.isnan(mean):
         return None
-    return Difference(point, against, len(seeds), mean, None, family)
+    return Difference(point, against, len(seeds), mean, None, family), pair
 
 
-def _controls(pairs: Pairs, point: Point) -> list[Difference]:
+def _controls(pairs: Pairs, point: Point) -> list[_Row]:
     """Compare a setting with what its own runs logged of the controls."""
-    found = []
-    own = pairs.scores(point)
+    found: list[_Row] = []
+    own, main = pairs.scores(point), main_accuracy()
     for control, words in CONTROLS.items():
-        gaps = (own - pairs.scores(point, control)).dropna()
-        if len(gaps) < MIN_SHARED:
+        beside = pairs.scores(point, control)
+        gaps = [own[seed] - beside[seed] for seed in sorted(own.keys() & beside.keys())]
+        num = sum(not math.isnan(gap) for gap in gaps)
+        if num < MIN_SHARED:
             continue
-        main = main_accuracy()
-        test = pairs.control_test(point, main.correct, control_column(control, main))
-        num, mean = len(gaps), float(gaps.mean())
-        if test is not None:
-            num, mean = test.difference.num_seeds, test.difference.mean
-        found.append(Difference(point, words, num, mean, test, words, is_control=True))
+        row = Difference(point, words, num, mean_of(gaps), None, words, is_control=True)
+        found.append((row, pairs.control_pair(point, main.correct, control_column(control, main))))
+    return found
+
+
+def _tested(pairs: Pairs, rows: Sequence[_Row]) -> list[Difference]:
+    """Test those rows that have predictions, and take over their means."""
+    tests = iter(pairs.tests([pair for _, pair in rows if pair is not None]))
+    found = []
+    for row, pair in rows:
+        if pair is None:
+            found.append(row)
+            continue
+        test = next(tests)
+        shown = test.difference
+        found.append(replace(row, num_seeds=shown.num_seeds, mean=shown.mean, test=test))
     return found
 
 
@@ -263,6 +282,7 @@ def _judged(rows: list[Difference]) -> tuple[Difference, ...]:
         tests = {i: test for i in own if (test := rows[i].test) is not None}
         for i, test in zip(tests, corrected(list(tests.values())), strict=True):
             found[i] = replace(rows[i], test=test)
+    find_needed(row.test for row in found if row.test is not None)
     return tuple(found)
 
 
@@ -271,16 +291,15 @@ def setting_words(point: Point) -> str:
     return ", ".join(f"{name}={setting_text(value)}" for name, value in point.extra.items())
 
 
-def _references(point: Point, points: Sequence[Point]) -> Iterator[tuple[Point, str, str]]:
+def _references(point: Point, same_n: Sequence[Point]) -> Iterator[tuple[Point, str, str]]:
     """Yield what a point meets, in words, and the family that the comparison belongs to."""
-    same_n = [other for other in points if other.n == point.n]
     for baseline in BASELINES:
         # uniform - random would repeat random - uniform with the signs turned.
         if point.strategy in (baseline, BASELINES[0]):
             continue
-        found = [p for p in same_n if p.strategy == baseline and _same_setting(p, point)]
-        if found:
-            yield found[0], baseline, baseline
+        alike = (p for p in same_n if p.strategy == baseline and _same_setting(p, point))
+        if (found := next(alike, None)) is not None:
+            yield found, baseline, baseline
     if (bare := _without_labels(point, same_n)) is not None:
         yield bare, f"{NO_LABELS} ({setting_words(bare)})", NO_LABELS
     # Points stand in the order of the validation objective.
@@ -318,14 +337,23 @@ def _band_counts(pairs: Pairs, points: Sequence[Point]) -> tuple[BandCount, ...]
         if point.n > 0:
             curve = curves.setdefault((point.strategy, setting_words(point)), {})
             curve.setdefault(point.n, point)
-    found = []
+    asked: list[tuple[int, Paired]] = []
+    every = []
+    wholes = [p for p in points if p.strategy == _WHOLE]
     for (strategy, setting), curve in sorted(curves.items()):
         most = curve[max(curve)]
-        whole = [p for p in points if p.strategy == _WHOLE and _same_setting(p, most)]
+        whole = [p for p in wholes if _same_setting(p, most)]
         if whole and whole[0].n > most.n:
             most = whole[0]
-        tests = ((n, pairs.test(curve[n], most)) for n in sorted(curve) if n < most.n)
-        smaller = tuple((n, test) for n, test in tests if test is not None)
-        if smaller:
-            found.append(BandCount(strategy, setting, most, smaller))
-    return tuple(found)
+        both = ((n, pairs.pair(curve[n], most)) for n in sorted(curve) if n < most.n)
+        own = [(n, pair) for n, pair in both if pair is not None]
+        asked += own
+        every.append((strategy, setting, most, len(own)))
+    tests = zip((n for n, _ in asked), pairs.tests([pair for _, pair in asked]), strict=True)
+    found = tuple(
+        BandCount(strategy, setting, most, tuple(itertools.islice(tests, count)))
+        for strategy, setting, most, count in every
+        if count
+    )
+    find_needed(stop[1] for count in found if (stop := count.stopped_at) is not None)
+    return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,11 @@ from hyperspec.evaluation.metrics import (
     natural_direction,
 )
 from hyperspec.evaluation.statistics.intervals import MIN_SPECIMENS, mean_interval
+from hyperspec.evaluation.statistics.variance import Ints
 from hyperspec.report.best_control import Control, best_control
 from hyperspec.report.cohorts import divide, objective_name
-from hyperspec.report.load import SweepData, unit_of
+from hyperspec.report.load import SweepData
+from hyperspec.report.prediction_rows import Judged
 from hyperspec.report.variants import settings
 from hyperspec.tracking.contract import MetricName
 
@@ -120,8 +122,12 @@ def summarise(data: SweepData) -> Summary:
     part = "test" if tested and not jobs.empty else "val"
     name = objective_name(jobs)
     keys = ["strategy", "n", *(f"params.{name}" for name in extra_names)]
-    groups = jobs.groupby(keys, dropna=False)
-    points = [_point(data, group, extra_names, part) for _, group in groups]
+    places = jobs.groupby(keys, dropna=False).ngroup().to_numpy()
+    table = _Jobs(jobs)
+    points = [
+        _point(data, table.take(np.flatnonzero(places == place)), extra_names, part)
+        for place in range(places.max(initial=-1) + 1)
+    ]
     sign = 1.0 if natural_direction(name) == "minimize" else -1.0
     points.sort(key=lambda p: (math.isnan(p.objective), sign * p.objective, p.n, p.strategy))
     return Summary(
@@ -132,14 +138,45 @@ def summarise(data: SweepData) -> Summary:
         chance=_chance(jobs),
         num_seeds=min((p.num_seeds for p in points), default=0),
         control=best_control(data),
-        majority=_mean(jobs, f"{part}/majority_share"),
+        majority=_mean(table, f"{part}/majority_share"),
         unit=data.unit,
     )
 
 
-def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], part: str) -> Point:
-    first = jobs.iloc[0]
-    num_seeds = int(jobs["seed"].nunique()) if jobs["seed"].notna().any() else 1
+class _Jobs:
+    """Some rows of a table of jobs, by column: of hundreds of columns a point needs a few."""
+
+    def __init__(
+        self, jobs: pd.DataFrame, known: dict[str, Any] | None = None, rows: Ints | None = None
+    ) -> None:
+        self._jobs, self._known, self._rows = jobs, {} if known is None else known, rows
+
+    def take(self, rows: Ints) -> _Jobs:
+        """Return some rows; columns that were looked up are kept for all."""
+        return _Jobs(self._jobs, self._known, rows)
+
+    def __contains__(self, column: str) -> bool:
+        return column in self._jobs
+
+    def __getitem__(self, column: str) -> Any:
+        """Return a column's values, an array."""
+        if column not in self._known:
+            self._known[column] = self._jobs[column].to_numpy()
+        found = self._known[column]
+        return found if self._rows is None else found[self._rows]
+
+    def mean(self, column: str) -> float:
+        """Return the mean of a column's numbers; NaN without any."""
+        if column not in self:
+            return math.nan
+        values = self[column]
+        seen = ~np.isnan(values)
+        return float(np.where(seen, values, 0.0).sum() / seen.sum()) if seen.any() else math.nan
+
+
+def _point(data: SweepData, jobs: _Jobs, extra_names: tuple[str, ...], part: str) -> Point:
+    strategy, n = jobs["strategy"][0], jobs["n"][0]
+    seeds = {seed for seed in jobs["seed"].tolist() if not math.isnan(seed)}
     scores, controls, balanced = {}, {}, {}
     for row in columns():
         score = _own_score(jobs, f"{part}/{row.name}")
@@ -156,20 +193,20 @@ def _point(data: SweepData, jobs: pd.DataFrame, extra_names: tuple[str, ...], pa
                 if even is not None:
                     balanced[control, row.key] = _mean(jobs, control_metric(control, even))
     return Point(
-        strategy=str(first["strategy"]),
-        n=0 if np.isnan(first["n"]) else int(first["n"]),
-        extra={k: v for k in extra_names if isinstance(v := first[f"params.{k}"], str)},
-        num_seeds=num_seeds,
+        strategy=str(strategy),
+        n=0 if np.isnan(n) else int(n),
+        extra={k: v for k in extra_names if isinstance(v := jobs[f"params.{k}"][0], str)},
+        num_seeds=len(seeds) or 1,
         run_ids=tuple(jobs["run_id"]),
         objective=_mean(jobs, MetricName.OBJECTIVE),
         scores=scores,
         controls=controls,
-        seconds=float(jobs["seconds"].mean()),
+        seconds=jobs.mean("seconds"),
         balanced={key: value for key, value in balanced.items() if not math.isnan(value)},
     )
 
 
-def _own_score(jobs: pd.DataFrame, metric: str) -> Score | None:
+def _own_score(jobs: _Jobs, metric: str) -> Score | None:
     """Return the mean over jobs, with the mean of the intervals that the jobs logged."""
     mean = _mean(jobs, metric)
     if math.isnan(mean):
@@ -178,37 +215,55 @@ def _own_score(jobs: pd.DataFrame, metric: str) -> Score | None:
     return Score(mean, low, high, "none" if math.isnan(low) else "specimens")
 
 
-def _mean(jobs: pd.DataFrame, metric: str) -> float:
-    column = f"metrics.{metric}"
-    return float(jobs[column].mean()) if column in jobs else float("nan")
+def _mean(jobs: _Jobs, metric: str) -> float:
+    return jobs.mean(f"metrics.{metric}")
 
 
-def _pooled(data: SweepData, jobs: pd.DataFrame, metric: Metric) -> Score | None:
+def _pooled(data: SweepData, jobs: _Jobs, metric: Metric) -> Score | None:
     """Return mean and interval over all jobs' predictions; None where a job has none.
 
     The test parts of a seed's rotations are one row; the rotation of a specimen is told on, unless
     seeds are dealt otherwise each.
     """
-    column = metric.correct
-    tables = []
-    rotations = jobs["rotation"] if "rotation" in jobs else np.full(len(jobs), np.nan)
-    for run_id, seed, rotation in zip(jobs["run_id"], jobs["seed"], rotations, strict=True):
-        table = data.predictions(run_id)
-        if table is None or column not in table:
-            return None
-        known = table[["file", column]].astype({column: float}).assign(unit=unit_of(table))
-        tables.append(known.assign(seed=-1.0 if math.isnan(seed) else seed, rotation=rotation))
-    every = pd.concat(tables)
-    values = every.pivot_table(index="seed", columns="file", values=column, aggfunc="mean")
-    units = every.groupby("file")["unit"].first()[values.columns]
-    folds = None
-    dealt = every.groupby("unit")["rotation"]
-    if every["rotation"].notna().all() and (dealt.nunique() == 1).all():
-        folds = dealt.first()[units].astype(int).to_numpy()
-    found = mean_interval(values.to_numpy(), units.to_list(), folds=folds, binary=True)
+    column, run_ids = metric.correct, jobs["run_id"]
+    tables = [data.judged(run_id) for run_id in run_ids]
+    said = [table for table in tables if table is not None and column in table.right]
+    if len(said) < len(run_ids):
+        return None
+    seeds = np.nan_to_num(jobs["seed"].astype(float), nan=-1.0)
+    places = {seed: place for place, seed in enumerate(np.unique(seeds).tolist())}
+    files: dict[str, int] = {}
+    units: list[str] = []
+    for table in said:
+        for file, unit in zip(table.files, table.units, strict=True):
+            if file not in files:
+                files[file] = len(units)
+                units.append(unit)
+    shape = (len(places), len(units))
+    sums, counts = np.zeros(shape), np.zeros(shape)
+    for seed, table in zip(seeds.tolist(), said, strict=True):
+        columns, right = [files[file] for file in table.files], table.right[column]
+        seen = ~np.isnan(right)
+        np.add.at(sums[places[seed]], columns, np.where(seen, right, 0.0))
+        np.add.at(counts[places[seed]], columns, seen)
+    values = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    folds = _folds(jobs, said, units)
+    found = mean_interval(values, units, folds=folds, binary=True)
     kind: IntervalKind = "seeds and specimens" if found.over_seeds else "specimens"
     kind = "none" if math.isnan(found.low) else kind
     return Score(found.mean, found.low, found.high, kind, found.num_groups)
+
+
+def _folds(jobs: _Jobs, said: Sequence[Judged], units: Sequence[str]) -> Ints | None:
+    """Return which rotation tested each row's unit; None without, or where a unit has several."""
+    rotations = jobs["rotation"].tolist() if "rotation" in jobs else [math.nan] * len(said)
+    found: dict[str, float] = {}
+    for rotation, table in zip(rotations, said, strict=True):
+        for unit in set(table.units):
+            # No rotation is unlike any, itself included.
+            if found.setdefault(unit, rotation) != rotation:
+                return None
+    return np.array([found[unit] for unit in units]).astype(int)
 
 
 def _chance(jobs: pd.DataFrame) -> float:

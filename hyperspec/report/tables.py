@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
@@ -23,6 +24,7 @@ from hyperspec.report.variants import settings
 from hyperspec.tracking.contract import MetricName
 from hyperspec.utils.text import duration
 
+_TEXT_WIDTH = 400  # characters of a table in a text file
 _LONG_HEAD = 10  # characters up to which a setting's name is one line
 _FIRST = ("untrained", "mean_spectrum")  # of runs before 0.2.0, which kept no validation scores
 
@@ -237,10 +239,35 @@ def to_rich(grid: Grid) -> Table:
 
 def to_text(grid: Grid) -> str:
     """Return the table as plain text, wide enough for every column."""
+    widths = [max(map(len, cells), default=0) or 1 for cells in zip(*grid.rows, strict=True)]
+    # Rich sets the head, over one row as wide as all; of thousands of rows it takes minutes.
+    lines = _rich_text(replace(grid, rows=(tuple("x" * width for width in widths),))).splitlines()
+    places = list(re.finditer("x+", lines[-2])) if grid.rows else []
+    simple = [len(place[0]) for place in places] == widths and all(
+        cell.isascii() and cell.isprintable() and cell == cell.strip()
+        for row in grid.rows
+        for cell in row
+    )
+    if not simple:
+        return _rich_text(grid)
+    before = [0, *(place.end() for place in places)]
+    gaps = [" " * (place.start() - end) for place, end in zip(places, before, strict=False)]
+    kinds = [str.ljust if grid.is_text(i) else str.rjust for i in range(len(widths))]
+    layout = list(zip(gaps, kinds, widths, strict=True))
+    rows = (
+        "".join(
+            gap + align(cell, width) for (gap, align, width), cell in zip(layout, row, strict=True)
+        ).rstrip()
+        for row in grid.rows
+    )
+    return "\n".join([*lines[:-2], *rows, ""]) + "\n"
+
+
+def _rich_text(grid: Grid) -> str:
     buffer = io.StringIO()
     # In a notebook a console would show the table there instead of writing it.
     console = Console(
-        file=buffer, width=400, color_system=None, force_terminal=False, force_jupyter=False
+        file=buffer, width=_TEXT_WIDTH, color_system=None, force_terminal=False, force_jupyter=False
     )
     console.print(to_rich(grid))
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

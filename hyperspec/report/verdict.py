@@ -192,7 +192,9 @@ def _training(
         return Training(point, score, accuracy.title)
     jobs = data.finished[data.finished["run_id"].isin(point.run_ids)]
     beside = float(jobs[f"metrics.{control.metric}"].mean())
-    test = Pairs(data, margin).control_test(point, accuracy.correct, control.column)
+    pairs = Pairs(data, margin)
+    pair = pairs.control_pair(point, accuracy.correct, control.column)
+    test = None if pair is None else pairs.tests([pair])[0]
     return Training(point, score, accuracy.title, control, beside, test)
 
 

@@ -336,6 +336,7 @@ class _Composer:
         self._late = [axis.late for axis in axes]
         self._parser = OverridesParser.create(config_loader=loader)
         self._known: dict[Job, DictConfig | str] = {}
+        self._copies: dict[Job, DictConfig] = {}
 
     def problem(self, job: Job, check: Check) -> str | None:
         """Return why a job cannot run, or None."""
@@ -345,11 +346,15 @@ class _Composer:
         base = self._known[early]
         if isinstance(base, str):
             return base
-        made = copy.deepcopy(base)
         try:
-            for override in self._parser.parse_overrides(
-                [w for w, late in zip(job, self._late, strict=True) if late]
-            ):
+            late_words = [w for w, late in zip(job, self._late, strict=True) if late]
+            overrides = self._parser.parse_overrides(late_words)
+            # Each job sets every key of these anew, so that one copy serves all; not so a dict,
+            # which leaves behind what the next one lacks.
+            if early not in self._copies or any(isinstance(o.value(), dict) for o in overrides):
+                self._copies[early] = copy.deepcopy(base)
+            made = self._copies[early]
+            for override in overrides:
                 OmegaConf.update(made, override.key_or_group, override.value(), merge=True)
             check(made)
         except HyperspecError as error:

@@ -78,7 +78,7 @@ def check_one_cohort(*sweeps: SweepData) -> None:
 
 def curve_said(data: SweepData) -> Said:
     """Return what one-shot encoders said of the test part, by strategy, n and seed."""
-    from hyperspec.report.load import read_table
+    from hyperspec.report.job_artifacts import read_table
     from hyperspec.tracking.contract import Artifact
 
     found: ByRotation = {}

@@ -137,7 +137,7 @@ def too_few(num_specimens: int, accuracy: bool) -> Reason:
     return "one specimen" if num_specimens < 2 else ""
 
 
-def plain_ends(parts: MeanSquares, level: float) -> tuple[Floats, Floats]:
+def plain_ends(parts: MeanSquares, level: float | Floats) -> tuple[Floats, Floats]:
     """Return the ends of a mean of any scores."""
     half = np.sqrt(parts.squared_half_width(level))
     return parts.mean - half, parts.mean + half
@@ -159,13 +159,13 @@ def accuracy_ends(parts: MeanSquares, level: float) -> tuple[Floats, Floats]:
     return low, high
 
 
-def never(num_specimens: int, level: float) -> float:
+def never(num_specimens: int, level: float | Floats) -> float | Floats:
     """Return the exact upper end of a rate that was seen in none (Clopper & Pearson 1934)."""
-    return float(1 - ((1 - level) / 2) ** (1 / num_specimens))
+    return 1 - ((1 - level) / 2) ** (1 / num_specimens)
 
 
 def difference_ends(
-    parts: MeanSquares, disagreement: Floats, level: float
+    parts: MeanSquares, disagreement: Floats, level: float | Floats
 ) -> tuple[Floats, Floats]:
     """Return the ends of a mean difference of right-or-wrong scores, within -1 to 1.
 
@@ -193,7 +193,7 @@ def _upper(mean: Floats, disagreement: Floats, ratio: Floats) -> Floats:
     return np.asarray(np.where(root <= disagreement, root, beyond))
 
 
-def _ratio(parts: MeanSquares, spread: Floats, level: float, prior: float) -> Floats:
+def _ratio(parts: MeanSquares, spread: Floats, level: float | Floats, prior: float) -> Floats:
     """Return t² over the effective number of specimens: squared half-width by spread of a row.
 
     The spread is taken over all rows, the mean squares over one fewer: hence (G - 1) / G.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
@@ -10,7 +10,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hyperspec.evaluation.statistics.decision import Needed, Situation, what_decides
+from hyperspec.evaluation.statistics.decision import (
+    Needed,
+    Situation,
+    what_decides,
+    what_decides_each,
+)
 from hyperspec.evaluation.statistics.intervals import (
     MIN_SPECIMENS,
     CrossedTable,
@@ -23,19 +28,20 @@ from hyperspec.evaluation.statistics.intervals import (
     tabulate,
     too_few,
 )
-from hyperspec.evaluation.statistics.variance import MIN_SEEDS, MeanSquares, mean_squares
+from hyperspec.evaluation.statistics.variance import MIN_SEEDS, Floats, MeanSquares, mean_squares
 
 Verdict: TypeAlias = Literal["as good as", "better", "worse", "undecided"]
 NoVerdict: TypeAlias = Literal[
     "", "one seed", "two seeds", "fewer than 8 specimens", "one specimen"
 ]
 Folds: TypeAlias = Sequence[int] | NDArray[np.integer] | None
+Bools: TypeAlias = NDArray[np.bool_]
 ALPHA = 0.05
 _HALVINGS = 24  # p-values to 6e-8
 
 
 @dataclass(frozen=True)
-class _Paired:
+class Paired:
     """Differences of two settings, and how often they disagree."""
 
     table: CrossedTable
@@ -44,10 +50,11 @@ class _Paired:
     binary: bool
 
     def interval(self, level: float) -> Interval:
+        """Return the mean difference with its interval at a coverage between 0 and 1."""
         num_seeds, num = self.table.sums.shape
         mean = self.table.mean
         if self.binary and not self.disagreement:
-            high = never(num, level)
+            high = float(never(num, level))
             return Interval(mean, -high, high, level, num, num_seeds, "clopper-pearson")
         if self.parts is None:
             reason = too_few(num, self.binary)
@@ -86,10 +93,11 @@ def paired_interval(
     Raises:
         ValueError: If shapes differ or there is no value.
     """
-    return _pair(scores, reference, groups, folds).interval(level)
+    return pair(scores, reference, groups, folds).interval(level)
 
 
-def _pair(scores: ArrayLike, reference: ArrayLike, groups: Groups, folds: Folds) -> _Paired:
+def pair(scores: ArrayLike, reference: ArrayLike, groups: Groups, folds: Folds = None) -> Paired:
+    """Return the differences of two settings; arguments and errors of :func:`paired_interval`."""
     first = np.atleast_2d(np.asarray(scores, np.float64))
     second = np.atleast_2d(np.asarray(reference, np.float64))
     if first.shape != second.shape:
@@ -100,7 +108,7 @@ def _pair(scores: ArrayLike, reference: ArrayLike, groups: Groups, folds: Folds)
     binary = bool(np.isin(both[~np.isnan(both)], (0.0, 1.0)).all())
     few = too_few(table.sums.shape[1], binary)
     parts = None if few else mean_squares(table.linearised, kept)
-    return _Paired(table, parts, float(np.nanmean(np.abs(gaps))), binary)
+    return Paired(table, parts, float(np.nanmean(np.abs(gaps))), binary)
 
 
 @dataclass(frozen=True)
@@ -136,9 +144,14 @@ class Equivalence:
     @cached_property
     def needed(self) -> tuple[Needed, ...]:
         """What would decide, the cheapest first; empty when decided or without verdict."""
-        if self.verdict != "undecided" or self.situation is None:
+        if not self._is_open:
             return ()
+        assert self.situation is not None
         return what_decides(self.situation, ALPHA / self.family)
+
+    @property
+    def _is_open(self) -> bool:
+        return self.verdict == "undecided" and self.situation is not None
 
 
 def equivalence_test(
@@ -168,29 +181,52 @@ def equivalence_test(
     Source:
         Schuirmann (1987), two one-sided tests.
     """
+    return equivalence_tests(
+        [pair(scores, reference, groups, folds)], margin=margin, total_specimens=total_specimens
+    )[0]
+
+
+def equivalence_tests(
+    pairs: Sequence[Paired],
+    *,
+    margin: float,
+    total_specimens: int | None = None,
+    unit: str = "specimen",
+) -> list[Equivalence]:
+    """Test many comparisons at once, each by itself as :func:`equivalence_test` does.
+
+    Args:
+        pairs: Comparisons, see :func:`pair`.
+        margin: As there, and so ``total_specimens``.
+        total_specimens: Specimens that rotating parts would test.
+        unit: What was sampled.
+
+    Raises:
+        ValueError: If the margin is not above 0.
+    """
     if not margin > 0:
         raise ValueError(f"margin is {margin}; it must be above 0 and fixed beforehand.")
-    pair = _pair(scores, reference, groups, folds)
-    outer, inner = pair.interval(1 - ALPHA), pair.interval(1 - 2 * ALPHA)
-    reason = _no_verdict(outer, pair)
-    if reason:
-        return Equivalence("undecided", outer, inner, margin, reason=reason)
-    situation = None
-    if pair.parts is not None:
-        situation = Situation(pair.parts, margin, pair.disagreement, pair.binary, total_specimens)
-    found = Equivalence(
-        "undecided",
-        outer,
-        inner,
-        margin,
-        _p_value(lambda p: not _holds(pair.interval(1 - p), 0.0)),
-        _p_value(lambda p: _within(pair.interval(1 - 2 * p), margin), 0.5),
-        situation=situation,
-    )
-    return _judged(found, found.p_different, found.p_equal, 1)
+    found: list[Equivalence] = []
+    alike: dict[Hashable, list[int]] = {}
+    for place, one in enumerate(pairs):
+        outer, inner = one.interval(1 - ALPHA), one.interval(1 - 2 * ALPHA)
+        reason = _no_verdict(outer, one)
+        found.append(Equivalence("undecided", outer, inner, margin, reason=reason, unit=unit))
+        if not reason and one.parts is not None:
+            shape = (one.parts.num_seeds, one.parts.num_specimens, one.parts.num_folds)
+            alike.setdefault((shape, one.binary), []).append(place)
+    for places in alike.values():
+        p_values = _p_values([pairs[place] for place in places], margin)
+        for place, different, equal in zip(places, *p_values, strict=True):
+            one = pairs[place]
+            assert one.parts is not None
+            situation = Situation(one.parts, margin, one.disagreement, one.binary, total_specimens)
+            told = replace(found[place], situation=situation)
+            found[place] = _judged(told, float(different), float(equal), 1)
+    return found
 
 
-def _no_verdict(outer: Interval, pair: _Paired) -> NoVerdict:
+def _no_verdict(outer: Interval, pair: Paired) -> NoVerdict:
     if outer.reason:
         return outer.reason
     if pair.binary and outer.num_groups < MIN_SPECIMENS:
@@ -200,20 +236,32 @@ def _no_verdict(outer: Interval, pair: _Paired) -> NoVerdict:
     return ""
 
 
-def _holds(interval: Interval, value: float) -> bool:
-    return interval.low <= value <= interval.high
+def _p_values(pairs: Sequence[Paired], margin: float) -> tuple[Floats, Floats]:
+    """Return the p-values of no difference and of one at or beyond the margin, of tables alike."""
+    parts = MeanSquares.stack([one.parts for one in pairs if one.parts is not None])
+    often, binary = np.array([one.disagreement for one in pairs]), pairs[0].binary
+
+    def ends(level: Floats) -> tuple[Floats, Floats]:
+        return difference_ends(parts, often, level) if binary else plain_ends(parts, level)
+
+    def differs(error: Floats) -> Bools:
+        low, high = ends(1 - error)
+        return ~((low <= 0.0) & (high >= 0.0))
+
+    def is_within(error: Floats) -> Bools:
+        low, high = ends(1 - 2 * error)
+        return (-margin < low) & (high < margin)
+
+    return _least_error(differs, len(pairs)), _least_error(is_within, len(pairs), 0.5)
 
 
-def _within(interval: Interval, margin: float) -> bool:
-    return -margin < interval.low and interval.high < margin
-
-
-def _p_value(claimed: Callable[[float], bool], highest: float = 1.0) -> float:
-    """Return the lowest level of error at which a claim is made: intervals at 1 - p are nested."""
-    low, high = 0.0, highest
+def _least_error(claimed: Callable[[Floats], Bools], count: int, highest: float = 1.0) -> Floats:
+    """Return the lowest levels of error at which claims are made: intervals at 1 - p are nested."""
+    low, high = np.zeros(count), np.full(count, highest)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (low, middle) if claimed(middle) else (middle, high)
+        is_claimed = claimed(middle)
+        low, high = np.where(is_claimed, low, middle), np.where(is_claimed, middle, high)
     return high
 
 
@@ -243,6 +291,14 @@ def corrected(tests: Sequence[Equivalence]) -> list[Equivalence]:
         for test, first, second in zip(judged, different, equal, strict=True)
     )
     return [test if test.reason else next(found) for test in tests]
+
+
+def find_needed(tests: Iterable[Equivalence]) -> None:
+    """Compute what would decide many tests at once; each keeps it as its ``needed``."""
+    undecided = [test for test in tests if test._is_open]
+    asked = [(test.situation, ALPHA / test.family) for test in undecided if test.situation]
+    for test, needed in zip(undecided, what_decides_each(asked), strict=True):
+        vars(test)["needed"] = needed  # where `cached_property` looks
 
 
 def holm(values: Sequence[float]) -> list[float]:

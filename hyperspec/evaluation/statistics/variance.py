@@ -21,15 +21,19 @@ Everything is vectorised over leading axes, so that the simulation runs the very
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Count = TypeVar("Count", int, Ints)
 MIN_SEEDS = 3  # with two, an interval over seeds takes t = 12.7 and says nothing
+_SQUARES = ("mean", "specimens", "seeds", "rest", "folds", "within")
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,28 @@ class MeanSquares:
     num_specimens: int
     num_folds: int
 
+    @classmethod
+    def stack(cls, tables: Sequence[MeanSquares]) -> MeanSquares:
+        """Put those of several tables of one shape together, one number per table."""
+        columns: dict[str, Any] = {
+            name: np.array([getattr(one, name) for one in tables], np.float64) for name in _SQUARES
+        }
+        return replace(tables[0], **columns)
+
+    def take(self, rows: NDArray[np.integer]) -> MeanSquares:
+        """Return those of some of the tables."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in _SQUARES})
+
     @property
     def over_seeds(self) -> bool:
         """Whether there are seeds enough that an interval speaks of seeds that were not run."""
         return self.num_seeds >= MIN_SEEDS
 
-    def squared_half_width(self, level: float, *, bounded: bool = False) -> Floats:
+    def squared_half_width(self, level: float | Floats, *, bounded: bool = False) -> Floats:
         """Return h² at a coverage between 0 and 1; with fewer than three seeds, of these seeds.
 
         Args:
-            level: Coverage.
+            level: Coverage, one or one per table.
             bounded: Whether the ends are brought into a form for right-or-wrong scores, which
                 bounds the spread of specimens by itself.
         """
@@ -82,7 +98,7 @@ class MeanSquares:
         return np.asarray(total / (self.num_seeds * self.num_specimens))
 
 
-def specimen_freedom(num_specimens: int, bounded: bool) -> int:
+def specimen_freedom(num_specimens: Count, bounded: bool) -> Count:
     """Return the degrees of freedom of the spread between specimens.
 
     Of right-or-wrong scores the mean itself says much of the spread: three times as many are right
@@ -91,23 +107,29 @@ def specimen_freedom(num_specimens: int, bounded: bool) -> int:
     return (3 if bounded else 1) * (num_specimens - 1)
 
 
-def share_subtracted(degrees: int) -> float:
+def share_subtracted(degrees: int | Ints) -> float | Floats:
     """Return how much of a mean square is subtracted from one with so many degrees of freedom."""
     return 1 - 1 / degrees
 
 
-@lru_cache(maxsize=2**16)
-def squared_t(level: float, degrees: int) -> float:
-    """Return the square of the two-sided quantile of Student's t.
+def squared_t(level: float | Floats, degrees: int | Ints) -> float | Floats:
+    """Return the square of the two-sided quantile of Student's t, for one or for many."""
+    if isinstance(level, float) and isinstance(degrees, int):
+        return _squared_t(level, degrees)
+    from scipy.special import stdtrit
 
-    Kept, since the comparisons of a report ask for the same levels again and again.
-    """
+    return np.asarray(stdtrit(degrees, (1 + level) / 2) ** 2)
+
+
+@lru_cache(maxsize=2**16)
+def _squared_t(level: float, degrees: int) -> float:
+    """Kept, since the comparisons of a report ask for the same levels again and again."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + level) / 2)) ** 2
 
 
-def _excess(larger: Floats, smaller: Floats, level: float, degrees: int) -> Floats:
+def _excess(larger: Floats, smaller: Floats, level: float | Floats, degrees: int) -> Floats:
     left = np.maximum(larger - share_subtracted(degrees) * smaller, 0.0)
     return np.asarray(squared_t(level, degrees) * left)
 

@@ -56,7 +56,7 @@ def advise_margin(config: Train) -> str | None:
         return None
     tested = count if split.rotate is not None else max(round(split.fractions[2] * count), 1)
     level = 1 - 2 * ALPHA
-    bound = never(tested, level)
+    bound = float(never(tested, level))
     if bound < margin:
         return None
     enough = math.floor(math.log(ALPHA) / math.log1p(-margin)) + 1

@@ -115,16 +115,20 @@ def forecast_time(
 
     The others of its ``num_jobs`` count with their mean.
     """
+    by_shape: dict[tuple[tuple[str, str], ...], list[Seen]] = {}
+    for run in seen:
+        by_shape.setdefault(run.shape, []).append(run)
     known, used = [], set()
     for job in jobs:
-        same = [run for run in seen if run.shape == shape_of(job)]
-        if not same:
+        shape = shape_of(job)
+        if shape not in by_shape:
             return TimeForecast(math.nan, "no earlier run of this shape here")
-        used |= {id(run) for run in same}
-        known.append(_job_seconds(job, same))
+        used.add(shape)
+        known.append(_job_seconds(job, by_shape[shape]))
     if not known:
         return TimeForecast(math.nan, "no job was composed")
-    count = f"{len(used)} earlier run{'s' * (len(used) != 1)} of this shape"
+    num = sum(len(by_shape[shape]) for shape in used)
+    count = f"{num} earlier run{'s' * (num != 1)} of this shape"
     return TimeForecast(sum(known) / len(known) * num_jobs, count)
 
 
