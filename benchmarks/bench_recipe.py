@@ -32,6 +32,8 @@ import record
 from draw_recipe import draw
 from recipe_sweep import measure_sweep
 
+from hyperspec.training.precision import cpu_has_bf16
+
 PARTS = ("steps", "embedding", "start", "sweep")
 PACKAGES = ("torch", "torchvision", "kornia", "rasterio", "numpy", "lightly")
 
@@ -53,7 +55,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of the sweeps")
     parser.add_argument("--epochs", type=int, default=50, help="of the sweeps, on both sides")
     parser.add_argument(
-        "--others", default=None, help="sweeps beside ours: kornia,lightly,bf16 (all installed)"
+        "--others",
+        default=None,
+        help="sweeps beside ours: kornia,lightly,bf16 (all that are there)",
     )
     parser.add_argument("--folder", type=Path, help="on the disk to measure (a temporary one)")
     parser.add_argument("--beside", type=Path, help="another checkout, in turn with ours in start")
@@ -62,7 +66,8 @@ def main() -> None:
     asked = words.parts.split(",")
     if unknown := sorted(set(asked) - set(PARTS)):
         parser.error(f"--parts has {unknown[0]}; choose among {', '.join(PARTS)}")
-    there = ["kornia", *(["lightly"] if find_spec("lightly") else []), "bf16"]
+    there = ["kornia", *(["lightly"] if find_spec("lightly") else [])]
+    there += ["bf16"] if cpu_has_bf16() else []
     others = words.others.split(",") if words.others else there
     if unknown := sorted(set(others) - set(there)):
         parser.error(f"--others has {unknown[0]}; there are {', '.join(there)}")
