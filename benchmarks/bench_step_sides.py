@@ -12,7 +12,8 @@ costs no side more:
                   the plain recipe's, by kornia's classes (lightly's own are for RGB pictures)
   torchgeo        its SimCLRTask with n channels and its own augmentations (kornia's classes)
 The last two find their batch ready in memory, which favours them. A side that is not installed is
-left out, and the record says why.
+left out, and the record says why. `--widths 8 16` adds ours with so many channels behind the stem
+instead of 32.
 """
 
 from __future__ import annotations
@@ -160,11 +161,16 @@ def installed() -> dict[str, str]:
     return missing
 
 
-def measure(root: Path, folder: Path, bands: int, names: list[str], repeats: int) -> dict[str, Any]:
+def measure(
+    root: Path, folder: Path, bands: int, names: list[str], widths: list[int], repeats: int
+) -> dict[str, Any]:
     words = [f"data.size={SIZE}", f"bands.n={bands}", f"batch_size={BATCH}"]
     material_of(root, folder, *words)
     sides = {name: Process(SIDES[name], root, folder, bands) for name in names}
     sides["ours"] = Process(Ours, root, folder, words, BATCH)
+    for width in widths:
+        stem = f"model.stem_channels={width}"
+        sides[stem] = Process(Ours, root, folder, [*words, stem], BATCH)
     times: dict[str, list[float]] = {name: [] for name in sides}
     try:
         for turn in range(repeats):
@@ -181,7 +187,7 @@ def measure(root: Path, folder: Path, bands: int, names: list[str], repeats: int
     }
     for name, values in times.items():
         print(
-            f"{bands:4} bands  {name:15} {statistics.median(values):7.2f} s  "
+            f"{bands:4} bands  {name:22} {statistics.median(values):7.2f} s  "
             f"{ratios[name]:5.2f} x ours, {peaks[name]:.0f} MB",
             flush=True,
         )
@@ -192,6 +198,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--bands", type=int, nargs="+", default=[10, 50, 408])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--widths", type=int, nargs="*", default=[], help="ours with other widths of the stem, too"
+    )
     parser.add_argument("--folder", type=Path, help="on the disk to measure (a temporary one)")
     words = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -204,7 +213,7 @@ def main() -> None:
         root = folder / "cubes"
         synthesise(root, SynthSettings(num_specimens=12, size=72))  # 0.4 of the 192 images train
         for bands in words.bands:
-            cases.append(measure(root, folder, bands, names, words.repeats))
+            cases.append(measure(root, folder, bands, names, words.widths, words.repeats))
             found = {**record.context(packages), "threads": torch.get_num_threads()}
             found |= {"batch": BATCH, "size": SIZE, "left_out": missing, "cases": cases}
             path = record.write("step_sides", found)

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hyperspec.models.backbones.norms import running_statistics_kept
 from hyperspec.models.config import EncoderConfig
+from hyperspec.utils.device_kind import kind_of
 
 
 class Backbone(nn.Module):
@@ -55,10 +56,11 @@ class Backbone(nn.Module):
                 ``(in_channels, m)``, with gradients. It is multiplied into the kernels of the first
                 convolution, where it does the same as in front of it: padding is 0 either way.
         """
-        # A convolution would do it itself, and once more for its gradient.
-        kernels = next((one for one in self.stages.parameters() if one.dim() == 4), x)
-        if kernels.is_contiguous(memory_format=torch.channels_last):
-            x = x.contiguous(memory_format=torch.channels_last)
+        if kind_of(x.device) == "cpu" and not torch.is_autocast_enabled("cpu"):
+            # oneDNN's convolution would do it itself, and once more for its gradient.
+            kernels = next((one for one in self.stages.parameters() if one.dim() == 4), x)
+            if kernels.is_contiguous(memory_format=torch.channels_last):
+                x = x.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             x = self._run(stage, stage if mixing is None else _mixed(stage, mixing), x)
             mixing = None
