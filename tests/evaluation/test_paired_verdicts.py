@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, t
 
-from hyperspec.evaluation.statistics.decision import Situation, _factor, power, what_decides
+from hyperspec.evaluation.statistics.decision import (
+    Situation,
+    _factor,
+    power,
+    what_decides,
+    what_decides_each,
+)
 from hyperspec.evaluation.statistics.paired import (
     Equivalence,
     corrected,
@@ -181,6 +187,16 @@ def test_rotations_are_named_where_they_suffice():
     assert {n.claim: n.means for n in what_decides(situation)}["different"] == "rotations"
     few = replace(undecided(0.0, gap=0.09), total_specimens=44)
     assert {n.claim: n.means for n in what_decides(few)}["different"] != "rotations"
+
+
+def test_many_comparisons_at_once_need_what_each_needs_alone():
+    ways = [undecided(sd, num, gap) for sd in (0.0, 0.05) for num in (40, 60) for gap in (0, 0.09)]
+    ways += [replace(one, total_specimens=200) for one in ways]
+    ways += [replace(one, disagreement=often, binary=True) for one in ways for often in (0.0, 0.2)]
+    asked = [(one, alpha) for one in ways for alpha in (0.05, 0.01)]
+    together = what_decides_each(asked)
+    assert together == [what_decides(one, alpha) for one, alpha in asked]
+    assert len(set(together)) > 10  # not one answer for all
 
 
 def test_a_number_named_does_decide():

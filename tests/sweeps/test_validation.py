@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from sweep_study import Study
 
 from hyperspec.cli.train import main
@@ -135,6 +136,26 @@ def test_values_are_checked_against_the_options_of_their_job() -> None:
     assert problem.overrides == ("bands=rgb", "bands.n=3")
     assert problem.num_jobs == 2
     assert "Key 'n' not in 'Rgb'" in problem.message
+
+
+@pytest.mark.usefixtures("_hydra")
+def test_a_job_is_checked_without_what_the_one_before_set() -> None:
+    seen: list[tuple[object, ...]] = []
+
+    def check(config: DictConfig) -> None:
+        noted = config.evaluation.curve_strategies, config.evaluation.controls, config.lr
+        seen.append(tuple(OmegaConf.to_object(one) if OmegaConf.is_config(one) else one
+                          for one in noted))  # fmt: skip
+
+    curves, controls, rates = (["pca", "uniform"], []), (True, ["untrained"]), (1e-3, 1e-4)
+    plan(
+        "evaluation.curve_strategies=[pca,uniform],[]",
+        "evaluation.controls=true,[untrained]",
+        "lr=1e-3,1e-4",
+        check=check,
+    )
+    expected = list(itertools.product(curves, controls, rates))
+    assert sorted(map(repr, seen)) == sorted(map(repr, expected))
 
 
 @pytest.mark.usefixtures("_hydra")
