@@ -94,8 +94,8 @@ def _tell_bf16(mixed: str | None) -> None:
     if mixed is not None and not cpu_has_bf16():
         log.warning(
             "hardware.precision=%s, but this processor (%s) has no bfloat16 instructions: "
-            "convolutions were measured to take 12 to 15 times as long as in float32 on such a "
-            "one; use hardware.precision=32-true",
+            "convolutions took 13 times as long as in float32 on such a one (docs/hardware.md); "
+            "use hardware.precision=32-true",
             mixed,
             torch.cpu.get_capabilities().get("cpu_name", "unknown"),
         )
