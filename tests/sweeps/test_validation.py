@@ -159,6 +159,17 @@ def test_a_job_is_checked_without_what_the_one_before_set() -> None:
 
 
 @pytest.mark.usefixtures("_hydra")
+def test_a_dictionary_leaves_nothing_behind_for_the_next_job() -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def check(config: DictConfig) -> None:
+        seen.append((config.evaluation.k, config.evaluation.linear))
+
+    plan("evaluation={k:7},{linear:false}", check=check)
+    assert seen == [(7, True), (5, False)]
+
+
+@pytest.mark.usefixtures("_hydra")
 def test_a_large_grid_is_sampled_and_no_value_is_left_out() -> None:
     made = plan("bands.n=range(1,41)", "seed=range(0,40)", "lr=1e-4,1e-3,-1", limit=100)
     assert (made.num_jobs, made.num_checked, made.composable) == (4800, 100, True)
