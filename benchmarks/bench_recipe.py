@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument(
         "--others",
         default=None,
-        help="sweeps beside ours: kornia,lightly,bf16 (all that are there)",
+        help="sweeps beside ours: kornia,joblib,lightly,bf16 (all that are there)",
     )
     parser.add_argument("--folder", type=Path, help="on the disk to measure (a temporary one)")
     parser.add_argument("--beside", type=Path, help="another checkout, in turn with ours in start")
@@ -66,7 +66,7 @@ def main() -> None:
     asked = words.parts.split(",")
     if unknown := sorted(set(asked) - set(PARTS)):
         parser.error(f"--parts has {unknown[0]}; choose among {', '.join(PARTS)}")
-    there = ["kornia", *(["lightly"] if find_spec("lightly") else [])]
+    there = ["kornia", "joblib", *(["lightly"] if find_spec("lightly") else [])]
     there += ["bf16"] if cpu_has_bf16() else []
     others = words.others.split(",") if words.others else there
     if unknown := sorted(set(others) - set(there)):

@@ -30,7 +30,8 @@ def measure_sweep(
     Args:
         folder: Where everything goes.
         seeds: Of the runs.
-        others: ``kornia`` and ``lightly``, loops of the recipe; ``bf16``, our sweep in bf16.
+        others: ``kornia`` and ``lightly``, loops of the recipe; ``bf16``, our sweep in bf16;
+            ``joblib``, our sweep with a job of one thread per core.
         epochs: Of each run.
         size: Lines and samples of the images that are trained on; the cubes are a quarter larger.
         device: ``cpu`` or ``cuda``, where hardware=gpu computes in bf16 anyway.
@@ -48,6 +49,10 @@ def measure_sweep(
         for other in others:
             if other == "bf16":
                 runs["ours bf16"] = ours(folder, root, seed, epochs, size, device, "bf16-mixed")
+            elif other == "joblib":
+                runs["ours joblib"] = ours(
+                    folder, root, seed, epochs, size, device, "32-true", "hydra/launcher=joblib"
+                )
             else:
                 runs[other] = plain(folder, root, seed, epochs, size, other, device)
         found["seeds"].append(seed)
@@ -65,17 +70,25 @@ def measure_sweep(
 
 
 def ours(
-    folder: Path, root: Path, seed: int, epochs: int, size: int, device: str, precision: str
+    folder: Path,
+    root: Path,
+    seed: int,
+    epochs: int,
+    size: int,
+    device: str,
+    precision: str,
+    *words: str,
 ) -> dict[str, Any]:
     # A cache of its own: what our sweep prepares once is part of its time.
     name, counts = f"seed{seed}-{size}px-{epochs}-{precision}", ",".join(map(str, COUNTS))
+    name += "-joblib" if words else ""
     seconds, peak, _ = timed(
         [sys.executable, "-m", "hyperspec.cli.train", "experiment=demo", "model=resnet18", "-m",
          f"bands.n={counts}", f"data.root={root}", f"data.size={size}", "evaluation.controls=false",
          f"seed={seed}", f"epochs={epochs}", f"data.cache_dir={folder}/cache-{name}",
          f"tracking.experiment={name}",
          "hardware=gpu" if device == "cuda" else "hardware=cpu",
-         *([] if device == "cuda" else [f"hardware.precision={precision}"])],
+         *([] if device == "cuda" else [f"hardware.precision={precision}"]), *words],
         folder,
     )  # fmt: skip
     scores = our_scores(folder, name)
