@@ -19,13 +19,10 @@ def test_planted_windows_are_found_where_bands_meet_them(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     controls = "evaluation.controls=[untrained,mean_spectrum]"  # those that are looked at
-    jobs = sweep(tmp_path, "planted", "bands.n=10,20,50,408", controls)
-    assert len(jobs) == 4
+    jobs = sweep(tmp_path, "planted", "bands.n=10,50,408", controls)
+    assert len(jobs) == 3
     knn = mean_by_bands(jobs, "test/knn_top1")
     assert knn[10] <= 0.50
-    # One window of two: half of the species at best. Of 128 tested images one seed's share has a
-    # standard error of .045, and processors round differently: .40 to .55 were seen.
-    assert 0.30 <= knn[20] <= 0.70
     for n in (50, 408):
         assert knn[n] >= 0.85, n
         for control in ("untrained", "mean_spectrum"):

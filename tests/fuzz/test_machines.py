@@ -13,7 +13,7 @@ MACHINES = (StoreMachine, OutboxMachine, ResumeMachine)
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=[one.__name__ for one in MACHINES])
-@pytest.mark.parametrize("examples", [6, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [6, pytest.param(150, marks=pytest.mark.slow)])
 def test_any_order_of_changes_damage_and_kills_is_survived(
     machine: type[RuleBasedStateMachine], examples: int
 ) -> None:
