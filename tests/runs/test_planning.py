@@ -163,6 +163,23 @@ def test_what_does_not_fit_is_told_what_to_change() -> None:
     assert "not even hardware.micro_batch=1 fits" in exact.lines()
 
 
+def test_a_sweep_is_told_how_many_jobs_go_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One per core, where so many fit into the memory together."""
+    monkeypatch.setattr("hyperspec.runs.planning.memory.usable_cores", lambda: 4)
+    found = forecast(composed([*SMALL, "hardware.threads=null"]))
+
+    def told(times: float, one: Forecast = found) -> tuple[int, bool]:
+        given = replace(one, free=int(found.total * times / 0.9) + 1)
+        said = [line for line in given.lines() if f"n_jobs={given.side_by_side}" in line]
+        return given.side_by_side, bool(said)
+
+    assert [told(times) for times in (1.5, 2.5, 100)] == [(1, False), (2, True), (4, True)]
+    of_two = replace(found.config.hardware, threads=2)
+    assert told(100, replace(found, config=replace(found.config, hardware=of_two))) == (2, True)
+    assert told(100, replace(found, device="cuda")) == (1, False)
+    assert replace(found, free=None).side_by_side == 1
+
+
 def test_the_largest_micro_batch_fits_and_the_next_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

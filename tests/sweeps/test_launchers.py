@@ -269,7 +269,7 @@ def test_jobs_that_share_devices_are_spread_over_all_of_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(launchers, "_count_gpus", lambda: gpus)
-    monkeypatch.setattr(launchers, "_cores", lambda: 8)
+    monkeypatch.setattr(launchers, "usable_cores", lambda: 8)
     launcher = HyperspecLauncher("joblib")
     launcher._config = OmegaConf.create({"hardware": hardware})
     assert (launcher._at_once(), launcher._gpus()) == (at_once, shared_out)

@@ -16,6 +16,7 @@ from hyperspec.runs.planning.dummy_data import Folder, build, look, stand_in
 from hyperspec.runs.planning.step_memory import Plan, plan_step, settings_of, step_context
 from hyperspec.training.devices import device_kind, is_there
 from hyperspec.training.simclr import SimCLR
+from hyperspec.utils.cores import usable_cores
 from hyperspec.utils.device_memory import free_bytes
 from hyperspec.utils.errors import ConfigError
 
@@ -51,6 +52,14 @@ class Forecast:
         """Whether it stays within nine tenths of the free memory, where that is known."""
         return self.free is None or self.plan.total <= _USED * self.free
 
+    @property
+    def side_by_side(self) -> int:
+        """How many such jobs a sweep can train at once on this machine's CPU, a core each."""
+        threads = self.config.hardware.threads or 1
+        if self.device != "cpu" or self.free is None:
+            return 1
+        return max(1, min(usable_cores() // threads, int(_USED * self.free // self.total)))
+
     def lines(self) -> list[str]:
         """Return in words whether it fits, and what to change."""
         known = f"{self.folder.num_images} images in {self.config.data.root}"
@@ -67,6 +76,11 @@ class Forecast:
             found.append(f"largest hardware.micro_batch that fits: {self.largest_micro_batch}")
         elif self.exact:
             found.append("not even hardware.micro_batch=1 fits")
+        if (jobs := self.side_by_side) > 1:
+            found.append(
+                f"in a sweep hydra/launcher=joblib hydra.launcher.n_jobs={jobs} trains {jobs} such "
+                "jobs side by side, sooner than one after the other on all cores (docs/speed.md)"
+            )
         return found
 
     def advice(self) -> list[str]:

@@ -9,7 +9,6 @@ checkpoints, so that a second start costs little.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hyperspec.sweeps.launchers.pools import LostError, LostJobError, Pool, Work, make_pool
 from hyperspec.tracking.parent import IN_SWEEP, find_parent
+from hyperspec.utils.cores import usable_cores
 from hyperspec.utils.errors import ConfigError, TrackingError
 
 log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class HyperspecLauncher(Launcher):
 
     def _threads(self) -> int:
         given = OmegaConf.select(self._config, "hardware.threads")
-        return int(given) if given else max(1, _cores() // self._at_once())
+        return int(given) if given else max(1, usable_cores() // self._at_once())
 
     def _gpus(self) -> int | None:
         """Return the GPUs to share out; jobs that share devices are spread over all there are."""
@@ -194,7 +194,7 @@ class HyperspecLauncher(Launcher):
         if (sharing := jobs_per_device(self._config)) > 1:
             return sharing * (self._gpus() or 1)
         threads = OmegaConf.select(self._config, "hardware.threads") or 1
-        return self.gpus or max(1, _cores() // int(threads))
+        return self.gpus or max(1, usable_cores() // int(threads))
 
 
 def jobs_per_device(config: DictConfig) -> int:
@@ -226,10 +226,3 @@ def _count_gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
-
-
-def _cores() -> int:
-    """Return how many cores this process may use (a container may allow fewer than there are)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
