@@ -1,8 +1,8 @@
 """How long importance by windows takes at all bands, beside embedding every window's images whole.
 
-    python benchmarks/bench_importance.py [--bands 408] [--size 64] [--repeats 3]
+    python benchmarks/bench_importance.py [--model tiny] [--bands 408] [--size 64] [--repeats 3]
 
-ResNet-18 behind the `projection` stem, trained for an epoch on synthetic specimens; windows of the
+An encoder behind the `projection` stem, trained for an epoch on synthetic specimens; windows of the
 default width on the test images, replaced by the training mean. ``quick`` computes only what a
 window's own bands change, as commands and runs do; ``whole`` reads, projects and embeds all bands
 for each window. Both take turns, with the probe fitted in each; then the largest difference of
@@ -31,11 +31,11 @@ from hyperspec.testing.synthetic.generate import synthesise
 from hyperspec.testing.synthetic.settings import SynthSettings
 
 
-def trained(folder: Path, bands: int, size: int) -> Restored:
+def trained(folder: Path, model: str, bands: int, size: int) -> Restored:
     """Train for an epoch in a folder, and return the encoder with its specimens."""
     synthesise(folder / "specimens", SynthSettings(size=size * 5 // 4))
     subprocess.run(
-        [sys.executable, "-m", "hyperspec.cli.train", "experiment=demo", "model=resnet18",
+        [sys.executable, "-m", "hyperspec.cli.train", "experiment=demo", f"model={model}",
          "data.root=specimens", f"data.size={size}", f"bands.n={bands}", "epochs=1",
          "warmup_steps=1", "evaluation.controls=false", "evaluation.importance=false"],
         cwd=folder, check=True, stdout=subprocess.DEVNULL,
@@ -46,12 +46,13 @@ def trained(folder: Path, bands: int, size: int) -> Restored:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--model", default="resnet18")
     parser.add_argument("--bands", type=int, default=408)
     parser.add_argument("--size", type=int, default=64, help="px")
     parser.add_argument("--repeats", type=int, default=3)
     words = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-importance-") as name:
-        restored = trained(Path(name), words.bands, words.size)
+        restored = trained(Path(name), words.model, words.bands, words.size)
         width = restored.config.evaluation.importance_window_nm
         taken: dict[str, list[float]] = {"quick": [], "whole": []}
         change: dict[str, np.ndarray] = {}
@@ -66,6 +67,7 @@ def main() -> None:
                 change[way] = found.change
         medians = {way: round(statistics.median(seconds), 2) for way, seconds in taken.items()}
         content = {
+            "model": words.model,
             "bands": words.bands,
             "size": words.size,
             "images": len(restored.material.split.test),
@@ -77,7 +79,9 @@ def main() -> None:
     for key, value in content.items():
         print(f"{key:38} {value}")
     context = record.context(("torch", "numpy", "scikit-learn"))
-    path = record.write("importance", {**context, "threads": os.cpu_count(), **content})
+    path = record.write(
+        f"importance_{words.model}", {**context, "threads": os.cpu_count(), **content}
+    )
     print(path)
 
 

@@ -20,10 +20,12 @@ from hyperspec.inference.restore import Restored
 from hyperspec.inference.window_swap import PartReplacer, is_quick
 from hyperspec.tracking.contract import Folder
 from hyperspec.tracking.run import JobRun
+from hyperspec.training.allocator import freed_kept
 
 _WITH_GRADIENT = 32  # images at once whose gradient is taken, where memory allows
 
 
+@freed_kept()
 def measure_importance(
     restored: Restored,
     modes: Sequence[str],

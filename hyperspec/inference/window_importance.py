@@ -14,6 +14,7 @@ from hyperspec.evaluation.importance.swaps import Grid, ordinary_donors, swap_sc
 from hyperspec.inference.assessment import Embedded
 from hyperspec.inference.restore import Restored
 from hyperspec.inference.window_swap import MOST_BYTES, WindowSwapper
+from hyperspec.training.allocator import freed_kept
 
 _NUM_DONORS = 2
 
@@ -32,6 +33,7 @@ class Measured:
     spectra: pd.DataFrame
 
 
+@freed_kept()
 def measure_windows(
     restored: Restored, width_nm: float, proceed: Callable[[], bool] = lambda: True
 ) -> Measured | None:

@@ -99,8 +99,9 @@ class WindowReplacer:
         for some in torch.split(torch.arange(len(rows)), _AT_ONCE):
             hosts = torch.from_numpy(rows)[some]
             new = values[some].transpose(0, 1)
-            new = new - self._level[hosts] if self.quick else new
-            new = torch.where(self._masks[hosts], new, 0.0)
+            images = _span(hosts)
+            new = new - self._level[images] if self.quick else new
+            new = torch.where(self._masks[images], new, 0.0)
             found.append(self._features(hosts, window, new))
         return torch.cat(found)
 
@@ -126,23 +127,32 @@ class WindowReplacer:
 
     def _channels(self, hosts: Tensor, bands: Tensor | None, new: Tensor | None) -> Tensor:
         """Return the projected channels of images, one window replaced, ``(k, B, P)``."""
-        old = None if bands is None else self._images[bands][:, hosts]
-        projected, masks = self._projected[:, hosts], self._masks[hosts]
-        shift = torch.zeros_like(projected[0])
-        if bands is not None and old is not None and new is not None:
-            change = new - old
+        images = _span(hosts)
+        old = None if bands is None else self._images[_span(bands)][:, images]
+        projected, masks = self._projected[:, images], self._masks[images]
+        change = None if old is None or new is None else new - old
+        if bands is not None and change is not None:
             projected = projected + torch.einsum("kn,nip->kip", self._weight[:, bands], change)
-            shift = change.sum(0) / len(self._nm)
         if self._affine is not None:
             return (projected + self._offset) * masks
-        squares = self._squares[hosts]
+        shift = torch.zeros_like(projected[0])
+        if change is not None:
+            shift = change.sum(0) / len(self._nm)
+        squares = self._squares[images]
         if old is not None and new is not None:
             squares = squares + (new.square() - old.square()).sum(0)
         count = len(self._nm)
         spread = ((squares - count * shift.square()).clamp(min=0) / (count - 1)).sqrt()
-        usable = masks & (spread > self._floor[hosts])
+        usable = masks & (spread > self._floor[images])
         centred = projected - self._weight.sum(1)[:, None, None] * shift
         return torch.where(usable, centred / torch.where(usable, spread, 1.0), 0.0)
+
+
+def _span(places: Tensor) -> Tensor | slice:
+    """Return places that follow each other as a slice, which copies nothing; others as they are."""
+    first = int(places[0]) if len(places) else 0
+    follows = torch.equal(places, torch.arange(first, first + len(places)))
+    return slice(first, first + len(places)) if follows else places
 
 
 class PartReplacer:
@@ -204,7 +214,7 @@ class WindowSwapper(WindowReplacer):
 
     def _window(self, hosts: Tensor, bands: Tensor, givers: Tensor) -> Tensor:
         """Return the donors' windows at the hosts' level, ``(b, B, P)``, 0 in the background."""
-        given = self._images[bands][:, givers]
+        given = self._images[_span(bands)][:, givers]
         if self.quick:
             given = given + self._level[givers]
         # Where the donor has background, its own mean stands in: background is no reflectance.
@@ -212,7 +222,7 @@ class WindowSwapper(WindowReplacer):
         given = given * self._gains(hosts, bands, givers)[:, :, None]
         if self.quick:
             given = given - self._level[hosts]
-        return torch.where(self._masks[hosts], given, 0.0)
+        return torch.where(self._masks[_span(hosts)], given, 0.0)
 
     def _gains(self, hosts: Tensor, bands: Tensor, givers: Tensor) -> Tensor:
         """Return what a donor's window is multiplied by to meet the host's edges, ``(b, B)``."""

@@ -87,9 +87,10 @@ def freed_at_once() -> Iterator[None]:
 def freed_kept() -> Iterator[None]:
     """Keep what is freed inside for the next tensors, and give it back to the system at the end.
 
-    Steps of training ask for the same blocks again and again. glibc gives those of 32 MB or more,
-    and the heap's free end, back to the system each time, and takes zeroed pages anew: 150,000 page
-    faults in a step of 64 images of 64 px, a fifth of its time. Here blocks below 72 MB stay.
+    Steps of training ask for the same blocks again and again, and so do windows of wavelengths that
+    are replaced one after the other. glibc gives those of 32 MB or more, and the heap's free end,
+    back to the system each time, and takes zeroed pages anew: 150,000 page faults in a step of 64
+    images of 64 px, a fifth of its time. Here blocks below 72 MB stay.
     Elsewhere than with glibc this does nothing.
     """
     libc = _glibc()

@@ -100,6 +100,19 @@ def test_the_quick_way_is_that_of_whole_images(
     torch.testing.assert_close(swapper.plain(), plain, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("normalisation", [PerBand(np.ones(13), np.zeros(13)), Snv()])
+def test_images_in_any_order_are_those_in_order(normalisation: Normalisation) -> None:
+    """Neighbours are read where they lie, others are copied: bands and images alike."""
+    replacer = window_swap.WindowReplacer(embedder_of(normalisation), ROWS, NM)
+    values = torch.linspace(0.2, 0.9, NUM)[:, None, None, None]
+    for window in (np.arange(3, 7), np.array([9, 2, 5])):
+        in_order = replacer.replaced(np.arange(NUM), window, values)
+        assert (in_order - replacer.plain()).abs().max() > 1e-3
+        mixed = np.roll(np.arange(NUM)[::-1], 2)
+        found = replacer.replaced(mixed, window, values[torch.from_numpy(mixed)])
+        torch.testing.assert_close(found, in_order[torch.from_numpy(mixed)], atol=1e-5, rtol=1e-4)
+
+
 def test_how_bright_a_donor_is_changes_nothing() -> None:
     """Donors of the same shape, ten times as bright, give the same window."""
     embedder = embedder_of(PerBand(np.ones(13), np.zeros(13)))
