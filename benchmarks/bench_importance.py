@@ -1,6 +1,6 @@
 """How long importance by windows takes at all bands, beside embedding every window's images whole.
 
-    python benchmarks/bench_importance.py [--model tiny] [--bands 408] [--size 64] [--repeats 3]
+    python benchmarks/bench_importance.py [--model resnet18] [--bands 408] [--size 64] [--repeats 3]
 
 An encoder behind the `projection` stem, trained for an epoch on synthetic specimens; windows of the
 default width on the test images, replaced by the training mean. ``quick`` computes only what a
@@ -12,7 +12,6 @@ what a window changes in an embedding (1 - cosine).
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -79,10 +78,7 @@ def main() -> None:
     for key, value in content.items():
         print(f"{key:38} {value}")
     context = record.context(("torch", "numpy", "scikit-learn"))
-    path = record.write(
-        f"importance_{words.model}", {**context, "threads": os.cpu_count(), **content}
-    )
-    print(path)
+    print(record.write(f"importance_{words.model}", {**context, **content}))
 
 
 def _never(*_: object) -> bool:

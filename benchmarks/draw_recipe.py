@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 OURS, PLAIN = "#0b6e4f", "#b8b8b8"
-WAYS = {
-    "ours": "",
-    "ours bf16": ", bf16",
-    "ours joblib": ", a job per core",
-}  # the recipe stays in float32
+# Beside each, the recipe in float32, one job after the other.
+WAYS = {"ours": "", "ours bf16": ", bf16", "ours joblib": ", a job per core"}
 
 
 def rows_of(found: dict[str, Any]) -> list[tuple[str, float, float, float]]:

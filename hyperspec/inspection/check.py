@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
@@ -32,6 +31,7 @@ from hyperspec.inspection.findings import Look, Severity, findings
 from hyperspec.inspection.tray import several_specimens
 from hyperspec.inspection.value_statistics import fill_of, measure
 from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.utils.cores import usable_cores
 from hyperspec.utils.errors import CatalogueError, ConfigError, HyperspecError
 from hyperspec.utils.problems import ordered
 from hyperspec.utils.progress import progress
@@ -164,7 +164,7 @@ def _check(folder: Path, given: CheckSettings) -> CheckReport:
     # Before the long reading, so that a wrong column is told at once.
     names = [_name(p, folder) for p in files if kinds[p] == "specimen"]
     given.labels.assign(folder, names)
-    num_threads = given.num_threads or os.cpu_count() or 1
+    num_threads = given.num_threads or usable_cores()
     with tempfile.TemporaryDirectory() as nowhere:
         cache_dir = given.cache_dir or Path(nowhere)
         start = time.perf_counter()

@@ -170,7 +170,8 @@ def test_a_sweep_is_told_how_many_jobs_go_side_by_side(monkeypatch: pytest.Monke
 
     def told(times: float, one: Forecast = found) -> tuple[int, bool]:
         given = replace(one, free=int(found.total * times / 0.9) + 1)
-        said = [line for line in given.lines() if f"n_jobs={given.side_by_side}" in line]
+        said = [line for line in given.lines() if "hydra/launcher=joblib" in line]
+        assert all(f"n_jobs={given.side_by_side} " in line for line in said)
         return given.side_by_side, bool(said)
 
     assert [told(times) for times in (1.5, 2.5, 100)] == [(1, False), (2, True), (4, True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from hyperspec.datasets.catalogue.records import (
     copies,
 )
 from hyperspec.spectra.axis import SpectralAxis
+from hyperspec.utils.cores import usable_cores
 from hyperspec.utils.errors import CatalogueError, CubeError, HyperspecError
 from hyperspec.utils.problems import ordered
 from hyperspec.utils.progress import counted
@@ -88,7 +88,7 @@ def scan(
     known, problems = _labelled(labels, folder, names)
     problems += [*around, *several_kinds(specimens, pattern), *_doubts(sorted_files)]
     cache = ChecksumCache(cache_dir)
-    with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(num_threads or usable_cores()) as pool:
         found = pool.map(lambda p: _look_at(p, axis, reading, cache), specimens)
         looks = dict(zip(names, counted("Reading headers", found, len(names)), strict=True))
         problems += [p for n, look in looks.items() for p in _problems_of(n, look)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from hyperspec.datasets.preparation.prepare import Frame, Preparer
 from hyperspec.datasets.preparation.resample import resample
 from hyperspec.datasets.store.source import PreparedSource, gather
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.cores import usable_cores
 from hyperspec.utils.memory_share import share_memory
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DirectSource(PreparedSource):
         super().__init__(catalogue.axis, settings.size, settings.dtype)
         self._records = catalogue.records
         shapes = [record.shape for record in self._records]
-        self._num_threads, cube_bytes = share_memory(shapes, os.cpu_count() or 1)
+        self._num_threads, cube_bytes = share_memory(shapes, usable_cores())
         self._preparer = Preparer(catalogue, settings, cube_bytes)
         self.calibration = tuple(self._preparer.calibrator.lines())
         self._frames: dict[int, Frame] = {}

@@ -10,7 +10,6 @@ rename, and no file is ever changed. Specimen-major for the same reason: one arr
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +37,7 @@ from hyperspec.datasets.store.store_index import (
     write_index,
 )
 from hyperspec.spectra.statistics import SpectralStatistics
+from hyperspec.utils.cores import usable_cores
 from hyperspec.utils.errors import CatalogueError, HyperspecError
 from hyperspec.utils.foreign_paths import inside
 from hyperspec.utils.memory_share import share_memory
@@ -114,7 +114,7 @@ class Store(PreparedSource):
     def _read_into(self, target: NDArray[np.floating], rows: list[int], bands: list[int]) -> None:
         keys = [self._keys[row] for row in rows]
         if len(keys) > 1 and _threads_pay(target[0], len(keys), bands):
-            with ThreadPoolExecutor(min(_READ_THREADS, os.cpu_count() or 1)) as pool:
+            with ThreadPoolExecutor(min(_READ_THREADS, usable_cores())) as pool:
                 list(pool.map(self.shards.read_planes, keys, repeat(bands), target))
         else:
             for key, image in zip(keys, target, strict=True):
@@ -182,7 +182,7 @@ class Store(PreparedSource):
                 return f"{self.shards.planes_path(key)} or its .npz does not match its checksum"
             return problem
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             problem = next(filter(None, pool.map(look, self._keys)), None)
         if problem is not None:
             raise CatalogueError(
@@ -241,7 +241,7 @@ def pack(
     """
     from filelock import FileLock, Timeout
 
-    wanted = num_threads or os.cpu_count() or 1
+    wanted = num_threads or usable_cores()
     threads, cube_bytes = share_memory([record.shape for record in catalogue.records], wanted)
     preparer = Preparer(catalogue, settings, cube_bytes)
     cache = Path(cache_dir).resolve()

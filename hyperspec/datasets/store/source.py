@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from hyperspec.spectra.axis import SpectralAxis
 from hyperspec.spectra.selection import BandSelection
 from hyperspec.spectra.statistics import SpectralStatistics
 from hyperspec.utils.arrays import output
+from hyperspec.utils.cores import usable_cores
 from hyperspec.utils.errors import BandError, CatalogueError
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def gather(
         num_threads: Rows loaded at once; by default as many as there are cores.
     """
     groups = []
-    with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(num_threads or usable_cores()) as pool:
         for start in range(0, len(rows), _MERGE_GROUP):
             group = slice(start, start + _MERGE_GROUP)
             parts = pool.map(load, rows[group])

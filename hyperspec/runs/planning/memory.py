@@ -54,7 +54,7 @@ class Forecast:
 
     @property
     def side_by_side(self) -> int:
-        """How many such jobs a sweep can train at once on this machine's CPU, a core each."""
+        """How many such jobs fit side by side on this CPU, by its cores and its free memory."""
         threads = self.config.hardware.threads or 1
         if self.device != "cpu" or self.free is None:
             return 1
@@ -78,8 +78,8 @@ class Forecast:
             found.append("not even hardware.micro_batch=1 fits")
         if (jobs := self.side_by_side) > 1:
             found.append(
-                f"in a sweep hydra/launcher=joblib hydra.launcher.n_jobs={jobs} trains {jobs} such "
-                "jobs side by side, sooner than one after the other on all cores (docs/speed.md)"
+                f"in a sweep {jobs} such jobs fit side by side: hydra/launcher=joblib "
+                f"hydra.launcher.n_jobs={jobs} (what it gained: docs/speed.md)"
             )
         return found
 
