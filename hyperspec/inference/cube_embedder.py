@@ -99,6 +99,7 @@ class CubeEmbedder:
             only=paths,
             white=data.white,
             dark=data.dark,
+            contents=False,
         )
         catalogue.raise_errors()
         source = DirectSource(catalogue, PrepareSettings.of(data))

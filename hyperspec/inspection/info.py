@@ -141,7 +141,7 @@ def _blocks(
     for window in blocks(*cube.shape, itemsize=8):
         values = cube.read(None, window)
         if calibration is not None:
-            values = calibration.apply(values, None, window.col)
+            values = calibration.apply(values, None, window.col, out=values)
         values[~np.isfinite(values)] = np.nan
         yield window.slices, values
 

@@ -64,6 +64,7 @@ class Calibration:
         raw: NDArray[np.float32],
         bands: Sequence[int] | None = None,
         first_sample: int = 0,
+        out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Turn raw counts into reflectance.
 
@@ -71,9 +72,12 @@ class Calibration:
             raw: Raw counts, shape ``(n, h, w)``.
             bands: The 0-based band of each plane of ``raw``; None means all bands in file order.
             first_sample: Column of the cube at which ``raw`` begins.
+            out: Where to put it, of the shape of ``raw``, which it may be itself: memory that is
+                new to the process has to be cleared by the system first.
 
         Returns:
-            Reflectance, shape ``(n, h, w)``, float32, mostly 0 to 1; NaN at dead elements.
+            Reflectance, ``out`` or a new array of shape ``(n, h, w)``, float32, mostly 0 to 1; NaN
+            at dead elements.
 
         Raises:
             CubeError: If the planes or columns of ``raw`` do not fit the frames.
@@ -87,6 +91,6 @@ class Calibration:
                 f"samples, which does not cover {raw.shape[0]} bands at samples {first_sample} to "
                 f"{first_sample + raw.shape[2] - 1}."
             )
-        reflectance = raw - dark[:, None, :]
+        reflectance = np.subtract(raw, dark[:, None, :], out=out)
         reflectance /= span[:, None, :]
         return reflectance.astype(np.float32, copy=False)

@@ -176,6 +176,20 @@ def test_checksums_are_remembered_until_the_file_changes(tmp_path):
     assert ChecksumCache(cache_dir).digest(path) == file_digest(path)
 
 
+def test_without_contents_size_and_times_of_change_tell_files_apart(tmp_path, monkeypatch):
+    monkeypatch.delattr("hyperspec.cubes.checksums.file_digest")
+    file, other = tmp_path / "a.bil", tmp_path / "b.bil"
+    write(file, 1)
+    write(other, 1)
+    first, second = scan(tmp_path, contents=False).records
+    assert first.checksum != second.checksum
+    assert scan(tmp_path, contents=False).records[0].checksum == first.checksum
+    write(file, 2)
+    changed, same = scan(tmp_path, contents=False).records
+    assert changed.checksum != first.checksum
+    assert same.checksum == second.checksum
+
+
 def test_scan_writes_only_into_the_cache(tmp_path):
     root = tmp_path / "data"
     write(root / "a.bil", 1)

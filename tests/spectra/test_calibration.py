@@ -47,6 +47,9 @@ def test_band_subset_and_window_equal_the_slice_of_the_whole(frames):
     raw, white, dark = frames
     calibration = from_frames(white, dark)
     whole = calibration.apply(raw.astype(np.float32))
+    values = raw.astype(np.float32)
+    assert calibration.apply(values, out=values) is values
+    np.testing.assert_array_equal(values, whole)
     part = calibration.apply(raw[[4, 1], 2:5, 1:3].astype(np.float32), [4, 1], first_sample=1)
     np.testing.assert_array_equal(part, whole[[4, 1], 2:5, 1:3])
 

@@ -14,6 +14,7 @@ from hyperspec.cubes.array_file import ARRAY_SUFFIXES
 from hyperspec.cubes.checksums import (
     ChecksumCache,
     Stamp,
+    StampDigests,
     combined,
     num_bytes,
     source_digests,
@@ -55,6 +56,7 @@ def scan(
     white: str | None = None,
     dark: str | None = None,
     cache_dir: Path | None = None,
+    contents: bool = True,
     num_threads: int | None = None,
 ) -> Catalogue:
     """Scan a folder and its subfolders for cubes.
@@ -70,6 +72,8 @@ def scan(
         white: File of the white frame relative to ``root``; None looks for it by name.
         dark: The same for the dark frame; ``0`` where the camera subtracts its dark.
         cache_dir: Where checksums are remembered; None remembers none.
+        contents: Whether checksums are those of the files' contents; else of their sizes and times
+            of change, where nothing is kept under them.
         num_threads: Files read at once; by default as many as there are cores.
 
     Raises:
@@ -87,7 +91,7 @@ def scan(
     # Before the long reading, so that labels that do not fit are told at once.
     known, problems = _labelled(labels, folder, names)
     problems += [*around, *several_kinds(specimens, pattern), *_doubts(sorted_files)]
-    cache = ChecksumCache(cache_dir)
+    cache = ChecksumCache(cache_dir) if contents else StampDigests()
     with ThreadPoolExecutor(num_threads or usable_cores()) as pool:
         found = pool.map(lambda p: _look_at(p, axis, reading, cache), specimens)
         looks = dict(zip(names, counted("Reading headers", found, len(names)), strict=True))

@@ -247,7 +247,8 @@ class Preparer:
         calibration = self.calibrator.of(record)
         if calibration is None:
             return values
-        return calibration.apply(values, bands, 0 if window is None else window.col)
+        first = 0 if window is None else window.col
+        return calibration.apply(values, bands, first, out=values)
 
     @staticmethod
     def _tell_fill(cube: Cube, values: NDArray[np.float32]) -> None:
