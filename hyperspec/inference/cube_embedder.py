@@ -18,14 +18,19 @@ from hyperspec.datasets.config import FolderData
 from hyperspec.datasets.preparation.preparation import PrepareSettings
 from hyperspec.datasets.splits import Split
 from hyperspec.datasets.store.on_the_fly import DirectSource
+from hyperspec.models.encoder import Encoder
+from hyperspec.models.stems.concrete import FixedProjection
 from hyperspec.spectra.statistics import SpectralStatistics
-from hyperspec.training.builders import load, read_bands, read_config
+from hyperspec.training.builders import load, open_bank, read_bands, read_config
 from hyperspec.training.checkpoint import read_checkpoint
 from hyperspec.training.data import Material
 from hyperspec.training.devices import choose_device
+from hyperspec.training.embedder import Embedder
+from hyperspec.transforms.normalisation.pixelwise import Normalisation
 from hyperspec.utils.errors import ModelError
 
 _AT_ONCE = 256  # cubes whose chosen planes are in memory together
+_Parts = tuple[Encoder, Normalisation, FixedProjection | None, bool]
 
 
 class CubeEmbedder:
@@ -46,6 +51,7 @@ class CubeEmbedder:
         data = dataclasses.replace(config.data, residency="auto")
         self.config: Train = dataclasses.replace(config, data=data)
         self.bands = read_bands(self._checkpoint, self.path)
+        self._parts: dict[str, _Parts] = {}
         if not isinstance(self.config.data, FolderData):
             raise ModelError(
                 f"'{self.path}' was trained on tiles of scenes, so that a cube has no single "
@@ -83,10 +89,21 @@ class CubeEmbedder:
 
     def _embed(self, root: Path, paths: Sequence[Path]) -> dict[Path, NDArray[np.float32]]:
         material = self._material(root, paths)
-        device = choose_device(Hardware())
-        module = load(self.config, material, self._checkpoint["state_dict"], self.path, device)
-        features = module.embedder.embed(torch.arange(len(material.source))).numpy()
+        features = self._embedder(material).embed(torch.arange(len(material.source))).numpy()
         return {root / name: row for name, row in zip(material.files, features, strict=True)}
+
+    def _embedder(self, material: Material) -> Embedder:
+        """Put the encoder before some cubes; built once for cubes of one axis."""
+        device = choose_device(Hardware())
+        bank = open_bank(self.config, material, device)
+        axis = material.source.axis.hash
+        if axis not in self._parts:
+            weights = self._checkpoint["state_dict"]
+            made = load(self.config, material, weights, self.path, device, bank).embedder
+            # Without the bank, which holds the cubes.
+            self._parts[axis] = made.encoder, made.normalisation, made.reduction, made.direct
+        encoder, normalisation, reduction, direct = self._parts[axis]
+        return Embedder(encoder, normalisation, bank, reduction, direct)
 
     def _material(self, root: Path, paths: Sequence[Path]) -> Material:
         data = self.config.data

@@ -70,10 +70,16 @@ def test_the_best_job_leaves_a_model_that_embeds_cubes(
     assert {m.source_run_id for m in models(study)} == {run.info.run_id for run in study.jobs()}
     # Nothing is kept of these cubes under their checksums: they are read once and not twice.
     monkeypatch.delattr("hyperspec.cubes.checksums.file_digest")
-    _check_other_folder(Path(checkpoint), files[0], expected[order[-1]], tmp_path)
+    embed = CubeEmbedder(checkpoint)
+    _check_other_folder(embed, files[0], expected[order[-1]], tmp_path)
+    # The encoder is built once, and takes other cubes than the first.
+    monkeypatch.delattr("hyperspec.inference.cube_embedder.load")
+    np.testing.assert_allclose(embed([files[2]])[0], expected[order[1]], rtol=1e-5, atol=1e-6)
 
 
-def _check_other_folder(checkpoint: Path, file: Path, expected: np.ndarray, tmp_path: Path) -> None:
+def _check_other_folder(
+    embed: CubeEmbedder, file: Path, expected: np.ndarray, tmp_path: Path
+) -> None:
     """A copy of a cube elsewhere has the same embedding; a file that is no cube is named."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -81,7 +87,6 @@ def _check_other_folder(checkpoint: Path, file: Path, expected: np.ndarray, tmp_
         (elsewhere / part.name).write_bytes(part.read_bytes())
     for part in file.parent.glob("dark*"):
         (elsewhere / part.name).write_bytes(part.read_bytes())
-    embed = CubeEmbedder(checkpoint)
     np.testing.assert_allclose(embed([elsewhere / file.name])[0], expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(CatalogueError, match=r"nothing\.bil is no cube: there is no such file"):
         embed([elsewhere / "nothing.bil"])
