@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,7 @@ def scan(
         white: File of the white frame relative to ``root``; None looks for it by name.
         dark: The same for the dark frame; ``0`` where the camera subtracts its dark.
         cache_dir: Where checksums are remembered; None remembers none.
-        contents: Whether checksums are those of the files' contents; else of their sizes and times
-            of change, where nothing is kept under them.
+        contents: Whether checksums are of what files hold; else of sizes and times of change.
         num_threads: Files read at once; by default as many as there are cores.
 
     Raises:
@@ -99,15 +98,23 @@ def scan(
         readable = {n: look for n, look in looks.items() if isinstance(look, _Found)}
         shared, kept = _one_axis(readable, problems, folder)
         served = {name: sorted_files.frames_of(folder / name) for name in kept}
-        frames = {path: None for files in served.values() for path in files.files}
-        taken = pool.map(lambda path: read_frame(path, shared, cache, reading), frames)
-        frame_records = dict(zip(frames, taken, strict=True))
+        frames = _each_frame(pool, served, lambda path: read_frame(path, shared, cache, reading))
     cache.save()
     records = tuple(_record(folder / n, n, kept[n], known[n], served[n]) for n in sorted(kept))
     problems += copies((r.checksum, r.file) for r in records)
     left_out = {p.relative_to(folder).as_posix(): why for p, why in sorted_files.left_out.items()}
     told = tuple(ordered(problems))
-    return Catalogue(folder, records, shared, told, frame_records, left_out, reading)
+    return Catalogue(folder, records, shared, told, frames, left_out, reading)
+
+
+def _each_frame(
+    pool: ThreadPoolExecutor,
+    served: Mapping[str, FrameFiles],
+    read: Callable[[Path], FrameRecord],
+) -> dict[Path, FrameRecord]:
+    """Read every frame that serves a cube, once."""
+    frames = list(dict.fromkeys(path for files in served.values() for path in files.files))
+    return dict(zip(frames, pool.map(read, frames), strict=True))
 
 
 def _labelled(
