@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -215,15 +217,8 @@ def find_mask(path: Path) -> Path | None:
         candidate = path.with_name(bare + suffix)
         if candidate.is_file():
             return candidate
-    try:
-        names = os.listdir(path.parent)  # a quarter of the time of iterdir(), and done often
-    except OSError:
-        names = []
-    beside = [
-        path.with_name(name)
-        for name in names
-        if name.startswith(bare) and name[len(bare) :].lower() in MASK_SUFFIXES
-    ]
+    names = (name for name in _masks_in(path.parent) if name.startswith(bare))
+    beside = [path.with_name(name) for name in names if name[len(bare) :].lower() in MASK_SUFFIXES]
     found = beside or ([p for p in path.iterdir() if is_mask(p)] if path.is_dir() else [])
     found = sorted(p for p in found if p.is_file())
     if len(found) > 1:
@@ -232,3 +227,29 @@ def find_mask(path: Path) -> Path | None:
             "belongs to the cube."
         )
     return found[0] if found else None
+
+
+# File systems note changes by ticks of milliseconds, some by two seconds: after so long a change
+# shows in a folder's times.
+_SETTLED_NS: Final = 3 * 10**9
+
+
+def _masks_in(folder: Path) -> tuple[str, ...]:
+    """Return the names of masks in a folder, which is listed once as long as it does not change.
+
+    Each cube is asked for its mask several times: to list thousands of files each time took
+    most of a scan.
+    """
+    try:
+        status = os.stat(folder)
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        settled = time.time_ns() - max(times) > _SETTLED_NS
+        listed = _list_masks if settled else _list_masks.__wrapped__
+        return listed(str(folder), (status.st_ino, *times))
+    except OSError:
+        return ()
+
+
+@lru_cache(maxsize=256)
+def _list_masks(folder: str, state: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(name for name in os.listdir(folder) if name.lower().endswith(MASK_SUFFIXES))

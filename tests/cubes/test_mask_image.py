@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import numpy as np
@@ -172,6 +173,23 @@ def test_of_several_masks_the_usual_name_comes_first_or_one_is_asked_for(tmp_pat
         find_mask(path)
     save(tmp_path / "a_mask.png", WHITE)
     assert find_mask(path) == tmp_path / "a_mask.png"
+
+
+def test_a_folder_is_listed_once_for_the_masks_of_its_cubes_until_it_changes(tmp_path, monkeypatch):
+    path = cubes(tmp_path)
+    os.utime(tmp_path, (1, 1))  # a change shows in its times, whatever the tick of the file system
+    monkeypatch.setattr("hyperspec.cubes.files._SETTLED_NS", -1)  # and need not be waited for
+    listed, lists = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or lists(folder))
+    assert [find_mask(path), find_mask(path.with_name("b.bil"))] == [None, None]
+    assert listed == [str(tmp_path)]
+    save(tmp_path / "a_MASK.png", WHITE)
+    assert find_mask(path) == tmp_path / "a_MASK.png"
+    assert len(listed) == 2
+    # What changed just now may change again within a tick: nothing is kept of it.
+    monkeypatch.setattr("hyperspec.cubes.files._SETTLED_NS", 10**18)
+    assert [find_mask(path), find_mask(path)] == [tmp_path / "a_MASK.png"] * 2
+    assert len(listed) == 4
 
 
 def test_what_0_1_0_prepared_of_a_mask_is_taken_over_unless_it_was_read_otherwise(tmp_path):
