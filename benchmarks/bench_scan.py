@@ -18,11 +18,9 @@ from unittest import mock
 import numpy as np
 import record
 
-from hyperspec.cubes import write_envi
+from hyperspec.cubes import files, write_envi
 from hyperspec.datasets.catalogue.scan import scan
 from hyperspec.spectra.axis import SpectralAxis
-
-SETTLED_S = 4  # until the folder counts as unchanged
 
 
 def main() -> None:
@@ -36,11 +34,11 @@ def main() -> None:
         for i in range(words.cubes):
             write_envi(root / f"s{i:05d}.bil", np.full((8, 4, 4), i % 4000, np.uint16), axis)
         scan(root, cache_dir=Path(name))
-        time.sleep(SETTLED_S)
+        time.sleep(files._SETTLED_NS / 1e9 + 1)  # until the folder counts as unchanged
         for _ in range(words.repeats):
             for way, seconds in taken.items():
-                settled = 10**19 if way == "listed" else 3 * 10**9
-                with mock.patch("hyperspec.cubes.files._SETTLED_NS", settled):
+                settled = 10**19 if way == "listed" else files._SETTLED_NS
+                with mock.patch.object(files, "_SETTLED_NS", settled):
                     start = time.process_time()
                     scan(root, cache_dir=Path(name))
                     seconds.append(time.process_time() - start)

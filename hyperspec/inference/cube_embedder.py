@@ -51,7 +51,7 @@ class CubeEmbedder:
         data = dataclasses.replace(config.data, residency="auto")
         self.config: Train = dataclasses.replace(config, data=data)
         self.bands = read_bands(self._checkpoint, self.path)
-        self._parts: dict[str, _Parts] = {}
+        self._parts: dict[tuple[str, torch.device], _Parts] = {}
         if not isinstance(self.config.data, FolderData):
             raise ModelError(
                 f"'{self.path}' was trained on tiles of scenes, so that a cube has no single "
@@ -93,16 +93,16 @@ class CubeEmbedder:
         return {root / name: row for name, row in zip(material.files, features, strict=True)}
 
     def _embedder(self, material: Material) -> Embedder:
-        """Put the encoder before some cubes; built once for cubes of one axis."""
+        """Put the encoder before some cubes; built once for an axis and a device."""
         device = choose_device(Hardware())
         bank = open_bank(self.config, material, device)
-        axis = material.source.axis.hash
-        if axis not in self._parts:
+        key = material.source.axis.hash, device
+        if key not in self._parts:
             weights = self._checkpoint["state_dict"]
             made = load(self.config, material, weights, self.path, device, bank).embedder
             # Without the bank, which holds the cubes.
-            self._parts[axis] = made.encoder, made.normalisation, made.reduction, made.direct
-        encoder, normalisation, reduction, direct = self._parts[axis]
+            self._parts[key] = made.encoder, made.normalisation, made.reduction, made.direct
+        encoder, normalisation, reduction, direct = self._parts[key]
         return Embedder(encoder, normalisation, bank, reduction, direct)
 
     def _material(self, root: Path, paths: Sequence[Path]) -> Material:

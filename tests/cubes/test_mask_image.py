@@ -183,12 +183,12 @@ def test_a_folder_is_listed_once_for_the_masks_of_its_cubes_until_it_changes(tmp
     monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or lists(folder))
     assert [find_mask(path), find_mask(path.with_name("b.bil"))] == [None, None]
     assert listed == [str(tmp_path)]
-    save(tmp_path / "a_MASK.png", WHITE)
-    assert find_mask(path) == tmp_path / "a_MASK.png"
+    save(tmp_path / "a_mask.gif", WHITE)  # none of the usual names, which are asked for directly
+    assert find_mask(path) == tmp_path / "a_mask.gif"
     assert len(listed) == 2
     # What changed just now may change again within a tick: nothing is kept of it.
     monkeypatch.setattr("hyperspec.cubes.files._SETTLED_NS", 10**18)
-    assert [find_mask(path), find_mask(path)] == [tmp_path / "a_MASK.png"] * 2
+    assert [find_mask(path), find_mask(path)] == [tmp_path / "a_mask.gif"] * 2
     assert len(listed) == 4
 
 

@@ -72,7 +72,7 @@ def scan(
         white: File of the white frame relative to ``root``; None looks for it by name.
         dark: The same for the dark frame; ``0`` where the camera subtracts its dark.
         cache_dir: Where checksums are remembered; None remembers none.
-        contents: Whether checksums are of what files hold; else of sizes and times of change.
+        contents: Whether files are read for checksums; else sizes and times do, remembered nowhere.
         num_threads: Files read at once; by default as many as there are cores.
 
     Raises:
